@@ -1,0 +1,30 @@
+"""The one error for what a user can mend: it is printed without a traceback and ends with exit code 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SpecError(ValueError):
+    """One or more things wrong with what the user wrote, one clear line each."""
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RunError(RuntimeError):
+    """Something that failed while doing, told in one line for people; ends with exit code 1."""
+
+
+def did_you_mean(wrong: str, valid: Iterable[str]) -> str:
+    """A hint that names the nearest valid names, or all of them where none is near.
+
+    Names that are near come first, at most three; with none near, up to 24 valid names are listed.
+    """
+    names = sorted(set(valid))
+    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.6)
+    if not near:
+        near = [name for name in names if wrong and (wrong in name or name in wrong)][:3]
+    if near:
+        return f"did you mean {' or '.join(repr(name) for name in near)}?"
+    return f"valid: {', '.join(names[:24])}{', …' if len(names) > 24 else ''}"

@@ -1,0 +1,51 @@
+"""Options and fixtures that every test room shares."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+class Golden:
+    """A directory of golden fixtures, driven by its `manifest.json`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())["fixtures"]
+
+    def config(self, name: str) -> dict[str, Any]:
+        return self.manifest[name]
+
+    def tensors(self, name: str) -> dict[str, Any]:
+        from safetensors.torch import load_file
+
+        return load_file(self.folder / self.manifest[name]["file"])
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.folder / self.manifest[name]["file"]).read_text())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--golden", type=Path, default=HERE / "data" / "golden", help="directory of golden fixtures")
+    parser.addoption(
+        "--shared-data",
+        type=Path,
+        default=HERE.parent.parent / "shared" / "data",
+        help="directory of real videos (weizmann/, clips/); tests that need it are skipped where it is absent",
+    )
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(request.config.getoption("--golden"))
+
+
+@pytest.fixture(scope="session")
+def shared_data(request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.config.getoption("--shared-data")
+    if not folder.is_dir():
+        pytest.skip(f"no real videos at {folder}; give them with --shared-data DIR")
+    return folder
