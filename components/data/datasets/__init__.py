@@ -1,0 +1,62 @@
+"""Datasets: what they offer, whatever they are made of."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from components.data.video_reader import VideoIndex, VideoReader
+
+Progress = Callable[[str, int, int], None]  # (what is being done, how many are done, of how many)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing that a dataset found and that may be a video.
+
+    Attributes:
+        path: its name in the manifest, with "/", unique.
+        label: class name, or "" where there are no classes.
+        split: `train` or `test`, or what the split CSV says.
+        stamp: changes whenever the content may have changed (size and modification time).
+        reason: why it is rejected without a look inside; "" where it is to be indexed.
+    """
+
+    path: str
+    label: str
+    split: str
+    stamp: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What indexing one source gave: an index or a reason, and whether the same would come out again."""
+
+    path: str
+    index: VideoIndex | None
+    reason: str = ""
+    repeatable: bool = True
+
+
+class Dataset(Protocol):
+    """What every dataset part offers; constructed with (path, resolution, *, parameters)."""
+
+    def identity(self) -> dict[str, Any]:
+        """What the folder of the manifest is named by."""
+        ...
+
+    def sources(self) -> list[Source]:
+        """Everything found, sorted by path; quick, nothing is decoded."""
+        ...
+
+    def inspect(self, paths: Sequence[str], workers: int = 1) -> Iterator[Inspected]:
+        """Index those sources by one full decode each, in any order."""
+        ...
+
+    def reader(self, path: str, index: VideoIndex) -> VideoReader:
+        """A reader of the frames of one source."""
+        ...
+
+    def stamp(self, path: str) -> str:
+        """The source's stamp as it is now."""
+        ...

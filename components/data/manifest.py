@@ -1,0 +1,186 @@
+"""The manifest: which videos there are, what is in them, and which were rejected for what reason.
+
+Files in the folder of a prepared dataset:
+    manifest.csv   one row a readable video, sorted by path; a video's number is its row
+    rejected.csv   path, reason: everything found that is not used
+    manifest.json  digest, classes, counts, and the clip lengths that were asked for
+    index.jsonl    one line a file that was looked into: how to read it exactly, or why it cannot be read
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.data.clips import class_ranks
+from registry.errors import RunError
+
+COLUMNS = (
+    "path", "label", "class", "split", "frames", "height", "width", "fps", "reader", "sha256", "damaged", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One row of manifest.csv.
+
+    Attributes:
+        path: the video's name in its dataset, with "/".
+        label: class name, "" where there are no classes.
+        class_rank: number of the class among the sorted names, 0 where there are no classes.
+        split: `train`, `test` or what the split CSV says.
+        frames: how many can be had.
+        height: of the upright picture, in pixels.
+        width: of the upright picture, in pixels.
+        fps: as the file states it.
+        reader: which reader is exact for it.
+        sha256: of the content.
+        damaged: packets or pictures left out.
+        note: oddities, in words.
+    """
+
+    path: str
+    label: str
+    class_rank: int
+    split: str
+    frames: int
+    height: int
+    width: int
+    fps: float
+    reader: str
+    sha256: str
+    damaged: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All readable videos of a dataset, sorted by path."""
+
+    records: tuple[VideoRecord, ...]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names by rank; empty where the set has no classes."""
+        return sorted({record.label for record in self.records if record.label})
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that training and scores can depend on; the same on every machine."""
+        digest = hashlib.sha256()
+        for r in self.records:
+            row = [r.path, r.label, r.class_rank, r.split, r.frames, r.height, r.width, r.sha256, r.damaged]
+            digest.update(json.dumps(row).encode() + b"\n")
+        return digest.hexdigest()
+
+    def usable(self, split: str | None = None, frames_needed: int = 1) -> list[int]:
+        """Numbers of the videos of a split (None: of all) that have enough frames.
+
+        Raises:
+            RunError: there is none; the message says how many are too short.
+        """
+        inside = [k for k, record in enumerate(self.records) if split in (None, record.split)]
+        long_enough = [k for k in inside if self.records[k].frames >= frames_needed]
+        if not long_enough:
+            where = f"in the split {split!r}" if split is not None else "in the dataset"
+            splits = ", ".join(sorted({record.split for record in self.records})) or "none"
+            if not inside:
+                raise RunError(f"no video {where}; splits that have videos: {splits}")
+            longest = max(self.records[k].frames for k in inside)
+            raise RunError(
+                f"no video {where} has the {frames_needed} frames that a clip needs; the longest of {len(inside)} has "
+                f"{longest}: make data.frames or data.interval smaller"
+            )
+        return long_enough
+
+    def too_short(self, frames_needed: int) -> list[tuple[str, str]]:
+        """(path, reason) of the videos that clips of that need cannot be taken from."""
+        return [
+            (record.path, f"too short: {_count(record.frames)}, a clip needs {frames_needed}")
+            for record in self.records
+            if record.frames < frames_needed
+        ]
+
+    def write(self, folder: Path, rejected: Iterable[tuple[str, str]], needs: Sequence[int]) -> None:
+        """Write manifest.csv, rejected.csv and manifest.json, each whole or not at all."""
+        rows = [
+            (r.path, r.label, r.class_rank if r.label else "", r.split, r.frames, r.height, r.width, r.fps, r.reader,
+             r.sha256, r.damaged, r.note)
+            for r in self.records
+        ]  # fmt: skip
+        left_out = [*rejected, *(pair for need in sorted(needs) for pair in self.too_short(need))]
+        write_atomically(folder / "manifest.csv", _csv(COLUMNS, rows))
+        write_atomically(folder / "rejected.csv", _csv(("path", "reason"), sorted(left_out)))
+        splits = sorted({record.split for record in self.records})
+        summary = {
+            "digest": self.digest,
+            "classes": self.classes,
+            "videos": len(self.records),
+            "rejected": len(left_out),
+            "frames": sum(record.frames for record in self.records),
+            "splits": {split: sum(record.split == split for record in self.records) for split in splits},
+            "frames_needed": sorted(needs),
+        }
+        write_atomically(folder / "manifest.json", json.dumps(summary, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read manifest.csv; RunError where the dataset was not prepared."""
+        try:
+            with open(folder / "manifest.csv", newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except FileNotFoundError:
+            raise RunError(f"{folder}: no manifest.csv; run prepare first") from None
+        return cls(
+            tuple(
+                VideoRecord(
+                    path=row["path"],
+                    label=row["label"],
+                    class_rank=int(row["class"] or 0),
+                    split=row["split"],
+                    frames=int(row["frames"]),
+                    height=int(row["height"]),
+                    width=int(row["width"]),
+                    fps=float(row["fps"]),
+                    reader=row["reader"],
+                    sha256=row["sha256"],
+                    damaged=int(row["damaged"]),
+                    note=row["note"],
+                )
+                for row in rows
+            )
+        )
+
+
+def read_rejected(folder: Path) -> list[tuple[str, str]]:
+    """(path, reason) of everything that prepare left out."""
+    with open(folder / "rejected.csv", newline="", encoding="utf-8") as file:
+        return [(row["path"], row["reason"]) for row in csv.DictReader(file)]
+
+
+def ranks_of(labels: Iterable[str]) -> dict[str, int]:
+    """Class number by name; the empty label has none and counts as 0."""
+    return {"": 0, **class_ranks(label for label in labels if label)}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole text file or nothing: under another name first, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _count(frames: int) -> str:
+    return "1 frame" if frames == 1 else f"{frames} frames"
