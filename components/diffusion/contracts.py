@@ -1,0 +1,53 @@
+"""What noise schedules, objectives and samplers may expect of each other, and the refusal of pairs that make no sense."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from components.diffusion.tables import DiffusionTables
+from registry.errors import SpecError
+
+# (x (B, F, C, H, W), network time (B,)) -> model output (B, F, C_out, H, W)
+Denoise = Callable[[Tensor, Tensor], Tensor]
+# () -> Gaussian noise like x
+StepNoise = Callable[[], Tensor]
+# (k-th executed step, x after it, network time (B,) at which the network was asked)
+OnStep = Callable[[int, Tensor, Tensor], None]
+
+
+class Objective(Protocol):
+    """What a network is trained to predict; see `objectives.py` for shapes."""
+
+    part_name: str
+    prediction_type: str
+
+    def output_channels(self, latent_channels: int) -> int: ...
+    def draw_times(self, batch: int, generator: torch.Generator) -> Tensor: ...
+    def band_times(self, bands: int, per_band: int) -> Tensor: ...
+    def network_time(self, t: Tensor) -> Tensor: ...
+    def noised(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor: ...
+    def losses(self, model_output: Tensor, x0: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]: ...
+
+
+class DiscreteObjective(Objective, Protocol):
+    """An objective over integer timesteps, whose predictions hold for any respacing of its process."""
+
+    tables: DiffusionTables
+
+    def predicted_x0(self, tables: DiffusionTables, model_output: Tensor, x_t: Tensor, t: Tensor) -> Tensor: ...
+    def step_log_variance(self, tables: DiffusionTables, model_output: Tensor, t: Tensor) -> Tensor: ...
+
+
+def refuse_unless_legal(what: Any, given: Any, given_slot: str, legal: tuple[str, ...]) -> None:
+    """Refuse the part `given` where `what` (a part with a reason `because`) does not list it.
+
+    Raises:
+        SpecError: naming both parts, the reason, and what would be legal.
+    """
+    if given.part_name not in legal:
+        raise SpecError(
+            f"{what.slot} {what.part_name!r} does not go with {given_slot} {given.part_name!r}: {what.because}; "
+            f"legal: {', '.join(legal)}"
+        )
