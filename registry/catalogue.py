@@ -10,6 +10,7 @@ begins with yes or no.
 """
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -77,6 +78,7 @@ class PartInfo:
     source: str
     official_code: bool
     parameters: type[BaseModel] = field(repr=False)
+    facts: Mapping[str, Any] = field(repr=False)  # plain values assigned in the class body, e.g. what it goes with
 
     def load(self) -> type:
         """Import the class; this is where torch comes in."""
@@ -194,6 +196,7 @@ def _read_class(module: str, path: Path, node: ast.ClassDef, decorator: ast.Call
         source=_line_after(text, "Source:"),
         official_code=official.lower().startswith("yes"),
         parameters=_read_parameters(where, name, node),
+        facts=_read_facts(node),
     )
 
 
@@ -228,6 +231,18 @@ def _read_parameters(where: str, name: str, node: ast.ClassDef) -> type[BaseMode
             except (NameError, ValueError) as error:
                 raise SpecError(f"{where}: parameter {argument.arg!r}: {error}; see registry.parameter_types") from None
     return create_model(name, __config__=ConfigDict(strict=True, frozen=True, extra="forbid"), **fields)
+
+
+def _read_facts(node: ast.ClassDef) -> dict[str, Any]:
+    facts = {}
+    for statement in node.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    with contextlib.suppress(ValueError):
+                        facts[target.id] = ast.literal_eval(statement.value)
+    return facts
 
 
 def _type_name(annotation: Any, constraints: Iterable[Any]) -> str:

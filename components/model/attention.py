@@ -1,0 +1,64 @@
+"""Multi-head attention over one of three token axes, and the MLP: what blocks are made of."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+Axis = Literal["spatial", "temporal", "full"]
+
+# Tokens are (B, T, S, D). The three axes differ only in which tokens attend to each other.
+_SPLIT = {
+    "spatial": "b t s (three h e) -> three (b t) h s e",
+    "temporal": "b t s (three h e) -> three (b s) h t e",
+    "full": "b t s (three h e) -> three b h (t s) e",
+}
+_JOIN = {
+    "spatial": "(b t) h s e -> b t s (h e)",
+    "temporal": "(b s) h t e -> b t s (h e)",
+    "full": "b h (t s) e -> b t s (h e)",
+}
+
+
+class Attention(nn.Module):
+    """Self-attention with one biased projection to [q | k | v] and a biased output projection, no dropout.
+
+    Args:
+        width: D of the tokens.
+        heads: number of heads; each takes width / heads consecutive channels.
+
+    Source: golden README, 1 (the DiT block).
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, axis: Axis, rotate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        """Tokens (B, T, S, D) -> (B, T, S, D); `rotate(q, k)` may turn queries and keys by their position."""
+        _, frames, tokens, _ = x.shape
+        q, k, v = rearrange(self.qkv(x), _SPLIT[axis], three=3, h=self.heads)
+        if rotate is not None:
+            q, k = rotate(q, k)
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(rearrange(attended, _JOIN[axis], **_lengths(axis, frames, tokens)))
+
+
+def _lengths(axis: Axis, frames: int, tokens: int) -> dict[str, int]:
+    return {"spatial": {"t": frames}, "temporal": {"s": tokens}, "full": {"t": frames}}[axis]
+
+
+class MLP(nn.Module):
+    """Two linear layers with a tanh-form GELU between them; hidden width is `ratio * width`."""
+
+    def __init__(self, width: int, ratio: int = 4) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, ratio * width)
+        self.fc2 = nn.Linear(ratio * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))

@@ -1,0 +1,102 @@
+"""Latte's forward pass on one page: patches, position, condition, blocks, head."""
+
+import torch
+from torch import Tensor, nn
+
+from components.model.blocks import BlockStack
+from components.model.conditioning import Conditioning
+from components.model.patch_embeddings import PatchEmbedding
+from components.model.positions import spatial_table
+from components.model.temporal_positions import TemporalPosition
+
+
+class Latte(nn.Module):
+    """The latent diffusion transformer for video, put together from four parts.
+
+    Args:
+        patch_embedding: latents to tokens and back.
+        temporal_position: how tokens know their frame.
+        conditioning: how timestep and class reach the tokens.
+        blocks: the stack of attention blocks.
+
+    Source: paper, section 3; golden README, 1 to 3.
+    """
+
+    spatial_position: Tensor
+
+    def __init__(
+        self,
+        patch_embedding: PatchEmbedding,
+        temporal_position: TemporalPosition,
+        conditioning: Conditioning,
+        blocks: BlockStack,
+    ) -> None:
+        super().__init__()
+        self.patch_embedding, self.temporal_position = patch_embedding, temporal_position
+        self.conditioning, self.blocks = conditioning, blocks
+        self.register_buffer("spatial_position", spatial_table(conditioning.width, *patch_embedding.grid))  # (1, S, D)
+        self.head_norm = conditioning.norm()
+        self.head_modulation = conditioning.modulation(2)
+
+    @property
+    def null_label(self) -> int | None:
+        """The label that means "no class", or None where none was learned."""
+        return self.conditioning.null_label
+
+    def forward(
+        self, latents: Tensor, t: Tensor, labels: Tensor | None = None, still_labels: Tensor | None = None
+    ) -> Tensor:
+        """Latents (B, F + n, C, H, W) of a clip and n stills behind it -> (B, F + n, C_out, H, W).
+
+        Args:
+            latents: the first F frames are the clip.
+            t: (B,) timesteps, shared by clip and stills; whole or fractional.
+            labels: (B,) classes of the clips; the null label stands for none.
+            still_labels: (B, n) classes of the stills, where the network is class-conditional.
+
+        Raises:
+            ValueError: fewer frames than the network has, stills where the patch embedding takes none, or no labels.
+        """
+        stills = latents.shape[1] - self.patch_embedding.frames
+        if stills < 0 or (stills and not self.patch_embedding.takes_stills):
+            raise ValueError(f"expected {self.patch_embedding.frames} frames, got {latents.shape[1]}")
+        frames = self.patch_embedding.token_frames
+        condition = self.conditioning.embed(t, labels, still_labels, frames, stills)
+        tokens = self.patch_embedding.embed(latents) + self.spatial_position[:, None]  # (B, T + n, S, D)
+        tokens = self.conditioning.attach(tokens, condition)
+        tokens = self.blocks(tokens, condition, self.temporal_position, frames)
+        tokens = self.head_norm(self.conditioning.strip(tokens, condition))
+        if self.head_modulation is not None:
+            shift, scale = self.head_modulation(condition.frames).chunk(2, dim=-1)
+            tokens = tokens * (1 + scale) + shift
+        return self.patch_embedding.unembed(tokens)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Fresh weights: Xavier-uniform matrices, zero biases, normal 0.02 embedders, zero modulations and head.
+
+        Source: golden README, 1 "Initialisation in the original".
+        """
+        zeroed = {self.patch_embedding.head, *_modulation_layers(self)}
+        for module in self.modules():
+            if isinstance(module, nn.LayerNorm) and module.elementwise_affine:
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d)):
+                if module in zeroed:
+                    nn.init.zeros_(module.weight)
+                else:
+                    nn.init.xavier_uniform_(module.weight.flatten(1), generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02, generator=generator)
+        for linear in self.conditioning.timestep.mlp[0], self.conditioning.timestep.mlp[2]:
+            nn.init.normal_(linear.weight, std=0.02, generator=generator)
+        for table in self.temporal_position.parameters():
+            nn.init.normal_(table, std=0.02, generator=generator)
+
+
+def _modulation_layers(model: Latte) -> list[nn.Module]:
+    networks = [getattr(block, "adaLN_modulation", None) for block in model.blocks] + [model.head_modulation]
+    return [network[1] for network in networks if isinstance(network, nn.Sequential)]

@@ -1,0 +1,93 @@
+"""A resolved spec -> model, objective, data, sampler, scorer.
+
+The registry never imports components by name: it loads parts through the catalogue, and the few classes that hold
+parts together by module name, so that importing this file costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+from registry.catalogue import Catalogue, catalogue
+from registry.spec import Part, Spec
+
+
+def _load(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+class Assembly:
+    """Builds the parts of one spec, each from the spec and from what the others need of it.
+
+    Args:
+        spec: a resolved spec.
+        parts: the catalogue; left out, the one of the spec's plugins.
+    """
+
+    def __init__(self, spec: Spec, parts: Catalogue | None = None) -> None:
+        self.spec, self.parts = spec, parts or catalogue(spec.plugins)
+
+    def _build(self, slot: str, choice: Part | None, *given: Any) -> Any:
+        assert choice is not None, f"{slot} is resolved"
+        return self.parts.build(slot, choice.model_dump(), *given)
+
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """(F, C, H, W) of the latents, from the autoencoder's name and parameters alone: no weights are read."""
+        choice = self.spec.data.autoencoder
+        shape = self.parts.find("autoencoder", choice.name).load().plan_shape(self.spec.data.resolution, choice.parameters)
+        return (self.spec.data.frames, *shape)
+
+    def objective(self) -> Any:
+        diffusion = self.spec.diffusion
+        schedule = self._build("noise_schedule", diffusion.noise_schedule)
+        return self._build("objective", diffusion.objective, schedule)
+
+    def sampler(self, objective: Any) -> Any:
+        return self._build("sampler", self.spec.sampling.sampler, objective)
+
+    def model(self, device: str = "cpu") -> Any:
+        """The network with memory but without initial weights (`initialisation` sets them); `meta` takes no memory.
+
+        Raises:
+            SpecError: shapes that do not go together.
+        """
+        torch = importlib.import_module("torch")
+        model = self.spec.model
+        latents = self.latent_shape()
+        out_channels = self.objective().output_channels(latents[1])
+        with torch.device(device):
+            patches = self._build("patch_embedding", model.patch_embedding, latents, model.patch, model.width, out_channels)
+            position = self._build("temporal_position", model.temporal_position, patches.token_frames, model.width)
+            null_label = bool(self.spec.learning.label_drop)
+            conditioning = self._build("conditioning", model.conditioning, model.width, model.classes, null_label)
+            blocks = self._build("blocks", model.blocks, model.depth, model.width, model.heads, conditioning)
+            return _load("components.model.latte", "Latte")(patches, position, conditioning, blocks)
+
+    def counts(self) -> Any:
+        """Parameters and MACs (`components.model.counting.Counts`), without memory."""
+        return _load("components.model.counting", "count")(self.model("meta"), self.latent_shape()[1])
+
+    def initialisation(self) -> Any:
+        return self._build("initialisation", self.spec.learning.initialisation)
+
+    def lr_schedule(self) -> Any:
+        learning = self.spec.learning
+        return self._build("lr_schedule", learning.lr_schedule, learning.steps)
+
+    def autoencoder(self) -> Any:
+        return self._build("autoencoder", self.spec.data.autoencoder, self.spec.data.resolution)
+
+    def dataset(self) -> Any:
+        data = self.spec.data
+        return self._build("dataset", data.dataset, data.path, data.resolution)
+
+    def detector(self) -> Any:
+        return self._build("detector", self.spec.scoring.detector)
+
+    def metric(self, detector: Any) -> Any:
+        return self._build("metric", self.spec.scoring.metric, detector)
+
+
+def count_for_matching(spec: Spec) -> dict[str, float]:
+    """Parameters and MACs of a spec, as `registry.ablation.make_arms` wants them."""
+    counts = Assembly(spec).counts()
+    return {"parameters": counts.parameters, "macs": counts.per_clip}

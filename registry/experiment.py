@@ -1,0 +1,224 @@
+"""One YAML file -> an `Experiment`: a base, the axes it varies, seeds, claims; read strictly, every problem in one go."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from registry import strict_yaml
+from registry.catalogue import Catalogue, catalogue
+from registry.errors import SpecError, did_you_mean
+from registry.parameter_types import NonNegativeInt, PositiveFloat, PositiveInt
+from registry.resolve import Problem, model_problems
+from registry.spec import Section, Spec, slot_fields
+from registry.strict_yaml import Key
+
+ARMS_AXIS = "arms"  # the axis that named arms stand on in claims and tables
+BASELINE = "baseline"
+
+
+class Claim(Section):
+    """What the experiment is expected to show: `better` scores better than `worse` on an axis."""
+
+    axis: str
+    better: str
+    worse: str | None = None  # left out: one claim against each other value of the axis
+    metric: str = "fvd"
+    direction: Literal["min", "max"] = "min"
+
+
+class Match(Section):
+    """Arms are brought within a tolerance of the baseline by changing depth, or refused. Give one of the two."""
+
+    parameters: float | None = None
+    macs: float | None = None
+
+    @field_validator("parameters", "macs", mode="before")
+    @classmethod
+    def _percent(cls, value: Any) -> Any:
+        """`2%` or 0.02."""
+        if isinstance(value, str) and value.endswith("%"):
+            number = strict_yaml.plain(value[:-1].strip())
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                return number / 100
+        if isinstance(value, str):
+            raise ValueError("expected a percentage such as 2%")
+        return value
+
+
+class Resources(Section):
+    """What the launcher may use; never part of the identity."""
+
+    parallel: PositiveInt | None = None  # replicates at once on this machine; left out: one
+    tflops: PositiveFloat = 120.0  # sustained TFLOP/s of one GPU, for the GPU-hours of `plan`
+
+
+class Experiment(Section):
+    """The validated top level of an experiment file; the base and the variants stay as written until arms are made."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    about: str = ""
+    base: dict[str, Any] = Field(default_factory=dict)
+    ablate: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    zip: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    seeds: tuple[NonNegativeInt, ...] = (0,)
+    claim: tuple[Claim, ...] = ()
+    match: Match | None = None
+    resources: Resources = Resources()
+    plugins: tuple[str, ...] = ()
+
+
+@dataclass
+class ExperimentFile:
+    """An experiment as read: the model, where each key was written, and the catalogue its plugins give."""
+
+    path: Path
+    experiment: Experiment
+    parts: Catalogue
+    where: dict[Key, str] = field(default_factory=dict)
+
+    def place(self, key: Key) -> str:
+        """`file:line` (or `command line`) of a key, or of the nearest enclosing one that was written."""
+        for length in range(len(key), -1, -1):
+            if key[:length] in self.where:
+                return self.where[key[:length]]
+        return str(self.path)
+
+
+def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile:
+    """Read an experiment file and apply `key.path=value` overrides.
+
+    Raises:
+        SpecError: with one line for each problem of the experiment level. Problems of arms are found by
+            `registry.ablation.make_arms`.
+    """
+    raw, where, wrong = _read(path, ())
+    wrong += _override(raw, where, overrides)
+    if isinstance(raw.get("claim"), dict):
+        raw["claim"] = (raw["claim"],)
+    raw.setdefault("name", path.stem)
+    problems = [(key, text) for key, text in model_problems(Experiment, raw)]
+    wrong += _lines(problems, where, path)
+    if wrong:
+        raise SpecError(_with_base_problems(wrong, raw, where, path))
+    experiment = Experiment.model_validate(raw)
+    if experiment.plugins and str(path.parent.resolve()) not in sys.path:
+        sys.path.append(str(path.parent.resolve()))  # a plugin may lie beside the experiment that names it
+    try:
+        parts = catalogue(experiment.plugins)
+    except SpecError as error:
+        raise SpecError([f"{where.get(('plugins',), path)}: {line}" for line in error.problems]) from None
+    return ExperimentFile(path, experiment, parts, where)
+
+
+def _with_base_problems(wrong: list[str], raw: dict[str, Any], where: dict[Key, str], path: Path) -> list[str]:
+    """When the top level is wrong, the base is checked all the same, so that one run shows everything."""
+    from registry.resolve import resolve
+
+    base = raw.get("base")
+    if isinstance(base, dict):
+        _, problems = resolve(base, catalogue())
+        wrong = wrong + _lines([(("base", *key), text) for key, text in problems], where, path)
+    return wrong
+
+
+def _lines(problems: Iterable[Problem], where: dict[Key, str], path: Path) -> list[str]:
+    file = ExperimentFile.__new__(ExperimentFile)
+    file.path, file.where = path, where
+    return [f"{file.place(key)}: {dotted(key)}: {text}" for key, text in problems]
+
+
+def dotted(key: Key) -> str:
+    """The key as users write it: without the `base.` that overrides leave out."""
+    return ".".join(key[1:] if key[:1] == ("base",) and len(key) > 1 else key)
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key, str], list[str]]:
+    """The file's mapping with `base: other.yaml` and `set:` worked in."""
+    if path.resolve() in seen:
+        raise SpecError(f"{path}: base files name each other in a circle: {' -> '.join(str(p) for p in (*seen, path))}")
+    document = strict_yaml.load(path)
+    raw, where, wrong = document.value, document.where, list(document.problems)
+    if not isinstance(raw, dict):
+        raise SpecError(f"{path}:1: an experiment is a mapping with a `base`, got {type(raw).__name__}")
+    if isinstance(raw.get("base"), str):
+        other = path.parent / raw["base"]
+        try:
+            base, base_where, base_wrong = _read(other, (*seen, path.resolve()))
+        except SpecError as error:
+            raise SpecError([f"{where[('base',)]}: base: {line}" for line in error.problems]) from None
+        wrong += base_wrong
+        raw["base"] = base.get("base", {})
+        where |= {key: place for key, place in base_where.items() if key[:1] == ("base",)}
+        raw.setdefault("plugins", base.get("plugins", ()))
+    if "set" in raw:
+        changes = raw.pop("set")
+        if not isinstance(changes, dict):
+            wrong.append(f"{where[('set',)]}: set: expected a mapping of keys to values")
+        else:
+            raw.setdefault("base", {})
+            for key, value in changes.items():
+                merge(raw["base"], tuple(key.split(".")), value)
+                written = {k[2:]: place for k, place in where.items() if k[:2] == ("set", key)}
+                where |= {("base", *key.split("."), *rest): place for rest, place in written.items()}
+    return raw, where, wrong
+
+
+def merge(target: dict[str, Any], key: Key, value: Any) -> None:
+    """Put `value` at a dotted key; mappings are merged, and a part named anew drops the old one's parameters."""
+    *parents, last = key
+    at = ()
+    for step in parents:
+        at = (*at, step)
+        if isinstance(target.get(step), str) and at in slot_fields():
+            target[step] = {"name": target[step]}
+        elif not isinstance(target.get(step), dict):
+            default = None
+            if at in slot_fields():
+                default = Spec.model_fields[at[0]].annotation.model_fields[at[1]].default  # type: ignore[union-attr]
+            target[step] = {"name": default.name} if default is not None else {}
+        target = target[step]
+    old = target.get(last)
+    if isinstance(value, Mapping) and isinstance(old, dict) and value.get("name", old.get("name")) == old.get("name"):
+        for child, item in value.items():
+            merge(old, (child,), item)
+    else:
+        target[last] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _override(raw: dict[str, Any], where: dict[Key, str], overrides: Iterable[str]) -> list[str]:
+    wrong = []
+    sections = set(Spec.model_fields) - {"plugins"}
+    top_level = set(Experiment.model_fields)
+    for text in overrides:
+        name, equals, value_text = text.partition("=")
+        place = f"command line: {text}"
+        key = tuple(name.strip().split("."))
+        if not equals or not all(key) or name.startswith("+"):
+            wrong.append(f"{place}: an override is written key.path=value")
+            continue
+        if key[0] not in sections | top_level:
+            wrong.append(f"{place}: unknown key {key[0]!r}; {did_you_mean(key[0], sections | top_level)}")
+            continue
+        try:
+            document = strict_yaml.parse(value_text, place)
+        except SpecError as error:
+            wrong += error.problems
+            continue
+        in_base = key[0] in sections
+        full = ("base", *key) if in_base else key
+        if in_base:
+            base = raw.setdefault("base", {})
+            if isinstance(base, dict):
+                merge(base, key, document.value)
+        else:
+            merge(raw, key, document.value)
+        for other in [k for k in where if k[: len(full)] == full]:
+            del where[other]
+        where[full] = "command line"
+    return wrong

@@ -1,0 +1,165 @@
+"""Raw mappings -> a resolved `Spec`, with everything that is wrong found in one go."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from registry import legality
+from registry.catalogue import Catalogue, PartInfo
+from registry.errors import SpecError, did_you_mean
+from registry.sizes import SIZES, depth_of
+from registry.spec import Section, Spec, slot_fields
+
+Key = tuple[str, ...]
+Problem = tuple[Key, str]
+
+
+def resolve(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list[Problem]]:
+    """Validate one arm's raw sections, fill in every default, and check the combination.
+
+    Args:
+        raw: sections as written, e.g. `{"model": {"blocks": "variant_2"}}`.
+        parts: the catalogue that part names are looked up in.
+
+    Returns:
+        The spec (None if anything is wrong), and the problems as (key, message).
+    """
+    values: dict[str, Any] = copy.deepcopy(dict(raw))
+    found: list[Problem] = []
+    for (section, name), slot in slot_fields().items():
+        fields = values.get(section)
+        if isinstance(fields, dict) and fields.get(name) is not None:
+            fields[name], wrong = _part(fields[name], slot, parts)
+            found += [((section, name, *key), message) for key, message in wrong]
+    found += model_problems(Spec, values)
+    if found:
+        return None, found
+    spec = Spec.model_validate(_with_part_defaults(values, parts))
+    try:
+        spec = _derive(spec, parts)
+    except _Wrong as wrong:
+        return None, [(tuple(wrong.key.split(".")), wrong.message)]
+    found = [(tuple(key.split(".")), message) for key, message in legality.problems(spec, parts)]
+    return (None if found else spec), found
+
+
+def model_problems(model: type[BaseModel], values: Any) -> Iterator[Problem]:
+    """What pydantic finds wrong, in words for people."""
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            key = tuple(str(step) for step in item["loc"])
+            yield key, _message(model, item)
+
+
+def _message(model: type[BaseModel], item: Any) -> str:
+    kind, value = item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        return f"unknown key; {did_you_mean(str(item['loc'][-1]), _fields_at(model, item['loc'][:-1]))}"
+    if kind == "missing":
+        return "missing; give it a value"
+    if kind == "literal_error":
+        expected = [name.strip("' ") for name in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"{value!r} is not a choice; {did_you_mean(str(value), expected)}"
+    expected = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    shown = "a mapping" if isinstance(value, Mapping) else f"{value!r} ({type(value).__name__})"
+    return f"expected {expected}, got {shown}" if "Input should" in item["msg"] else f"{expected}, got {shown}"
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    for step in loc:
+        info = model.model_fields.get(str(step))
+        if info is None or not (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
+            return []
+        model = info.annotation
+    return list(model.model_fields)
+
+
+def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], list[Problem]]:
+    """A part as written (`name` or `{name: …, parameter: …}`) -> its name and all its parameters."""
+    choice = {"name": written} if isinstance(written, str) else written
+    if not isinstance(choice, dict) or not isinstance(choice.get("name"), str):
+        message = f"expected the name of a {slot}, or a mapping with `name`, got {written!r} ({type(written).__name__})"
+        return {"name": "?"}, [((), f"{message}; {did_you_mean('', parts.names(slot))}")]
+    try:
+        info = parts.find(slot, choice["name"])
+    except SpecError as error:
+        return {"name": choice["name"]}, [((), str(error))]
+    given = {key: value for key, value in choice.items() if key != "name"}
+    wrong = [(key, _own(info, message)) for key, message in model_problems(info.parameters, given)]
+    return {"name": info.name, **({} if wrong else info.parameters.model_validate(given).model_dump())}, wrong
+
+
+def _own(info: PartInfo, message: str) -> str:
+    if message.startswith("unknown key") and not info.parameters.model_fields:
+        return f"{info.slot} {info.name} has no parameters"
+    return message
+
+
+def _with_part_defaults(values: dict[str, Any], parts: Catalogue) -> dict[str, Any]:
+    """Parts that were not written get their parameters' defaults written out as well."""
+    filled = {section: dict(fields) if isinstance(fields, dict) else fields for section, fields in values.items()}
+    for (section, name), slot in slot_fields().items():
+        fields = filled.setdefault(section, {})
+        default = _section(section).model_fields[name].default
+        if name not in fields and default is not None:
+            fields[name], _ = _part(default.name, slot, parts)
+    return filled
+
+
+def _section(name: str) -> type[Section]:
+    section = Spec.model_fields[name].annotation
+    assert isinstance(section, type) and issubclass(section, Section)
+    return section
+
+
+class _Wrong(Exception):
+    def __init__(self, key: str, message: str) -> None:
+        self.key, self.message = key, message
+
+
+def _derive(spec: Spec, parts: Catalogue) -> Spec:
+    """Fill in what follows from other choices: dimensions from the size, schedule and sampler from the objective."""
+    model = _dimensions(spec, parts)
+    objective = parts.find("objective", spec.diffusion.objective.name)
+    schedule, sampler = spec.diffusion.noise_schedule, spec.sampling.sampler
+    changes: dict[str, Any] = {"model": model}
+    if schedule is None:
+        changes["diffusion"] = {"noise_schedule": _first(objective.facts.get("noise_schedules", ()), "noise_schedule", parts)}
+    if sampler is None:
+        suits = [name for name in parts.names("sampler")
+                 if objective.name in parts.find("sampler", name).facts.get("objectives", ())]
+        changes["sampling"] = {"sampler": _first(suits, "sampler", parts)}
+    if spec.learning.label_drop is None:
+        changes["learning"] = {"label_drop": 0.1 if spec.model.classes else 0.0}
+    if spec.scoring.interval is None:
+        changes["scoring"] = {"interval": spec.data.interval}
+    values = spec.model_dump()
+    for section, fields in changes.items():
+        values[section].update(fields)
+    return Spec.model_validate(values)
+
+
+def _first(names: Any, slot: str, parts: Catalogue) -> dict[str, Any]:
+    if not names:
+        raise _Wrong("diffusion.objective", f"no {slot} in the catalogue goes with this objective")
+    return _part(names[0], slot, parts)[0]
+
+
+def _dimensions(spec: Spec, parts: Catalogue) -> dict[str, Any]:
+    model = spec.model
+    if model.size is None:
+        missing = [name for name in ("width", "heads", "depth") if getattr(model, name) is None]
+        if missing:
+            raise _Wrong("model", f"give size (S, B, L, XL), or width, heads and depth; missing: {', '.join(missing)}")
+        return {}
+    size = SIZES[model.size]
+    for name in ("width", "heads"):
+        if getattr(model, name) not in (None, getattr(size, name)):
+            raise _Wrong(f"model.{name}", f"size {model.size} has {name} {getattr(size, name)}; give size or {name}, not both")
+    block_parameters = parts.find("blocks", model.blocks.name).facts.get("block_parameters", 18)
+    depth = model.depth or depth_of(model.size, block_parameters)
+    return {"width": size.width, "heads": size.heads, "depth": depth}

@@ -1,0 +1,174 @@
+"""The spec: the complete, validated description of one arm.
+
+Frozen, strict pydantic models; unknown keys are refused. `model`, `data`, `diffusion`, `learning`, `sampling` and
+`scoring` are the science half and make up the identity; `runtime` is the efficiency half and stays out of it.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from registry.parameter_types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+SCHEMA_VERSION = 1
+SCIENCE = ("model", "data", "diffusion", "learning", "sampling", "scoring")
+IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Part(BaseModel):
+    """The choice of a part for a slot: its name, and its parameters beside it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    name: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    def __getattr__(self, item: str) -> Any:  # for type checkers: parameters are attributes
+        return super().__getattr__(item)  # type: ignore[misc]
+
+
+class Slot:
+    """Marks a field of the spec as a slot of the catalogue."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _default(name: str) -> Any:
+    return Field(default=Part(name=name))
+
+
+class ModelSpec(Section):
+    """The network. Give `size`, or all of `width`, `heads` and `depth`."""
+
+    size: Literal["S", "B", "L", "XL"] | None = None
+    width: PositiveInt | None = None
+    heads: PositiveInt | None = None
+    depth: PositiveInt | None = None  # with `size`: overrides the paper's depth for the block variant
+    patch: PositiveInt = 2
+    classes: NonNegativeInt = 0  # 0: unconditional
+    patch_embedding: Annotated[Part, Slot("patch_embedding")] = _default("uniform_frame")
+    blocks: Annotated[Part, Slot("blocks")] = _default("variant_1")
+    conditioning: Annotated[Part, Slot("conditioning")] = _default("s_adaln")
+    temporal_position: Annotated[Part, Slot("temporal_position")] = _default("absolute")
+
+
+class DataSpec(Section):
+    """The videos, how clips are cut from them, and the latents that the network sees."""
+
+    dataset: Annotated[Part, Slot("dataset")] = _default("moving_shapes")
+    path: str | None = None  # where the files lie; not part of the identity
+    resolution: PositiveInt = 256
+    frames: PositiveInt = 16
+    interval: PositiveInt = 3
+    picking: Literal["stride", "linspace"] = "stride"
+    transform: Literal["short_side_then_center_crop", "center_square_then_resize"] = "short_side_then_center_crop"
+    antialias: bool = True
+    flip: Fraction = 0.0  # probability that a training clip is mirrored
+    autoencoder: Annotated[Part, Slot("autoencoder")] = _default("sd_vae")
+
+
+class DiffusionSpec(Section):
+    """What the network predicts and how noise grows. A schedule left out is the objective's own."""
+
+    objective: Annotated[Part, Slot("objective")] = _default("epsilon_learned_sigma")
+    noise_schedule: Annotated[Part | None, Slot("noise_schedule")] = None
+
+
+class LearningSpec(Section):
+    """The optimisation. Defaults are the official code's (golden README, 10.1)."""
+
+    initialisation: Annotated[Part, Slot("initialisation")] = _default("scratch")
+    steps: PositiveInt = 150_000
+    batch_size: PositiveInt = 40  # clips of one optimiser step, all accumulation windows together
+    accumulation: PositiveInt = 1  # micro-batches of one optimiser step; it divides batch_size
+    learning_rate: PositiveFloat = 1e-4
+    lr_schedule: Annotated[Part, Slot("lr_schedule")] = _default("constant")
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat | None = 0.1
+    clip_from: NonNegativeInt = 20_000  # first step whose gradients are clipped
+    ema_decay: Fraction = 0.9999
+    label_drop: Fraction | None = None  # left out: 0.1 with classes, else 0
+
+
+class SamplingSpec(Section):
+    """How scored clips are drawn. A sampler left out is the first that suits the objective."""
+
+    sampler: Annotated[Part | None, Slot("sampler")] = None
+    guidance: PositiveFloat = 1.0  # classifier-free guidance scale; 1 is off
+    clips: PositiveInt = 2048
+    weights: Literal["ema", "model"] = "ema"
+    seed: NonNegativeInt = 0
+
+
+class ScoringSpec(Section):
+    """What sampled clips are held against."""
+
+    metric: Annotated[Part, Slot("metric")] = _default("fvd")
+    detector: Annotated[Part, Slot("detector")] = _default("random_r3d")
+    split: Literal["train", "test", "all"] = "train"
+    clips: PositiveInt = 2048  # at most; one clip a video is drawn first, then second ones
+    interval: PositiveInt | None = None  # of the real clips; left out: as in training
+    seed: NonNegativeInt = 0
+
+
+class RuntimeSpec(Section):
+    """The efficiency half: switches that may change speed and memory but not the result beyond a stated tolerance."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    threads: PositiveInt | None = None  # of one replicate; left out: the cores shared out over parallel replicates
+    log_every: PositiveInt = 50
+    validate_every: PositiveInt = 1000
+    checkpoint_every: PositiveInt = 10_000
+    keep_checkpoints: PositiveInt = 1
+    sampling_batch: PositiveInt = 16
+    scoring_batch: PositiveInt = 16
+
+
+class Spec(Section):
+    """One arm, resolved: every choice named, every default written out."""
+
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec()
+    diffusion: DiffusionSpec = DiffusionSpec()
+    learning: LearningSpec = LearningSpec()
+    sampling: SamplingSpec = SamplingSpec()
+    scoring: ScoringSpec = ScoringSpec()
+    runtime: RuntimeSpec = RuntimeSpec()
+    plugins: tuple[str, ...] = ()
+
+    def science(self) -> dict[str, Any]:
+        """The science half as plain values, without what does not change results: paths, and the size's label."""
+        science = self.model_dump(mode="json", include=set(SCIENCE))
+        del science["data"]["path"], science["model"]["size"]
+        return science
+
+    @property
+    def identity(self) -> str:
+        """Hash of the resolved science half and the schema version: equal for equal science, however it was written."""
+        text = json.dumps({"schema": SCHEMA_VERSION, **self.science()}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:IDENTITY_LENGTH]
+
+
+def slot_fields() -> dict[tuple[str, str], str]:
+    """(section, field) -> slot, for every field of the spec that names a part."""
+    found = {}
+    for section, info in Spec.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            for name, field in info.annotation.model_fields.items():
+                for mark in field.metadata:
+                    if isinstance(mark, Slot):
+                        found[(section, name)] = mark.name
+    return found
