@@ -41,8 +41,9 @@ def test_a_score_to_be_maximised_turns_the_effect_round():
 
 def test_pairing_by_seed_sees_what_the_means_alone_hide():
     a = np.array([100.0, 300.0, 200.0, 500.0, 400.0])
-    assert verdict_of({"a": list(a), "b": list(a + [5.0, 5.2, 4.8, 5.1, 4.9])}).verdict == "supported"
-    assert verdict_of({"a": list(a), "b": list((a + [5.0, 5.2, 4.8, 5.1, 4.9])[::-1])}).verdict == "undecided"
+    shift = np.array([5.0, 5.2, 4.8, 5.1, 4.9])
+    assert verdict_of({"a": list(a), "b": list(a + shift)}).verdict == "supported"
+    assert verdict_of({"a": list(a), "b": list((a + shift)[::-1])}).verdict == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_the_claims_judged_together_are_one_family():
     assert both[0].p == pytest.approx(2 * alone.p)
     assert (alone.verdict, both[0].verdict) == ("supported", "undecided")
     assert "adjusted for 2 claims" in both[0].reason
-    assert [verdict.interval for verdict in both][0] == alone.interval
+    assert both[0].interval == alone.interval
 
 
 @pytest.mark.parametrize("column", ["data_digest", "protocol"])
