@@ -1,10 +1,10 @@
 import math
 
 import pytest
-from replicates import replicates
 
 from analysis.results import done, load, scores_by_seed
 from registry.errors import RunError
+from tests.analysis.replicates import replicates
 
 
 def test_a_row_per_replicate_and_a_column_per_axis_and_score():

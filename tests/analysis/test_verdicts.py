@@ -2,12 +2,12 @@ import json
 
 import numpy as np
 import pytest
-from replicates import claim, replicates
 
 from analysis.results import load
 from analysis.statistics import holm, paired_test
 from analysis.verdicts import judge
 from registry.errors import RunError
+from tests.analysis.replicates import claim, replicates
 
 EXPERIMENTS = 150
 

@@ -1,10 +1,10 @@
 """Fixture 8: the Fréchet distance."""
 
-import mix_recipe
 import numpy as np
 import pytest
 
 from components.scoring.frechet import Moments, frechet_distance
+from tests.parity import mix_recipe
 
 
 @pytest.fixture(scope="module")

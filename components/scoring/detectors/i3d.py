@@ -1,0 +1,174 @@
+"""The published I3D network as a detector: its weights, and how clips are brought to 224x224."""
+
+import hashlib
+import math
+import os
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
+from registry.catalogue import part
+from registry.errors import RunError, SpecError
+
+VARIABLE = "LATTE_WORKBENCH_I3D"
+FILES = ("i3d_torchscript.pt", "i3d_pretrained_400.pt")
+
+
+@part("detector", "i3d")
+class I3DDetector:
+    """The 400 logits of I3D trained on Kinetics-400, the features behind every published FVD.
+
+    `weights` is the path of `i3d_pretrained_400.pt` (a state dict, loaded strictly into our network) or of
+    `i3d_torchscript.pt` (scripted); left empty, the environment variable LATTE_WORKBENCH_I3D and then the cache
+    folder ~/.cache/latte-workbench are looked at. `preprocessing` is `direct_square`, straight to 224x224 as the
+    scripted file does itself, or `short_side_crop`, the shorter side to 224 and a centre crop, as in VideoGPT's
+    tools; for square clips they agree. Clips need at least 9 frames.
+
+    Source: paper section 4.1 (FVD after StyleGAN-V); Carreira and Zisserman 2017, arXiv 1705.07750
+    Official code: yes, as the scripted file of StyleGAN-V; the network here is written anew
+    """
+
+    label = "i3d"
+    score_suffix = ""
+    dimensions = CLASSES
+    minimum_frames = MINIMUM_FRAMES
+
+    def __init__(
+        self, *, weights: str = "", preprocessing: Literal["direct_square", "short_side_crop"] = "direct_square"
+    ) -> None:
+        self.path = find_weights(weights)
+        self.preprocessing = preprocessing
+        self.scripted = _is_scripted(self.path)
+        self.network = _load_scripted(self.path) if self.scripted else load_native(self.path)
+        self.network.eval()
+
+    @torch.no_grad()
+    def features(self, videos: Tensor) -> Tensor:
+        """Features float32 (N, 400) of uint8 videos (N, F, H, W, 3), on the device of the videos.
+
+        Raises:
+            RunError: fewer than 9 frames.
+        """
+        if videos.shape[1] < MINIMUM_FRAMES:
+            raise RunError(f"i3d needs clips of at least {MINIMUM_FRAMES} frames, not {videos.shape[1]}")
+        network = self.network.to(videos.device)
+        if not self.scripted:
+            features = network(PREPROCESSING[self.preprocessing](videos))
+        elif self.preprocessing == "direct_square":
+            layout = rearrange(videos, "n f h w c -> n c f h w").contiguous()
+            features = network(layout, rescale=True, resize=True, return_features=True)
+        else:
+            prepared = PREPROCESSING[self.preprocessing](videos)
+            features = network(prepared, rescale=False, resize=False, return_features=True)
+        return features.float()
+
+    def fingerprint(self) -> str:
+        """A hash of the weights file and the preprocessing."""
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update(self.preprocessing.encode())
+        return digest.hexdigest()[:16]
+
+
+def direct_square(videos: Tensor) -> Tensor:
+    """uint8 (N, F, H, W, 3) -> float (N, 3, F, 224, 224) in [-1, 1], the aspect not kept."""
+    return _resized(videos, (SIDE, SIDE)) / 127.5 - 1
+
+
+def short_side_crop(videos: Tensor) -> Tensor:
+    """uint8 (N, F, H, W, 3) -> float (N, 3, F, 224, 224) in [-1, 1]: the shorter side to 224, the centre kept."""
+    height, width = videos.shape[2:4]
+    scale = SIDE / min(height, width)
+    size = (SIDE, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), SIDE)
+    top, left = (size[0] - SIDE) // 2, (size[1] - SIDE) // 2
+    return _resized(videos, size)[..., top : top + SIDE, left : left + SIDE] / 127.5 - 1
+
+
+PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {
+    "direct_square": direct_square,
+    "short_side_crop": short_side_crop,
+}
+
+
+def _resized(videos: Tensor, size: tuple[int, int]) -> Tensor:
+    frames = rearrange(videos, "n f h w c -> (n f) c h w").float()
+    resized = functional.interpolate(frames, size=size, mode="bilinear", align_corners=False)
+    return rearrange(resized, "(n f) c h w -> n c f h w", n=len(videos))
+
+
+def find_weights(weights: str = "") -> Path:
+    """The file of the weights: the one named, else that of the environment variable, else that in the cache folder.
+
+    Raises:
+        SpecError: the file named by `weights` does not exist.
+        RunError: no file is found; the message says where to put which.
+    """
+    if weights:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise SpecError(f"detector i3d: weights: there is no file {weights!r}")
+        return path
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latte-workbench"
+    named = os.environ.get(VARIABLE)
+    candidates = [Path(named).expanduser()] if named else [cache / name for name in FILES]
+    for path in candidates:
+        if path.is_file():
+            return path
+    missing = f"{VARIABLE} names {named!r}, which is no file" if named else "no weights of I3D on this machine"
+    raise RunError(
+        f"detector i3d: {missing}: put {' or '.join(FILES)} into {cache}, or set {VARIABLE} "
+        "(or the detector's `weights`) to its path, or choose the detector random_r3d, which needs no weights"
+    )
+
+
+def load_native(path: Path) -> I3D:
+    """The network with the weights of a state dict, loaded strictly; files of old PyTorch may lack batch counts.
+
+    Raises:
+        RunError: the file is no state dict of this network.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise RunError(f"{path}: no weights can be read from it: {_first_line(error)}") from error
+    with torch.device("meta"):
+        network = I3D()
+    if not isinstance(state, dict):
+        raise RunError(f"{path}: a state dict of I3D is expected, not a {type(state).__name__}")
+    counts = {name for name in network.state_dict() if name.endswith("num_batches_tracked")}
+    state = {**{name: torch.zeros((), dtype=torch.int64) for name in counts}, **state}
+    try:
+        network.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        raise RunError(f"{path}: these are not the weights of I3D with 400 classes: {error}") from error
+    return network.float()
+
+
+def _is_scripted(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _load_scripted(path: Path) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated, but this is the published format
+            network: nn.Module = torch.jit.load(str(path), map_location="cpu")
+    except RuntimeError as error:
+        raise RunError(f"{path}: the scripted network cannot be loaded: {_first_line(error)}") from error
+    return network
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
