@@ -97,13 +97,15 @@ class Manifest:
             )
         return long_enough
 
-    def too_short(self, frames_needed: int) -> list[tuple[str, str]]:
-        """(path, reason) of the videos that clips of that need cannot be taken from."""
-        return [
-            (record.path, f"too short: {_count(record.frames)}, a clip needs {frames_needed}")
-            for record in self.records
-            if record.frames < frames_needed
-        ]
+    def too_short(self, needs: Sequence[int]) -> list[tuple[str, str]]:
+        """(path, reason) of the videos that are too short for clips of one of those needs in frames."""
+        found = []
+        for record in self.records:
+            unmet = [str(need) for need in sorted(needs) if record.frames < need]
+            if unmet:
+                frames = "1 frame" if record.frames == 1 else f"{record.frames} frames"
+                found.append((record.path, f"too short: {frames}, a clip needs {' or '.join(unmet)}"))
+        return found
 
     def write(self, folder: Path, rejected: Iterable[tuple[str, str]], needs: Sequence[int]) -> None:
         """Write manifest.csv, rejected.csv and manifest.json, each whole or not at all."""
@@ -112,7 +114,7 @@ class Manifest:
              r.sha256, r.damaged, r.note)
             for r in self.records
         ]  # fmt: skip
-        left_out = [*rejected, *(pair for need in sorted(needs) for pair in self.too_short(need))]
+        left_out = [*rejected, *self.too_short(needs)]
         write_atomically(folder / "manifest.csv", _csv(COLUMNS, rows))
         write_atomically(folder / "rejected.csv", _csv(("path", "reason"), sorted(left_out)))
         splits = sorted({record.split for record in self.records})
@@ -180,7 +182,3 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return out.getvalue()
-
-
-def _count(frames: int) -> str:
-    return "1 frame" if frames == 1 else f"{frames} frames"

@@ -72,8 +72,8 @@ def read_real_clips(
         prepared: the dataset.
         clips: from `plan_real_clips`.
         resolution: R in pixels.
-        transform: one of `transforms.TRANSFORMS` (as in training), or `center_square_lanczos`, the official evaluation's
-            way (without its JPEG step; `antialias` has no meaning there).
+        transform: one of `transforms.TRANSFORMS` (as in training), or `center_square_lanczos`, the official
+            evaluation's way (without its JPEG step; `antialias` must be true there).
         antialias: see `components.data.transforms`.
 
     Raises:

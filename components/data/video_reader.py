@@ -149,7 +149,7 @@ class PyAVReader:
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """Frames uint8 (n, H, W, 3); VideoError where the file no longer gives them."""
         wanted = check_indices(self.path, indices, self.index.frames)
-        found = self._by_seeking(sorted(set(wanted))) if self.index.pts is not None else None
+        found = self.by_seeking(sorted(set(wanted))) if self.index.pts is not None else None
         if found is None:
             found = self._from_the_start(set(wanted))
         if not wanted:
@@ -207,44 +207,37 @@ class PyAVReader:
             raise self._changed(f"no frame {min(wanted - set(found))}")
         return found
 
-    def _by_seeking(self, wanted: list[int]) -> dict[int, np.ndarray] | None:
+    def by_seeking(self, wanted: list[int]) -> dict[int, np.ndarray] | None:
         """The wanted frames (rising), or None where a seek did not lead to the timestamp of the index."""
         import av
 
         pts, keyframes = self.index.pts, self.index.keyframes
-        assert pts is not None and keyframes is not None
+        assert pts is not None
+        assert keyframes is not None
         number_of = {time: number for number, time in enumerate(pts)}
         found: dict[int, np.ndarray] = {}
         with self._open() as container:
             stream = container.streams.best("video")
             decoded = decode_in_order(container, stream)
-            position = -1  # number of the frame decoded last
-            frame = None
+            # Frame 0 always comes first: a decoder that starts in the middle without having seen it gives garbage for
+            # the 4:4:4 H.264 of old x264.
+            frame = next(decoded, None)
+            position = -1 if frame is None else number_of.get(frame.pts, -1)
+            if position != 0:
+                return None
             for target in wanted:
                 start = max((key for key in keyframes if key <= target), default=0)
-                if position >= 0 and start > position + 1:
+                if start > position:
                     try:
                         container.seek(pts[start], stream=stream, backward=True, any_frame=False)
                     except av.error.FFmpegError:
                         return None
-                    decoded = decode_in_order(container, stream)
-                    position = -1
-                # The first target is reached from frame 0: a decoder that starts in the middle without having seen
-                # the first frame gives garbage for 4:4:4 H.264 of old x264, so frame 0 always comes first.
-                while position < target:
-                    if not found and frame is None and start > 1:
-                        frame = next(decoded, None)
-                        if frame is None or number_of.get(frame.pts) != 0:
-                            return None
-                        try:
-                            container.seek(pts[start], stream=stream, backward=True, any_frame=False)
-                        except av.error.FFmpegError:
-                            return None
-                        decoded = decode_in_order(container, stream)
+                    decoded, position = decode_in_order(container, stream), -1
+                while position != target:
                     frame = next(decoded, None)
-                    if frame is None or frame.pts not in number_of or number_of[frame.pts] > target:
+                    position = -1 if frame is None else number_of.get(frame.pts, -1)
+                    if frame is None or position > target:
                         return None
-                    position = number_of[frame.pts]
                 found[target] = self._picture(frame)
         return found
 
@@ -252,8 +245,8 @@ class PyAVReader:
 # --- decord -------------------------------------------------------------------------------------------------------
 
 
-def decord_batches(path: Path, batches: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
-    """Batches of frames from one decord reader, which lives only inside this call.
+def decord_batches(path: Path, frames: int, batches: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
+    """Batches of frames from one decord reader of a video of that many frames; it lives only inside this call.
 
     Only `get_batch` is used: at some widths plain indexing gives shifted pixels without an error.
 
@@ -265,6 +258,8 @@ def decord_batches(path: Path, batches: Sequence[Sequence[int]]) -> Iterator[np.
     decord.logging.set_level(decord.logging.QUIET)
     try:
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+        if len(reader) != frames:
+            raise VideoError(f"{path}: decord counts {len(reader)} frames instead of {frames}")
         for batch in batches:
             pictures = reader.get_batch(list(batch)).asnumpy()
             if pictures.ndim != 4 or pictures.shape[-1] != 3 or len(pictures) != len(batch):
@@ -290,12 +285,13 @@ class DecordReader:
         wanted = check_indices(self.path, indices, self.index.frames)
         if not wanted:
             return np.empty((0, self.index.height, self.index.width, 3), np.uint8)
-        return self._checked(next(iter(decord_batches(self.path, [wanted]))))
+        return self._checked(next(iter(decord_batches(self.path, self.index.frames, [wanted]))))
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
         """All frames in order, `size` at a time."""
-        numbers = range(self.index.frames)
-        for pictures in decord_batches(self.path, [numbers[k : k + size] for k in range(0, len(numbers), size)]):
+        count = self.index.frames
+        batches = [range(first, min(first + size, count)) for first in range(0, count, size)]
+        for pictures in decord_batches(self.path, count, batches):
             yield self._checked(pictures)
 
     def _checked(self, pictures: np.ndarray) -> np.ndarray:
