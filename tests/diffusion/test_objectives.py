@@ -1,0 +1,146 @@
+"""What objectives tell the trainer: times, noised latents and losses."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from components.diffusion.noise_schedules import Cosine, Linear, Straight
+from components.diffusion.objectives import EpsilonLearnedSigma, FlowMatching, VPrediction
+from registry.errors import SpecError
+
+OBJECTIVES: list[Any] = [
+    EpsilonLearnedSigma(Linear()),
+    EpsilonLearnedSigma(Cosine(), loss="bound"),
+    VPrediction(Cosine()),
+    FlowMatching(Straight()),
+    FlowMatching(Straight(), time_sampling="logit_normal"),
+]
+every = pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.part_name)
+
+
+def batch(objective: Any, size: int = 5, channels: int = 3) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    x0, noise = (torch.randn(size, 2, channels, 4, 4, generator=generator) for _ in range(2))
+    t = objective.draw_times(size, generator)
+    output = torch.randn(size, 2, objective.output_channels(channels), 4, 4, generator=generator)
+    return {"model_output": output, "x0": x0, "x_t": objective.noised(x0, t, noise), "t": t, "noise": noise}
+
+
+def perfect_output(objective: Any, given: dict[str, Tensor]) -> Tensor:
+    if isinstance(objective, FlowMatching):
+        return given["noise"] - given["x0"]
+    if isinstance(objective, VPrediction):
+        a = objective.tables.gather("sqrt_alphas_cumprod", given["t"])
+        s = objective.tables.gather("sqrt_one_minus_alphas_cumprod", given["t"])
+        return a * given["noise"] - s * given["x0"]
+    return torch.cat([given["noise"], torch.full_like(given["noise"], -1.0)], dim=2)
+
+
+@every
+def test_the_right_answer_has_the_least_loss(objective: Any) -> None:
+    given = batch(objective)
+    perfect = given | {"model_output": perfect_output(objective, given)}
+    ours, random = objective.losses(**perfect), objective.losses(**given)
+    assert ours["loss"].shape == (5,)
+    assert (ours["loss"] < random["loss"]).all()
+    if "mse" in ours:
+        assert ours["mse"].max() < 1e-8
+
+
+@every
+def test_losses_are_per_sample_and_float32(objective: Any) -> None:
+    given = batch(objective)
+    together = objective.losses(**given)
+    for k in range(5):
+        alone = objective.losses(**{name: value[k : k + 1] for name, value in given.items()})
+        for name in together:
+            torch.testing.assert_close(alone[name][0], together[name][k])
+    half = objective.losses(**(given | {"model_output": given["model_output"].bfloat16()}))
+    exact = objective.losses(**(given | {"model_output": given["model_output"].bfloat16().float()}))
+    for name, value in half.items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, exact[name])
+
+
+@every
+def test_losses_are_float32_under_autocast(objective: Any) -> None:
+    given = batch(objective)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = objective.losses(**given)
+    plain = objective.losses(**given)
+    for name, value in under.items():
+        assert torch.equal(value, plain[name])
+
+
+@every
+def test_times_are_reproducible_and_cover_the_process(objective: Any) -> None:
+    first, second = (objective.draw_times(4000, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert first.shape == (4000,)
+    told = objective.network_time(first).float()
+    assert told.min() >= 0
+    assert told.max() < 1000
+    assert told.mean() == pytest.approx(500, abs=25)
+    if isinstance(objective, FlowMatching):
+        assert first.dtype == torch.float32
+        assert 0 < first.min() < first.max() < 1
+    else:
+        assert first.dtype == torch.int64
+        assert (first.min(), first.max()) == (0, 999)
+
+
+def test_logit_normal_times_favour_the_middle() -> None:
+    uniform, logit = (o.draw_times(4000, torch.Generator().manual_seed(5)) for o in OBJECTIVES[-2:])
+    middle = [float(((t > 0.25) & (t < 0.75)).float().mean()) for t in (uniform, logit)]
+    assert middle[0] == pytest.approx(0.5, abs=0.03)
+    assert middle[1] == pytest.approx(0.728, abs=0.03)  # P(|N(0, 1)| < log 3)
+
+
+@every
+def test_bands_go_from_low_noise_to_high(objective: Any) -> None:
+    times = objective.band_times(4, 3)
+    assert times.shape == (4, 3)
+    assert torch.equal(times, objective.band_times(4, 3))
+    told = objective.network_time(times.flatten()).float()
+    assert (told.diff() > 0).all()
+    for band, values in enumerate(told.view(4, 3)):
+        assert ((values >= 250 * band) & (values < 250 * (band + 1))).all()
+    x0 = torch.zeros(12, 1, 1, 8, 8)
+    noise = torch.ones_like(x0)
+    assert (objective.noised(x0, times.flatten(), noise).flatten(1).mean(1).diff() > 0).all()
+
+
+def test_the_bound_leaves_the_noise_estimate_alone_unless_it_is_the_whole_loss() -> None:
+    given = batch(OBJECTIVES[0])
+    for objective, moved in ((OBJECTIVES[0], False), (EpsilonLearnedSigma(Linear(), loss="bound"), True)):
+        output = given["model_output"].clone().requires_grad_()
+        objective.losses(**(given | {"model_output": output}))["vb"].mean().backward()
+        assert output.grad is not None
+        assert bool(output.grad[:, :, :3].abs().max() > 0) is moved
+        assert output.grad[:, :, 3:].abs().max() > 0
+
+
+def test_the_weight_of_the_bound() -> None:
+    given = batch(OBJECTIVES[0])
+    full, light = (EpsilonLearnedSigma(Linear(), vb_weight=weight).losses(**given) for weight in (1.0, 0.001))
+    torch.testing.assert_close(light["loss"], full["mse"] + 0.001 * full["vb"])
+    torch.testing.assert_close(light["vb"], full["vb"] * 0.001)
+
+
+def test_wrong_channels_are_refused() -> None:
+    given = batch(OBJECTIVES[0])
+    with pytest.raises(ValueError, match="channels"):
+        OBJECTIVES[0].losses(**(given | {"model_output": given["model_output"][:, :, :5]}))
+
+
+@pytest.mark.parametrize(
+    ("objective", "schedule"),
+    [(EpsilonLearnedSigma, Straight), (VPrediction, Straight), (FlowMatching, Linear), (FlowMatching, Cosine)],
+)
+def test_illegal_noise_schedules_are_refused_by_name(objective: Any, schedule: Any) -> None:
+    with pytest.raises(SpecError) as refusal:
+        objective(schedule())
+    for word in (objective.part_name, schedule.part_name, objective.because, *objective.noise_schedules):
+        assert word in str(refusal.value)
