@@ -1,0 +1,147 @@
+"""Figures: scores by arm, curves by arm, and real beside sampled frames. No global state of matplotlib is touched."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.results import refuse_mixed, scores_by_seed
+from analysis.statistics import t_interval
+from registry.errors import RunError
+
+# Okabe and Ito's colours, told apart by colour-blind readers too; black stays for what is not an arm.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+STYLES = ("-", "--", ":", "-.")  # a second sign, for print and for more arms than colours
+GREY = "#5f5f5f"
+
+
+def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05) -> Figure:
+    """A line per arm: a dot per seed, the mean, and Student's interval of the mean.
+
+    Raises:
+        RunError: no replicate has this score, or the arms were measured on different data or by different protocols.
+    """
+    arms = list(dict.fromkeys(frame["arm"]))
+    refuse_mixed(frame, arms)
+    by_arm = {arm: scores[np.isfinite(scores)] for arm in arms for scores in [scores_by_seed(frame, arm, metric)]}
+    if not any(len(scores) for scores in by_arm.values()):
+        raise RunError(f"no replicate that is done has the score {metric!r}")
+    figure = Figure(figsize=(6.4, 1.3 + 0.45 * len(arms)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, scores in enumerate(by_arm.values()):
+        colour, values = COLOURS[place % len(COLOURS)], scores.to_numpy()
+        above = np.full(len(values), place - 0.2)
+        axes.plot(values, above, "o", ms=5, mfc="none", mec=colour, mew=1.2)
+        if len(values):
+            axes.plot(values.mean(), place, "D", ms=6.5, color=colour, zorder=3)
+        if interval := t_interval(values, alpha=alpha):
+            axes.plot(interval, (place, place), "-", lw=1.8, color=colour, solid_capstyle="butt", zorder=2)
+    axes.set_yticks(range(len(arms)), [f"{arm}\nn = {len(by_arm[arm])}" for arm in arms])
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.set_xlabel(f"{metric}   (circle: seed, diamond: mean, line: {1 - alpha:.0%} interval)")
+    _plain(axes, grid="x")
+    return figure
+
+
+def curves_figure(
+    metrics_by_replicate: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]], key: str, *, log: bool = False
+) -> Figure:
+    """A curve per arm over the training steps: the mean of its seeds, and the band from the lowest to the highest.
+
+    Args:
+        metrics_by_replicate: (arm, seed) -> the lines of its metrics.jsonl, each with `step`; lines without `key`
+            are passed over. Where seeds have got to different steps, each step uses those that have it.
+        key: what to draw, e.g. `loss`.
+        log: draw the values on a logarithmic axis.
+
+    Raises:
+        RunError: no line has this key.
+    """
+    records = [
+        {"arm": arm, "seed": seed, "step": line["step"], "value": line[key]}
+        for (arm, seed), lines in metrics_by_replicate.items()
+        for line in lines
+        if key in line
+    ]
+    if not records:
+        raise RunError(f"no metrics of any replicate have {key!r}")
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    # A resumed replicate may have written a step again: its last line counts.
+    lines = pd.DataFrame(records).drop_duplicates(["arm", "seed", "step"], keep="last")
+    most = 1
+    for place, (arm, own) in enumerate(lines.groupby("arm", sort=False)):
+        colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
+        by_step = own.groupby("step")["value"].agg(["mean", "min", "max"])
+        seeds = own["seed"].nunique()
+        most = max(most, seeds)
+        axes.plot(by_step.index, by_step["mean"], style, color=colour, lw=1.6, label=f"{arm} (n = {seeds})")
+        if seeds > 1:
+            axes.fill_between(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.18, lw=0)
+    axes.set_xlabel("training step" + ("   (line: mean of the seeds, band: lowest to highest)" if most > 1 else ""))
+    axes.set_ylabel(key)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 2.5, 5, 10]))
+    axes.margins(x=0.01)
+    if log:
+        axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize=9)
+    _plain(axes, grid="y")
+    return figure
+
+
+def samples_figure(
+    real: NDArray[np.uint8], sampled: NDArray[np.uint8], path: str | Path, *, frames: int = 8, title: str = ""
+) -> Figure:
+    """Real and sampled videos side by side, a row each, as a PNG at `path`.
+
+    Args:
+        real, sampled: uint8 (n, F, H, W, 3); as many rows are drawn as the smaller of the two has videos.
+        frames: at most so many frames of each, evenly spread.
+
+    Raises:
+        RunError: one of the two is empty or not of this layout.
+    """
+    for name, videos in {"real": real, "sampled": sampled}.items():
+        if videos.ndim != 5 or videos.shape[-1] != 3 or videos.dtype != np.uint8 or not videos.size:
+            raise RunError(f"{name} videos must be uint8 (n, F, H, W, 3), not {videos.dtype} {videos.shape}")
+    rows = min(len(real), len(sampled))
+    strips = {"real": _filmstrip(real[:rows], frames), "sampled": _filmstrip(sampled[:rows], frames)}
+    widths = [strip.shape[1] for strip in strips.values()]
+    inches = 12.0 / sum(widths)
+    height = max(strip.shape[0] for strip in strips.values()) * inches
+    figure = Figure(figsize=(12.4, height + (0.7 if title else 0.45)), dpi=150, layout="constrained")
+    panels = figure.subplots(1, 2, gridspec_kw={"width_ratios": widths})
+    for axes, (name, strip) in zip(panels, strips.items(), strict=True):
+        axes.imshow(strip, interpolation="nearest")
+        axes.set_title(f"{name}, time to the right", fontsize=11, loc="left")
+        axes.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=11, color=GREY)
+    figure.savefig(path, metadata={"Software": None})
+    return figure
+
+
+def _filmstrip(videos: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
+    """(n, F, H, W, 3) -> (height, width, 3): a row per video, white gaps, small frames enlarged by whole pixels."""
+    picked = np.unique(np.linspace(0, videos.shape[1] - 1, min(most, videos.shape[1])).round().astype(int))
+    enlarge = max(1, 96 // max(videos.shape[2:4]))
+    tiles = videos[:, picked].repeat(enlarge, axis=2).repeat(enlarge, axis=3)
+    gap = max(2, tiles.shape[2] // 24)
+    tiles = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    n, f, h, w, _ = tiles.shape
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(n * h, f * w, 3)[:-gap, :-gap]
+
+
+def _plain(axes: Axes, *, grid: str) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x" if grid == "x" else "y", color="#e3e3e3", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(color=GREY, labelsize=9)
+    for spine in axes.spines.values():
+        spine.set_color(GREY)

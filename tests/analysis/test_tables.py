@@ -1,0 +1,90 @@
+import csv
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from analysis.results import load
+from analysis.tables import NOTHING, summary, to_csv, to_latex, to_markdown, to_rich, with_spread
+from registry.errors import RunError
+from tests.analysis.replicates import replicates
+
+METRIC = "fvd[random_r3d]"
+
+
+@pytest.fixture
+def table():
+    scores = {"baseline": [10.0, 20.0, 30.0], "blocks=variant_4": [13.0, None, 35.0], "a|b&c": [None]}
+    return summary(load(replicates(scores, metric=METRIC)), [METRIC])
+
+
+def test_a_row_per_arm_with_mean_spread_and_paired_difference(table):
+    baseline, variant, unfinished = table.to_dict("records")
+    assert (baseline["done"], baseline["planned"], baseline[METRIC], baseline[f"{METRIC} sd"]) == (3, 3, 20.0, 10.0)
+    assert math.isnan(baseline[f"{METRIC} delta"])
+    assert (variant["done"], variant["planned"], variant[METRIC]) == (2, 3, 24.0)
+    assert variant[f"{METRIC} delta"] == pytest.approx((3 + 5) / 2)  # seeds 0 and 2, not 24 - 20 of unequal seeds
+    assert unfinished["done"] == 0
+    assert all(math.isnan(unfinished[name]) for name in (METRIC, f"{METRIC} sd", f"{METRIC} delta"))
+
+
+def test_the_terminal_shows_names_with_brackets(table):
+    console = Console(width=120, file=io.StringIO())
+    console.print(to_rich(table, title="experiment [x]"))
+    shown = console.file.getvalue()
+    for text in (METRIC, "20 ± 10", "24 ± 16", "+4.00", "2/3", "experiment [x]"):
+        assert text in shown
+
+
+def test_markdown_is_a_table_of_equal_rows(table):
+    lines = to_markdown(table).strip().splitlines()
+    assert lines[0].split(" | ")[0].startswith("| arm")
+    assert set(lines[1]) == set("|-: ")
+    assert len({len(line) for line in lines}) == 1
+    assert r"a\|b&c" in lines[4]
+
+
+def test_latex_escapes_what_it_must(table):
+    text = to_latex(table)
+    assert r"blocks=variant\_4 & 2/3 & 24 $\pm$ 16 & +4.00 \\" in text
+    assert r"a|b\&c & 0/1 & -- & -- \\" in text
+    assert text.count(r"\\") == 4
+
+
+def test_csv_has_the_full_numbers(table):
+    rows = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert float(rows[1][f"{METRIC} sd"]) == pytest.approx(15.556349186104045, abs=1e-12)
+    assert rows[2][METRIC] == ""
+
+
+def test_an_arm_measured_otherwise_gets_no_difference_but_a_mark():
+    rows = replicates({"baseline": [1.0, 2.0]}) + replicates({"other": [3.0, 4.0]}, protocol="q")
+    table = summary(load(rows), ["fvd"])
+    assert table["comparable"].tolist() == [True, False]
+    assert math.isnan(table["fvd delta"][1])
+    assert "other †" in to_markdown(table)
+    assert "not comparable" in to_markdown(table)
+    assert "not comparable" in to_latex(table)
+
+
+def test_an_arm_measured_in_two_ways_is_refused():
+    rows = replicates({"baseline": [1.0, 2.0]})
+    rows[1]["result"]["protocol"] = "q"
+    with pytest.raises(RunError, match="different protocol"):
+        summary(load(rows), ["fvd"])
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "shown"),
+    [
+        (123.456, 1.234, "123.5 ± 1.2"),
+        (123.456, 45.6, "123 ± 46"),
+        (0.012345, 0.00067, "0.01235 ± 0.00067"),
+        (5.0, 0.0, "5.000 ± 0.000"),
+        (5.0, math.nan, "5"),
+        (math.nan, math.nan, NOTHING),
+    ],
+)
+def test_a_mean_is_shown_to_the_digits_that_its_spread_allows(mean, sd, shown):
+    assert with_spread(mean, sd) == shown
