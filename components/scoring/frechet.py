@@ -5,6 +5,7 @@ not depend on how the clips were batched.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -179,7 +180,7 @@ class FVD:
         for block in _blocks(clips, self.max_clips):
             if moments is None:
                 moments = Moments(self.detector.dimensions, self._origin(block))
-            with torch.inference_mode():
+            with _plain_float32(block.device):
                 moments.update(self.detector.features(block))
         if moments is None:
             raise RunError(f"{self.name}: there are no clips to score")
@@ -201,6 +202,17 @@ class FVD:
                 f"{self.detector.minimum_frames} (sample longer clips or choose another detector)"
             )
         return f"{self.detector.label} {self.detector.fingerprint()}, clips of {frames} frames of {height}x{width}"
+
+
+@contextmanager
+def _plain_float32(device: torch.device) -> Iterator[None]:
+    """No gradients, no autocast, no TF32, no choice of algorithms by trial: features are measured the same always."""
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, enabled=False),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+    ):
+        yield
 
 
 def _blocks(batches: Iterable[Tensor], most: int) -> Iterator[Tensor]:

@@ -92,6 +92,20 @@ def test_the_score_does_not_depend_on_the_batch_size():
     assert list(scores[0]) == ["fvd[random_r3d]"]
 
 
+def test_the_precision_of_training_does_not_reach_the_score():
+    class Watched(RandomR3D):
+        def features(self, videos):
+            assert not torch.backends.cudnn.allow_tf32
+            return super().features(videos)
+
+    fvd, real = FVD(Watched()), clips(9)
+    plain = fvd.reference([real])
+    before = torch.backends.cudnn.allow_tf32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert np.array_equal(fvd.reference([real]).outer, plain.outer)
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_only_the_first_clips_count():
     fvd = FVD(RandomR3D(), max_clips=11)
     everything = clips(20)

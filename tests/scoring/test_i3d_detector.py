@@ -22,7 +22,7 @@ class Scripted(nn.Module):
     """Answers with what it was asked, in the manner of the published scripted file."""
 
     def forward(self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> Tensor:
-        flags = torch.tensor([float(rescale), float(resize), float(return_features), x.float().max().item()])
+        flags = torch.tensor([float(rescale), float(resize), float(return_features), float(x.float().max())])
         return flags.expand(x.shape[0], 4)
 
 
