@@ -92,6 +92,19 @@ def test_the_score_does_not_depend_on_the_batch_size():
     assert list(scores[0]) == ["fvd[random_r3d]"]
 
 
+@pytest.mark.parametrize("size", [1, 7, 32])
+def test_a_detector_sees_the_same_blocks_however_clips_arrive(size):
+    seen = []
+
+    class Watched(RandomR3D):
+        def features(self, videos):
+            seen.append(len(videos))
+            return super().features(videos)
+
+    FVD(Watched()).reference(clips(37).split(size))
+    assert seen == [8, 8, 8, 8, 5]
+
+
 def test_the_precision_of_training_does_not_reach_the_score():
     class Watched(RandomR3D):
         def features(self, videos):
