@@ -144,3 +144,15 @@ def test_illegal_noise_schedules_are_refused_by_name(objective: Any, schedule: A
         objective(schedule())
     for word in (objective.part_name, schedule.part_name, objective.because, *objective.noise_schedules):
         assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize(("drawn", "sampling"), [(0.0, "uniform"), (-200.0, "logit_normal"), (200.0, "logit_normal")])
+def test_flow_times_never_reach_the_ends(monkeypatch: pytest.MonkeyPatch, drawn: float, sampling: Any) -> None:
+    for name in ("rand", "randn"):
+        monkeypatch.setattr(torch, name, lambda size, **_: torch.full((size,), drawn))
+    t = FlowMatching(Straight(), time_sampling=sampling).draw_times(3, torch.Generator())
+    assert 0 < t.min() <= t.max() < 1
+
+
+def test_a_flow_tells_thousandths() -> None:
+    assert OBJECTIVES[-1].network_time(torch.tensor([0.25, 1.0])).tolist() == [250.0, 1000.0]

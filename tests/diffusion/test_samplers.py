@@ -200,3 +200,13 @@ def test_one_step_returns_the_estimate_of_x0(solver: Any, objective: Any) -> Non
     else:
         expected = objective.predicted_x0(objective.tables, output, noise, t)
     torch.testing.assert_close(x, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_euler_visits_even_times_from_pure_noise_and_is_exact_on_a_straight_path() -> None:
+    noise, _ = noises(0, 2)
+    times: list[float] = []
+    x = Euler(FLOW, steps=4).sample(
+        lambda x, t: torch.full_like(x, 0.25), noise, on_step=lambda k, x, t: times.append(float(t[0]))
+    )
+    assert times == [1000.0, 750.0, 500.0, 250.0]
+    torch.testing.assert_close(x, noise - 0.25)
