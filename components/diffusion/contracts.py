@@ -1,4 +1,4 @@
-"""What noise schedules, objectives and samplers may expect of each other, and the refusal of pairs that make no sense."""
+"""What noise schedules, objectives and samplers may expect of each other, and the refusal of illegal pairs."""
 
 from collections.abc import Callable
 from typing import Any, Protocol

@@ -76,7 +76,7 @@ class EpsilonLearnedSigma(_DiscreteTimes):
         return 2 * latent_channels
 
     def losses(self, model_output: Tensor, x0: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """`loss` (B,) to be trained and its terms: `mse` (hybrid only) and `vb` in bits, unweighted by the bound's T."""
+        """`loss` (B,) to be trained and its terms: `mse` (hybrid only) and `vb` in bits (hybrid: as weighted)."""
         if self._loss == "bound":
             return bound_loss(self.tables, model_output, x0, x_t, t)
         return hybrid_loss(self.tables, model_output, x0, x_t, t, noise, vb_weight=self._vb_weight)

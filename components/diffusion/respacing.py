@@ -21,7 +21,8 @@ def respaced_timesteps(num_timesteps: int, spec: str) -> list[int]:
             if len(kept) == count:
                 return list(kept)
         raise SpecError(
-            f"steps {spec!r}: no integer stride keeps exactly {count} of {num_timesteps} timesteps; {_nearest_strides(num_timesteps, count)}"
+            f"steps {spec!r}: no integer stride keeps exactly {count} of {num_timesteps} timesteps; "
+            f"{_nearest_strides(num_timesteps, count)}"
         )
     counts = _counts(spec, spec, single=False)
     size, remainder = divmod(num_timesteps, len(counts))
