@@ -58,7 +58,7 @@ def epsilon_from_v(tables: DiffusionTables, x_t: Tensor, t: Tensor, v: Tensor) -
 
 
 def learned_range_log_variance(tables: DiffusionTables, t: Tensor, value: Tensor) -> Tensor:
-    """Log-variance between the posterior's (value -1) and beta (value 1), unclamped (Nichol & Dhariwal 2021, eq. 15)."""
+    """Log-variance between the posterior's (value -1) and beta (value 1), unclamped; Nichol & Dhariwal 2021, eq. 15."""
     fraction = (value + 1.0) / 2.0
     upper, lower = (tables.gather("log_betas", t), tables.gather("posterior_log_variance_clipped", t))
     return fraction * upper + (1.0 - fraction) * lower
