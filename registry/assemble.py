@@ -32,9 +32,8 @@ class Assembly:
 
     def latent_shape(self) -> tuple[int, int, int, int]:
         """(F, C, H, W) of the latents, from the autoencoder's name and parameters alone: no weights are read."""
-        choice = self.spec.data.autoencoder
-        shape = self.parts.find("autoencoder", choice.name).load().plan_shape(self.spec.data.resolution, choice.parameters)
-        return (self.spec.data.frames, *shape)
+        data = self.spec.data
+        return (data.frames, *self.autoencoder_class().plan_shape(data.resolution, data.autoencoder.parameters))
 
     def objective(self) -> Any:
         diffusion = self.spec.diffusion
@@ -75,6 +74,10 @@ class Assembly:
 
     def autoencoder(self) -> Any:
         return self._build("autoencoder", self.spec.data.autoencoder, self.spec.data.resolution)
+
+    def autoencoder_class(self) -> Any:
+        """The autoencoder's class, whose `draw` needs no weights."""
+        return self.parts.find("autoencoder", self.spec.data.autoencoder.name).load()
 
     def dataset(self) -> Any:
         data = self.spec.data

@@ -117,7 +117,8 @@ class ScoringSpec(Section):
     metric: Annotated[Part, Slot("metric")] = _default("fvd")
     detector: Annotated[Part, Slot("detector")] = _default("random_r3d")
     split: Literal["train", "test", "all"] = "train"
-    clips: PositiveInt = 2048  # at most; one clip a video is drawn first, then second ones
+    clips: PositiveInt = 2048  # real clips at most
+    clips_per_video: PositiveInt = 1  # starts drawn from each real video; they may overlap
     interval: PositiveInt | None = None  # of the real clips; left out: as in training
     seed: NonNegativeInt = 0
 
@@ -134,7 +135,6 @@ class RuntimeSpec(Section):
     checkpoint_every: PositiveInt = 10_000
     keep_checkpoints: PositiveInt = 1
     sampling_batch: PositiveInt = 16
-    scoring_batch: PositiveInt = 16
 
 
 class Spec(Section):

@@ -1,0 +1,69 @@
+"""Every picture of an experiment, drawn from its plain files into `figures/` of its folder."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures import curves_figure, samples_figure, scores_figure
+from analysis.rendering import score_names
+from analysis.results import DONE
+from registry.errors import RunError
+from registry.runs import read_json, read_lines
+
+SHOWN = 6  # sampled clips beside real ones
+
+
+def draw(folder: Path, frame: pd.DataFrame) -> list[Path]:
+    """Draw scores by arm, loss curves, and sampled beside real clips; returns the files written.
+
+    What cannot be drawn yet (no finished replicate, arms that cannot be compared) is left out.
+
+    Args:
+        folder: of the experiment.
+        frame: its replicates, as `analysis.results.load` gives them.
+    """
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    return [*_scores(figures, frame), *_curves(figures, frame), *_samples(figures, frame)]
+
+
+def _scores(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
+    for metric in score_names(frame):
+        if "_band_" not in metric:
+            path = figures / f"{_plain(metric)}.png"
+            try:
+                scores_figure(frame, metric).savefig(path, dpi=150)
+            except RunError:
+                continue
+            yield path
+
+
+def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
+    lines = {(arm, int(seed)): list(read_lines(Path(folder) / "metrics.jsonl"))
+             for arm, seed, folder in zip(frame["arm"], frame["seed"], frame["folder"], strict=True)}  # fmt: skip
+    for key in ("loss", "validation_loss"):
+        path = figures / f"curve-{key}.png"
+        try:
+            curves_figure(lines, key, log=True).savefig(path, dpi=150)
+        except RunError:
+            continue
+        yield path
+
+
+def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
+    for arm, rows in frame[frame["state"] == DONE].groupby("arm", sort=False):
+        folder = Path(rows.iloc[0]["folder"])
+        result = read_json(folder / "result.json") or {}
+        real, sampled = Path(result.get("reference", "")) / "clips.npy", sorted((folder / "samples").glob("clips-*.npy"))
+        if real.is_file() and sampled:
+            path = figures / f"samples-{_plain(str(arm))}.png"
+            title = f"{result['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['steps']}"
+            samples_figure(np.load(real)[:SHOWN], np.load(sampled[0])[:SHOWN], path, title=title)
+            yield path
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9=._-]+", "-", name).strip("-")

@@ -1,0 +1,191 @@
+"""What people see: tables, progress bars on a terminal and plain lines in a log, and the next useful command."""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from experiments.doctor import Check
+from experiments.plans import Plan
+from registry.runs import Replicate, differing
+
+console = Console(soft_wrap=True)
+COLOURS = {"done": "green", "running": "cyan", "failed": "bold red", "interrupted": "yellow", "missing": "dim"}
+PLAIN_EVERY = 10.0  # seconds between lines in a log
+
+
+class Bars:
+    """Progress of long work: a bar for each kind on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._last: dict[str, float] = {}
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bars = Progress(*columns, console=console, transient=True)
+
+    def __enter__(self) -> "Bars":
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Take note that `done` of `total` are done."""
+        if self._bars is None:
+            now = time.monotonic()
+            if now - self._last.get(what, -PLAIN_EVERY) >= PLAIN_EVERY or (done == total and what in self._last):
+                self._last[what] = now
+                print(f"{what}: {done} of {total}", flush=True)
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+
+    def watch(self, todo: list[Replicate]) -> None:
+        """Show how far the replicates of a launch are: overall, and each running one's step."""
+        states = [replicate.state for replicate in todo]
+        finished = sum(state in ("done", "failed") for state in states)
+        self.show("replicates", finished, len(todo))
+        for replicate, state in zip(todo, states, strict=True):
+            beat = replicate.heartbeat() if state == "running" or replicate.name in self._tasks else None
+            if self._bars is not None and beat:
+                self.show(replicate.name, beat["step"], beat["steps"])
+                self._bars.update(self._tasks[replicate.name], description=f"{replicate.name}: {beat['stage']}")
+            if replicate.name in self._tasks and state in ("done", "failed") and self._bars is not None:
+                self._bars.remove_task(self._tasks.pop(replicate.name))
+            if self._bars is None and state in ("done", "failed") and self._last.get(replicate.name) is None:
+                self._last[replicate.name] = time.monotonic()
+                scores = (replicate.result() or {}).get("scores", {})
+                told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if "band" not in name)
+                print(f"{replicate.name}: {state}{'  ' + told if told else ''}", flush=True)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """Print a table; columns whose cells are all numbers are right-aligned."""
+    cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    shown = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for number, header in enumerate(headers):
+        column = [row[number].replace(",", "").rstrip("%") for row in cells if row[number]]
+        numeric = bool(column) and all(text.lstrip("+-").replace(".", "", 1).replace("e", "", 1).replace("-", "").isdigit() for text in column)
+        shown.add_column(header, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        shown.add_row(*(f"[{COLOURS[cell]}]{cell}[/]" if cell in COLOURS else cell.replace("[", r"\[") for cell in row))
+    (console if console.is_terminal else Console(width=160)).print(shown)
+
+
+def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
+    """The plan as a table, with totals."""
+    lines = []
+    for row in rows:
+        counts = {state: list(row["state"].values()).count(state) for state in row["state"].values()}
+        lines.append([
+            row["arm"], row["identity"], row["depth"], f"{row['parameters']:,}",
+            f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['per_clip'] / 1e9:,.2f}",
+            len(row["seeds"]), ", ".join(f"{n} {state}" for state, n in counts.items()), f"{row['gpu_hours']:.2f}",
+        ])  # fmt: skip
+    headers = ["arm", "identity", "depth", "parameters", "G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)",
+               "seeds", "state", "GPU-hours"]  # fmt: skip
+    table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
+    total = sum(row["gpu_hours"] for row in rows)
+    say(f"GPU-hours in all: {total:.2f} (measured where an arm has finished replicates, else at "
+        f"{plan.file.experiment.resources.tflops:g} TFLOP/s sustained)")  # fmt: skip
+    for claim in plan.claims:
+        sign = "<" if claim.direction == "min" else ">"
+        say(f"claim on {claim.axis}: {claim.better} {sign} {claim.worse} in {claim.metric}")
+
+
+def status_rows(plan: Plan) -> list[dict[str, Any]]:
+    """One row a replicate, from its files."""
+    found = []
+    for replicate in plan.replicates:
+        state, beat, result = replicate.state, replicate.heartbeat() or {}, replicate.result() or {}
+        events = replicate.events()
+        rate, step = beat.get("steps_per_second"), result.get("steps", beat.get("step"))
+        left = (beat["steps"] - beat["step"]) / rate if state == "running" and rate and "steps" in beat else None
+        found.append({
+            "arm": replicate.arm, "seed": replicate.seed, "state": state, "stage": beat.get("stage") if state == "running" else None,
+            "step": step, "steps": replicate.spec.learning.steps, "loss": beat.get("loss"), "steps_per_second": rate,
+            "eta_seconds": round(left) if left is not None else None,
+            "attempts": sum(event["event"] == "started" for event in events),
+            "scores": result.get("scores", {}), "folder": str(replicate.folder),
+            "error": events[-1].get("error") if state == "failed" else None,
+        })  # fmt: skip
+    return found
+
+
+def status_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
+    """The status as a table; orphaned folders and errors below it."""
+    table(
+        ["arm", "seed", "state", "step", "loss", "steps/s", "eta", "attempts"],
+        [
+            [
+                row["arm"], row["seed"], row["state"], f"{row['step'] or 0}/{row['steps']}",
+                f"{row['loss']:.4g}" if row["loss"] is not None else "", row["steps_per_second"],
+                f"{row['eta_seconds']} s" if row["eta_seconds"] is not None else "", row["attempts"],
+            ]
+            for row in rows
+        ],
+        title=plan.name,
+    )  # fmt: skip
+    for row in rows:
+        if row["error"]:
+            say(f"{row['arm']} seed {row['seed']}: {row['error']}")
+    for orphan in plan.orphans():
+        why = "; ".join(orphan.differences) or "no arm of that name in the file"
+        say(f"orphaned (kept, not counted): {orphan.folder}: {why}")
+
+
+def say(text: str) -> None:
+    """A plain line; brackets are not markup."""
+    console.print(text, markup=False, highlight=False)
+
+
+def complain(lines: Iterable[str]) -> None:
+    """What is wrong, a line each, on standard error."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def next_command(*words: str) -> None:
+    """The next useful command."""
+    console.print("[dim]next:[/dim]", end=" ")
+    say(" ".join(words))
+
+
+def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
+    """The end of each replicate's log.txt and, if it failed, the recorded traceback."""
+    for replicate in plan.replicates:
+        if seed is not None and replicate.seed != seed:
+            continue
+        log = replicate.folder / "log.txt"
+        say(f"== {replicate.name} ({replicate.state}): {log}")
+        for line in log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else ["(no log)"]:
+            say(f"  {line}")
+        events = replicate.events()
+        if replicate.state == "failed" and "traceback" in events[-1]:
+            for line in events[-1]["traceback"].splitlines():
+                say(f"  {line}")
+
+
+def show_differences(plan: Plan) -> None:
+    """The resolved keys in which each selected arm differs from the baseline."""
+    baseline = plan.arms[0]
+    for arm in plan.selected:
+        if arm.identity != baseline.identity:
+            lines = [[key, old, new] for key, old, new in differing(baseline.spec.science(), arm.spec.science())]
+            table(["key", baseline.name, arm.name], lines, title=f"{arm.name} against {baseline.name}")
+
+
+def show_checks(checks: Iterable[Check]) -> None:
+    """The doctor's findings."""
+    marks = {True: "ok", False: "MISSING", None: "-"}
+    table(["", "what", "found"], [[marks[check.good], check.what, check.found] for check in checks])

@@ -1,0 +1,189 @@
+"""Launching: prepare the data once, make the run folders, and run what is not done.
+
+Missing and interrupted replicates are run, running ones are waited for, finished ones skipped, failed ones left to
+`retry`. Nothing is cancelled by omission.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.data.clips import frames_needed
+from components.data.prepare import Prepared, prepare
+from experiments import tracking
+from experiments.plans import Plan
+from experiments.recording import Recorder, code_state, create
+from experiments.replicate import Progress, device_of, run_replicate
+from experiments.scoring import prepare_reference
+from experiments.training import Interrupted
+from registry.assemble import Assembly
+from registry.errors import RunError, SpecError
+from registry.runs import DATA_FOLDER, Replicate
+from registry.spec import Spec
+
+Watch = Callable[[list[Replicate]], None]
+POLL_SECONDS = 0.5
+
+
+def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
+    """Index, cache and measure every data set that the selected arms use; returns them by arm name.
+
+    Raises:
+        RunError: nothing readable; the class count is not the model's.
+        SpecError: a path or split that is wrong.
+    """
+    root = plan.runs / DATA_FOLDER
+    needs = sorted({need for arm in plan.selected for need in _needs(arm.spec)})
+    by_identity: dict[str, Prepared] = {}
+    found: dict[str, Prepared] = {}
+    for arm in plan.selected:
+        assembly = Assembly(arm.spec, plan.file.parts)
+        dataset = assembly.dataset()
+        key = str(dataset.identity())
+        if key not in by_identity:
+            by_identity[key] = prepare(dataset, root, needs, workers=max(1, (os.cpu_count() or 2) - 1), progress=progress)
+        prepared = found[arm.name] = by_identity[key]
+        _check_classes(plan, arm.name, arm.spec, prepared)
+        data, device = arm.spec.data, device_of(arm.spec)
+        prepared.videos("train", frames_needed(data.frames, data.interval))
+        autoencoder = assembly.autoencoder().to(device)
+        prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
+        prepare_reference(arm.spec, prepared, device, progress)
+    return found
+
+
+def _needs(spec: Spec) -> set[int]:
+    return {frames_needed(spec.data.frames, interval) for interval in (spec.data.interval, spec.scoring.interval or 1)}
+
+
+def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None:
+    if spec.model.classes and spec.model.classes != len(prepared.classes):
+        raise SpecError(
+            f"{plan.file.place(('base', 'model', 'classes'))}: model.classes: arm {arm} has {spec.model.classes}, the data has "
+            f"{len(prepared.classes)} ({', '.join(prepared.classes[:8]) or 'no class folders'})"
+        )
+
+
+def make_run_folders(plan: Plan, prepared: dict[str, Prepared]) -> list[Replicate]:
+    """The run folder of every selected replicate, made or checked."""
+    code = code_state()
+    for replicate in plan.replicates:
+        data = prepared[replicate.arm]
+        path = replicate.spec.data.path
+        if path is not None:  # a job may start elsewhere
+            absolute = replicate.spec.data.model_copy(update={"path": str(Path(path).resolve())})
+            spec = replicate.spec.model_copy(update={"data": absolute})
+            replicate = Replicate(**{**vars(replicate), "spec": spec})
+        create(replicate, {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}, code)
+    return plan.replicates
+
+
+def launch(plan: Plan, executor: str, progress: Progress, watch: Watch) -> list[Replicate]:
+    """Run every selected replicate that is missing or interrupted, and return when all are done or failed.
+
+    Args:
+        plan: what to launch.
+        executor: `local` (a bounded pool of processes) or `debug` (in this process, the first failure is raised).
+        progress: is called while data are prepared, and by `debug`.
+        watch: is called with all replicates again and again while `local` runs.
+
+    Raises:
+        RunError: the data cannot be prepared.
+        SpecError: the data do not fit the spec.
+    """
+    prepared = prepare_data(plan, progress)
+    todo = make_run_folders(plan, prepared)
+    tracking.create_store(plan.runs)
+    if executor == "debug":
+        for replicate in todo:
+            if replicate.state in ("missing", "interrupted"):
+                run_replicate(replicate.folder, progress)
+    else:
+        _run_pool(plan, todo, watch)
+    tracking.sync(plan.name, todo, tracking.default_uri(plan.runs))
+    return todo
+
+
+def retry(plan: Plan) -> list[Replicate]:
+    """Mark the selected failed replicates as wanted again; they go on from their last checkpoint."""
+    failed = [replicate for replicate in plan.replicates if replicate.state == "failed"]
+    for replicate in failed:
+        Recorder(replicate.folder).event("retry")
+    return failed
+
+
+def _run_pool(plan: Plan, todo: list[Replicate], watch: Watch) -> None:
+    parallel = plan.file.experiment.resources.parallel or 1
+    started: dict[int, subprocess.Popen[bytes]] = {}
+    tried: set[int] = set()
+    try:
+        while True:
+            for number, process in list(started.items()):
+                if process.poll() is not None:
+                    del started[number]
+                    _note_silent_death(todo[number], process.returncode)
+            for number, replicate in enumerate(todo):
+                if len(started) >= parallel:
+                    break
+                if number not in started and number not in tried and replicate.state in ("missing", "interrupted"):
+                    started[number] = _start(replicate, parallel, plan.file.path.parent)
+                    tried.add(number)
+            watch(todo)
+            if not started and not any(replicate.state == "running" for replicate in todo):
+                return
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        for process in started.values():  # they write a checkpoint and end as interrupted
+            process.terminate()
+        for process in started.values():
+            process.wait()
+        raise
+
+
+def _start(replicate: Replicate, parallel: int, beside: Path) -> subprocess.Popen[bytes]:
+    threads = replicate.spec.runtime.threads or max(1, (os.cpu_count() or 1) // parallel)
+    root = Path(__file__).parent.parent
+    search = [str(root), str(beside.resolve()), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join(part for part in search if part),
+    }
+    command = [sys.executable, "-m", "experiments.replicate", str(replicate.folder.resolve())]
+    with (replicate.folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+
+
+def _note_silent_death(replicate: Replicate, code: int) -> None:
+    """A process that ended without a word (killed, out of memory, no import) has failed; its log says more."""
+    events = replicate.events()
+    if code not in (0, 1, 3) or (code == 1 and (not events or events[-1]["event"] == "started")):
+        if replicate.state in ("missing", "interrupted"):
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            Recorder(replicate.folder).event("failed", error=f"the process {how}; see {replicate.folder / 'log.txt'}")
+
+
+def failures(todo: Iterable[Replicate]) -> list[str]:
+    """One line for each failed replicate."""
+    lines = []
+    for replicate in todo:
+        if replicate.state == "failed":
+            last: dict[str, Any] = next(event for event in reversed(replicate.events()) if event["event"] == "failed")
+            lines.append(f"{replicate.name}: {last['error']}")
+    return lines
+
+
+def describe_data(prepared: dict[str, Prepared]) -> list[str]:
+    """What `prepare` made, a line each: folder, videos, classes, and what was rejected."""
+    lines = []
+    for data in {str(found.folder): found for found in prepared.values()}.values():
+        classes = f", {len(data.classes)} classes" if data.classes else ""
+        lines.append(f"wrote {data.folder}: {len(data.records)} videos{classes}, manifest {data.digest[:10]}")
+        if data.rejected:
+            lines.append(f"  {len(data.rejected)} entries in {data.folder / 'rejected.csv'}, the first: {': '.join(data.rejected[0])}")
+    return lines

@@ -1,0 +1,152 @@
+"""Writing a run folder: claims, events, metrics, provenance and the result, each so that a kill leaves it readable."""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from registry import strict_yaml
+from registry.errors import RunError
+from registry.runs import Replicate, claim_is_alive, read_json, read_lines, this_process
+
+PACKAGES = ("torch", "numpy", "diffusers", "timm", "decord", "av", "scipy", "pandas", "mlflow", "submitit", "latte-workbench")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=False) + "\n")
+
+
+def create(replicate: Replicate, data: Mapping[str, Any], code: Mapping[str, Any]) -> None:
+    """Make the run folder, or check that the one that is there holds the same spec and the same data.
+
+    Raises:
+        RunError: the folder's results came from other data, or its spec is another one under the same identity.
+    """
+    folder = replicate.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = replicate.spec.model_dump(mode="json")
+    stored = strict_yaml.load(folder / "spec.yaml").value if (folder / "spec.yaml").exists() else None
+    earlier = read_json(folder / "provenance.json")
+    if earlier is not None and earlier["data"]["digest"] != data["digest"]:
+        raise RunError(
+            f"{folder}: was made from other data (manifest {earlier['data']['digest'][:10]} in "
+            f"{earlier['data']['folder']}; now {data['digest'][:10]} in {data['folder']}); give the experiment another "
+            "name, use another --runs folder, or remove the run folder"
+        )
+    if stored is None or replicate.state in ("missing", "interrupted", "failed"):
+        write_atomically(folder / "spec.yaml", strict_yaml.dump(spec))  # the efficiency half may have changed
+    about = {"experiment": replicate.experiment, "arm": replicate.arm, "axes": dict(replicate.axes),
+             "seed": replicate.seed, "identity": replicate.identity}  # fmt: skip
+    if earlier is None:
+        write_json(folder / "replicate.json", about)
+        write_json(folder / "provenance.json", {"code": dict(code), "data": dict(data), **machine()})
+
+
+def machine() -> dict[str, Any]:
+    """Host, Python and package versions."""
+    versions = {}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {"host": platform.node(), "python": platform.python_version(), "packages": versions, "cpus": os.cpu_count()}
+
+
+def code_state() -> dict[str, Any]:
+    """Commit and uncommitted changes of the code that runs; empty where it is not a git checkout."""
+    root = Path(__file__).parent.parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else ""
+
+    try:
+        return {"commit": git("rev-parse", "HEAD").strip(), "diff": git("diff", "HEAD")}
+    except FileNotFoundError:
+        return {"commit": "", "diff": ""}
+
+
+class Recorder:
+    """Appends to the files of one running replicate.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder's claim; a dead owner's claim is taken over.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        path = self.folder / "claim"
+        mine = this_process()
+        for _ in range(2):
+            try:
+                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:
+                if claim_is_alive(self.folder):
+                    owner = read_json(path) or {}
+                    raise RunError(f"{self.folder}: is being run by process {owner.get('pid')} on {owner.get('host')}") from None
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(path, path.with_name(f".claim-of-the-dead.{mine['pid']}"))
+                path.with_name(f".claim-of-the-dead.{mine['pid']}").unlink(missing_ok=True)
+                continue
+            with os.fdopen(handle, "w") as file:
+                json.dump(mine, file)
+            break
+        else:
+            raise RunError(f"{self.folder}: another process has just claimed it")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def event(self, event: str, **details: Any) -> None:
+        """Note what happened to the attempt."""
+        self._append("events.jsonl", {"event": event, "time": time.time(), **details})
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of metrics at an optimiser step."""
+        self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
+
+    def heartbeat(self, **values: Any) -> None:
+        """Overwrite what the running attempt is doing."""
+        write_json(self.folder / "heartbeat.json", {"time": time.time(), **values})
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps that a resumed attempt will make again."""
+        path = self.folder / "metrics.jsonl"
+        if path.exists():
+            kept = [line for line in read_lines(path) if line["step"] <= step]
+            write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        """Write the result, last and at once: from here on the replicate is done."""
+        write_json(self.folder / "result.json", result)
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with (self.folder / name).open("ab+") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            broken = file.read(1) not in (b"", b"\n")  # a line that a kill cut short must not swallow this one
+            file.write((b"\n" if broken else b"") + json.dumps(record).encode() + b"\n")

@@ -1,0 +1,189 @@
+"""One replicate end to end: train, sample, score, record. Run again, it resumes where it stopped.
+
+`python -m experiments.replicate RUN_DIR` is what every executor starts: the run folder says all.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.data.prepare import Prepared
+from experiments.recording import Recorder, machine
+from experiments.sampling import sample
+from experiments.scoring import fingerprint, score
+from experiments.training import Interrupted, Trainer, train
+from registry.assemble import Assembly
+from registry.errors import RunError, SpecError
+from registry.runs import Replicate, open_replicate, read_json
+from registry.spec import Spec
+
+Progress = Callable[[str, int, int], None]
+
+
+def run_replicate(folder: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Bring the replicate of a run folder to its result and return it; a finished one is not run again.
+
+    Args:
+        folder: a run folder that the launcher made.
+        progress: is called with (what, done, in all).
+
+    Raises:
+        Interrupted: the process was asked to stop (SIGTERM, SIGINT); what was computed is kept.
+        RunError: the run failed in a way that is known; any other exception is recorded as well and passed on.
+    """
+    replicate, recorder = open_replicate(folder), Recorder(folder)
+    if replicate.state == "done":
+        return replicate.result() or {}
+    with recorder.claimed(), _stop_requests() as stop:
+        attempt = 1 + sum(event["event"] == "started" for event in replicate.events())
+        began = time.monotonic()
+        recorder.event("started", attempt=attempt, host=machine()["host"], pid=os.getpid(), command=sys.argv)
+        try:
+            result = _run(replicate, recorder, stop, progress or (lambda what, done, total: None), attempt)
+        except Interrupted as error:
+            recorder.event("interrupted", attempt=attempt, reason=str(error), seconds=round(time.monotonic() - began, 2))
+            raise
+        except BaseException as error:
+            recorder.event("failed", attempt=attempt, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+            raise
+        recorder.event("done", attempt=attempt)
+        return result
+
+
+def _run(replicate: Replicate, recorder: Recorder, stop: Callable[[], bool], progress: Progress, attempt: int) -> dict[str, Any]:
+    began = time.monotonic()
+    spec, device = replicate.spec, device_of(replicate.spec)
+    prepared, cache = open_data(replicate)
+    trainer = Trainer(replicate, prepared, cache, device)
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    validation = train(trainer, stop, progress)
+    del trainer
+    trained = time.monotonic()
+    recorder.heartbeat(stage="sampling", step=spec.learning.steps, steps=spec.learning.steps)
+    sample(replicate, device, stop, progress)
+    sampled = time.monotonic()
+    recorder.heartbeat(stage="scoring", step=spec.learning.steps, steps=spec.learning.steps)
+    scores, protocol, reference = score(replicate, prepared, device)
+    ended = time.monotonic()
+    spent = {"training": trained - began, "sampling": sampled - trained, "scoring": ended - sampled}
+    earlier = sum(event.get("seconds", 0.0) for event in replicate.events() if event["event"] == "interrupted")
+    result = {
+        "experiment": replicate.experiment,
+        "arm": replicate.arm,
+        "seed": replicate.seed,
+        "identity": replicate.identity,
+        "scores": {**scores, **validation},
+        "steps": spec.learning.steps,
+        "parameters": parameters,
+        "data_digest": prepared.digest,
+        "protocol": fingerprint(protocol),
+        "protocol_spec": protocol,
+        "reference": str(reference),
+        "seconds": round(earlier + ended - began, 2),
+        "seconds_of": {stage: round(seconds, 2) for stage, seconds in spent.items()},
+        "attempts": attempt,
+        "device": str(device),
+    }
+    recorder.metrics(spec.learning.steps, scores)
+    recorder.result(result)
+    return result
+
+
+def device_of(spec: Spec) -> torch.device:
+    """The device that `runtime.device` means on this machine.
+
+    Raises:
+        RunError: cuda is asked for where there is none.
+    """
+    wanted = spec.runtime.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RunError("runtime.device is cuda, but torch finds no CUDA device here; set runtime.device=cpu or auto")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
+    """The prepared data set and latent cache that the launcher left for this replicate.
+
+    Raises:
+        RunError: they are gone, or the manifest is another one than when the run folder was made.
+    """
+    spec = replicate.spec
+    provenance = read_json(replicate.folder / "provenance.json")
+    if provenance is None:
+        raise RunError(f"{replicate.folder}: has no provenance.json; launch the experiment again")
+    assembly = Assembly(spec)
+    prepared = Prepared(assembly.dataset(), Path(provenance["data"]["folder"]))
+    if prepared.digest != provenance["data"]["digest"]:
+        raise RunError(f"{prepared.folder}: the data changed since this replicate was launched; give the experiment another name")
+    data = spec.data
+    cache = prepared.build_cache(assembly.autoencoder(), data.resolution, data.transform, data.antialias, data.flip > 0)
+    return prepared, cache
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turns SIGTERM and SIGINT into a question that the loops ask; a second signal stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            signal.default_int_handler(number, frame)
+        asked.append(number)
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not in the main thread: signals are somebody else's
+        before = {}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def plain_progress(every_seconds: float = 10.0) -> Progress:
+    """Progress as plain lines for a log, at most one in so many seconds."""
+    last = [0.0]
+
+    def show(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - last[0] >= every_seconds or done == total:
+            last[0] = now
+            print(f"{time.strftime('%H:%M:%S')} {what} {done}/{total}", flush=True)
+
+    return show
+
+
+def main() -> int:
+    """Run the folder named on the command line; 0 done, 1 failed, 3 interrupted."""
+    folder = Path(sys.argv[1])
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads:
+        torch.set_num_threads(int(threads))
+    try:
+        result = run_replicate(folder, plain_progress())
+    except Interrupted as stopped:
+        print(stopped)
+        return 3
+    except (RunError, SpecError) as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+    print("done:", ", ".join(f"{name} {value:.4g}" for name, value in result["scores"].items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

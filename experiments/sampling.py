@@ -1,0 +1,120 @@
+"""Sampling the clips that are scored: from the averaged weights, each clip from its own random stream.
+
+A clip depends on the weights, the sampling seed, the replicate's seed and its own number, not on its batch. Batches are
+written as they are made, so that an interrupted run goes on behind the last one.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.data.transforms import quantise
+from components.diffusion.guidance import guided
+from components.model.latte import Latte
+from experiments.training import Interrupted, autocast, read_checkpoint
+from registry.assemble import Assembly
+from registry.errors import RunError
+from registry.runs import Replicate
+
+
+def sample(
+    replicate: Replicate, device: torch.device, stop: Callable[[], bool], progress: Callable[[str, int, int], None]
+) -> None:
+    """Sample the spec's clips into `samples/`, uint8 (n, F, H, W, 3) a file, and go on where an earlier attempt stopped.
+
+    Args:
+        replicate: a trained replicate.
+        device: where to sample.
+        stop: asked after every batch.
+        progress: is called with (what, clips done, clips in all).
+
+    Raises:
+        Interrupted: `stop` answered yes.
+        RunError: there is no checkpoint of the last step.
+    """
+    spec, folder = replicate.spec, replicate.folder / "samples"
+    folder.mkdir(exist_ok=True)
+    clips, size = spec.sampling.clips, spec.runtime.sampling_batch
+    starts = [start for start in range(0, clips, size) if not (folder / _file(start, min(size, clips - start))).exists()]
+    if not starts:
+        return
+    assembly = Assembly(spec)
+    objective = assembly.objective()
+    sampler, autoencoder = assembly.sampler(objective), assembly.autoencoder().to(device)
+    model = trained_model(replicate, device)
+    for start in starts:
+        numbers = range(start, min(start + size, clips))
+        streams = _Streams([(spec.sampling.seed, replicate.seed, number) for number in numbers], assembly.latent_shape(), device)
+        labels = torch.tensor([n % spec.model.classes for n in numbers], device=device) if spec.model.classes else None
+        with torch.inference_mode(), autocast(device, spec.runtime.precision):
+            latents = sampler.sample(_denoiser(model, labels, spec.sampling.guidance, autoencoder.channels), streams.draw(), streams.draw)
+            frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
+        write_clips(folder / _file(start, len(numbers)), to_clips(frames))
+        progress("sampling", numbers.stop, clips)
+        if stop() and numbers.stop < clips:
+            raise Interrupted(f"stopped after {numbers.stop} of {clips} sampled clips")
+
+
+def trained_model(replicate: Replicate, device: torch.device) -> Latte:
+    """The network of the last step, with the weights that the spec says are sampled.
+
+    Raises:
+        RunError: there is no readable checkpoint of the last step.
+    """
+    spec = replicate.spec
+    path = replicate.folder / "checkpoints" / f"step-{spec.learning.steps:08d}.pt"
+    state = read_checkpoint(path, device)
+    if state is None:
+        raise RunError(f"{path}: no readable checkpoint of the last step")
+    model: Latte = Assembly(spec).model()
+    model.load_state_dict(state["model"])
+    if spec.sampling.weights == "ema":
+        model.load_state_dict(state["ema"], strict=False)  # fixed tables are not averaged
+    return model.to(device).eval()
+
+
+def _denoiser(model: Latte, labels: Tensor | None, scale: float, channels: int) -> Callable[[Tensor, Tensor], Tensor]:
+    if labels is None:
+        return lambda x, t: model(x, t)
+    if scale == 1.0 or model.null_label is None:
+        return lambda x, t: model(x, t, labels)
+    return guided(model, labels, model.null_label, scale, channels)
+
+
+class _Streams:
+    """One random stream a clip, so that neither the batch size nor the order of batches changes a clip."""
+
+    def __init__(self, keys: list[tuple[int, ...]], shape: tuple[int, ...], device: torch.device) -> None:
+        seeds = [int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1) for key in keys]
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.shape, self.device = shape, device
+
+    def draw(self) -> Tensor:
+        """Gaussian noise (B, F, C, H, W)."""
+        return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
+
+
+def to_clips(frames: Tensor) -> np.ndarray:
+    """Frames (B, F, 3, H, W) in [-1, 1] -> uint8 (B, F, H, W, 3)."""
+    return quantise(frames).permute(0, 1, 3, 4, 2).cpu().numpy()
+
+
+def _file(start: int, count: int) -> str:
+    return f"clips-{start:06d}-{start + count:06d}.npy"
+
+
+def write_clips(path: Path, clips: np.ndarray) -> None:
+    """Write clips whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.save(file, clips)
+    temporary.replace(path)
+
+
+def read_samples(folder: Path) -> Iterator[Tensor]:
+    """The sampled clips of a replicate in order, a batch at a time, uint8 (n, F, H, W, 3)."""
+    for path in sorted((folder / "samples").glob("clips-*.npy")):
+        yield torch.from_numpy(np.load(path))

@@ -1,0 +1,234 @@
+"""Where a replicate's files lie, and what they say of its state. Plain files are the truth; reading never writes.
+
+    runs/<experiment>/<arm>-<identity>/seed-<n>/
+        spec.yaml         the resolved spec             replicate.json   experiment, arm, axes, seed, identity
+        provenance.json   code, packages, host, data    events.jsonl     attempts: started, failed, interrupted, done
+        metrics.jsonl     one line a logged step        heartbeat.json   step and speed of the running attempt
+        claim             who is running it             log.txt          what it printed
+        checkpoints/      full training state           samples/         sampled clips, uint8
+        result.json       written last and at once: its presence means done
+    runs/_data/           prepared data sets: manifests, latent caches, reference statistics
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from registry import strict_yaml
+from registry.ablation import Arm
+from registry.errors import RunError
+from registry.spec import Spec
+
+State = Literal["missing", "running", "interrupted", "failed", "done"]
+DATA_FOLDER = "_data"
+HEARTBEAT_EXPIRES = 600.0  # seconds after which a claim of another host without a heartbeat is taken for dead
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """An arm with a seed: one run folder."""
+
+    experiment: str
+    arm: str
+    axes: Mapping[str, str]
+    identity: str
+    seed: int
+    folder: Path
+    spec: Spec = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm} seed {self.seed}"
+
+    @property
+    def state(self) -> State:
+        """What the files say: done beats everything, a live claim beats the last event."""
+        if (self.folder / "result.json").exists():
+            return "done"
+        if claim_is_alive(self.folder):
+            return "running"
+        last = next((event["event"] for event in reversed(self.events())), None)
+        if last == "failed":
+            return "failed"
+        return "missing" if last in (None, "retry") and not self.checkpoints() else "interrupted"
+
+    def events(self) -> list[dict[str, Any]]:
+        return list(read_lines(self.folder / "events.jsonl"))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return list(read_lines(self.folder / "metrics.jsonl"))
+
+    def checkpoints(self) -> list[Path]:
+        """Full-state checkpoints, oldest first."""
+        return sorted((self.folder / "checkpoints").glob("step-*.pt"))
+
+    def result(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "result.json")
+
+    def heartbeat(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "heartbeat.json")
+
+    def row(self) -> dict[str, Any]:
+        """The replicate as `analysis.results.load` takes it."""
+        return {
+            "experiment": self.experiment,
+            "arm": self.arm,
+            "axes": dict(self.axes),
+            "seed": self.seed,
+            "identity": self.identity,
+            "state": self.state,
+            "folder": str(self.folder),
+            "result": self.result(),
+        }
+
+
+def folder_name(arm: str, identity: str) -> str:
+    """A folder name for an arm: its name as far as file systems bear it, and its identity."""
+    plain = "".join(c if c.isalnum() or c in "=._,-" else "-" for c in arm)[:80]
+    return f"{plain}-{identity}"
+
+
+def replicates(experiment: str, arms: Iterable[Arm], seeds: Iterable[int], runs: Path) -> list[Replicate]:
+    """Every replicate of an experiment, arm by arm, seed by seed."""
+    seeds = list(seeds)
+    return [
+        Replicate(
+            experiment=experiment,
+            arm=arm.name,
+            axes=arm.axes,
+            identity=arm.identity,
+            seed=seed,
+            folder=runs / experiment / folder_name(arm.name, arm.identity) / f"seed-{seed}",
+            spec=arm.spec,
+        )
+        for arm in arms
+        for seed in seeds
+    ]
+
+
+def open_replicate(folder: Path) -> Replicate:
+    """The replicate of a run folder, from its stored spec.
+
+    Raises:
+        RunError: the folder is none, or its stored spec no longer hashes to its identity (it was edited, or the
+            meaning of a key changed).
+    """
+    about = read_json(folder / "replicate.json")
+    if about is None:
+        raise RunError(f"{folder}: no run folder (there is no replicate.json)")
+    stored = strict_yaml.load(folder / "spec.yaml").value
+    try:
+        spec = Spec.model_validate(stored)
+    except ValueError as error:
+        raise RunError(f"{folder / 'spec.yaml'}: is no spec of this version: {error}") from None
+    if spec.identity != about["identity"]:
+        raise RunError(
+            f"{folder / 'spec.yaml'}: hashes to {spec.identity}, the folder is {about['identity']}; the stored spec was "
+            "edited, or it was written by another version of the workbench"
+        )
+    return Replicate(about["experiment"], about["arm"], about["axes"], about["identity"], about["seed"], folder, spec)
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A run folder of the experiment that no arm of the file owns any more, and what sets it apart."""
+
+    folder: Path
+    arm: str
+    differences: list[str]
+
+
+def orphans(experiment: str, arms: Iterable[Arm], runs: Path) -> list[Orphan]:
+    """Folders that earlier versions of the file, or of a default, have left; they are named, never reused or removed.
+
+    A changed default changes the identity, so old results cannot be taken for new ones; `differences` says which
+    keys differ from the arm that has the same name now.
+    """
+    arms = list(arms)
+    owned, by_name = {folder_name(arm.name, arm.identity) for arm in arms}, {arm.name: arm for arm in arms}
+    found = []
+    for about_file in sorted((runs / experiment).glob("*/seed-*/replicate.json")):
+        folder = about_file.parent.parent
+        if folder.name in owned or any(orphan.folder == folder for orphan in found):
+            continue
+        name = (read_json(about_file) or {}).get("arm", folder.name)
+        differences: list[str] = []
+        if name in by_name and (about_file.parent / "spec.yaml").exists():
+            stored = strict_yaml.load(about_file.parent / "spec.yaml").value
+            now = by_name[name].spec.science()
+            differences = [
+                f"{key}: {old} then, {new} now"
+                for key, old, new in differing({section: stored.get(section, {}) for section in now}, now)
+                if key not in ("data.path", "model.size")
+            ]
+        found.append(Orphan(folder, name, differences))
+    return found
+
+
+def differing(left: Any, right: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, left, right) wherever two nested mappings differ."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        for key in dict.fromkeys([*left, *right]):
+            yield from differing(left.get(key), right.get(key), f"{prefix}.{key}" if prefix else str(key))
+    elif _listed(left) != _listed(right):
+        yield prefix, left, right
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content of a JSON file, or None where it is absent (or not yet whole)."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON-lines file; a last line cut short by a kill is passed over."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def this_process() -> dict[str, Any]:
+    """What a claim says of its owner."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid()), "time": time.time()}
+
+
+def process_start(pid: int) -> float | None:
+    """When a process of this host was started, or None where there is none of that number."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time(), 2)
+    except psutil.Error:
+        return None
+
+
+def claim_is_alive(folder: Path) -> bool:
+    """Whether a process that claimed the folder is still at it.
+
+    On the same host the process itself is asked; of another host, the heartbeat (or the claim) must be recent.
+    """
+    claim = read_json(folder / "claim")
+    if claim is None:
+        return False
+    if claim["host"] == socket.gethostname():
+        return process_start(claim["pid"]) == claim["started"]
+    latest = max(claim["time"], (read_json(folder / "heartbeat.json") or {}).get("time", 0.0))
+    return time.time() - latest < HEARTBEAT_EXPIRES

@@ -1,0 +1,270 @@
+"""The command line: every verb parses its words, calls one function, and prints what it gave."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry.errors import RunError, SpecError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from experiments.plans import Plan
+
+
+class Verbs(click.Group):
+    """Verbs in the order in which they are used, not in that of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="latte-workbench", prog_name="latte-workbench")
+def app() -> None:
+    """Ablations of latent video diffusion transformers: declare, launch, score, and get a verdict.
+
+    Start with `parts`, then `check` and `plan` an experiment file, `launch` it, and read its `verdict`.
+    Every verb with FILE takes overrides such as `learning.steps=100` or `seeds=[0,1]`.
+    """
+
+
+def verb(*, on_experiment: bool = True, formats: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The arguments that all verbs on an experiment share, and errors for people: exit code 2 or 1, no traceback."""
+
+    def wrap(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            from experiments.console import complain
+
+            try:
+                function(*args, **kwargs)
+            except SpecError as error:
+                complain(error.problems)
+                sys.exit(2)
+            except RunError as error:
+                complain([str(error)])
+                sys.exit(1)
+
+        wrapped: Callable[..., None] = guarded
+        if formats:
+            choice = click.Choice(["table", "json"])
+            wrapped = click.option("--format", "form", type=choice, default="table", help="How to print.")(wrapped)
+        if on_experiment:
+            wrapped = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")(wrapped)
+            wrapped = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of all runs.")(wrapped)
+            wrapped = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...")(wrapped)
+            wrapped = click.argument("file", type=click.Path(path_type=Path))(wrapped)
+        return wrapped
+
+    return wrap
+
+
+@app.command()
+@click.option("--slot", help="Only the parts of this slot.")
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
+@verb(on_experiment=False, formats=True)
+def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
+    """List every part of the registry, with its parameters and where it comes from."""
+    from experiments import console, parts_list
+
+    rows = parts_list.rows(slot, plugins)
+    print(json.dumps(rows, indent=1)) if form == "json" else parts_list.show(rows)
+    console.next_command("python run.py check experiments/quickstart.yaml") if form == "table" else None
+
+
+@app.command()
+@verb()
+def check(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
+    """Validate an experiment and assemble every arm without memory; everything wrong is told in one go."""
+    from experiments import console, plans
+
+    for line in plans.check(plans.load_plan(file, overrides, runs, only)):
+        console.say(line)
+    console.next_command("python run.py plan", str(file), *overrides)
+
+
+@app.command()
+@verb(formats=True)
+def plan(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], form: str) -> None:
+    """Show arms, identities, depths, parameters, MACs, states and GPU-hours; writes nothing."""
+    from experiments import console, plans
+
+    found = plans.load_plan(file, overrides, runs, only)
+    rows = plans.rows(found)
+    if form == "json":
+        print(json.dumps({"experiment": found.name, "arms": rows}, indent=1))
+    else:
+        console.plan_table(found, rows)
+        console.next_command("python run.py launch", str(file), *overrides)
+
+
+@app.command()
+@verb()
+def prepare(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
+    """Index the videos, fill the latent cache, and measure the reference statistics."""
+    from experiments import console, launching, plans
+
+    found = plans.load_plan(file, overrides, runs, only)
+    with console.Bars() as bars:
+        prepared = launching.prepare_data(found, bars.show)
+    for line in launching.describe_data(prepared):
+        console.say(line)
+    console.next_command("python run.py launch", str(file), *overrides)
+
+
+EXECUTOR = click.option("--executor", type=click.Choice(["local", "debug"]), default="local", show_default=True,
+                        help="local: a pool of processes; debug: in this process, the first failure is raised.")  # fmt: skip
+
+
+@app.command()
+@EXECUTOR
+@verb()
+def launch(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], executor: str) -> None:
+    """Run every replicate that is not done; the same command again resumes, and skips what is finished."""
+    from experiments import plans
+
+    _launch(plans.load_plan(file, overrides, runs, only), executor, file, overrides)
+
+
+@app.command()
+@EXECUTOR
+@verb()
+def retry(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], executor: str) -> None:
+    """Launch again with the failed replicates; they go on from their last checkpoint."""
+    from experiments import console, launching, plans
+
+    found = plans.load_plan(file, overrides, runs, only)
+    console.say(f"{len(launching.retry(found))} failed replicates are tried again")
+    _launch(found, executor, file, overrides)
+
+
+def _launch(found: "Plan", executor: str, file: Path, overrides: tuple[str, ...]) -> None:
+    from experiments import console, launching
+
+    with console.Bars() as bars:
+        todo = launching.launch(found, executor, bars.show, bars.watch)
+    failed = launching.failures(todo)
+    _print_verdict(found)
+    _draw(found)
+    console.say(f"wrote {found.folder}")
+    console.next_command("python run.py", "logs" if failed else "table", str(file), *overrides)
+    if failed:
+        raise RunError("\n".join([*failed, f"{len(failed)} of {len(todo)} replicates failed; see `logs`, mend, then `retry`"]))
+
+
+@app.command()
+@verb(formats=True)
+def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], form: str) -> None:
+    """How far every replicate is; read from its files, nothing is written."""
+    from experiments import console, plans
+
+    found = plans.load_plan(file, overrides, runs, only)
+    rows = console.status_rows(found)
+    if form == "json":
+        print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
+    else:
+        console.status_table(found, rows)
+        console.next_command("python run.py", "verdict" if all(r["state"] == "done" for r in rows) else "logs", str(file), *overrides)
+
+
+@app.command()
+@click.option("--seed", type=int, help="Only this seed.")
+@click.option("--lines", type=int, default=20, show_default=True, help="So many last lines of each log.")
+@verb()
+def logs(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], seed: int | None, lines: int) -> None:
+    """The last lines of each replicate's log, and the traceback of a failed one."""
+    from experiments import console, plans
+
+    found = plans.load_plan(file, overrides, runs, only)
+    console.show_logs(found, seed, lines)
+    console.next_command("python run.py status", str(file), *overrides)
+
+
+@app.command()
+@click.option("--tracking-uri", help="MLflow server or store; left out: $MLFLOW_TRACKING_URI, else sqlite in the runs folder.")
+@verb()
+def sync(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], tracking_uri: str | None) -> None:
+    """Fill MLflow from the run folders; again adds nothing."""
+    from experiments import console, plans, tracking
+
+    found = plans.load_plan(file, overrides, runs, only)
+    uri = tracking_uri or tracking.default_uri(runs)
+    told = tracking.sync(found.name, found.replicates, uri)
+    console.say(f"{uri}: {told['runs']} runs, {told['points']} metric points added")
+    console.next_command("mlflow ui --backend-store-uri", uri)
+
+
+@app.command()
+@click.option("--metric", "metrics", multiple=True, help="Only these scores; left out: all but the noise bands.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "md", "tex", "csv"]), default="table", help="How to print.")
+@verb()
+def table(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], metrics: tuple[str, ...], form: str) -> None:
+    """Scores by arm: mean, spread over seeds, and difference to the baseline."""
+    from analysis import rendering
+    from experiments import console, plans
+
+    found = plans.load_plan(file, overrides, runs, only)
+    print(rendering.scores_table(_frame(found, selected=True), metrics, form, found.name))
+    console.next_command("python run.py verdict", str(file), *overrides) if form == "table" else None
+
+
+@app.command()
+@verb(formats=True)
+def verdict(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], form: str) -> None:
+    """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written."""
+    from experiments import plans
+
+    _print_verdict(plans.load_plan(file, overrides, runs, only), form)
+
+
+@app.command()
+@verb()
+def diff(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
+    """The keys in which each arm (see --only) differs from the baseline, as resolved."""
+    from experiments import console, plans
+
+    found = plans.load_plan(file, overrides, runs, only)
+    console.show_differences(found)
+    console.next_command("python run.py plan", str(file), *overrides)
+
+
+@app.command()
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of all runs.")
+@verb(on_experiment=False)
+def doctor(runs: Path) -> None:
+    """What this machine has: packages, devices, decoders, Slurm, weights, room on disk."""
+    from experiments import console, doctor
+
+    console.show_checks(doctor.checks(runs))
+    console.next_command("python run.py launch experiments/quickstart.yaml")
+
+
+def _frame(found: "Plan", *, selected: bool = False) -> "DataFrame":
+    from analysis import results
+
+    return results.load(replicate.row() for replicate in (found.replicates if selected else found.all_replicates))
+
+
+def _print_verdict(found: "Plan", form: str = "table") -> None:
+    from analysis import rendering, verdicts
+
+    answers = verdicts.judge(_frame(found), [vars(claim) for claim in found.claims])
+    print(rendering.verdicts_table(found.name, answers, form))
+
+
+def _draw(found: "Plan") -> None:
+    from analysis import pictures
+    from experiments import console
+
+    for path in pictures.draw(found.folder, _frame(found)):
+        console.say(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    app()
