@@ -256,7 +256,8 @@ def _in_batches(function: Any, inputs: "Tensor", network: Any) -> "Tensor":
     import torch
 
     with torch.no_grad():
-        outputs = [function(some.to(network.device, torch.float32)) for some in inputs.split(FRAMES_AT_ONCE)]
+        batches = torch.split(inputs, FRAMES_AT_ONCE)
+        outputs = [function(some.to(network.device, torch.float32)) for some in batches]
     return torch.cat(outputs).to(inputs.device)
 
 

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from components.data.frame_folder import index_folder
-from components.data.video_index import decode_all, decord_agrees, why_not_decord
+from components.data.video_index import Decoded, decode_all, decord_agrees, why_not_decord
 from components.data.video_reader import VideoError, VideoIndex, decord_is_installed
 
 SILENCE = 60.0  # seconds without a sign of life after which a child counts as hung
+START = 300.0  # seconds that a child may take to start and import its libraries, on a slow disk
 
 
 def index_video(path: Path, silence: float = SILENCE) -> VideoIndex:
@@ -90,7 +91,7 @@ class IndexWorker:
         try:
             self._send(path)
             while True:
-                answer = self._answer()
+                answer = self._answer(self.silence)
                 if "reason" in answer:
                     return None, answer["reason"], True
                 if "index" in answer:
@@ -120,6 +121,7 @@ class IndexWorker:
             self._process = subprocess.Popen(command, env=environment, text=True, encoding="utf-8", **pipes)
             self._lines = queue.SimpleQueue()
             threading.Thread(target=_forward, args=(self._process, self._lines), daemon=True).start()
+            self._answer(START)
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(os.fspath(path)) + "\n")
@@ -127,11 +129,11 @@ class IndexWorker:
         except OSError:
             raise _ChildLostError("died") from None
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, limit: float) -> dict[str, Any]:
         try:
-            line = self._lines.get(timeout=self.silence)
+            line = self._lines.get(timeout=limit)
         except queue.Empty:
-            raise _ChildLostError(f"hung for {self.silence:g} s and was stopped") from None
+            raise _ChildLostError(f"hung for {limit:g} s and was stopped") from None
         if line is None:
             code = self._process.wait() if self._process is not None else None
             raise _ChildLostError("was stopped" if self._closed else f"took its process down (exit code {code})")
@@ -182,6 +184,7 @@ def serve() -> None:
             told = time.monotonic()
             tell({})
 
+    tell({})
     for line in sys.stdin:
         try:
             _inspect(Path(json.loads(line)), tell, alive)
@@ -200,5 +203,11 @@ def _inspect(path: Path, tell: Any, alive: Any) -> None:
         return
     decoded = decode_all(path, alive)
     tell({"index": decoded.index.to_dict()})
-    usable = decord_is_installed() and not why_not_decord(decoded) and decord_agrees(path, decoded, alive)
-    tell({"reader": "decord" if usable else "pyav"})
+    tell({"reader": "decord" if not why_not_decord(decoded) and _decord_agrees(path, decoded, alive) else "pyav"})
+
+
+def _decord_agrees(path: Path, decoded: Decoded, alive: Any) -> bool:
+    try:
+        return decord_is_installed() and decord_agrees(path, decoded, alive)
+    except Exception:  # a decord that cannot even be imported, or fails in a way of its own, is one not to be used
+        return False

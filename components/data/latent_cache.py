@@ -28,7 +28,7 @@ from components.data.transforms import to_pixels
 from components.data.video_reader import VideoError, VideoReader
 from registry.errors import RunError
 
-CHUNK_BYTES = 32 * 2**20  # of decoded 8-bit frames that are held at once while building
+CHUNK_BYTES = 16 * 2**20  # of decoded 8-bit frames that are held at once while building
 CHUNK_FRAMES = 64
 
 

@@ -41,6 +41,11 @@ class Prepared:
     def classes(self) -> list[str]:
         return self.manifest.classes
 
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits that have videos."""
+        return sorted({record.split for record in self.records})
+
     @cached_property
     def digest(self) -> str:
         return self.manifest.digest

@@ -29,6 +29,7 @@ from components.data.video_reader import (
     VideoIndex,
     decode_packets,
     decord_batches,
+    open_container,
     upright,
 )
 
@@ -36,7 +37,7 @@ from components.data.video_reader import (
 NOT_VIDEO = {"tty", "ansi", "bin", "xbin", "adf", "idf", "txd", "image2", "sbg"}
 DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "mjpeg", "mpeg4"}
 DECORD_PIXELS = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"}
-DECORD_NOT_IN = {"mpegts", "mpeg", "gif"}
+DECORD_CONTAINERS = {"mp4", "matroska", "avi"}
 DECORD_WRONG_WIDTHS = {8, 12, 16, 24, 48, 72}  # measured; widths below 8 were not
 
 
@@ -96,7 +97,7 @@ def decode_all(path: Path, alive: Callable[[], None] = lambda: None) -> Decoded:
     if status.st_size == 0:
         raise VideoError("empty file")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = open_container(path)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"not a video that can be opened ({_short(error)})") from None
     with container:
@@ -155,7 +156,7 @@ def why_not_decord(decoded: Decoded) -> str:
     rules = {
         f"codec {decoded.codec}": decoded.codec not in DECORD_CODECS,
         f"pixel format {decoded.pixels}": decoded.pixels not in DECORD_PIXELS,
-        f"container {decoded.container}": bool(DECORD_NOT_IN & set(decoded.container.split(","))),
+        f"container {decoded.container}": not DECORD_CONTAINERS & set(decoded.container.split(",")),
         f"width {decoded.stored_width}": decoded.stored_width in DECORD_WRONG_WIDTHS or decoded.stored_width < 8,
         "damaged packets": index.damaged > 0,
         "packets and frames differ in number": decoded.packets != index.frames,

@@ -4,7 +4,6 @@ No reader resizes. Which reader is exact for a file is found once, by `component
 there (`VideoIndex`) is all that reading needs. This module does not import torch, so that child processes start fast.
 """
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -85,7 +84,12 @@ def open_reader(path: Path, index: VideoIndex) -> VideoReader:
 
 @cache
 def decord_is_installed() -> bool:
-    return importlib.util.find_spec("decord") is not None
+    """Whether decord can be imported here; it has no wheels for ARM and Mac, and a broken one counts as none."""
+    try:
+        import decord  # noqa: F401
+    except Exception:
+        return False
+    return True
 
 
 def check_indices(path: Path, indices: Sequence[int], frames: int) -> list[int]:
@@ -98,6 +102,13 @@ def check_indices(path: Path, indices: Sequence[int], frames: int) -> list[int]:
 
 
 # --- PyAV ---------------------------------------------------------------------------------------------------------
+
+
+def open_container(path: Path) -> Any:
+    """Open a file with PyAV; nothing but files is opened, whatever a playlist says."""
+    import av
+
+    return av.open(str(path), metadata_errors="replace", container_options={"protocol_whitelist": "file"})
 
 
 def upright(frame: Any) -> np.ndarray:
@@ -176,7 +187,7 @@ class PyAVReader:
         import av
 
         try:
-            container = av.open(str(self.path), metadata_errors="replace")
+            container = open_container(self.path)
         except (av.error.FFmpegError, OSError) as error:
             raise VideoError(f"{self.path}: cannot be opened: {error}") from None
         stream: Any = container.streams.best("video")

@@ -149,7 +149,8 @@ class MovingShape:
             cover = np.clip(half + 0.5 - np.hypot(across, down), 0, 1)
         else:
             cover = np.clip(half + 0.5 - across, 0, 1) * np.clip(half + 0.5 - down, 0, 1)
-        return np.rint(cover[..., None] * self.colour).astype(np.uint8)
+        pictures: np.ndarray = np.rint(cover[..., None] * self.colour).astype(np.uint8)
+        return pictures
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
         """All frames in order, `size` at a time."""

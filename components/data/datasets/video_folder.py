@@ -44,7 +44,7 @@ class VideoFolder:
     def __init__(self, path: str | None, resolution: int, *, split_csv: str | None = None) -> None:
         if not path:
             raise SpecError("data.path: the dataset video_folder needs the folder of the videos")
-        self.root = Path(path).expanduser()
+        self.root = Path(path).expanduser().absolute()  # a name such as `a:b.mp4` alone would be read as a protocol
         if not self.root.is_dir():
             raise SpecError(f"data.path: {path}: no such folder")
         if split_csv is None:
@@ -120,6 +120,9 @@ class VideoFolder:
         return path.relative_to(self.root).as_posix()
 
     def _source(self, path: str, label: str, split: str, reason: str) -> Source:
+        printable = path.encode("utf-8", "backslashreplace").decode()
+        if printable != path:
+            return Source(printable, "", split, "", "its name is not UTF-8")
         try:
             return Source(path, label, split, "" if reason else self.stamp(path), reason)
         except OSError as error:
