@@ -149,12 +149,13 @@ class StableDiffusionVAE:
 
     @staticmethod
     def draw(moments: "Tensor", generator: "Generator | None" = None) -> "Tensor":
-        """Moments (..., 2C, h, w) -> a posterior sample (..., C, h, w)."""
+        """Moments (..., 2C, h, w) -> a posterior sample (..., C, h, w), its noise from the generator's device."""
         import torch
 
         mean, log_variance = moments.chunk(2, dim=-3)
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
-        return mean + torch.exp(0.5 * log_variance) * noise
+        device = mean.device if generator is None else generator.device
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=device)
+        return mean + torch.exp(0.5 * log_variance) * noise.to(mean.device)
 
     def decode(self, latents: "Tensor") -> "Tensor":
         """Scaled latents (N, C, h, w) -> frames (N, 3, H, W), in [-1, 1] but for overshoots of the decoder."""

@@ -39,7 +39,7 @@ def cache_key(digest: str, fingerprint: str, resolution: int, transform: str, an
 
 
 class LatentCache:
-    """Moments of a dataset, read through a memory map.
+    """Moments of a dataset, read through a memory map; open it anew in another process rather than pickle it.
 
     Args:
         lengths: frames of each video, in the manifest's order.

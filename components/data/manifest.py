@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,7 @@ def ranks_of(labels: Iterable[str]) -> dict[str, int]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a whole text file or nothing: under another name first, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 

@@ -99,7 +99,7 @@ class Prepared:
             progress: is called with (label, frames done, frames in all).
 
         Raises:
-            RunError: a video cannot be read any more.
+            RunError: a video cannot be read any more, or the disk is full.
         """
         key = cache_key(self.digest, autoencoder.fingerprint(), resolution, transform, antialias)
         folder = self.folder / "latents" / key
@@ -117,6 +117,8 @@ class Prepared:
             )
         except VideoError as error:
             raise RunError(str(error)) from None
+        except OSError as error:
+            raise RunError(f"the latent cache {folder} cannot be written: {error.strerror}") from None
         return LatentCache.open(folder, flip)
 
     @cached_property

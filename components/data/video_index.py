@@ -270,7 +270,7 @@ def _rises(times: Iterable[int | None]) -> bool:
 def _note(stream: Any, seen: _Seen) -> str:
     notes = []
     if seen.damaged:
-        notes.append(f"{seen.damaged} damaged packets passed over")
+        notes.append(f"{seen.damaged} damaged packet{'s' * (seen.damaged > 1)} passed over")
     if stream.frames and stream.frames != len(seen.digests):
         notes.append(f"header says {stream.frames} frames")
     return "; ".join(notes)

@@ -10,7 +10,7 @@ from components.data.index_worker import index_video, index_videos
 from components.data.video_reader import DecordReader, PyAVReader, VideoError, open_reader
 from tests.data_room.made_videos import gradient_frames, write_video
 
-SILENCE = 3.0
+SILENCE = 5.0
 DECORD = """
 import os, time
 class DECORDError(Exception): pass
