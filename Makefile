@@ -1,0 +1,53 @@
+# Everything runs inside .venv, which `make env` makes from constraints.txt. Needs make, and Python 3.11 to 3.13.
+
+PYTHON ?= python3
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); [ $$n -le 8 ] || n=8; echo $$n)
+PYTEST ?=
+
+BIN = .venv/bin
+STAMP = .venv/installed
+
+.PHONY: help env quickstart test lint format
+
+help:
+	@echo "make quickstart  run experiments/quickstart.yaml and print its verdict"
+	@echo "make test        run the tests (WORKERS=2 processes; PYTEST='-k fvd' picks some)"
+	@echo "make lint        check style, types and who imports whom"
+	@echo "make format      format the code"
+	@echo "make env         make .venv with the tested versions; the others do this first"
+	@echo "Another Python: make env PYTHON=python3.12"
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not there; install Python 3.11 to 3.13, or name one: make env PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "$(PYTHON) is $$("$(PYTHON)" --version 2>&1), but Python 3.11 to 3.13 is needed; name one: make env PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		echo "env: making .venv with $$("$(PYTHON)" --version 2>&1)"; \
+		"$(PYTHON)" -m venv --clear .venv || { echo "env: no .venv could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }; }
+	@echo "env: installing the versions of constraints.txt into .venv (torch with CUDA is several GB on Linux; a minute or more)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+	@echo "env: ready"
+
+quickstart: env
+	@echo "quickstart: python run.py launch experiments/quickstart.yaml"
+	@$(BIN)/python run.py launch experiments/quickstart.yaml
+
+test: env
+	@echo "test: pytest on $(WORKERS) processes"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal $(PYTEST)
+
+lint: env
+	@echo "lint: ruff check"
+	@$(BIN)/ruff check --quiet
+	@echo "lint: ruff format --check"
+	@$(BIN)/ruff format --check --quiet
+	@echo "lint: mypy"
+	@$(BIN)/mypy
+	@echo "lint: import-linter"
+	@$(BIN)/lint-imports
+
+format: env
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format
