@@ -16,6 +16,7 @@ from registry.runs import Replicate, differing
 console = Console(soft_wrap=True)
 COLOURS = {"done": "green", "running": "cyan", "failed": "bold red", "interrupted": "yellow", "missing": "dim"}
 PLAIN_EVERY = 10.0  # seconds between lines in a log
+WATCH_EVERY = 60.0  # seconds between lines about running replicates in a log
 
 
 class Bars:
@@ -25,6 +26,7 @@ class Bars:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._last: dict[str, float] = {}
+        self._seen: dict[str, str] = {}
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bars = Progress(*columns, console=console, transient=True)
@@ -53,20 +55,33 @@ class Bars:
     def watch(self, todo: list[Replicate]) -> None:
         """Show how far the replicates of a launch are: overall, and each running one's step."""
         states = [replicate.state for replicate in todo]
-        finished = sum(state in ("done", "failed") for state in states)
-        self.show("replicates", finished, len(todo))
+        if self._bars is None:
+            self._watch_plainly(todo, list(states))
+            return
+        self.show("replicates", sum(state in ("done", "failed") for state in states), len(todo))
         for replicate, state in zip(todo, states, strict=True):
-            beat = replicate.heartbeat() if state == "running" or replicate.name in self._tasks else None
-            if self._bars is not None and beat:
+            beat = replicate.heartbeat() if state == "running" else None
+            if beat:
                 self.show(replicate.name, beat["step"], beat["steps"])
                 self._bars.update(self._tasks[replicate.name], description=f"{replicate.name}: {beat['stage']}")
-            if replicate.name in self._tasks and state in ("done", "failed") and self._bars is not None:
+            elif state in ("done", "failed") and replicate.name in self._tasks:
                 self._bars.remove_task(self._tasks.pop(replicate.name))
-            if self._bars is None and state in ("done", "failed") and self._last.get(replicate.name) is None:
-                self._last[replicate.name] = time.monotonic()
+
+    def _watch_plainly(self, todo: list[Replicate], states: list[str]) -> None:
+        """In a log: a line when a replicate starts or ends, and now and then where the running ones are."""
+        for replicate, state in zip(todo, states, strict=True):
+            if self._seen.get(replicate.name) != state and state != "missing":
+                self._seen[replicate.name] = state
                 scores = (replicate.result() or {}).get("scores", {})
                 told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if "band" not in name)
                 print(f"{replicate.name}: {state}{'  ' + told if told else ''}", flush=True)
+        now = time.monotonic()
+        if now - self._last.setdefault("watch", now) >= WATCH_EVERY:
+            self._last["watch"] = now
+            beats = [(replicate.name, replicate.heartbeat()) for replicate, s in zip(todo, states, strict=True) if s == "running"]
+            told = "; ".join(f"{name} {beat['stage']} {beat['step']}/{beat['steps']}" for name, beat in beats if beat)
+            ended = sum(state in ("done", "failed") for state in states)
+            print(f"{ended} of {len(todo)} replicates ended{'; ' + told if told else ''}", flush=True)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:

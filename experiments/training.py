@@ -120,7 +120,7 @@ class Trainer:
             labels = drop_labels(labels, self.model.null_label, learning.label_drop, uniforms)
         # All numbers of a step are drawn before it is cut into micro-batches: accumulation changes nothing but memory.
         means: dict[str, Tensor] = {}
-        for rows in torch.arange(size, device=self.device).chunk(learning.accumulation):
+        for rows in torch.arange(size, device=self.device).chunk(self.spec.runtime.accumulation):
             with autocast(self.device, self.spec.runtime.precision):
                 terms = losses_of(self.objective, self.model, x0[rows], t[rows], noise[rows], None if labels is None else labels[rows])
             (terms["loss"].sum() / size).backward()

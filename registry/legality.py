@@ -63,8 +63,8 @@ def _diffusion(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
 
 def _learning(spec: Spec) -> Iterator[Problem]:
     learning = spec.learning
-    if learning.batch_size % learning.accumulation:
-        yield "learning.accumulation", f"{learning.accumulation} does not divide batch_size {learning.batch_size}"
+    if learning.batch_size % spec.runtime.accumulation:
+        yield "runtime.accumulation", f"{spec.runtime.accumulation} does not divide learning.batch_size {learning.batch_size}"
     if spec.model.classes == 0 and learning.label_drop:
         yield "learning.label_drop", "an unconditional model (model.classes: 0) has no labels to drop"
     if spec.sampling.guidance != 1.0:

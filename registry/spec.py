@@ -88,8 +88,7 @@ class LearningSpec(Section):
 
     initialisation: Annotated[Part, Slot("initialisation")] = _default("scratch")
     steps: PositiveInt = 150_000
-    batch_size: PositiveInt = 40  # clips of one optimiser step, all accumulation windows together
-    accumulation: PositiveInt = 1  # micro-batches of one optimiser step; it divides batch_size
+    batch_size: PositiveInt = 40  # clips of one optimiser step, all micro-batches together
     learning_rate: PositiveFloat = 1e-4
     lr_schedule: Annotated[Part, Slot("lr_schedule")] = _default("constant")
     beta1: Fraction = 0.9
@@ -129,6 +128,7 @@ class RuntimeSpec(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    accumulation: PositiveInt = 1  # micro-batches of one optimiser step: less memory, the same gradient up to rounding
     threads: PositiveInt | None = None  # of one replicate; left out: the cores shared out over parallel replicates
     log_every: PositiveInt = 50
     validate_every: PositiveInt = 1000
