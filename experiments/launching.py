@@ -17,7 +17,7 @@ import torch
 from components.data.clips import frames_needed
 from components.data.prepare import Prepared, prepare
 from experiments import tracking
-from experiments.plans import Plan
+from experiments.plans import Plan, check
 from experiments.recording import Recorder, code_state, create
 from experiments.replicate import Progress, device_of, run_replicate
 from experiments.scoring import prepare_reference
@@ -97,6 +97,7 @@ def launch(plan: Plan, executor: str, progress: Progress, watch: Watch) -> list[
         RunError: the data cannot be prepared.
         SpecError: the data do not fit the spec.
     """
+    check(plan)
     prepared = prepare_data(plan, progress)
     todo = make_run_folders(plan, prepared)
     tracking.create_store(plan.runs)

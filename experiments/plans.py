@@ -1,13 +1,16 @@
 """An experiment file -> its plan: arms, claims, replicates, what they cost and how far they are. Writes nothing."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from registry.ablation import Arm, ResolvedClaim, make_arms, make_claims, select
+from registry.ablation import Arm, resolve_experiment, select
 from registry.assemble import Assembly, count_for_matching
-from registry.errors import SpecError
+from registry.claims import ResolvedClaim
+from registry.errors import RunError, SpecError
 from registry.experiment import ExperimentFile, load_experiment
 from registry.runs import Orphan, Replicate, orphans, replicates
 
@@ -65,14 +68,7 @@ def load_plan(path: Path, overrides: Iterable[str] = (), runs: Path = Path("runs
         SpecError: with one line for everything that is wrong.
     """
     file = load_experiment(path, overrides)
-    arms, claims, problems = [], [], []
-    try:
-        arms = make_arms(file, count_for_matching)
-        claims = make_claims(file, arms)
-    except SpecError as error:
-        problems += error.problems
-    if problems:
-        raise SpecError(problems)
+    arms, claims = resolve_experiment(file, count_for_matching)
     return Plan(file, arms, claims, runs, select(arms, only))
 
 
@@ -80,28 +76,43 @@ def check(plan: Plan) -> list[str]:
     """Assemble every selected arm without memory; one line an arm.
 
     Raises:
-        SpecError: shapes that do not go together, or a data path that is not there; one line each.
+        SpecError: shapes that do not go together, or files that are not there; one line each.
     """
-    lines, problems = [], []
+    lines: list[str] = []
+    arms_of: dict[str, list[Arm]] = {}
     for arm in plan.selected:
-        try:
-            counts = Assembly(arm.spec, plan.file.parts).counts()
-            Assembly(arm.spec, plan.file.parts).sampler(Assembly(arm.spec, plan.file.parts).objective())
-            lines.append(f"{arm.name}: {counts.parameters:,} parameters, identity {arm.identity}")
-        except SpecError as error:
-            problems += [located(plan, arm, text) for text in error.problems]
-        path = arm.spec.data.path
-        if path is not None and not Path(path).exists():
-            problems.append(f"{plan.file.place(('base', 'data', 'path'))}: data.path: {path} does not exist")
-    if problems:
-        raise SpecError(list(dict.fromkeys(problems)))
+        assembly = Assembly(arm.spec, plan.file.parts)
+        own: list[str] = []
+        for attempt in (assembly.counts, partial(_sampler, assembly), assembly.detector, partial(_dataset, assembly)):
+            try:
+                attempt()
+            except SpecError as error:
+                own += [text for text in error.problems if text not in own]
+            except RunError:
+                pass  # weights that are not on this machine are a matter of launching
+        for text in own:
+            arms_of.setdefault(text, []).append(arm)
+        if not own:
+            lines.append(f"{arm.name}: {assembly.counts().parameters:,} parameters, identity {arm.identity}")
+    if arms_of:
+        raise SpecError([located(plan, arms, text) for text, arms in arms_of.items()])
     return lines
 
 
-def located(plan: Plan, arm: Arm, text: str) -> str:
-    """A problem that a part found, with the place of the key that it names."""
+def _sampler(assembly: Assembly) -> None:
+    assembly.sampler(assembly.objective())
+
+
+def _dataset(assembly: Assembly) -> None:
+    if assembly.spec.data.path is not None or assembly.spec.data.dataset.name == "moving_shapes":
+        assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
+
+
+def located(plan: Plan, arms: list[Arm], text: str) -> str:
+    """A problem that a part found, with the place of the key that it names, and the arms where not all have it."""
     key = tuple(text.split(":")[0].strip().split("."))
-    return f"{plan.file.place(('base', *key))}: arm {arm.name}: {text}"
+    named = "" if len(arms) == len(plan.selected) else f"arm {', '.join(arm.name for arm in arms)}: "
+    return f"{plan.file.place(('base', *key))}: {named}{text}"
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
@@ -111,7 +122,7 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
         try:
             counts = Assembly(arm.spec, plan.file.parts).counts()
         except SpecError as error:
-            raise SpecError([located(plan, arm, text) for text in error.problems]) from None
+            raise SpecError([located(plan, [arm], text) for text in error.problems]) from None
         own = [replicate for replicate in plan.replicates if replicate.arm == arm.name]
         states = [replicate.state for replicate in own]
         found.append({
@@ -122,8 +133,8 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
             "parameters": counts.parameters,
             "macs": {"paper_convention": counts.paper_convention, "per_clip": counts.per_clip},
             "seeds": list(plan.file.experiment.seeds),
-            "state": {str(replicate.seed): state for replicate, state in zip(own, states, strict=True)},
-            "gpu_hours": round(gpu_hours(plan, arm, own, counts.evaluated), 4),
+            "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
+            "gpu_hours": round(gpu_hours(plan, arm, own, counts.evaluated), 6),
         })  # fmt: skip
     return found
 

@@ -1,16 +1,16 @@
-"""An experiment -> its arms: one factor at a time, grids, linked values, named arms, and matched depth."""
+"""An experiment -> its resolved arms and claims, with matched depth where the experiment asks for it."""
 
 import copy
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from registry.claims import ResolvedClaim, resolve_claims
+from registry.drafts import Draft, axis_problems, make_drafts
 from registry.errors import SpecError, did_you_mean
-from registry.experiment import ARMS_AXIS, BASELINE, Claim, ExperimentFile, dotted, merge
-from registry.resolve import resolve
+from registry.experiment import ExperimentFile, dotted, merge
+from registry.resolve import Problem, resolve
 from registry.spec import Spec
-from registry.strict_yaml import Key
 
 Count = Callable[[Spec], dict[str, float]]  # spec -> {"parameters": …, "macs": …}
 
@@ -28,239 +28,103 @@ class Arm:
         return self.spec.identity
 
 
-@dataclass(frozen=True)
-class _Draft:
-    name: str
-    changes: tuple[tuple[Key, Any], ...]
-    axes: Mapping[str, str]
-    place: Key  # where the change was written
-
-
-@dataclass(frozen=True)
-class ResolvedClaim:
-    """A claim between two arms of an experiment."""
-
-    axis: str
-    better: str
-    worse: str
-    better_arm: str
-    worse_arm: str
-    metric: str
-    direction: str
-
-
-def make_arms(file: ExperimentFile, count: Count | None = None) -> list[Arm]:
-    """Every arm of the experiment, baseline first, each science once.
+def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tuple[list[Arm], list[ResolvedClaim]]:
+    """Every arm of the experiment, baseline first, each science once; and its claims, each between two arms.
 
     Args:
         file: the experiment as read.
         count: counts parameters and MACs of a spec; needed only where the experiment has `match`.
 
     Raises:
-        SpecError: one line for each problem of each arm, at the place where it was written.
+        SpecError: one line for each problem of the file, the base, each axis, each arm and each claim, at the place
+            where it was written.
     """
-    base = file.experiment.base
-    baseline, problems = resolve(base, file.parts)
-    lines = [f"{file.place(('base', *key))}: {dotted(('base', *key))}: {text}" for key, text in problems]
-    known = {(key, text) for key, text in problems}
-    names = _axis_names(file)
-    drafts, wrong = _drafts(file, names, baseline)
-    lines += wrong
-    arms: list[Arm] = []
+    baseline, inherited = _resolve(file, file.experiment.base)
+    lines = [*file.problems]
+    lines += [f"{file.place(('base', *key))}: {dotted(('base', *key))}: {text}" for key, text in inherited]
+    wrong = axis_problems(file)
+    if wrong:
+        raise SpecError([*lines, *wrong])
+    drafts = make_drafts(file, baseline)
+    specs: list[Spec] = []
     for draft in drafts:
-        raw = copy.deepcopy(base)
-        for key, value in draft.changes:
-            merge(raw, key, copy.deepcopy(value))
-        spec, problems = resolve(raw, file.parts)
-        changed = {key for key, _ in draft.changes}
+        spec, problems = _resolve(file, draft.raw)
         for key, text in problems:
-            if (key, text) in known and not any(key[: len(c)] == c for c in changed):
-                continue
-            lines.append(f"{file.place(draft.place)}: arm {draft.name}: {dotted(key)}: {text}")
-        if spec is not None and not lines:
-            if file.experiment.match is not None and count is not None and arms:
-                spec, wrong = _matched(file, draft, raw, spec, arms[0].spec, count)
-                lines += wrong
-            arms.append(Arm(draft.name, draft.axes, spec))
+            # What the base has wrong already is told once, there, unless this arm wrote the key anew.
+            if (key, text) not in inherited or any(key[: len(changed)] == changed for changed in draft.changed):
+                lines.append(f"{file.place(draft.place)}: arm {draft.name}: {dotted(key)}: {text}")
+        if spec is not None:
+            specs.append(spec)
+    claims, wrong = resolve_claims(file, drafts)
+    lines += wrong
+    if not lines and file.experiment.match is not None and count is not None:
+        specs, lines = _all_matched(file, drafts, specs, count)
     if lines:
         raise SpecError(list(dict.fromkeys(lines)))
-    return _once(file, arms)
+    arms = [Arm(draft.name, draft.axes, spec) for draft, spec in zip(drafts, specs, strict=True)]
+    return _once(file, arms, claims)
 
 
-def make_claims(file: ExperimentFile, arms: list[Arm]) -> list[ResolvedClaim]:
-    """The experiment's claims, each between two of its arms.
-
-    Raises:
-        SpecError: an axis, a value or a metric that does not exist, with the nearest that do.
-    """
-    lines: list[str] = []
-    claims: list[ResolvedClaim] = []
-    for index, claim in enumerate(file.experiment.claim):
-        try:
-            claims += _resolve_claim(claim, arms, file)
-        except SpecError as error:
-            place = file.place(("claim", str(index)))
-            lines += [f"{place}: claim: {line}" for line in error.problems]
-    if lines:
-        raise SpecError(lines)
-    return claims
+def _resolve(file: ExperimentFile, raw: Mapping[str, Any]) -> tuple[Spec | None, list[Problem]]:
+    """Resolve one arm; the experiment's plugins go into its spec, so that a run folder says all that it needs."""
+    if "plugins" in raw:
+        return None, [(("plugins",), "stands at the top level of an experiment, not in its base")]
+    return resolve({**raw, "plugins": file.experiment.plugins}, file.parts)
 
 
-def metric_names(spec: Spec, file: ExperimentFile) -> dict[str, str]:
-    """What a claim or a table may call a score -> the score's full name in results."""
-    detector = file.parts.find("detector", spec.scoring.detector.name)
-    full = spec.scoring.metric.name + detector.facts.get("score_suffix", f"[{detector.name}]")
-    return {spec.scoring.metric.name: full, full: full, "validation_loss": "validation_loss"}
-
-
-def _resolve_claim(claim: Claim, arms: list[Arm], file: ExperimentFile) -> Iterator[ResolvedClaim]:
-    # On an axis, an arm stands for its value if it differs from the baseline on that axis alone.
-    single = [arm for arm in arms if arm.name == BASELINE or len(_differing(arm, arms[0])) <= 1]
-    by_axis: dict[str, dict[str, Arm]] = {}
-    for arm in single or arms:
-        for axis, label in arm.axes.items():
-            if arm.name == BASELINE or axis in _differing(arm, arms[0]):
-                by_axis.setdefault(axis, {})[label] = arm
-    if claim.axis not in by_axis:
-        raise SpecError(f"no axis {claim.axis!r}; {did_you_mean(claim.axis, by_axis)}")
-    values = by_axis[claim.axis]
-    for label in (claim.better, claim.worse):
-        if label is not None and label not in values:
-            raise SpecError(f"axis {claim.axis} has no value {label!r}; {did_you_mean(label, values)}")
-    if claim.better == claim.worse:
-        raise SpecError(f"better and worse are both {claim.better!r}")
-    metrics = metric_names(values[claim.better].spec, file)
-    if claim.metric not in metrics:
-        raise SpecError(f"no metric {claim.metric!r}; {did_you_mean(claim.metric, metrics)}")
-    others = [claim.worse] if claim.worse is not None else [label for label in values if label != claim.better]
-    return iter([
-        ResolvedClaim(claim.axis, claim.better, worse, values[claim.better].name, values[worse].name,
-                      metrics[claim.metric], claim.direction)
-        for worse in others
-    ])  # fmt: skip
-
-
-def _differing(arm: Arm, baseline: Arm) -> set[str]:
-    return {axis for axis, label in arm.axes.items() if baseline.axes.get(axis) != label}
-
-
-def label_of(value: Any) -> str:
-    """How a value is called in arm names: `variant_4`, `0.0002`, `compression_frame(temporal_stride=4)`."""
-    if isinstance(value, Mapping):
-        rest = ",".join(f"{key}={label_of(item)}" for key, item in value.items() if key != "name")
-        return f"{value.get('name', '')}({rest})" if rest else str(value.get("name", ""))
-    if isinstance(value, (tuple, list)):
-        return "[" + ",".join(label_of(item) for item in value) + "]"
-    return {True: "true", False: "false", None: "null"}.get(value, str(value)) if not isinstance(value, (int, float)) or isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _axis_names(file: ExperimentFile) -> dict[str, str]:
-    """Dotted key -> the shortest suffix that no other axis shares."""
-    experiment = file.experiment
-    keys = list(dict.fromkeys([*experiment.ablate, *experiment.grid, *experiment.zip]))
-    names = {}
-    for key in keys:
-        steps = key.split(".")
-        for length in range(1, len(steps) + 1):
-            suffix = steps[-length:]
-            if sum(other.split(".")[-length:] == suffix for other in keys) == 1:
-                break
-        names[key] = ".".join(suffix)
-    return names
-
-
-def _drafts(
-    file: ExperimentFile, names: dict[str, str], baseline: Spec | None
-) -> tuple[list[_Draft], list[str]]:
-    experiment = file.experiment
-    at_base = {name: _base_label(file, key, baseline) for key, name in names.items()}
-    if experiment.arms:
-        at_base[ARMS_AXIS] = BASELINE
-    wrong: list[str] = []
-    drafts: list[_Draft] = []
-
-    def add(changes: list[tuple[str, Any]], place: Key) -> None:
-        labels = {names[key]: label_of(value) for key, value in changes}
-        name = ",".join(f"{axis}={label}" for axis, label in labels.items() if at_base[axis] != label)
-        keyed = tuple((tuple(key.split(".")), value) for key, value in changes)
-        drafts.append(_Draft(name or BASELINE, keyed, at_base | labels, place))
-
-    for section in ("ablate", "grid", "zip"):
-        for key, values in getattr(experiment, section).items():
-            if key.split(".")[0] not in Spec.model_fields or "." not in key:
-                wrong.append(f"{file.place((section, key))}: {section}: {key!r} is no dotted key of the spec, such as model.blocks")
-            if not values:
-                wrong.append(f"{file.place((section, key))}: {section}.{key}: needs at least one value")
-    if len({len(values) for values in experiment.zip.values()}) > 1:
-        lengths = ", ".join(f"{key} has {len(values)}" for key, values in experiment.zip.items())
-        wrong.append(f"{file.place(('zip',))}: zip: linked values must be equally many: {lengths}")
-    if wrong:
-        return [], wrong
-    for key, values in experiment.ablate.items():
-        for index, value in enumerate(values):
-            add([(key, value)], ("ablate", key, str(index)))
-    if experiment.grid:
-        for point in itertools.product(*experiment.grid.values()):
-            add(list(zip(experiment.grid, point, strict=True)), ("grid",))
-    for point in zip(*experiment.zip.values(), strict=True):
-        add(list(zip(experiment.zip, point, strict=True)), ("zip",))
-    for name, changes in experiment.arms.items():
-        if name == BASELINE or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            wrong.append(f"{file.place(('arms', name))}: arms: {name!r} cannot name an arm; use letters, digits, _ . -")
-        keyed = tuple((tuple(key.split(".")), value) for key, value in changes.items())
-        drafts.append(_Draft(name, keyed, at_base | {ARMS_AXIS: name}, ("arms", name)))
-    if experiment.ablate or experiment.arms or not drafts:
-        drafts.insert(0, _Draft(BASELINE, (), at_base, ("base",)))
-    return drafts, wrong
-
-
-def _base_label(file: ExperimentFile, key: str, baseline: Spec | None) -> str:
-    """The baseline's own value on an axis: as written, or the resolved default."""
-    value: Any = file.experiment.base
-    for step in key.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    if value is None and baseline is not None:
-        resolved: Any = baseline.model_dump()
-        for step in key.split("."):
-            resolved = resolved.get(step) if isinstance(resolved, Mapping) else None
-        value = resolved["name"] if isinstance(resolved, Mapping) else resolved
-    return label_of(value)
-
-
-def _once(file: ExperimentFile, arms: list[Arm]) -> list[Arm]:
-    """Each science once; a grid point that repeats an earlier arm is that arm, a named arm that does is an error."""
+def _once(
+    file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]
+) -> tuple[list[Arm], list[ResolvedClaim]]:
+    """Each science once: a point that repeats an earlier arm is that arm, a named arm that does is an error."""
     kept: dict[str, Arm] = {}
-    taken: dict[str, Arm] = {}
+    owner: dict[str, Arm] = {}  # name -> the arm that is kept for it
     lines = []
     for arm in arms:
-        same = kept.get(arm.identity)
-        if same is None:
-            if arm.name in taken:
-                lines.append(f"{file.path}: two arms are called {arm.name!r}")
-            kept[arm.identity] = taken[arm.name] = arm
-        elif arm.name in file.experiment.arms:
+        same = kept.setdefault(arm.identity, arm)
+        if same is not arm and arm.name in file.experiment.arms:
             lines.append(f"{file.place(('arms', arm.name))}: arms.{arm.name}: is the same as arm {same.name!r}")
+        if owner.setdefault(arm.name, same) is not same:
+            lines.append(f"{file.path}: two arms are called {arm.name!r}")
+    pairs = [replace(c, better_arm=owner[c.better_arm].name, worse_arm=owner[c.worse_arm].name) for c in claims]
+    for claim in pairs:
+        if claim.better_arm == claim.worse_arm:
+            where = f"{file.place(('claim',))}: claim on {claim.axis}"
+            lines.append(f"{where}: {claim.better!r} and {claim.worse!r} are the same arm, {claim.better_arm!r}")
     if lines:
         raise SpecError(lines)
-    return list(kept.values())
+    return list(kept.values()), pairs
+
+
+def _all_matched(
+    file: ExperimentFile, drafts: list[Draft], specs: list[Spec], count: Count
+) -> tuple[list[Spec], list[str]]:
+    """Every arm at the depth that `match` asks for, and a line for each that has none."""
+    matched, lines = specs[:1], []
+    for draft, spec in zip(drafts[1:], specs[1:], strict=True):
+        try:
+            spec, wrong = _matched(file, draft, spec, specs[0], count)
+        except SpecError as error:  # shapes that do not go together, found while counting
+            wrong = [f"{file.place(draft.place)}: arm {draft.name}: {text}" for text in error.problems]
+        matched.append(spec)
+        lines += wrong
+    return matched, lines
 
 
 def _matched(
-    file: ExperimentFile, draft: _Draft, raw: dict[str, Any], spec: Spec, baseline: Spec, count: Count
+    file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, count: Count
 ) -> tuple[Spec, list[str]]:
     """The arm at the depth that brings it nearest to the baseline, if that is within the tolerance."""
     match = file.experiment.match
     assert match is not None
     what, tolerance = ("parameters", match.parameters) if match.parameters is not None else ("macs", match.macs)
-    if tolerance is None or (match.parameters is not None and match.macs is not None):
-        return spec, [f"{file.place(('match',))}: match: give one of parameters and macs, such as 2%"]
+    assert tolerance is not None  # one of the two is given
     step = file.parts.find("blocks", spec.model.blocks.name).facts.get("depth_multiple", 1)
     target = count(baseline)[what]
 
     def at(depth: int) -> tuple[Spec | None, float]:
-        deeper = copy.deepcopy(raw)
+        deeper = copy.deepcopy(draft.raw)
         merge(deeper, ("model", "depth"), depth)
-        candidate, _ = resolve(deeper, file.parts)
+        candidate, _ = _resolve(file, deeper)
         return (candidate, count(candidate)[what] / target - 1) if candidate else (None, float("inf"))
 
     # Parameters and MACs are affine in depth, so two depths give the line and the nearest whole depth.

@@ -54,7 +54,8 @@ class Assembly:
         latents = self.latent_shape()
         out_channels = self.objective().output_channels(latents[1])
         with torch.device(device):
-            patches = self._build("patch_embedding", model.patch_embedding, latents, model.patch, model.width, out_channels)
+            embedding, width = model.patch_embedding, model.width
+            patches = self._build("patch_embedding", embedding, latents, model.patch, width, out_channels)
             position = self._build("temporal_position", model.temporal_position, patches.token_frames, model.width)
             null_label = bool(self.spec.learning.label_drop)
             conditioning = self._build("conditioning", model.conditioning, model.width, model.classes, null_label)
@@ -91,6 +92,6 @@ class Assembly:
 
 
 def count_for_matching(spec: Spec) -> dict[str, float]:
-    """Parameters and MACs of a spec, as `registry.ablation.make_arms` wants them."""
+    """Parameters and MACs of a spec, as `registry.ablation.resolve_experiment` wants them."""
     counts = Assembly(spec).counts()
     return {"parameters": counts.parameters, "macs": counts.per_clip}

@@ -59,7 +59,7 @@ def part(slot: str, name: str) -> Callable[[Class], Class]:
     """
 
     def mark(cls: Class) -> Class:
-        cls.slot, cls.part_name = slot, name
+        cls.slot, cls.part_name = slot, name  # type: ignore[attr-defined]
         return cls
 
     return mark

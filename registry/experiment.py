@@ -1,4 +1,4 @@
-"""One YAML file -> an `Experiment`: a base, the axes it varies, seeds, claims; read strictly, every problem in one go."""
+"""One YAML file -> an `Experiment`: a base, the axes it varies, seeds, claims; read strictly, problems in one go."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from registry import strict_yaml
 from registry.catalogue import Catalogue, catalogue
 from registry.errors import SpecError, did_you_mean
+from registry.labels import label_of
 from registry.parameter_types import NonNegativeInt, PositiveFloat, PositiveInt
-from registry.resolve import Problem, model_problems
-from registry.spec import Section, Spec, slot_fields
+from registry.resolve import model_problems
+from registry.spec import Section, Spec, default_part, slot_fields
 from registry.strict_yaml import Key
 
 ARMS_AXIS = "arms"  # the axis that named arms stand on in claims and tables
@@ -28,6 +29,12 @@ class Claim(Section):
     worse: str | None = None  # left out: one claim against each other value of the axis
     metric: str = "fvd"
     direction: Literal["min", "max"] = "min"
+
+    @field_validator("better", "worse", mode="before")
+    @classmethod
+    def _label(cls, value: Any) -> Any:
+        """Values may be written as on the axis: `better: 8` as well as `better: "8"`."""
+        return None if value is None else label_of(value)
 
 
 class Match(Section):
@@ -47,6 +54,12 @@ class Match(Section):
         if isinstance(value, str):
             raise ValueError("expected a percentage such as 2%")
         return value
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Match":
+        if (self.parameters is None) == (self.macs is None):
+            raise ValueError("give one of parameters and macs, such as {parameters: 2%}")
+        return self
 
 
 class Resources(Section):
@@ -72,15 +85,31 @@ class Experiment(Section):
     resources: Resources = Resources()
     plugins: tuple[str, ...] = ()
 
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("expected at least one seed, each once")
+        return value
+
 
 @dataclass
 class ExperimentFile:
-    """An experiment as read: the model, where each key was written, and the catalogue its plugins give."""
+    """An experiment as read.
+
+    Args:
+        path: the file.
+        experiment: its top level, as far as it is valid.
+        parts: the catalogue that its plugins give.
+        where: `file:line` (or `command line`) of each key.
+        problems: what is wrong with the top level; `registry.ablation.resolve_experiment` raises them with all others.
+    """
 
     path: Path
     experiment: Experiment
     parts: Catalogue
     where: dict[Key, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     def place(self, key: Key) -> str:
         """`file:line` (or `command line`) of a key, or of the nearest enclosing one that was written."""
@@ -93,44 +122,32 @@ class ExperimentFile:
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile:
     """Read an experiment file and apply `key.path=value` overrides.
 
+    Keys of the top level that are wrong are left out of the experiment and told in `ExperimentFile.problems`, so that
+    the rest can be checked in the same go.
+
     Raises:
-        SpecError: with one line for each problem of the experiment level. Problems of arms are found by
-            `registry.ablation.make_arms`.
+        SpecError: a file that is absent or no YAML, or a plugin that cannot be read: nothing else can be checked.
     """
     raw, where, wrong = _read(path, ())
     wrong += _override(raw, where, overrides)
     if isinstance(raw.get("claim"), dict):
         raw["claim"] = (raw["claim"],)
+        where |= {("claim", "0", *key[1:]): place for key, place in where.items() if key[:1] == ("claim",) and key[1:]}
     raw.setdefault("name", path.stem)
-    problems = [(key, text) for key, text in model_problems(Experiment, raw)]
-    wrong += _lines(problems, where, path)
-    if wrong:
-        raise SpecError(_with_base_problems(wrong, raw, where, path))
-    experiment = Experiment.model_validate(raw)
-    if experiment.plugins and str(path.parent.resolve()) not in sys.path:
+    file = ExperimentFile(path, Experiment(name="unnamed"), catalogue(), where, wrong)
+    found = list(model_problems(Experiment, raw))
+    file.problems += [f"{file.place(key)}: {dotted(key)}: {text}" for key, text in found]
+    for key in {key[0] for key, _ in found}:
+        raw.pop(key, None)
+    file.experiment = Experiment.model_validate({"name": "unnamed"} | raw)
+    plugins = file.experiment.plugins
+    if plugins and str(path.parent.resolve()) not in sys.path:
         sys.path.append(str(path.parent.resolve()))  # a plugin may lie beside the experiment that names it
     try:
-        parts = catalogue(experiment.plugins)
+        file.parts = catalogue(plugins)
     except SpecError as error:
-        raise SpecError([f"{where.get(('plugins',), path)}: {line}" for line in error.problems]) from None
-    return ExperimentFile(path, experiment, parts, where)
-
-
-def _with_base_problems(wrong: list[str], raw: dict[str, Any], where: dict[Key, str], path: Path) -> list[str]:
-    """When the top level is wrong, the base is checked all the same, so that one run shows everything."""
-    from registry.resolve import resolve
-
-    base = raw.get("base")
-    if isinstance(base, dict):
-        _, problems = resolve(base, catalogue())
-        wrong = wrong + _lines([(("base", *key), text) for key, text in problems], where, path)
-    return wrong
-
-
-def _lines(problems: Iterable[Problem], where: dict[Key, str], path: Path) -> list[str]:
-    file = ExperimentFile.__new__(ExperimentFile)
-    file.path, file.where = path, where
-    return [f"{file.place(key)}: {dotted(key)}: {text}" for key, text in problems]
+        raise SpecError([*file.problems, *(f"{file.place(('plugins',))}: {line}" for line in error.problems)]) from None
+    return file
 
 
 def dotted(key: Key) -> str:
@@ -172,16 +189,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key,
 def merge(target: dict[str, Any], key: Key, value: Any) -> None:
     """Put `value` at a dotted key; mappings are merged, and a part named anew drops the old one's parameters."""
     *parents, last = key
-    at = ()
+    at: Key = ()
     for step in parents:
         at = (*at, step)
         if isinstance(target.get(step), str) and at in slot_fields():
             target[step] = {"name": target[step]}
         elif not isinstance(target.get(step), dict):
-            default = None
-            if at in slot_fields():
-                default = Spec.model_fields[at[0]].annotation.model_fields[at[1]].default  # type: ignore[union-attr]
-            target[step] = {"name": default.name} if default is not None else {}
+            target[step] = {"name": name} if (name := default_part(*at)) else {}
         target = target[step]
     old = target.get(last)
     if isinstance(value, Mapping) and isinstance(old, dict) and value.get("name", old.get("name")) == old.get("name"):

@@ -21,14 +21,16 @@ def problems(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
 
 def _model(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     model, blocks = spec.model, spec.model.blocks.name
-    assert model.width and model.heads and model.depth  # resolved
+    assert model.width, "resolved"
+    assert model.heads, "resolved"
+    assert model.depth, "resolved"
     if model.width % model.heads:
         yield "model.heads", f"{model.heads} heads do not divide the width {model.width}"
     if model.width % 4:
         yield "model.width", f"the 2-D position table needs a width divisible by 4, got {model.width}"
     facts = parts.find("blocks", blocks).facts
     if model.depth % facts.get("depth_multiple", 1):
-        yield "model.depth", f"{blocks} has as many spatial as temporal blocks, so depth must be even, got {model.depth}"
+        yield "model.depth", f"{blocks} has as many spatial as temporal blocks: depth must be even, got {model.depth}"
     branches = facts.get("branches", 1)
     if model.heads % branches:
         yield "model.heads", f"{blocks} splits the heads in {branches} branches, got {model.heads}"
@@ -46,14 +48,15 @@ def _model(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
 def _diffusion(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     objective = spec.diffusion.objective.name
     schedule, sampler = spec.diffusion.noise_schedule, spec.sampling.sampler
-    assert schedule is not None and sampler is not None  # resolved
-    schedules = parts.find("objective", objective).facts.get("noise_schedules", ())
+    assert schedule is not None, "resolved"
+    assert sampler is not None, "resolved"
+    schedules = going_with(parts, "objective", objective, "noise_schedule")
     if schedule.name not in schedules:
         yield (
             "diffusion.noise_schedule",
             f"{objective} does not go with {schedule.name}: it goes with {', '.join(schedules) or 'nothing'}",
         )
-    objectives = parts.find("sampler", sampler.name).facts.get("objectives", ())
+    objectives = going_with(parts, "sampler", sampler.name, "objective")
     if objective not in objectives:
         yield (
             "sampling.sampler",
@@ -61,10 +64,20 @@ def _diffusion(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
         )
 
 
+def going_with(parts: Catalogue, slot: str, name: str, other: str) -> list[str]:
+    """The parts of the slot `other` that a part goes with: those that it lists, and those that list it.
+
+    A part lists its partners in a class fact named after their slot: `objectives`, `noise_schedules`, `samplers`.
+    """
+    listed = parts.find(slot, name).facts.get(f"{other}s", ())
+    return [p for p in parts.names(other) if p in listed or name in parts.find(other, p).facts.get(f"{slot}s", ())]
+
+
 def _learning(spec: Spec) -> Iterator[Problem]:
     learning = spec.learning
     if learning.batch_size % spec.runtime.accumulation:
-        yield "runtime.accumulation", f"{spec.runtime.accumulation} does not divide learning.batch_size {learning.batch_size}"
+        pieces = spec.runtime.accumulation
+        yield "runtime.accumulation", f"{pieces} does not divide learning.batch_size {learning.batch_size}"
     if spec.model.classes == 0 and learning.label_drop:
         yield "learning.label_drop", "an unconditional model (model.classes: 0) has no labels to drop"
     if spec.sampling.guidance != 1.0:

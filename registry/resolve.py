@@ -39,7 +39,7 @@ def resolve(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list
     spec = Spec.model_validate(_with_part_defaults(values, parts))
     try:
         spec = _derive(spec, parts)
-    except _Wrong as wrong:
+    except _WrongError as wrong:
         return None, [(tuple(wrong.key.split(".")), wrong.message)]
     found = [(tuple(key.split(".")), message) for key, message in legality.problems(spec, parts)]
     return (None if found else spec), found
@@ -112,11 +112,12 @@ def _with_part_defaults(values: dict[str, Any], parts: Catalogue) -> dict[str, A
 
 def _section(name: str) -> type[Section]:
     section = Spec.model_fields[name].annotation
-    assert isinstance(section, type) and issubclass(section, Section)
+    assert isinstance(section, type)
+    assert issubclass(section, Section)
     return section
 
 
-class _Wrong(Exception):
+class _WrongError(Exception):
     def __init__(self, key: str, message: str) -> None:
         self.key, self.message = key, message
 
@@ -128,11 +129,11 @@ def _derive(spec: Spec, parts: Catalogue) -> Spec:
     schedule, sampler = spec.diffusion.noise_schedule, spec.sampling.sampler
     changes: dict[str, Any] = {"model": model}
     if schedule is None:
-        changes["diffusion"] = {"noise_schedule": _first(objective.facts.get("noise_schedules", ()), "noise_schedule", parts)}
+        schedules = legality.going_with(parts, "objective", objective.name, "noise_schedule")
+        changes["diffusion"] = {"noise_schedule": _first(schedules, "noise_schedule", parts)}
     if sampler is None:
-        suits = [name for name in parts.names("sampler")
-                 if objective.name in parts.find("sampler", name).facts.get("objectives", ())]
-        changes["sampling"] = {"sampler": _first(suits, "sampler", parts)}
+        samplers = legality.going_with(parts, "objective", objective.name, "sampler")
+        changes["sampling"] = {"sampler": _first(samplers, "sampler", parts)}
     if spec.learning.label_drop is None:
         changes["learning"] = {"label_drop": 0.1 if spec.model.classes else 0.0}
     if spec.scoring.interval is None:
@@ -145,7 +146,7 @@ def _derive(spec: Spec, parts: Catalogue) -> Spec:
 
 def _first(names: Any, slot: str, parts: Catalogue) -> dict[str, Any]:
     if not names:
-        raise _Wrong("diffusion.objective", f"no {slot} in the catalogue goes with this objective")
+        raise _WrongError("diffusion.objective", f"no {slot} in the catalogue goes with this objective")
     return _part(names[0], slot, parts)[0]
 
 
@@ -154,12 +155,14 @@ def _dimensions(spec: Spec, parts: Catalogue) -> dict[str, Any]:
     if model.size is None:
         missing = [name for name in ("width", "heads", "depth") if getattr(model, name) is None]
         if missing:
-            raise _Wrong("model", f"give size (S, B, L, XL), or width, heads and depth; missing: {', '.join(missing)}")
+            wanted = "give size (S, B, L, XL), or width, heads and depth"
+            raise _WrongError("model", f"{wanted}; missing: {', '.join(missing)}")
         return {}
     size = SIZES[model.size]
     for name in ("width", "heads"):
         if getattr(model, name) not in (None, getattr(size, name)):
-            raise _Wrong(f"model.{name}", f"size {model.size} has {name} {getattr(size, name)}; give size or {name}, not both")
+            has = f"size {model.size} has {name} {getattr(size, name)}"
+            raise _WrongError(f"model.{name}", f"{has}; give size or {name}, not both")
     block_parameters = parts.find("blocks", model.blocks.name).facts.get("block_parameters", 18)
     depth = model.depth or depth_of(model.size, block_parameters)
     return {"width": size.width, "heads": size.heads, "depth": depth}

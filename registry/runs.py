@@ -128,8 +128,8 @@ def open_replicate(folder: Path) -> Replicate:
         raise RunError(f"{folder / 'spec.yaml'}: is no spec of this version: {error}") from None
     if spec.identity != about["identity"]:
         raise RunError(
-            f"{folder / 'spec.yaml'}: hashes to {spec.identity}, the folder is {about['identity']}; the stored spec was "
-            "edited, or it was written by another version of the workbench"
+            f"{folder / 'spec.yaml'}: hashes to {spec.identity}, the folder is {about['identity']}; the stored spec "
+            "was edited, or it was written by another version of the workbench"
         )
     return Replicate(about["experiment"], about["arm"], about["axes"], about["identity"], about["seed"], folder, spec)
 
@@ -151,7 +151,7 @@ def orphans(experiment: str, arms: Iterable[Arm], runs: Path) -> list[Orphan]:
     """
     arms = list(arms)
     owned, by_name = {folder_name(arm.name, arm.identity) for arm in arms}, {arm.name: arm for arm in arms}
-    found = []
+    found: list[Orphan] = []
     for about_file in sorted((runs / experiment).glob("*/seed-*/replicate.json")):
         folder = about_file.parent.parent
         if folder.name in owned or any(orphan.folder == folder for orphan in found):
@@ -206,7 +206,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def this_process() -> dict[str, Any]:
     """What a claim says of its owner."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid()), "time": time.time()}
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": pid, "started": process_start(pid), "time": time.time()}
 
 
 def process_start(pid: int) -> float | None:

@@ -162,6 +162,17 @@ class Spec(Section):
         return hashlib.sha256(text.encode()).hexdigest()[:IDENTITY_LENGTH]
 
 
+def default_part(*key: str) -> str | None:
+    """The name of the part that stands at (section, field) where none is written, or None."""
+    if len(key) != 2 or key not in slot_fields():
+        return None
+    section = Spec.model_fields[key[0]].annotation
+    assert isinstance(section, type)
+    assert issubclass(section, Section)
+    default = section.model_fields[key[1]].default
+    return None if default is None else default.name
+
+
 def slot_fields() -> dict[tuple[str, str], str]:
     """(section, field) -> slot, for every field of the spec that names a part."""
     found = {}

@@ -4,6 +4,7 @@ PyYAML's own rules read `1e-4` as text, `on` as true, `10:30` as 630 and keep th
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from registry.errors import SpecError
 Key = tuple[str, ...]
 
 # YAML 1.2 core schema, section 10.3.2: what a plain scalar means.
-_PLAIN = [
+_PLAIN: list[tuple[re.Pattern[str], Callable[[str], Any]]] = [
     (re.compile(r"null|Null|NULL|~|"), lambda text: None),
     (re.compile(r"true|True|TRUE"), lambda text: True),
     (re.compile(r"false|False|FALSE"), lambda text: False),
     (re.compile(r"[-+]?[0-9]+"), int),
+    (re.compile(r"0o[0-7]+"), lambda text: int(text[2:], 8)),
     (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", "", 1))),
@@ -83,7 +85,7 @@ def _value(node: yaml.Node, key: Key, name: str, document: Document) -> Any:
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return tuple(_value(item, (*key, str(i)), name, document) for i, item in enumerate(node.value))
-    if node.tag == "tag:yaml.org,2002:str" and node.style in ("'", '"', "|", ">"):
+    if node.tag == "tag:yaml.org,2002:str" and getattr(node, "style", None) in ("'", '"', "|", ">"):
         return node.value
     return plain(node.value)
 
@@ -111,10 +113,17 @@ class _Dumper(yaml.SafeDumper):
     """Writes floats so that they are read back as the same floats, and strings that look like numbers in quotes."""
 
 
-_Dumper.add_representer(float, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", _float(value)))
-_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
-    "tag:yaml.org,2002:str", text, style=None if plain(text) == text else "'"))
+def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
-def _float(value: float) -> str:
-    return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain(text) == text else "'")
+
+
+_Dumper.add_representer(float, _float)
+_Dumper.add_representer(str, _text)
+# PyYAML takes a float without a point for text, and would write a tag before it.
+_POINTLESS = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _POINTLESS, list("-+0123456789"))

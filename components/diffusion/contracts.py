@@ -41,12 +41,15 @@ class DiscreteObjective(Objective, Protocol):
 
 
 def refuse_unless_legal(what: Any, given: Any, given_slot: str, legal: tuple[str, ...]) -> None:
-    """Refuse the part `given` where `what` (a part with a reason `because`) does not list it.
+    """Refuse the part `given` where neither `what` (a part with a reason `because`) lists it, nor it lists `what`.
+
+    A part from outside joins by listing the built-in parts that it goes with: `samplers` on an objective, `objectives`
+    on a noise schedule.
 
     Raises:
         SpecError: naming both parts, the reason, and what would be legal.
     """
-    if given.part_name not in legal:
+    if given.part_name not in legal and what.part_name not in getattr(given, f"{what.slot}s", ()):
         raise SpecError(
             f"{what.slot} {what.part_name!r} does not go with {given_slot} {given.part_name!r}: {what.because}; "
             f"legal: {', '.join(legal)}"

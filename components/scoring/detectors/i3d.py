@@ -115,7 +115,7 @@ def find_weights(weights: str = "") -> Path:
     if weights:
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise SpecError(f"detector i3d: weights: there is no file {weights!r}")
+            raise SpecError(f"scoring.detector.weights: there is no file {weights!r}")
         return path
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latte-workbench"
     named = os.environ.get(VARIABLE)

@@ -1,0 +1,118 @@
+"""An experiment's axes -> drafts of its arms: one factor at a time, grids, linked values, and named arms."""
+
+import copy
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.errors import did_you_mean
+from registry.experiment import ARMS_AXIS, BASELINE, ExperimentFile, merge
+from registry.labels import label_of
+from registry.spec import Spec
+from registry.strict_yaml import Key
+
+SECTIONS = set(Spec.model_fields) - {"plugins"}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An arm as written, before it is resolved; named by what differs from the baseline."""
+
+    name: str
+    axes: Mapping[str, str]  # axis -> the label of this arm's value on it
+    raw: dict[str, Any] = field(repr=False)  # the base with the arm's changes
+    changed: tuple[Key, ...]
+    place: Key  # where the change was written
+
+
+def axis_problems(file: ExperimentFile) -> list[str]:
+    """What is wrong with the axes themselves, whatever their values mean."""
+    experiment, wrong = file.experiment, []
+    for section in ("ablate", "grid", "zip"):
+        for key, values in getattr(experiment, section).items():
+            place = f"{file.place((section, key))}: {section}.{key}"
+            wrong += [f"{place}: {text}" for text in _key_problems(key)]
+            if not values:
+                wrong.append(f"{place}: needs at least one value")
+    if len({len(values) for values in experiment.zip.values()}) > 1:
+        lengths = ", ".join(f"{key} has {len(values)}" for key, values in experiment.zip.items())
+        wrong.append(f"{file.place(('zip',))}: zip: linked values must be equally many: {lengths}")
+    for name, changes in experiment.arms.items():
+        place = f"{file.place(('arms', name))}: arms.{name}"
+        if name == BASELINE or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            wrong.append(f"{place}: {name!r} cannot name an arm; use letters, digits, _ . -, and not {BASELINE!r}")
+        wrong += [f"{place}.{key}: {text}" for key in changes for text in _key_problems(key)]
+    return wrong
+
+
+def _key_problems(key: str) -> list[str]:
+    section, dot, _ = key.partition(".")
+    if section not in SECTIONS:
+        return [f"unknown key {section!r}; {did_you_mean(section, SECTIONS)}"]
+    return [] if dot else [f"{key!r} is a section; name one of its keys, such as model.blocks"]
+
+
+def make_drafts(file: ExperimentFile, baseline: Spec | None) -> list[Draft]:
+    """Drafts of every arm, baseline first; where axes repeat a point, so do the drafts.
+
+    Args:
+        file: an experiment without `axis_problems`.
+        baseline: the resolved base, whose defaults name the baseline's place on each axis; None if it is not valid.
+    """
+    experiment, names = file.experiment, _axis_names(file)
+    at_base = {name: _base_label(file, key, baseline) for key, name in names.items()}
+    if experiment.arms:
+        at_base[ARMS_AXIS] = BASELINE
+
+    def draft(changes: list[tuple[str, Any]], place: Key, name: str | None = None) -> Draft:
+        labels = {ARMS_AXIS: name} if name else {names[key]: label_of(value) for key, value in changes}
+        differs = ",".join(f"{axis}={label}" for axis, label in labels.items() if at_base[axis] != label)
+        raw = copy.deepcopy(experiment.base)
+        for key, value in changes:
+            merge(raw, tuple(key.split(".")), copy.deepcopy(value))
+        changed = tuple(tuple(key.split(".")) for key, _ in changes)
+        return Draft(name or differs or BASELINE, at_base | labels, raw, changed, place)
+
+    drafts = [
+        draft([(key, value)], ("ablate", key, str(index)))
+        for key, values in experiment.ablate.items()
+        for index, value in enumerate(values)
+    ]
+    if experiment.grid:
+        points = itertools.product(*experiment.grid.values())
+        drafts += [draft(list(zip(experiment.grid, point, strict=True)), ("grid",)) for point in points]
+    for point in zip(*experiment.zip.values(), strict=True):
+        drafts.append(draft(list(zip(experiment.zip, point, strict=True)), ("zip",)))
+    drafts += [draft(list(changes.items()), ("arms", name), name) for name, changes in experiment.arms.items()]
+    if experiment.ablate or experiment.arms or not drafts:
+        drafts.insert(0, draft([], ("base",)))
+    return drafts
+
+
+def _axis_names(file: ExperimentFile) -> dict[str, str]:
+    """Dotted key -> the shortest suffix that no other axis shares."""
+    experiment = file.experiment
+    keys = list(dict.fromkeys([*experiment.ablate, *experiment.grid, *experiment.zip]))
+    names = {}
+    for key in keys:
+        steps = key.split(".")
+        for length in range(1, len(steps) + 1):
+            suffix = steps[-length:]
+            if sum(other.split(".")[-length:] == suffix for other in keys) == 1:
+                break
+        names[key] = ".".join(suffix)
+    return names
+
+
+def _base_label(file: ExperimentFile, key: str, baseline: Spec | None) -> str:
+    """The baseline's own value on an axis: as written, or the resolved default."""
+    value: Any = file.experiment.base
+    for step in key.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    if value is None and baseline is not None:
+        resolved: Any = baseline.model_dump()
+        for step in key.split("."):
+            resolved = resolved.get(step) if isinstance(resolved, Mapping) else None
+        value = resolved["name"] if isinstance(resolved, Mapping) else resolved
+    return label_of(value)
