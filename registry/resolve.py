@@ -64,6 +64,8 @@ def _message(model: type[BaseModel], item: Any) -> str:
     if kind == "literal_error":
         expected = [name.strip("' ") for name in item["ctx"]["expected"].replace(" or ", ",").split(",")]
         return f"{value!r} is not a choice; {did_you_mean(str(value), expected)}"
+    if kind == "string_pattern_mismatch":
+        return f"{value!r} is not a name: letters, digits, and . _ - behind the first"
     expected = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     shown = "a mapping" if isinstance(value, Mapping) else f"{value!r} ({type(value).__name__})"
     return f"expected {expected}, got {shown}" if "Input should" in item["msg"] else f"{expected}, got {shown}"
