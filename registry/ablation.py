@@ -72,9 +72,7 @@ def _resolve(file: ExperimentFile, raw: Mapping[str, Any]) -> tuple[Spec | None,
     return resolve({**raw, "plugins": file.experiment.plugins}, file.parts)
 
 
-def _once(
-    file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]
-) -> tuple[list[Arm], list[ResolvedClaim]]:
+def _once(file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]) -> tuple[list[Arm], list[ResolvedClaim]]:
     """Each science once: a point that repeats an earlier arm is that arm, a named arm that does is an error."""
     kept: dict[str, Arm] = {}
     owner: dict[str, Arm] = {}  # name -> the arm that is kept for it
@@ -110,9 +108,7 @@ def _all_matched(
     return matched, lines
 
 
-def _matched(
-    file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, count: Count
-) -> tuple[Spec, list[str]]:
+def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, count: Count) -> tuple[Spec, list[str]]:
     """The arm at the depth that brings it nearest to the baseline, if that is within the tolerance."""
     match = file.experiment.match
     assert match is not None
