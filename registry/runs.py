@@ -1,13 +1,13 @@
 """Where a replicate's files lie, and what they say of its state. Plain files are the truth; reading never writes.
 
-    runs/<experiment>/<arm>-<identity>/seed-<n>/
-        spec.yaml         the resolved spec             replicate.json   experiment, arm, axes, seed, identity
-        provenance.json   code, packages, host, data    events.jsonl     attempts: started, failed, interrupted, done
-        metrics.jsonl     one line a logged step        heartbeat.json   step and speed of the running attempt
-        claim             who is running it             log.txt          what it printed
-        checkpoints/      full training state           samples/         sampled clips, uint8
-        result.json       written last and at once: its presence means done
-    runs/_data/           prepared data sets: manifests, latent caches, reference statistics
+runs/<experiment>/<arm>-<identity>/seed-<n>/
+    spec.yaml         the resolved spec             replicate.json   experiment, arm, axes, seed, identity
+    provenance.json   code, packages, host, data    events.jsonl     attempts: started, failed, interrupted, done
+    metrics.jsonl     one line a logged step        heartbeat.json   step and speed of the running attempt
+    claim             who is running it             log.txt          what it printed
+    checkpoints/      full training state           samples/         sampled clips, uint8
+    result.json       written last and at once: its presence means done
+runs/_data/           prepared data sets: manifests, latent caches, reference statistics
 """
 
 import json
