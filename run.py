@@ -149,13 +149,13 @@ def _launch(found: "Plan", executor: str, file: Path, overrides: tuple[str, ...]
 
     with console.Bars() as bars:
         todo = launching.launch(found, executor, bars.show, bars.watch)
-    failed = launching.failures(todo)
+    unfinished = launching.unfinished(todo)
     _print_verdict(found)
     _draw(found)
     console.say(f"wrote {found.folder}")
-    console.next_command("python run.py", "logs" if failed else "table", str(file), *overrides)
-    if failed:
-        raise RunError("\n".join([*failed, f"{len(failed)} of {len(todo)} replicates failed; see `logs`, mend, then `retry`"]))
+    console.next_command("python run.py", "logs" if unfinished else "table", str(file), *overrides)
+    if unfinished:
+        raise RunError("\n".join([*unfinished, f"{len(unfinished)} of {len(todo)} replicates are not done"]))
 
 
 @app.command()

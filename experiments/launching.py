@@ -161,21 +161,25 @@ def _start(replicate: Replicate, parallel: int, beside: Path) -> subprocess.Pope
 
 
 def _note_silent_death(replicate: Replicate, code: int) -> None:
-    """A process that ended without a word (killed, out of memory, no import) has failed; its log says more."""
+    """Note the end of a process that could not: killed is interrupted, any other silent end has failed."""
     events = replicate.events()
-    if code not in (0, 1, 3) or (code == 1 and (not events or events[-1]["event"] == "started")):
-        if replicate.state in ("missing", "interrupted"):
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            Recorder(replicate.folder).event("failed", error=f"the process {how}; see {replicate.folder / 'log.txt'}")
+    silent = not events or events[-1]["event"] == "started"
+    if code < 0 and silent:
+        Recorder(replicate.folder).event("interrupted", reason=f"killed by signal {-code} (out of memory, or by hand)")
+    elif code not in (0, 3) and silent:
+        Recorder(replicate.folder).event("failed", error=f"the process ended with code {code}; see {replicate.folder / 'log.txt'}")
 
 
-def failures(todo: Iterable[Replicate]) -> list[str]:
-    """One line for each failed replicate."""
+def unfinished(todo: Iterable[Replicate]) -> list[str]:
+    """One line for each replicate that failed or was interrupted: what happened, and what makes it go on."""
     lines = []
     for replicate in todo:
-        if replicate.state == "failed":
-            last: dict[str, Any] = next(event for event in reversed(replicate.events()) if event["event"] == "failed")
-            lines.append(f"{replicate.name}: {last['error']}")
+        state = replicate.state
+        if state not in ("done", "running"):
+            last: dict[str, Any] = next(iter(reversed(replicate.events())), {})
+            why = last.get("error") or last.get("reason") or "it never started"
+            on = "mend the cause, then `retry`" if state == "failed" else "the same command goes on from its checkpoint"
+            lines.append(f"{replicate.name}: {state}: {why}; {on}")
     return lines
 
 
