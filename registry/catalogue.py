@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -245,10 +246,22 @@ def _read_facts(node: ast.ClassDef) -> dict[str, Any]:
     return facts
 
 
-def _type_name(annotation: Any, constraints: Iterable[Any]) -> str:
-    plain = getattr(annotation, "__name__", None) if not getattr(annotation, "__args__", None) else None
-    name = plain or str(annotation).replace("typing.", "")
-    limits = [f"{symbol} {getattr(limit, attribute)}" for limit in constraints
-              for attribute, symbol in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-              if getattr(limit, attribute, None) is not None]
+def _type_name(annotation: Any, constraints: Iterable[Any] = ()) -> str:
+    """How a type is written for people: `int (> 0) | str`, `float (>= 0, <= 1)`, `Literal['a', 'b']`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(
+            arguments[0], [limit for mark in arguments[1:] for limit in getattr(mark, "metadata", [mark])]
+        )
+    if origin in (Union, UnionType):
+        return " | ".join(_type_name(argument) for argument in arguments)
+    if annotation is NoneType:
+        return "None"
+    name = str(annotation).replace("typing.", "") if arguments else getattr(annotation, "__name__", str(annotation))
+    limits = [
+        f"{symbol} {getattr(limit, attribute)}"
+        for limit in constraints
+        for attribute, symbol in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+        if getattr(limit, attribute, None) is not None
+    ]
     return f"{name} ({', '.join(limits)})" if limits else name

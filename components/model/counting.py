@@ -114,9 +114,12 @@ def _repeats(model: Latte) -> int:
     frames, tokens = model.patch_embedding.token_frames, model.patch_embedding.tokens_per_frame
     total = 0
     for index, block in enumerate(model.blocks):
-        if isinstance(block.adaLN_modulation, nn.Sequential):
-            rows = model.blocks.reference_modulation_rows(index, frames, tokens)
-            total += (rows - 1) * block.adaLN_modulation[1].weight.numel()
-    if isinstance(model.head_modulation, nn.Sequential):
-        total += (frames - 1) * model.head_modulation[1].weight.numel()
-    return total
+        if weights := _linear_weights(block.adaLN_modulation):
+            total += (model.blocks.reference_modulation_rows(index, frames, tokens) - 1) * weights
+    return total + (frames - 1) * _linear_weights(model.head_modulation)
+
+
+def _linear_weights(module: nn.Module | Tensor | None) -> int:
+    """Weights of the linear layers of a modulation, biases left out; none where there is no modulation."""
+    layers = module.modules() if isinstance(module, nn.Module) else ()
+    return sum(layer.weight.numel() for layer in layers if isinstance(layer, nn.Linear))

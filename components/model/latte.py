@@ -91,8 +91,9 @@ class Latte(nn.Module):
                     nn.init.zeros_(module.bias)
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02, generator=generator)
-        for linear in self.conditioning.timestep.mlp[0], self.conditioning.timestep.mlp[2]:
-            nn.init.normal_(linear.weight, std=0.02, generator=generator)
+        for layer in self.conditioning.timestep.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02, generator=generator)
         for table in self.temporal_position.parameters():
             nn.init.normal_(table, std=0.02, generator=generator)
 
