@@ -112,7 +112,10 @@ class ExperimentFile:
     problems: list[str] = field(default_factory=list)
 
     def place(self, key: Key) -> str:
-        """`file:line` (or `command line`) of a key, or of the nearest enclosing one that was written."""
+        """`file:line` (or `command line`) of a key, else of what was written below it, else around it."""
+        below = (place for other, place in self.where.items() if other[: len(key)] == key)
+        if key not in self.where and key and (place := next(below, None)) is not None:
+            return place  # only a part of it was written, such as one parameter of a part
         for length in range(len(key), -1, -1):
             if key[:length] in self.where:
                 return self.where[key[:length]]

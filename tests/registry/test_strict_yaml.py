@@ -15,12 +15,34 @@ from registry.strict_yaml import dump, load, parse, plain
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("1e-4", 1e-4), ("2.5e3", 2500.0), ("1.", 1.0), (".5", 0.5), ("-3", -3), ("+7", 7), ("012", 12), ("0o17", 15),
-        ("0x1F", 31), ("10:30", "10:30"), ("1_000", "1_000"), ("on", "on"), ("off", "off"), ("yes", "yes"), ("no", "no"),
-        ("true", True), ("False", False), ("null", None), ("~", None), ("", None), (".inf", math.inf),
-        ("-.Inf", -math.inf), ("2024-01-02", "2024-01-02"), ("1e", "1e"), ("e4", "e4"), ("0b11", "0b11"),
+        ("1e-4", 1e-4),
+        ("2.5e3", 2500.0),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("-3", -3),
+        ("+7", 7),
+        ("012", 12),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("10:30", "10:30"),
+        ("1_000", "1_000"),
+        ("on", "on"),
+        ("off", "off"),
+        ("yes", "yes"),
+        ("no", "no"),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        (".inf", math.inf),
+        ("-.Inf", -math.inf),
+        ("2024-01-02", "2024-01-02"),
+        ("1e", "1e"),
+        ("e4", "e4"),
+        ("0b11", "0b11"),
     ],
-)  # fmt: skip
+)
 def test_plain_scalars(text: str, value: Any) -> None:
     found = parse(f"key: {text}", "file").value["key"]
     assert (found, type(found)) == (value, type(value))
@@ -80,8 +102,34 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
 # Control characters other than tab and newline have no place in YAML text, and a spec needs none.
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn", "Zl", "Zp"), exclude_characters="\ufeff\x85"))
 LOOKS_LIKE_SOMETHING_ELSE = st.sampled_from(
-    ["1e-4", "012", "0x1f", "0o7", "1.", ".5", "10:30", "on", "no", "null", "~", "", "true", ".inf", "=", "<<", "- a", "a: b", "#x", " x ", "!x", "&a", "*a", "%", "@"]
-)  # fmt: skip
+    [
+        "1e-4",
+        "012",
+        "0x1f",
+        "0o7",
+        "1.",
+        ".5",
+        "10:30",
+        "on",
+        "no",
+        "null",
+        "~",
+        "",
+        "true",
+        ".inf",
+        "=",
+        "<<",
+        "- a",
+        "a: b",
+        "#x",
+        " x ",
+        "!x",
+        "&a",
+        "*a",
+        "%",
+        "@",
+    ]
+)
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXT, LOOKS_LIKE_SOMETHING_ELSE
 )
