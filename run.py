@@ -56,8 +56,16 @@ def verb(*, on_experiment: bool = True, formats: bool = False) -> Callable[[Call
             choice = click.Choice(["table", "json"])
             wrapped = click.option("--format", "form", type=choice, default="table", help="How to print.")(wrapped)
         if on_experiment:
-            wrapped = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")(wrapped)
-            wrapped = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of all runs.")(wrapped)
+            wrapped = click.option(
+                "--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away)."
+            )(wrapped)
+            wrapped = click.option(
+                "--runs",
+                type=click.Path(path_type=Path),
+                default=Path("runs"),
+                show_default=True,
+                help="Folder of all runs.",
+            )(wrapped)
             wrapped = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...")(wrapped)
             wrapped = click.argument("file", type=click.Path(path_type=Path))(wrapped)
         return wrapped
@@ -118,8 +126,13 @@ def prepare(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str,
     console.next_command("python run.py launch", str(file), *overrides)
 
 
-EXECUTOR = click.option("--executor", type=click.Choice(["local", "debug"]), default="local", show_default=True,
-                        help="local: a pool of processes; debug: in this process, the first failure is raised.")  # fmt: skip
+EXECUTOR = click.option(
+    "--executor",
+    type=click.Choice(["local", "debug"]),
+    default="local",
+    show_default=True,
+    help="local: a pool of processes; debug: in this process, the first failure is raised.",
+)
 
 
 @app.command()
@@ -170,14 +183,18 @@ def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, 
         print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
     else:
         console.status_table(found, rows)
-        console.next_command("python run.py", "verdict" if all(r["state"] == "done" for r in rows) else "logs", str(file), *overrides)
+        console.next_command(
+            "python run.py", "verdict" if all(r["state"] == "done" for r in rows) else "logs", str(file), *overrides
+        )
 
 
 @app.command()
 @click.option("--seed", type=int, help="Only this seed.")
 @click.option("--lines", type=int, default=20, show_default=True, help="So many last lines of each log.")
 @verb()
-def logs(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], seed: int | None, lines: int) -> None:
+def logs(
+    file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], seed: int | None, lines: int
+) -> None:
     """The last lines of each replicate's log, and the traceback of a failed one."""
     from experiments import console, plans
 
@@ -187,7 +204,9 @@ def logs(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
 
 
 @app.command()
-@click.option("--tracking-uri", help="MLflow server or store; left out: $MLFLOW_TRACKING_URI, else sqlite in the runs folder.")
+@click.option(
+    "--tracking-uri", help="MLflow server or store; left out: $MLFLOW_TRACKING_URI, else sqlite in the runs folder."
+)
 @verb()
 def sync(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], tracking_uri: str | None) -> None:
     """Fill MLflow from the run folders; again adds nothing."""
@@ -202,9 +221,13 @@ def sync(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
 
 @app.command()
 @click.option("--metric", "metrics", multiple=True, help="Only these scores; left out: all but the noise bands.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "md", "tex", "csv"]), default="table", help="How to print.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "md", "tex", "csv"]), default="table", help="How to print."
+)
 @verb()
-def table(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], metrics: tuple[str, ...], form: str) -> None:
+def table(
+    file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], metrics: tuple[str, ...], form: str
+) -> None:
     """Scores by arm: mean, spread over seeds, and difference to the baseline."""
     from analysis import rendering
     from experiments import console, plans
@@ -235,7 +258,9 @@ def diff(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
 
 
 @app.command()
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of all runs.")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of all runs."
+)
 @verb(on_experiment=False)
 def doctor(runs: Path) -> None:
     """What this machine has: packages, devices, decoders, Slurm, weights, room on disk."""

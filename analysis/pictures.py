@@ -57,7 +57,10 @@ def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
     for arm, rows in frame[frame["state"] == DONE].groupby("arm", sort=False):
         folder = Path(rows.iloc[0]["folder"])
         result = read_json(folder / "result.json") or {}
-        real, sampled = Path(result.get("reference", "")) / "clips.npy", sorted((folder / "samples").glob("clips-*.npy"))
+        real, sampled = (
+            Path(result.get("reference", "")) / "clips.npy",
+            sorted((folder / "samples").glob("clips-*.npy")),
+        )
         if real.is_file() and sampled:
             path = figures / f"samples-{_plain(str(arm))}.png"
             title = f"{result['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['steps']}"

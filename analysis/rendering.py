@@ -16,7 +16,11 @@ from analysis.results import FIXED, RECORDED
 from analysis.verdicts import Verdict
 from registry.errors import SpecError, did_you_mean
 
-WRITERS: dict[str, Callable[[pd.DataFrame], str]] = {"md": tables.to_markdown, "tex": tables.to_latex, "csv": tables.to_csv}
+WRITERS: dict[str, Callable[[pd.DataFrame], str]] = {
+    "md": tables.to_markdown,
+    "tex": tables.to_latex,
+    "csv": tables.to_csv,
+}
 
 
 def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: str = "") -> str:
@@ -36,7 +40,10 @@ def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: 
             raise SpecError(f"no score {metric!r}; {did_you_mean(metric, names)}")
     table = tables.summary(frame, list(metrics) or [name for name in names if "_band_" not in name])
     if form == "json":
-        rows = [{key: None if isinstance(v, float) and math.isnan(v) else v for key, v in row.items()} for row in table.to_dict("records")]
+        rows = [
+            {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in row.items()}
+            for row in table.to_dict("records")
+        ]
         return json.dumps({"experiment": title, "arms": rows}, indent=1)
     if form in WRITERS:
         return WRITERS[form](table)

@@ -78,7 +78,11 @@ class Bars:
         now = time.monotonic()
         if now - self._last.setdefault("watch", now) >= WATCH_EVERY:
             self._last["watch"] = now
-            beats = [(replicate.name, replicate.heartbeat()) for replicate, s in zip(todo, states, strict=True) if s == "running"]
+            beats = [
+                (replicate.name, replicate.heartbeat())
+                for replicate, s in zip(todo, states, strict=True)
+                if s == "running"
+            ]
             told = "; ".join(f"{name} {beat['stage']} {beat['step']}/{beat['steps']}" for name, beat in beats if beat)
             ended = sum(state in ("done", "failed") for state in states)
             print(f"{ended} of {len(todo)} replicates ended{'; ' + told if told else ''}", flush=True)
@@ -90,7 +94,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
     shown = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for number, header in enumerate(headers):
         column = [row[number].replace(",", "").rstrip("%") for row in cells if row[number]]
-        numeric = bool(column) and all(text.lstrip("+-").replace(".", "", 1).replace("e", "", 1).replace("-", "").isdigit() for text in column)
+        numeric = bool(column) and all(
+            text.lstrip("+-").replace(".", "", 1).replace("e", "", 1).replace("-", "").isdigit() for text in column
+        )
         shown.add_column(header, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         shown.add_row(*(f"[{COLOURS[cell]}]{cell}[/]" if cell in COLOURS else cell.replace("[", r"\[") for cell in row))
@@ -106,8 +112,8 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
             f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['per_clip'] / 1e9:,.2f}",
             len(row["seeds"]), row["state"], f"{row['gpu_hours']:.2f}",
         ])  # fmt: skip
-    headers = ["arm", "identity", "depth", "parameters", "G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)",
-               "seeds", "state", "GPU-hours"]  # fmt: skip
+    macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)"]
+    headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
     table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
     total = sum(row["gpu_hours"] for row in rows)
     say(f"GPU-hours in all: {total:.2f} (measured where an arm has finished replicates, else at "
@@ -126,7 +132,8 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
         rate, step = beat.get("steps_per_second"), result.get("steps", beat.get("step"))
         left = (beat["steps"] - beat["step"]) / rate if state == "running" and rate and "steps" in beat else None
         found.append({
-            "arm": replicate.arm, "seed": replicate.seed, "state": state, "stage": beat.get("stage") if state == "running" else None,
+            "arm": replicate.arm, "seed": replicate.seed, "state": state,
+            "stage": beat.get("stage") if state == "running" else None,
             "step": step, "steps": replicate.spec.learning.steps, "loss": beat.get("loss"), "steps_per_second": rate,
             "eta_seconds": round(left) if left is not None else None,
             "attempts": sum(event["event"] == "started" for event in events),

@@ -57,7 +57,11 @@ def _programs() -> list[Check]:
 def _weights() -> Check:
     named = os.environ.get("LATTE_WORKBENCH_I3D")
     if named is None:
-        return Check("I3D weights", None, "LATTE_WORKBENCH_I3D is not set; scores are fvd[random_r3d] unless detector.weights names a file")
+        return Check(
+            "I3D weights",
+            None,
+            "LATTE_WORKBENCH_I3D is not set; scores are fvd[random_r3d] unless detector.weights names a file",
+        )
     return Check("I3D weights", Path(named).is_file(), named)
 
 

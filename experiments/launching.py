@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from components.data.clips import frames_needed
 from components.data.prepare import Prepared, prepare
 from experiments import tracking
@@ -21,9 +19,8 @@ from experiments.plans import Plan, check
 from experiments.recording import Recorder, code_state, create
 from experiments.replicate import Progress, device_of, run_replicate
 from experiments.scoring import prepare_reference
-from experiments.training import Interrupted
 from registry.assemble import Assembly
-from registry.errors import RunError, SpecError
+from registry.errors import SpecError
 from registry.runs import DATA_FOLDER, Replicate
 from registry.spec import Spec
 
@@ -47,7 +44,9 @@ def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
         dataset = assembly.dataset()
         key = str(dataset.identity())
         if key not in by_identity:
-            by_identity[key] = prepare(dataset, root, needs, workers=max(1, (os.cpu_count() or 2) - 1), progress=progress)
+            by_identity[key] = prepare(
+                dataset, root, needs, workers=max(1, (os.cpu_count() or 2) - 1), progress=progress
+            )
         prepared = found[arm.name] = by_identity[key]
         _check_classes(plan, arm.name, arm.spec, prepared)
         data, device = arm.spec.data, device_of(arm.spec)
@@ -65,8 +64,8 @@ def _needs(spec: Spec) -> set[int]:
 def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None:
     if spec.model.classes and spec.model.classes != len(prepared.classes):
         raise SpecError(
-            f"{plan.file.place(('base', 'model', 'classes'))}: model.classes: arm {arm} has {spec.model.classes}, the data has "
-            f"{len(prepared.classes)} ({', '.join(prepared.classes[:8]) or 'no class folders'})"
+            f"{plan.file.place(('base', 'model', 'classes'))}: model.classes: arm {arm} has {spec.model.classes}, "
+            f"the data has {len(prepared.classes)} ({', '.join(prepared.classes[:8]) or 'no class folders'})"
         )
 
 
@@ -80,7 +79,9 @@ def make_run_folders(plan: Plan, prepared: dict[str, Prepared]) -> list[Replicat
             absolute = replicate.spec.data.model_copy(update={"path": str(Path(path).resolve())})
             spec = replicate.spec.model_copy(update={"data": absolute})
             replicate = Replicate(**{**vars(replicate), "spec": spec})
-        create(replicate, {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}, code)
+        create(
+            replicate, {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}, code
+        )
     return plan.replicates
 
 
@@ -157,7 +158,9 @@ def _start(replicate: Replicate, parallel: int, beside: Path) -> subprocess.Pope
     }
     command = [sys.executable, "-m", "experiments.replicate", str(replicate.folder.resolve())]
     with (replicate.folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
 
 
 def _note_silent_death(replicate: Replicate, code: int) -> None:
@@ -167,7 +170,9 @@ def _note_silent_death(replicate: Replicate, code: int) -> None:
     if code < 0 and silent:
         Recorder(replicate.folder).event("interrupted", reason=f"killed by signal {-code} (out of memory, or by hand)")
     elif code not in (0, 3) and silent:
-        Recorder(replicate.folder).event("failed", error=f"the process ended with code {code}; see {replicate.folder / 'log.txt'}")
+        Recorder(replicate.folder).event(
+            "failed", error=f"the process ended with code {code}; see {replicate.folder / 'log.txt'}"
+        )
 
 
 def unfinished(todo: Iterable[Replicate]) -> list[str]:
@@ -190,5 +195,8 @@ def describe_data(prepared: dict[str, Prepared]) -> list[str]:
         classes = f", {len(data.classes)} classes" if data.classes else ""
         lines.append(f"wrote {data.folder}: {len(data.records)} videos{classes}, manifest {data.digest[:10]}")
         if data.rejected:
-            lines.append(f"  {len(data.rejected)} entries in {data.folder / 'rejected.csv'}, the first: {': '.join(data.rejected[0])}")
+            lines.append(
+                f"  {len(data.rejected)} entries in {data.folder / 'rejected.csv'}, "
+                f"the first: {': '.join(data.rejected[0])}"
+            )
     return lines

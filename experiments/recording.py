@@ -15,7 +15,19 @@ from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs import Replicate, claim_is_alive, read_json, read_lines, this_process
 
-PACKAGES = ("torch", "numpy", "diffusers", "timm", "decord", "av", "scipy", "pandas", "mlflow", "submitit", "latte-workbench")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "diffusers",
+    "timm",
+    "decord",
+    "av",
+    "scipy",
+    "pandas",
+    "mlflow",
+    "submitit",
+    "latte-workbench",
+)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -106,7 +118,9 @@ class Recorder:
             except FileExistsError:
                 if claim_is_alive(self.folder):
                     owner = read_json(path) or {}
-                    raise RunError(f"{self.folder}: is being run by process {owner.get('pid')} on {owner.get('host')}") from None
+                    raise RunError(
+                        f"{self.folder}: is being run by process {owner.get('pid')} on {owner.get('host')}"
+                    ) from None
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(path, path.with_name(f".claim-of-the-dead.{mine['pid']}"))
                 path.with_name(f".claim-of-the-dead.{mine['pid']}").unlink(missing_ok=True)

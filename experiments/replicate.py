@@ -49,16 +49,22 @@ def run_replicate(folder: Path, progress: Progress | None = None) -> dict[str, A
         try:
             result = _run(replicate, recorder, stop, progress or (lambda what, done, total: None), attempt)
         except Interrupted as error:
-            recorder.event("interrupted", attempt=attempt, reason=str(error), seconds=round(time.monotonic() - began, 2))
+            recorder.event(
+                "interrupted", attempt=attempt, reason=str(error), seconds=round(time.monotonic() - began, 2)
+            )
             raise
         except BaseException as error:
-            recorder.event("failed", attempt=attempt, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+            recorder.event(
+                "failed", attempt=attempt, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()
+            )
             raise
         recorder.event("done", attempt=attempt)
         return result
 
 
-def _run(replicate: Replicate, recorder: Recorder, stop: Callable[[], bool], progress: Progress, attempt: int) -> dict[str, Any]:
+def _run(
+    replicate: Replicate, recorder: Recorder, stop: Callable[[], bool], progress: Progress, attempt: int
+) -> dict[str, Any]:
     began = time.monotonic()
     spec, device = replicate.spec, device_of(replicate.spec)
     prepared, cache = open_data(replicate)
@@ -124,7 +130,9 @@ def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
     assembly = Assembly(spec)
     prepared = Prepared(assembly.dataset(), Path(provenance["data"]["folder"]))
     if prepared.digest != provenance["data"]["digest"]:
-        raise RunError(f"{prepared.folder}: the data changed since this replicate was launched; give the experiment another name")
+        raise RunError(
+            f"{prepared.folder}: the data changed since this replicate was launched; give the experiment another name"
+        )
     data = spec.data
     cache = prepared.build_cache(assembly.autoencoder(), data.resolution, data.transform, data.antialias, data.flip > 0)
     return prepared, cache

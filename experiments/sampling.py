@@ -23,7 +23,7 @@ from registry.runs import Replicate
 def sample(
     replicate: Replicate, device: torch.device, stop: Callable[[], bool], progress: Callable[[str, int, int], None]
 ) -> None:
-    """Sample the spec's clips into `samples/`, uint8 (n, F, H, W, 3) a file, and go on where an earlier attempt stopped.
+    """Sample the spec's clips into `samples/`, uint8 (n, F, H, W, 3) a file; go on where an earlier attempt stopped.
 
     Args:
         replicate: a trained replicate.
@@ -38,7 +38,9 @@ def sample(
     spec, folder = replicate.spec, replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
     clips, size = spec.sampling.clips, spec.runtime.sampling_batch
-    starts = [start for start in range(0, clips, size) if not (folder / _file(start, min(size, clips - start))).exists()]
+    starts = [
+        start for start in range(0, clips, size) if not (folder / _file(start, min(size, clips - start))).exists()
+    ]
     if not starts:
         return
     assembly = Assembly(spec)
@@ -47,10 +49,14 @@ def sample(
     model = trained_model(replicate, device)
     for start in starts:
         numbers = range(start, min(start + size, clips))
-        streams = _Streams([(spec.sampling.seed, replicate.seed, number) for number in numbers], assembly.latent_shape(), device)
+        streams = _Streams(
+            [(spec.sampling.seed, replicate.seed, number) for number in numbers], assembly.latent_shape(), device
+        )
         labels = torch.tensor([n % spec.model.classes for n in numbers], device=device) if spec.model.classes else None
         with torch.inference_mode(), autocast(device, spec.runtime.precision):
-            latents = sampler.sample(_denoiser(model, labels, spec.sampling.guidance, autoencoder.channels), streams.draw(), streams.draw)
+            latents = sampler.sample(
+                _denoiser(model, labels, spec.sampling.guidance, autoencoder.channels), streams.draw(), streams.draw
+            )
             frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
         write_clips(folder / _file(start, len(numbers)), to_clips(frames))
         progress("sampling", numbers.stop, clips)

@@ -58,7 +58,9 @@ def reference_folder(spec: Spec, prepared: Prepared, detector: Any) -> Path:
     return prepared.folder / "references" / fingerprint(real_side)
 
 
-def prepare_reference(spec: Spec, prepared: Prepared, device: torch.device, progress: Callable[[str, int, int], None]) -> Path:
+def prepare_reference(
+    spec: Spec, prepared: Prepared, device: torch.device, progress: Callable[[str, int, int], None]
+) -> Path:
     """Compute the moments of the real clips, once for all arms that share them; a few clips are kept for pictures."""
     assembly = Assembly(spec)
     detector = assembly.detector()
@@ -69,12 +71,21 @@ def prepare_reference(spec: Spec, prepared: Prepared, device: torch.device, prog
     data, scoring = spec.data, spec.scoring
     split = None if scoring.split == "all" else scoring.split
     clips = plan_real_clips(
-        prepared, split, data.frames, scoring.interval or data.interval, data.picking, scoring.seed, scoring.clips, scoring.clips_per_video
+        prepared,
+        split,
+        data.frames,
+        scoring.interval or data.interval,
+        data.picking,
+        scoring.seed,
+        scoring.clips,
+        scoring.clips_per_video,
     )
     shown: list[np.ndarray] = []
 
     def real() -> Iterator[Tensor]:
-        for number, clip in enumerate(read_real_clips(prepared, clips, data.resolution, data.transform, data.antialias), start=1):
+        for number, clip in enumerate(
+            read_real_clips(prepared, clips, data.resolution, data.transform, data.antialias), start=1
+        ):
             if len(shown) < SHOWN_CLIPS and number % max(1, len(clips) // SHOWN_CLIPS) == 0:
                 shown.append(clip)
             progress("reference statistics", number, len(clips))
@@ -95,7 +106,9 @@ def _blocks(clips: Iterator[Tensor]) -> Iterator[Tensor]:
         yield torch.stack(some)
 
 
-def score(replicate: Replicate, prepared: Prepared, device: torch.device) -> tuple[dict[str, float], dict[str, Any], Path]:
+def score(
+    replicate: Replicate, prepared: Prepared, device: torch.device
+) -> tuple[dict[str, float], dict[str, Any], Path]:
     """Scores of a replicate's samples by full name (`fvd[random_r3d]`), their protocol, and the reference's folder."""
     assembly = Assembly(replicate.spec)
     detector = assembly.detector()

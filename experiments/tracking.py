@@ -15,7 +15,7 @@ STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "runn
 
 
 def default_uri(runs: Path) -> str:
-    """The tracking server named by the environment, else an SQLite file among the runs (absolute, wherever a job starts)."""
+    """The tracking server named by the environment, else an SQLite file among the runs, as an absolute path."""
     return os.environ.get(URI_VARIABLE) or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
 
 

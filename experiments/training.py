@@ -33,6 +33,7 @@ VALIDATION_CLIPS = 16
 BANDS = 4  # of noise, for the validation loss
 TIMES_PER_BAND = 4
 
+
 class Interrupted(Exception):
     """The run was asked to stop; a checkpoint of the last finished step has been written."""
 
@@ -42,14 +43,16 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def losses_of(objective: Any, model: Callable[..., Tensor], x0: Tensor, t: Tensor, noise: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+def losses_of(
+    objective: Any, model: Callable[..., Tensor], x0: Tensor, t: Tensor, noise: Tensor, labels: Tensor | None
+) -> dict[str, Tensor]:
     """The objective's losses (B,) of a batch of latents (B, F, C, H, W) noised to times t (B,)."""
     x_t = objective.noised(x0, t, noise)
     return objective.losses(model(x_t, objective.network_time(t), labels), x0, x_t, t, noise)
 
 
 def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip_norm: float | None) -> Tensor:
-    """Clip the gathered gradients, update the weights and their average; the gradients' norm before clipping is returned."""
+    """Clip the gathered gradients, update the weights and their average; return the gradient norm before clipping."""
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     if clip_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), clip_norm, norm)
@@ -92,8 +95,14 @@ class Trainer:
         data = self.spec.data
         self.videos = prepared.videos("train", frames_needed(data.frames, data.interval))
         self.sampler = ClipSampler(
-            prepared.lengths(self.videos), data.frames, data.interval, data.picking, data.flip, learning.batch_size, replicate.seed
-        )  # fmt: skip
+            prepared.lengths(self.videos),
+            data.frames,
+            data.interval,
+            data.picking,
+            data.flip,
+            learning.batch_size,
+            replicate.seed,
+        )
         self.step = 0
         self.sums: dict[str, Tensor] = {}  # of the metrics since they were last logged
         self.summed = 0  # how many steps they sum
@@ -122,7 +131,9 @@ class Trainer:
         means: dict[str, Tensor] = {}
         for rows in torch.arange(size, device=self.device).chunk(self.spec.runtime.accumulation):
             with autocast(self.device, self.spec.runtime.precision):
-                terms = losses_of(self.objective, self.model, x0[rows], t[rows], noise[rows], None if labels is None else labels[rows])
+                terms = losses_of(
+                    self.objective, self.model, x0[rows], t[rows], noise[rows], None if labels is None else labels[rows]
+                )
             (terms["loss"].sum() / size).backward()
             for name, values in terms.items():
                 means[name] = means.get(name, torch.zeros((), device=self.device)) + values.detach().sum() / size
@@ -135,7 +146,7 @@ class Trainer:
 
     @torch.no_grad()
     def validation_losses(self) -> dict[str, float]:
-        """Loss of the averaged weights by noise band, at fixed clips, times and noise: comparable across steps and arms.
+        """Loss of the averaged weights by noise band, at fixed clips, times and noise: comparable across arms.
 
         Clips are of the test split (of the training split where no test video is long enough), one at the middle of
         each video.
@@ -211,7 +222,7 @@ class Trainer:
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """A checkpoint's content, or None where the file is damaged (a crash of the file system; ours are written whole)."""
+    """A checkpoint's content, or None where the file is damaged (by a file system; ours are written whole)."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError):
@@ -246,10 +257,14 @@ def train(trainer: Trainer, stop: Callable[[], bool], progress: Callable[[str, i
             trainer.sums, trainer.summed = {}, 0
             rate = speed.steps_per_second(step)
             if not all(abs(value) < float("inf") for value in logged.values()):
-                raise RunError(f"the loss is not finite at step {step}: {logged}; lower learning.learning_rate, or train in fp32")
+                raise RunError(
+                    f"the loss is not finite at step {step}: {logged}; lower learning.learning_rate, or train in fp32"
+                )
             logged["learning_rate"] = trainer.optimiser.param_groups[0]["lr"]
             trainer.recorder.metrics(step, logged)
-            trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
+            trainer.recorder.heartbeat(
+                stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate
+            )
             progress("training", step, steps)
         if step % runtime.validate_every == 0 and step < steps:
             trainer.recorder.metrics(step, trainer.validation_losses())

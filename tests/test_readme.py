@@ -11,8 +11,10 @@ from registry.ablation import resolve_experiment
 from registry.experiment import load_experiment
 
 ROOT = Path(__file__).parent.parent
-TINY = ["seeds=[0]", "learning.steps=2", "learning.batch_size=2", "sampling.clips=4", "sampling.sampler.steps=2",
-        "data.dataset.videos=10", "scoring.clips=8", "data.resolution=16", "model.width=16", "match=null", "claim=[]"]  # fmt: skip
+TINY = [
+    *("seeds=[0]", "learning.steps=2", "learning.batch_size=2", "sampling.clips=4", "sampling.sampler.steps=2"),
+    *("data.dataset.videos=10", "scoring.clips=8", "data.resolution=16", "model.width=16", "match=null", "claim=[]"),
+]
 
 
 def blocks(language: str) -> list[str]:
@@ -31,14 +33,20 @@ def example(tmp_path: Path) -> Path:
 
 
 def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(ROOT / "run.py"), *words], cwd=cwd, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *words], cwd=cwd, capture_output=True, text=True, check=False
+    )
 
 
 def test_part_from_outside_trains_and_is_scored(example: Path) -> None:
     shown = run("launch", example.name, "--executor", "debug", *TINY, cwd=example.parent)
     assert shown.returncode == 0, shown.stderr + shown.stdout
     table = run("table", example.name, *TINY, "--format", "csv", cwd=example.parent)
-    rows = [line for line in table.stdout.splitlines() if line.startswith(("temporal_position=ramp", '"temporal_position=ramp'))]
+    rows = [
+        line
+        for line in table.stdout.splitlines()
+        if line.startswith(("temporal_position=ramp", '"temporal_position=ramp'))
+    ]
     assert len(rows) == 1
     assert ",1,1," in rows[0]  # done, planned
 

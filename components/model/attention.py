@@ -38,7 +38,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, axis: Axis, rotate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, axis: Axis, rotate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    ) -> Tensor:
         """Tokens (B, T, S, D) -> (B, T, S, D); `rotate(q, k)` may turn queries and keys by their position."""
         _, frames, tokens, _ = x.shape
         q, k, v = rearrange(self.qkv(x), _SPLIT[axis], three=3, h=self.heads)

@@ -2,7 +2,8 @@
 
 Contract: `forward(tokens (B, T + n, S, D), condition, position, frames=T) -> tokens`. The first T frames are the
 clip; n stills behind it take the spatial path only. The class facts are read by the registry without torch:
-`block_parameters` (learned parameters of a block in units of D^2, for the paper's depth rule), `depth_multiple`, `branches`.
+`block_parameters` (learned parameters of a block in units of D^2, for the paper's depth rule), `depth_multiple` and
+`branches`.
 """
 
 from collections.abc import Callable
@@ -41,7 +42,9 @@ class Block(nn.Module):
         return x + gated(self.mlp(modulate(self.norm2(x), feed)), feed)
 
 
-def rotation(x: Tensor, axis: Axis, position: TemporalPosition) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+def rotation(
+    x: Tensor, axis: Axis, position: TemporalPosition
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """The rotation of queries and keys for attention across the frames of x (B, T, S, D), if the position rotates."""
     if axis == "spatial" or not position.rotates:
         return None
@@ -65,7 +68,9 @@ class BlockStack(nn.ModuleList):
         """Tokens of one frame attend to each other, in the clip and in stills alike."""
         return block(x, condition.frames, "spatial", position)
 
-    def temporal(self, block: nn.Module, x: Tensor, condition: Condition, position: TemporalPosition, frames: int) -> Tensor:
+    def temporal(
+        self, block: nn.Module, x: Tensor, condition: Condition, position: TemporalPosition, frames: int
+    ) -> Tensor:
         """The clip's tokens at one location attend to each other; stills pass unchanged."""
         return on_clip(lambda clip: block(clip, condition.clip, "temporal", position), x, frames)
 

@@ -78,7 +78,9 @@ class Conditioning(nn.Module):
         self.timestep = TimestepEmbedder(width)
         self.label = nn.Embedding(classes + int(null_label), width) if classes else None
 
-    def embed(self, t: Tensor, labels: Tensor | None, still_labels: Tensor | None, frames: int, stills: int) -> Condition:
+    def embed(
+        self, t: Tensor, labels: Tensor | None, still_labels: Tensor | None, frames: int, stills: int
+    ) -> Condition:
         """Timesteps (B,), clip labels (B,), labels of stills (B, n) -> the condition of T + n frames."""
         raise NotImplementedError
 
@@ -135,7 +137,9 @@ class SAdaLN(Conditioning):
     def __init__(self, width: int, classes: int, null_label: bool) -> None:
         super().__init__(width, classes, null_label)
 
-    def embed(self, t: Tensor, labels: Tensor | None, still_labels: Tensor | None, frames: int, stills: int) -> Condition:
+    def embed(
+        self, t: Tensor, labels: Tensor | None, still_labels: Tensor | None, frames: int, stills: int
+    ) -> Condition:
         time, label = self.timestep(t), self._labels(labels)
         clip = rearrange(time if label is None else time + label, "b d -> b 1 1 d")
         if stills == 0 or label is None:
@@ -163,7 +167,9 @@ class AllTokens(Conditioning):
     def __init__(self, width: int, classes: int, null_label: bool) -> None:
         super().__init__(width, classes, null_label)
 
-    def embed(self, t: Tensor, labels: Tensor | None, still_labels: Tensor | None, frames: int, stills: int) -> Condition:
+    def embed(
+        self, t: Tensor, labels: Tensor | None, still_labels: Tensor | None, frames: int, stills: int
+    ) -> Condition:
         time, label = self.timestep(t), self._labels(labels)
         clip = rearrange(time if label is None else time + label, "b d -> b 1 1 d")
         tokens = [repeat(time, "b d -> b t 1 d", t=frames + stills)]

@@ -9,7 +9,15 @@ from experiments.plans import Plan, load_plan, rows
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "latte"
 FILES = sorted(path for path in FOLDER.glob("*.yaml") if not path.name.startswith("_"))
-ABLATIONS = {"variants", "variants_matched", "patch_embedding", "conditioning", "temporal_position", "interval", "model_size"}
+ABLATIONS = {
+    "variants",
+    "variants_matched",
+    "patch_embedding",
+    "conditioning",
+    "temporal_position",
+    "interval",
+    "model_size",
+}
 MAIN_TABLE = {"faceforensics", "sky_timelapse", "ucf101", "taichi_hd"}
 
 
@@ -100,7 +108,7 @@ def test_arms_that_train_at_other_intervals_are_scored_against_the_same_clips() 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
 def test_arms_of_an_ablation_share_everything_else(name: str) -> None:
-    """The first arm is the paper's setting; others differ in their axis, in what follows from it, and in nothing more."""
+    """The first arm is the paper's setting; others differ in their axis and what follows from it alone."""
     baseline, *others = plan_of(name).arms
     for arm in others:
         assert arm.spec.learning == baseline.spec.learning
@@ -122,4 +130,6 @@ def test_each_data_set_has_what_the_official_code_does_with_it() -> None:
     assert {name for name, spec in specs.items() if spec.data.picking == "stride"} == {"sky_timelapse", "taichi_hd"}
     assert {name for name, spec in specs.items() if spec.scoring.interval == 6} == {"taichi_hd"}
     conditional = {name: spec for name, spec in specs.items() if spec.model.classes}
-    assert [(s.model.classes, s.sampling.guidance, s.learning.label_drop) for s in conditional.values()] == [(101, 7.0, 0.1)]
+    assert [(s.model.classes, s.sampling.guidance, s.learning.label_drop) for s in conditional.values()] == [
+        (101, 7.0, 0.1)
+    ]

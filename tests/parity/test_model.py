@@ -52,7 +52,9 @@ def assert_activations(seen: dict[str, Tensor], expected: dict[str, Tensor]) -> 
         if name.startswith("block"):
             # Even blocks are stored as (B F, N, D), odd ones as (B N, F, D).
             pattern = "b t s d -> (b s) t d" if int(name.removeprefix("block")) % 2 else "b t s d -> (b t) s d"
-            torch.testing.assert_close(rearrange(seen[name], pattern), value, **OUTPUT, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(
+                rearrange(seen[name], pattern), value, **OUTPUT, msg=lambda m, n=name: f"{n}: {m}"
+            )
         elif name in seen:
             torch.testing.assert_close(seen[name], value, **OUTPUT, msg=lambda m, n=name: f"{n}: {m}")
 
@@ -178,8 +180,13 @@ def test_counts(golden: Any) -> None:
 
 @pytest.mark.parametrize(
     ("blocks", "patch", "depth", "paper_g"),
-    [("variant_1", 2, 28, 5572.69), ("variant_2", 2, 28, 5572.69), ("variant_3", 2, 23, 6153.15), ("variant_4", 4, 23, 1545.15)],
-)  # fmt: skip
+    [
+        ("variant_1", 2, 28, 5572.69),
+        ("variant_2", 2, 28, 5572.69),
+        ("variant_3", 2, 23, 6153.15),
+        ("variant_4", 4, 23, 1545.15),
+    ],
+)
 def test_paper_table_of_variants(blocks: str, patch: int, depth: int, paper_g: float) -> None:
     spec = paper_spec("XL", blocks=blocks, patch=patch)
     assert spec.model.depth == depth
@@ -190,7 +197,7 @@ def test_state_dict_names(golden: Any) -> None:
     network = Assembly(paper_spec("XL")).model("meta")
     expected = golden.json("state_dict_keys.json")["Latte-XL/2 unconditional"]
     own = {name: list(value.shape) for name, value in to_official(network.state_dict()).items()}
-    assert own == {name: shape for name, shape in expected}
+    assert own == dict(expected)
 
 
 def test_start_from_dit(golden: Any) -> None:
@@ -214,8 +221,12 @@ def test_start_from_dit(golden: Any) -> None:
         image = official_network(config | {"num_frames": 1}, blocks="full_attention", temporal_position="none")
         load_dit(image, dit)
         frames = x.shape[1]
-        per_frame = image(rearrange(x, "b f c h w -> (b f) 1 c h w"), t.repeat_interleave(frames), y.repeat_interleave(frames))
-        torch.testing.assert_close(rearrange(per_frame, "(b f) 1 c h w -> b f c h w", f=frames), tensors["out/dit_per_frame"], **OUTPUT)
+        per_frame = image(
+            rearrange(x, "b f c h w -> (b f) 1 c h w"), t.repeat_interleave(frames), y.repeat_interleave(frames)
+        )
+        torch.testing.assert_close(
+            rearrange(per_frame, "(b f) 1 c h w -> b f c h w", f=frames), tensors["out/dit_per_frame"], **OUTPUT
+        )
 
 
 def test_start_from_dit_of_another_shape(golden: Any) -> None:
