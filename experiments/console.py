@@ -1,5 +1,6 @@
 """What people see: tables, progress bars on a terminal and plain lines in a log, and the next useful command."""
 
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -177,9 +178,9 @@ def complain(lines: Iterable[str]) -> None:
 
 
 def next_command(*words: str) -> None:
-    """The next useful command."""
+    """The next useful command, ready for a shell: a first word that is a command, then its arguments."""
     console.print("[dim]next:[/dim]", end=" ")
-    say(" ".join(words))
+    say(" ".join([words[0], *map(shlex.quote, words[1:])]))
 
 
 def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
