@@ -15,7 +15,7 @@ help:
 	@echo "make lint        check style, types and who imports whom"
 	@echo "make format      format the code"
 	@echo "make env         make .venv with the tested versions; the others do this first"
-	@echo "Another Python: make env PYTHON=python3.12"
+	@echo "Another Python, before there is a .venv: make env PYTHON=python3.12"
 
 env: $(STAMP)
 
