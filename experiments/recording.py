@@ -1,6 +1,7 @@
 """Writing a run folder: claims, events, metrics, provenance and the result, each so that a kill leaves it readable."""
 
 import contextlib
+import fcntl
 import json
 import os
 import platform
@@ -111,25 +112,24 @@ class Recorder:
             RunError: another process holds it.
         """
         path = self.folder / "claim"
-        mine = this_process()
-        for _ in range(2):
-            try:
-                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                if claim_is_alive(self.folder):
-                    owner = read_json(path) or {}
-                    raise RunError(
-                        f"{self.folder}: is being run by process {owner.get('pid')} on {owner.get('host')}"
-                    ) from None
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(path, path.with_name(f".claim-of-the-dead.{mine['pid']}"))
-                path.with_name(f".claim-of-the-dead.{mine['pid']}").unlink(missing_ok=True)
-                continue
-            with os.fdopen(handle, "w") as file:
-                json.dump(mine, file)
-            break
-        else:
-            raise RunError(f"{self.folder}: another process has just claimed it")
+        mine = path.with_name(f".claim.{os.getpid()}.tmp")
+        write_json(mine, this_process())
+        try:
+            # A link appears at once with its content, and only one process can make it. Taking over a dead owner's
+            # claim is done under a lock, so that nobody removes the claim of whoever was quicker.
+            with path.with_name(".claim.lock").open("w") as lock:
+                with contextlib.suppress(OSError):  # some file systems have no locks; the link still holds
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if path.exists() and not claim_is_alive(self.folder):
+                    path.unlink(missing_ok=True)
+                os.link(mine, path)
+        except FileExistsError:
+            owner = read_json(path) or {}
+            raise RunError(
+                f"{self.folder}: is being run by process {owner.get('pid')} on {owner.get('host')}"
+            ) from None
+        finally:
+            mine.unlink(missing_ok=True)
         try:
             yield
         finally:

@@ -43,15 +43,16 @@ def run_replicate(folder: Path, progress: Progress | None = None) -> dict[str, A
     if replicate.state == "done":
         return replicate.result() or {}
     with recorder.claimed(), _stop_requests() as stop:
+        if (finished := replicate.result()) is not None:  # by another process, while this one came to claim it
+            return finished
         attempt = 1 + sum(event["event"] == "started" for event in replicate.events())
         began = time.monotonic()
         recorder.event("started", attempt=attempt, host=machine()["host"], pid=os.getpid(), command=sys.argv)
         try:
             result = _run(replicate, recorder, stop, progress or (lambda what, done, total: None), attempt)
-        except Interrupted as error:
-            recorder.event(
-                "interrupted", attempt=attempt, reason=str(error), seconds=round(time.monotonic() - began, 2)
-            )
+        except (Interrupted, KeyboardInterrupt) as error:
+            reason = str(error) or "stopped at once"
+            recorder.event("interrupted", attempt=attempt, reason=reason, seconds=round(time.monotonic() - began, 2))
             raise
         except BaseException as error:
             recorder.event(
@@ -98,7 +99,8 @@ def _run(
         "attempts": attempt,
         "device": str(device),
     }
-    recorder.metrics(spec.learning.steps, scores)
+    if not any(scores.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
+        recorder.metrics(spec.learning.steps, scores)
     recorder.result(result)
     return result
 
@@ -140,11 +142,11 @@ def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
 
 @contextlib.contextmanager
 def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns SIGTERM and SIGINT into a question that the loops ask; a second signal stops at once."""
+    """Turns SIGTERM and SIGINT into a question that the loops ask; the same signal a second time stops at once."""
     asked: list[int] = []
 
     def ask(number: int, frame: Any) -> None:
-        if asked:
+        if number in asked:  # on Ctrl-C the launcher's SIGTERM comes behind the terminal's SIGINT
             signal.default_int_handler(number, frame)
         asked.append(number)
 
@@ -180,8 +182,8 @@ def main() -> int:
         torch.set_num_threads(int(threads))
     try:
         result = run_replicate(folder, plain_progress())
-    except Interrupted as stopped:
-        print(stopped)
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        print(str(stopped) or "stopped at once")
         return 3
     except (RunError, SpecError) as error:
         print(f"failed: {error}", file=sys.stderr)

@@ -38,17 +38,14 @@ def sample(
     spec, folder = replicate.spec, replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
     clips, size = spec.sampling.clips, spec.runtime.sampling_batch
-    starts = [
-        start for start in range(0, clips, size) if not (folder / _file(start, min(size, clips - start))).exists()
-    ]
-    if not starts:
+    batches = _missing(folder, clips, size)
+    if not batches:
         return
     assembly = Assembly(spec)
     objective = assembly.objective()
     sampler, autoencoder = assembly.sampler(objective), assembly.autoencoder().to(device)
     model = trained_model(replicate, device)
-    for start in starts:
-        numbers = range(start, min(start + size, clips))
+    for numbers in batches:
         streams = _Streams(
             [(spec.sampling.seed, replicate.seed, number) for number in numbers], assembly.latent_shape(), device
         )
@@ -58,9 +55,9 @@ def sample(
                 _denoiser(model, labels, spec.sampling.guidance, autoencoder.channels), streams.draw(), streams.draw
             )
             frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
-        write_clips(folder / _file(start, len(numbers)), to_clips(frames))
+        write_clips(folder / f"clips-{numbers.start:06d}-{numbers.stop:06d}.npy", to_clips(frames))
         progress("sampling", numbers.stop, clips)
-        if stop() and numbers.stop < clips:
+        if stop() and numbers is not batches[-1]:
             raise Interrupted(f"stopped after {numbers.stop} of {clips} sampled clips")
 
 
@@ -108,8 +105,15 @@ def to_clips(frames: Tensor) -> np.ndarray:
     return quantise(frames).permute(0, 1, 3, 4, 2).cpu().numpy()
 
 
-def _file(start: int, count: int) -> str:
-    return f"clips-{start:06d}-{start + count:06d}.npy"
+def _missing(folder: Path, clips: int, size: int) -> list[range]:
+    """The clips that no file holds yet, in batches; an earlier attempt may have had another batch size."""
+    gaps, at = [], 0
+    for path in sorted(folder.glob("clips-*.npy")):
+        start, stop = (int(number) for number in path.stem.split("-")[1:])
+        gaps.append(range(at, start))
+        at = stop
+    gaps.append(range(at, clips))
+    return [range(start, min(start + size, gap.stop)) for gap in gaps for start in gap[::size]]
 
 
 def write_clips(path: Path, clips: np.ndarray) -> None:

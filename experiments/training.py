@@ -34,7 +34,7 @@ BANDS = 4  # of noise, for the validation loss
 TIMES_PER_BAND = 4
 
 
-class Interrupted(Exception):
+class Interrupted(RunError):
     """The run was asked to stop; a checkpoint of the last finished step has been written."""
 
 
