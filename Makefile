@@ -46,7 +46,7 @@ lint: env
 	@echo "lint: mypy"
 	@$(BIN)/mypy
 	@echo "lint: import-linter"
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: env
 	@$(BIN)/ruff check --quiet --fix-only
