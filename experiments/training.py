@@ -92,6 +92,7 @@ class Trainer:
         )  # fmt: skip
         self.lr_schedule = assembly.lr_schedule()
         self.generator = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=start)))
+        torch.manual_seed(int(torch.randint(2**62, (), generator=start)))  # for parts that draw from torch's own stream
         data = self.spec.data
         self.videos = prepared.videos("train", frames_needed(data.frames, data.interval))
         self.sampler = ClipSampler(
