@@ -94,7 +94,7 @@ def check(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, .
 
     for line in plans.check(plans.load_plan(file, overrides, runs, only)):
         console.say(line)
-    console.next_command("python run.py plan", str(file), *overrides)
+    console.next_command(*_again("plan"))
 
 
 @app.command()
@@ -109,7 +109,7 @@ def plan(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
         print(json.dumps({"experiment": found.name, "arms": rows}, indent=1))
     else:
         console.plan_table(found, rows)
-        console.next_command("python run.py launch", str(file), *overrides)
+        console.next_command(*_again("launch"))
 
 
 @app.command()
@@ -123,7 +123,7 @@ def prepare(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str,
         prepared = launching.prepare_data(found, bars.show)
     for line in launching.describe_data(prepared):
         console.say(line)
-    console.next_command("python run.py launch", str(file), *overrides)
+    console.next_command(*_again("launch"))
 
 
 EXECUTOR = click.option(
@@ -142,7 +142,7 @@ def launch(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, 
     """Run every replicate that is not done; the same command again resumes, and skips what is finished."""
     from experiments import plans
 
-    _launch(plans.load_plan(file, overrides, runs, only), executor, file, overrides)
+    _launch(plans.load_plan(file, overrides, runs, only), executor)
 
 
 @app.command()
@@ -154,10 +154,10 @@ def retry(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, .
 
     found = plans.load_plan(file, overrides, runs, only)
     console.say(f"{len(launching.retry(found))} failed replicates are tried again")
-    _launch(found, executor, file, overrides)
+    _launch(found, executor)
 
 
-def _launch(found: "Plan", executor: str, file: Path, overrides: tuple[str, ...]) -> None:
+def _launch(found: "Plan", executor: str) -> None:
     from experiments import console, launching
 
     with console.Bars() as bars:
@@ -166,7 +166,7 @@ def _launch(found: "Plan", executor: str, file: Path, overrides: tuple[str, ...]
     _print_verdict(found)
     _draw(found)
     console.say(f"wrote {found.folder}")
-    console.next_command("python run.py", "logs" if unfinished else "table", str(file), *overrides)
+    console.next_command(*_again("logs" if unfinished else "table"))
     if unfinished:
         raise RunError("\n".join([*unfinished, f"{len(unfinished)} of {len(todo)} replicates are not done"]))
 
@@ -183,9 +183,8 @@ def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, 
         print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
     else:
         console.status_table(found, rows)
-        console.next_command(
-            "python run.py", "verdict" if all(r["state"] == "done" for r in rows) else "logs", str(file), *overrides
-        )
+        done = all(row["state"] == "done" for row in rows)
+        console.next_command(*_again("verdict" if done else "logs"))
 
 
 @app.command()
@@ -200,7 +199,7 @@ def logs(
 
     found = plans.load_plan(file, overrides, runs, only)
     console.show_logs(found, seed, lines)
-    console.next_command("python run.py status", str(file), *overrides)
+    console.next_command(*_again("status"))
 
 
 @app.command()
@@ -234,7 +233,7 @@ def table(
 
     found = plans.load_plan(file, overrides, runs, only)
     print(rendering.scores_table(_frame(found, selected=True), metrics, form, found.name))
-    console.next_command("python run.py verdict", str(file), *overrides) if form == "table" else None
+    console.next_command(*_again("verdict")) if form == "table" else None
 
 
 @app.command()
@@ -254,7 +253,7 @@ def diff(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
 
     found = plans.load_plan(file, overrides, runs, only)
     console.show_differences(found)
-    console.next_command("python run.py plan", str(file), *overrides)
+    console.next_command(*_again("plan"))
 
 
 @app.command()
@@ -268,6 +267,15 @@ def doctor(runs: Path) -> None:
 
     console.show_checks(doctor.checks(runs))
     console.next_command("python run.py launch experiments/quickstart.yaml")
+
+
+def _again(verb: str) -> list[str]:
+    """The command with another verb on the same experiment: file, overrides, runs folder and selection as given."""
+    given = click.get_current_context().params
+    words = ["python run.py", verb, str(given["file"]), *given["overrides"]]
+    if given["runs"] != Path("runs"):
+        words += ["--runs", str(given["runs"])]
+    return words + [word for pattern in given["only"] for word in ("--only", pattern)]
 
 
 def _frame(found: "Plan", *, selected: bool = False) -> "DataFrame":
