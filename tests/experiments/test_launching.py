@@ -1,0 +1,147 @@
+"""Launching a whole experiment, and MLflow filled from its folders."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import launching, tracking
+from experiments.launching import launch, prepare_data, retry, unfinished
+from experiments.plans import Plan, rows
+from experiments.recording import Recorder
+from registry.errors import SpecError
+from registry.runs import Replicate
+from tests.experiments.toy import nothing, plan_of
+
+ONE_ARM = {"only": ["baseline"]}
+
+
+def unwatched(todo: list[Replicate]) -> None:
+    """Nobody watches the pool."""
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """One arm with two seeds, launched in this process, its runs in MLflow."""
+    plan = plan_of(tmp_path_factory.mktemp("launched"), **ONE_ARM)
+    todo = launch(plan, "debug", nothing, unwatched)
+    assert [replicate.state for replicate in todo] == ["done", "done"]
+    return plan
+
+
+def beside(launched: Plan, folder: Path, *overrides: str) -> Plan:
+    """A plan of one seed with runs of its own, into a copy of the MLflow store (making one anew takes seconds)."""
+    plan = plan_of(folder, "seeds=[0]", *overrides, **ONE_ARM)
+    plan.runs.mkdir()
+    shutil.copy(launched.runs / "mlflow.db", plan.runs / "mlflow.db")
+    return plan
+
+
+def uri_of(plan: Plan) -> str:
+    return f"sqlite:///{(plan.runs / 'mlflow.db').resolve()}"
+
+
+def mlflow_runs(plan: Plan, uri: str) -> dict[str, Any]:
+    client = tracking._client(uri)
+    found = client.search_runs([client.get_experiment_by_name(plan.name).experiment_id])
+    return {run.data.tags["replicate"]: run for run in found}
+
+
+def test_only_selected_arms_are_launched(launched: Plan) -> None:
+    assert sorted(path.name for path in launched.folder.iterdir()) == [f"baseline-{launched.arms[0].identity}"]
+    assert [row["state"] for row in rows(launched)] == ["done"]
+    assert rows(launched)[0]["gpu_hours"] > 0
+    assert launched.orphans() == []
+
+
+def test_launching_again_runs_nothing(launched: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*args: Any) -> None:
+        raise AssertionError("a finished replicate was run again")
+
+    before = [replicate.result() for replicate in launched.replicates]
+    monkeypatch.setattr(launching, "run_replicate", forbidden)
+    monkeypatch.setattr(launching, "_start", forbidden)
+    for executor in ("debug", "local"):
+        launch(launched, executor, nothing, unwatched)
+    assert [replicate.result() for replicate in launched.replicates] == before
+
+
+def test_a_failed_replicate_is_passed_over_until_retry(tmp_path: Path, launched: Plan) -> None:
+    plan = beside(launched, tmp_path)
+    prepared = prepare_data(plan, nothing)
+    replicate = launching.make_run_folders(plan, prepared)[0]
+    Recorder(replicate.folder).event("failed", error="ValueError: a cosmic ray", traceback="…")
+    todo = launch(plan, "local", nothing, unwatched)
+    assert [replicate.state for replicate in todo] == ["failed"]
+    assert "a cosmic ray" in unfinished(todo)[0]
+    assert [replicate.seed for replicate in retry(plan)] == [0]
+    todo = launch(plan, "local", nothing, unwatched)  # in a process of its own
+    assert [replicate.state for replicate in todo] == ["done"]
+    assert "done:" in (replicate.folder / "log.txt").read_text()
+
+
+def test_a_process_that_cannot_start_has_failed(
+    tmp_path: Path, launched: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = beside(launched, tmp_path)
+    monkeypatch.setattr(launching.sys, "executable", "/bin/false")
+    todo = launch(plan, "local", nothing, unwatched)
+    assert [replicate.state for replicate in todo] == ["failed"]
+    assert "log.txt" in unfinished(todo)[0]
+
+
+def test_classes_must_be_those_of_the_data(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "model.classes=3", **ONE_ARM)
+    with pytest.raises(SpecError, match=r"model\.classes: arm baseline has 3, the data has 2 \(moves_left, moves_up\)"):
+        prepare_data(plan, nothing)
+
+
+def test_mlflow_holds_what_the_folders_say(launched: Plan) -> None:
+    runs = mlflow_runs(launched, uri_of(launched))
+    assert set(runs) == {f"{replicate.identity}/seed-{replicate.seed}" for replicate in launched.replicates}
+    for replicate in launched.replicates:
+        run = runs[f"{replicate.identity}/seed-{replicate.seed}"]
+        result = replicate.result()
+        assert result is not None
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["arm"] == "baseline"
+        assert run.data.tags["axis.blocks"] == "variant_1"
+        assert run.data.tags["folder"] == str(replicate.folder.resolve())
+        assert run.data.params["model.blocks.name"] == "variant_1"
+        assert run.data.params["learning.learning_rate"] == "0.001"
+        assert run.data.metrics["fvd/random_r3d"] == pytest.approx(result["scores"]["fvd[random_r3d]"])
+        history = tracking._client(uri_of(launched)).get_metric_history(run.info.run_id, "loss")
+        assert [point.step for point in history] == [2, 4, 6]
+
+
+def test_syncing_again_adds_only_what_is_new(launched: Plan, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    shutil.copy(launched.runs / "mlflow.db", tmp_path / "other.db")
+    assert tracking.sync(launched.name, launched.replicates, uri) == {"runs": 2, "points": 0}
+    replicate = launched.replicates[0]
+    path = replicate.folder / "metrics.jsonl"
+    before = path.read_text()
+    try:
+        Recorder(replicate.folder).metrics(7, {"loss": 0.25, "extra[x]": 1.0})
+        assert tracking.sync(launched.name, launched.replicates, uri) == {"runs": 2, "points": 2}
+        run = mlflow_runs(launched, uri)[f"{replicate.identity}/seed-{replicate.seed}"]
+        history = tracking._client(uri).get_metric_history(run.info.run_id, "loss")
+        assert [(point.step, point.value) for point in history][-1] == (7, 0.25)
+        assert len({point.step for point in history}) == len(history)
+        # A resumed run writes the same steps anew: nothing is doubled.
+        path.write_text(
+            "".join(json.dumps(json.loads(line) | {"time": 9e9}) + "\n" for line in path.read_text().splitlines())
+        )
+        assert tracking.sync(launched.name, launched.replicates, uri) == {"runs": 2, "points": 0}
+    finally:
+        path.write_text(before)
+
+
+def test_missing_replicates_are_passed_over(launched: Plan, tmp_path: Path) -> None:
+    plan = plan_of(launched.runs.parent, "seeds=[0, 7]", **ONE_ARM)
+    shutil.copy(launched.runs / "mlflow.db", tmp_path / "other.db")
+    told = tracking.sync("under another name", plan.replicates, f"sqlite:///{tmp_path / 'other.db'}")
+    assert told["runs"] == 1
+    assert told["points"] == sum(len(line) - 2 for line in plan.replicates[0].metrics())

@@ -1,0 +1,390 @@
+"""One replicate end to end: its states, its claim, its samples, and its result, whatever happens in between."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import replicate as replicate_module
+from experiments.launching import retry, unfinished
+from experiments.recording import Recorder, write_atomically
+from experiments.replicate import run_replicate
+from experiments.sampling import read_samples, sample
+from experiments.training import Interrupted
+from registry.errors import RunError
+from registry.runs import Replicate, claim_is_alive, open_replicate, read_lines, this_process
+from tests.experiments.toy import made, never, nothing, plan_of
+
+CPU = torch.device("cpu")
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Replicate:
+    """An undisturbed replicate that is done."""
+    replicate = made(tmp_path_factory.mktemp("finished"))[0]
+    run_replicate(replicate.folder)
+    return replicate
+
+
+def scores(replicate: Replicate) -> dict[str, float]:
+    result = replicate.result()
+    assert result is not None
+    return dict(result["scores"])
+
+
+def clips(replicate: Replicate) -> torch.Tensor:
+    return torch.cat(list(read_samples(replicate.folder)))
+
+
+def test_a_finished_replicate_says_all(finished: Replicate) -> None:
+    result = finished.result()
+    assert finished.state == "done"
+    assert result is not None
+    assert set(result["scores"]) == {
+        "fvd[random_r3d]", "validation_loss", *(f"validation_loss_band_{band}" for band in range(4)),
+    }  # fmt: skip
+    assert (result["arm"], result["seed"], result["identity"]) == ("baseline", 0, finished.identity)
+    assert (result["steps"], result["attempts"], result["device"]) == (6, 1, "cpu")
+    assert [event["event"] for event in finished.events()] == ["started", "done"]
+    provenance = json.loads((finished.folder / "provenance.json").read_text())
+    assert provenance["packages"]["torch"] == metadata.version("torch")
+    assert provenance["data"]["digest"] == result["data_digest"]
+    assert not (finished.folder / "claim").exists()
+    assert clips(finished).shape == (6, 4, 16, 16, 3)
+    assert not list(finished.folder.rglob("*.tmp"))
+
+
+def test_a_finished_replicate_is_not_run_again(finished: Replicate) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*")}
+    assert run_replicate(finished.folder) == finished.result()
+    assert {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*")} == before
+
+
+def test_the_same_run_elsewhere_has_the_same_scores(tmp_path: Path, finished: Replicate) -> None:
+    replicate = made(tmp_path)[0]
+    run_replicate(replicate.folder)
+    assert scores(replicate) == scores(finished)
+    assert torch.equal(clips(replicate), clips(finished))
+
+
+def test_the_result_is_the_last_file_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replicate = made(tmp_path)[0]
+    seen: list[set[str]] = []
+    replace = os.replace
+
+    def watched(source: Any, target: Any) -> None:
+        if Path(target).name == "result.json":
+            json.loads(Path(source).read_text())  # whole before it gets its name
+            seen.append({path.name for path in replicate.folder.iterdir()})
+            assert not Path(target).exists()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    run_replicate(replicate.folder)
+    assert len(seen) == 1
+    assert {"samples", "checkpoints", "metrics.jsonl", "spec.yaml"} <= seen[0]
+    newest = max(replicate.folder.rglob("*"), key=lambda path: path.stat().st_mtime_ns * path.is_file())
+    assert newest.name in ("result.json", "events.jsonl")  # only the note that it is done comes behind
+
+
+def test_a_write_that_dies_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.json"
+    write_atomically(path, "old")
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_an_attempt_that_ends_before_its_result_doubles_nothing(tmp_path: Path, finished: Replicate) -> None:
+    folder = tmp_path / "runs" / "again"
+    shutil.copytree(finished.folder, folder)
+    (folder / "result.json").unlink()
+    before = (folder / "metrics.jsonl").read_text()
+    assert run_replicate(folder)["scores"] == scores(finished)
+    assert (folder / "metrics.jsonl").read_text() == before
+
+
+# ---------------------------------------------------------------- failing, stopping, going on
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("a cosmic ray")
+
+    monkeypatch.setattr(replicate_module, stage, fail)
+
+
+@pytest.mark.parametrize("stage", ["open_data", "train", "sample", "score"])
+def test_failed_is_told_and_goes_on_after_retry(
+    tmp_path: Path, finished: Replicate, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    replicate = made(tmp_path)[0]
+    assert replicate.state == "missing"
+    with monkeypatch.context() as broken:
+        failing(broken, stage)
+        with pytest.raises(ValueError, match="cosmic ray"):
+            run_replicate(replicate.folder)
+    assert replicate.state == "failed"
+    event = replicate.events()[-1]
+    assert event["error"] == "ValueError: a cosmic ray"
+    assert "in fail" in event["traceback"]
+    assert not (replicate.folder / "claim").exists()
+
+    plan = plan_of(tmp_path, only=["baseline"])
+    assert "a cosmic ray" in unfinished([replicate])[0]
+    assert "retry" in unfinished([replicate])[0]
+    checkpoints = {path: path.stat().st_mtime_ns for path in replicate.checkpoints()}
+    assert [r.seed for r in retry(plan)] == [0]
+    assert replicate.state == ("interrupted" if checkpoints else "missing")
+    run_replicate(replicate.folder)
+    assert scores(replicate) == scores(finished)
+    assert {path: path.stat().st_mtime_ns for path in replicate.checkpoints()} == checkpoints or stage in (
+        "train",
+        "open_data",
+    )
+    assert retry(plan) == []
+
+
+def process_of(replicate: Replicate) -> subprocess.Popen[str]:
+    """The process that executors start for a replicate."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "experiments.replicate", str(replicate.folder)]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_until(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+LONG = ("learning.steps=400", "runtime.checkpoint_every=50", "runtime.log_every=10", "runtime.validate_every=1000")
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> Replicate:
+    """An undisturbed replicate of 400 steps."""
+    replicate = made(tmp_path_factory.mktemp("long"), *LONG)[0]
+    run_replicate(replicate.folder)
+    return replicate
+
+
+def logged(replicate: Replicate) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key != "time"} for line in replicate.metrics()]
+
+
+def test_sigterm_writes_a_checkpoint_and_leaves_it_interrupted(tmp_path: Path, long_run: Replicate) -> None:
+    replicate = made(tmp_path, *LONG)[0]
+    process = process_of(replicate)
+    wait_until(lambda: (replicate.heartbeat() or {}).get("step", 0) >= 20, process)
+    assert replicate.state == "running"
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=60)[0]
+    assert process.returncode == 3, told
+    assert "the same command goes on" in told
+    assert replicate.state == "interrupted"
+    event = replicate.events()[-1]
+    assert event["event"] == "interrupted"
+    step = int(replicate.checkpoints()[-1].stem.removeprefix("step-"))
+    assert 20 <= step < 400
+    assert f"stopped at step {step} of 400" in event["reason"]
+    run_replicate(replicate.folder)
+    assert scores(replicate) == scores(long_run)
+    assert logged(replicate) == logged(long_run)
+    result = replicate.result()
+    assert result is not None
+    assert result["attempts"] == 2
+
+
+def test_kill_in_training_and_run_again_equals_undisturbed(tmp_path: Path, long_run: Replicate) -> None:
+    replicate = made(tmp_path, *LONG)[0]
+    process = process_of(replicate)
+    wait_until(lambda: len(replicate.checkpoints()) and (replicate.heartbeat() or {}).get("step", 0) >= 60, process)
+    process.kill()
+    process.communicate()
+    assert (replicate.folder / "claim").exists()
+    assert replicate.state == "interrupted"
+    run_replicate(replicate.folder)  # takes the dead claim over
+    assert scores(replicate) == scores(long_run)
+    assert logged(replicate) == logged(long_run)
+    assert torch.equal(clips(replicate), clips(long_run))
+
+
+def test_stopped_while_sampling_goes_on_behind_the_last_batch(tmp_path: Path, finished: Replicate) -> None:
+    replicate = made(tmp_path)[0]
+    shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
+    with pytest.raises(Interrupted, match="stopped after 4 of 6 sampled clips"):
+        sample(replicate, CPU, lambda: True, nothing)
+    files = sorted((replicate.folder / "samples").glob("*"))
+    assert [path.name for path in files] == ["clips-000000-000004.npy"]
+    stamp = files[0].stat().st_mtime_ns
+    sample(replicate, CPU, never, nothing)
+    assert files[0].stat().st_mtime_ns == stamp
+    assert torch.equal(clips(replicate), clips(finished))
+
+
+def test_samples_do_not_depend_on_their_batch(tmp_path: Path, finished: Replicate) -> None:
+    for size in (1, 2, 6):
+        replicate = made(tmp_path, f"runtime.sampling_batch={size}", f"name=by{size}")[0]
+        shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
+        sample(replicate, CPU, never, nothing)
+        assert len(list((replicate.folder / "samples").iterdir())) == 6 // size
+        off = (clips(replicate).int() - clips(finished).int()).abs()
+        assert off.max() <= 1  # matrix products of another size are rounded otherwise
+        assert off.float().mean() < 0.01
+    streams = clips(finished).flatten(1).unique(dim=0)
+    assert len(streams) == 6  # every clip has noise of its own
+
+
+def test_another_batch_size_on_resuming_doubles_no_clip(tmp_path: Path, finished: Replicate) -> None:
+    replicate = made(tmp_path)[0]
+    shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
+    with pytest.raises(Interrupted):
+        sample(replicate, CPU, lambda: True, nothing)
+    smaller = made(tmp_path, "runtime.sampling_batch=1")[0]
+    assert smaller.folder == replicate.folder
+    sample(open_replicate(smaller.folder), CPU, never, nothing)
+    names = sorted(path.name for path in (replicate.folder / "samples").iterdir())
+    assert names == ["clips-000000-000004.npy", "clips-000004-000005.npy", "clips-000005-000006.npy"]
+    assert (clips(replicate).int() - clips(finished).int()).abs().max() <= 1
+    (replicate.folder / "samples" / names[1]).unlink()
+    sample(open_replicate(smaller.folder), CPU, never, nothing)
+    assert sorted(path.name for path in (replicate.folder / "samples").iterdir()) == names
+
+
+def test_samples_need_the_last_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"step-00000006\.pt: no readable checkpoint"):
+        sample(made(tmp_path)[0], CPU, never, nothing)
+
+
+@pytest.mark.parametrize("weights", ["ema", "model"])
+def test_samples_are_of_the_weights_that_the_spec_names(tmp_path: Path, finished: Replicate, weights: str) -> None:
+    replicate = made(tmp_path, f"sampling.weights={weights}")[0]
+    shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
+    sample(replicate, CPU, never, nothing)
+    assert np.array_equal(clips(replicate), clips(finished)) == (weights == "ema")
+
+
+# ---------------------------------------------------------------- data and claims
+
+
+def test_other_data_are_refused(tmp_path: Path) -> None:
+    replicate = made(tmp_path)[0]
+    path = replicate.folder / "provenance.json"
+    provenance = json.loads(path.read_text())
+    path.write_text(json.dumps(provenance | {"data": provenance["data"] | {"digest": "0" * 64}}))
+    with pytest.raises(RunError, match="the data changed since"):
+        run_replicate(replicate.folder)
+    assert replicate.state == "failed"
+    with pytest.raises(RunError, match=r"was made from other data.*another --runs folder"):
+        made(tmp_path)
+    path.unlink()
+    with pytest.raises(RunError, match=r"has no provenance\.json; launch"):
+        run_replicate(replicate.folder)
+
+
+def test_a_claim_is_held_and_given_back(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    with recorder.claimed():
+        assert claim_is_alive(tmp_path)
+        with pytest.raises(RunError, match=rf"is being run by process {os.getpid()} on "), Recorder(tmp_path).claimed():
+            pass
+        assert claim_is_alive(tmp_path)
+    assert not (tmp_path / "claim").exists()
+
+
+@pytest.mark.parametrize("change", [{"pid": 2**22 + 1}, {"started": 1.0}])
+def test_a_dead_claim_is_taken_over(tmp_path: Path, change: dict[str, Any]) -> None:
+    (tmp_path / "claim").write_text(json.dumps(this_process() | change))
+    assert not claim_is_alive(tmp_path)
+    with Recorder(tmp_path).claimed():
+        assert json.loads((tmp_path / "claim").read_text())["pid"] == os.getpid()
+
+
+def test_a_claim_of_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
+    there = this_process() | {"host": "not-" + socket.gethostname(), "pid": 1}
+    (tmp_path / "claim").write_text(json.dumps(there))
+    assert claim_is_alive(tmp_path)
+    (tmp_path / "claim").write_text(json.dumps(there | {"time": time.time() - 3600}))
+    assert not claim_is_alive(tmp_path)
+    Recorder(tmp_path).heartbeat(stage="training")
+    assert claim_is_alive(tmp_path)
+
+
+def _race(folder: Path, barrier: Any, held: Any, most: Any, wins: Any) -> None:
+    barrier.wait()
+    try:
+        with Recorder(folder).claimed():
+            with held.get_lock():
+                held.value += 1
+                most.value = max(most.value, held.value)
+            time.sleep(0.1)
+            with held.get_lock():
+                held.value -= 1
+                wins.value += 1
+    except RunError:
+        pass
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_of_many_processes_one_gets_the_claim(tmp_path: Path, dead: bool) -> None:
+    context = multiprocessing.get_context("fork")
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if dead:
+            (folder / "claim").write_text(json.dumps(this_process() | {"pid": 2**22 + 1}))
+        barrier, held, most, wins = (
+            context.Barrier(4),
+            context.Value("i", 0),
+            context.Value("i", 0),
+            context.Value("i", 0),
+        )
+        others = [context.Process(target=_race, args=(folder, barrier, held, most, wins)) for _ in range(4)]
+        for process in others:
+            process.start()
+        for process in others:
+            process.join()
+        assert most.value == 1
+        assert wins.value >= 1
+        assert not (folder / "claim").exists()
+
+
+def test_a_process_that_lost_the_race_takes_the_result(finished: Replicate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between asking for the state and having the claim, another process may have finished."""
+    monkeypatch.setattr(Replicate, "state", "interrupted")
+    events = finished.events()
+    assert run_replicate(finished.folder) == finished.result()
+    assert finished.events() == events
+
+
+def test_a_line_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.metrics(1, {"loss": 1.0})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')
+    recorder.metrics(3, {"loss": 3.0})
+    assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == [1, 3]
