@@ -24,8 +24,22 @@ class Verbs(click.Group):
         return list(self.commands)
 
 
+def _version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """The version of the installed package, or that this is a checkout that was not installed."""
+    from importlib import metadata
+
+    if wanted:
+        try:
+            click.echo(f"latte-workbench, version {metadata.version('latte-workbench')}")
+        except metadata.PackageNotFoundError:
+            click.echo("latte-workbench, version unknown (not installed; `make env` installs it)")
+        context.exit()
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="latte-workbench", prog_name="latte-workbench")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+)
 def app() -> None:
     """Ablations of latent video diffusion transformers: declare, launch, score, and get a verdict.
 

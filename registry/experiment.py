@@ -233,6 +233,11 @@ def _override(raw: dict[str, Any], where: dict[Key, str], overrides: Iterable[st
             base = raw.setdefault("base", {})
             if isinstance(base, dict):
                 merge(base, key, document.value)
+        elif len(key) == 1:
+            raw[key[0]] = document.value  # axes, claims and the like are given anew: `ablate={}` takes them away
+        elif isinstance(raw.get(key[0]), tuple):
+            wrong.append(f"{place}: {key[0]} is a list here; give it anew, as {key[0]}=[…]")
+            continue
         else:
             merge(raw, key, document.value)
         for other in [k for k in where if k[: len(full)] == full]:

@@ -135,7 +135,7 @@ def test_match_changes_depth(tmp_path: Path) -> None:
     path = toy(tmp_path, text)
     found = arms(path, "model.depth=20")
     assert found["blocks=variant_3"].spec.model.depth == 16  # 20 * 18 / 22 = 16.4
-    found = arms(path, "model.depth=20", "match.parameters=null", "match.macs=9%")
+    found = arms(path, "model.depth=20", "match={macs: 9%}")
     assert found["blocks=variant_3"].spec.model.depth != 20
 
 

@@ -203,11 +203,12 @@ def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
         ("model.depth=four", "command line: model.depth: expected a valid integer, got 'four' (str)"),
         ("learning.steps=[1", "not valid YAML"),
         ("seeds=[0,0]", "command line: seeds: expected at least one seed"),
+        ("seeds.0=3", "command line: seeds.0=3: seeds is a list here; give it anew, as seeds=[…]"),
         ("sede=[0]", "command line: sede=[0]: unknown key 'sede'; did you mean 'seeds'"),
     ],
 )
 def test_overrides_that_are_wrong(tmp_path: Path, override: str, words: str) -> None:
-    one(problems(write(tmp_path, TOY), override), words)
+    one(problems(write(tmp_path, TOY + "seeds: [1, 2]\n"), override), words)
 
 
 def test_overrides_are_typed_by_the_schema(tmp_path: Path) -> None:
@@ -260,6 +261,7 @@ def test_overrides_of_the_experiment_level(tmp_path: Path) -> None:
     found, claims = resolved(path, *words)
     assert [arm.name for arm in found] == ["baseline", "blocks=variant_2", "blocks=variant_3"]
     assert [(c.worse, c.metric) for c in claims] == [("variant_1", "validation_loss"), ("variant_3", "validation_loss")]
+    assert [arm.name for arm in resolved(path, "ablate={}", "claim=[]")[0]] == ["baseline"]
 
 
 def test_base_may_name_another_file_and_be_changed_by_set(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""`python run.py …` as people call it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.experiments.toy import write
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Told(NamedTuple):
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run(*words: object, python: tuple[str, ...] = ()) -> Told:
+    """Run the command line in a process of its own, in the repository's root."""
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    command = [sys.executable, *python, str(ROOT / "run.py"), *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return Told(done.returncode, done.stdout, done.stderr)
+
+
+def contents(folder: Path) -> dict[str, int]:
+    """Every file and folder below a folder, with the time of its last change."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+class Launched:
+    """An experiment file, its runs, and what `launch` said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.file, self.runs = folder, write(folder), folder / "runs"
+        self.before = self.verbs("plan", "--format", "json").json
+        self.told = self.verbs("launch")
+
+    def verbs(self, verb: str, *words: str) -> Told:
+        return run(verb, self.file, *words, "--runs", self.runs)

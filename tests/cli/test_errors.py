@@ -1,0 +1,128 @@
+"""What goes wrong on the command line: one clear line each, exit code 2 for what was written, 1 for what failed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.replicate import run_replicate
+from tests.cli.command import ROOT, Launched, contents, run
+from tests.experiments.toy import TOY, made, write
+
+ONE = ("seeds=[0]", "ablate={}", "claim=[]")
+
+
+@pytest.mark.parametrize("verb", ["check", "launch", "verdict"])
+def test_misspelt_key_part_metric_and_file(tmp_path: Path, verb: str) -> None:
+    text = TOY.replace("steps: 6", "setps: 6").replace("variant_4]", "varian_4]").replace("metric: fvd", "metric: fdv")
+    path = write(tmp_path, text)
+    told = run(verb, path, "--runs", tmp_path / "runs")
+    lines = told.err.splitlines()
+    assert (told.code, told.out) == (2, "")
+    assert len(lines) == 4, lines
+    assert f"{path}:12: learning.setps: unknown key; did you mean 'steps'?" in lines
+    assert any(
+        f"{path}:17: arm blocks=varian_4: model.blocks: no blocks 'varian_4': did you mean" in line for line in lines
+    )
+    assert any(f"{path}:19: claim.metric: no metric 'fdv'; did you mean 'fvd'" in line for line in lines)
+    assert any(f"{path}:19: claim.worse: axis blocks has no value 'variant_4'; did you mean" in line for line in lines)
+    assert contents(tmp_path).keys() == {"toy.yaml"}
+
+    told = run(verb, tmp_path / "tpy.yaml", "--runs", tmp_path / "runs")
+    assert (told.code, told.out) == (2, "")
+    assert told.err.splitlines() == [f"{tmp_path / 'tpy.yaml'}: no such file; there is {path}"]
+
+
+def test_a_data_path_that_is_not_there(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    for verb in ("check", "launch"):
+        told = run(
+            verb, path, "data.dataset=video_folder", f"data.path={tmp_path}/nowhere", "--runs", tmp_path / "runs"
+        )
+        assert told.code == 2, told
+        (line,) = told.err.splitlines()
+        assert line.startswith("command line: data.path: ")
+        assert f"{tmp_path}/nowhere" in line
+    assert contents(tmp_path).keys() == {"toy.yaml"}
+
+
+def test_shapes_that_do_not_go_together(tmp_path: Path) -> None:
+    for verb in ("plan", "launch"):
+        told = run(verb, write(tmp_path), "model.patch=3", "--runs", tmp_path / "runs")
+        assert told.code == 2
+        assert "patches of 3 do not divide a latent of 4x4" in told.err
+        assert "Traceback" not in told.err
+
+
+def test_only_an_arm_that_is_there(tmp_path: Path) -> None:
+    told = run("plan", write(tmp_path), "--only", "blocks=variant_5", "--runs", tmp_path / "runs")
+    assert told.code == 2
+    assert told.err == "no arm matches 'blocks=variant_5'; did you mean 'blocks=variant_4'?\n"
+
+
+def runs_beside(launched: Launched, folder: Path) -> Path:
+    """A folder of runs with a copy of the MLflow store, which takes seconds to be made anew."""
+    folder.mkdir()
+    shutil.copy(launched.runs / "mlflow.db", folder / "mlflow.db")
+    return folder
+
+
+def test_a_failed_run_ends_with_1_is_logged_and_retried(tmp_path: Path, launched: Launched) -> None:
+    path, runs = write(tmp_path), runs_beside(launched, tmp_path / "runs")
+    words = (path, *ONE, "learning.learning_rate=1e30", "learning.clip_norm=null", "--runs", runs)
+    told = run("launch", *words)
+    assert told.code == 1, told
+    assert "Traceback" not in told.err
+    assert "the loss is not finite" in told.err
+    logs = run("logs", *words)
+    assert logs.code == 0
+    assert "RunError" in logs.out
+    (folder,) = (runs / "toy").glob("*/seed-0")
+    events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert events == ["started", "failed"]
+    retried = run("retry", *words)
+    assert retried.code == 1
+    assert "1 failed replicates are tried again" in retried.out
+    events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert events == ["started", "failed", "retry", "started", "failed"]
+
+
+def test_kill_in_training_then_the_same_command_equals_undisturbed(tmp_path: Path, launched: Launched) -> None:
+    path, killed = write(tmp_path), runs_beside(launched, tmp_path / "killed")
+    words = [*ONE, "learning.steps=300", "runtime.checkpoint_every=40", "runtime.log_every=10"]
+    command = [sys.executable, str(ROOT / "run.py"), "launch", str(path), *words, "--runs", str(killed)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    launch = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 90
+    while (
+        not (beats := list(killed.glob("toy/*/seed-0/heartbeat.json"))) or json.loads(beats[0].read_text())["step"] < 60
+    ):
+        assert launch.poll() is None, launch.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    folder = beats[0].parent
+    os.kill(json.loads((folder / "claim").read_text())["pid"], signal.SIGKILL)
+    out, err = launch.communicate(timeout=90)
+    assert launch.returncode == 1, out + err
+    assert "interrupted" in err
+    assert not (folder / "result.json").exists()
+    assert list((folder / "checkpoints").glob("step-*.pt"))
+
+    told = run("launch", path, *words, "--runs", killed)
+    assert told.code == 0, told.err
+    result = json.loads((folder / "result.json").read_text())
+    undisturbed = run_replicate(made(tmp_path / "undisturbed", *words)[0].folder)
+    assert result["scores"] == undisturbed["scores"]
+    assert (result["attempts"], undisturbed["attempts"]) == (2, 1)
+    steps = [
+        json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines() if "grad_norm" in line
+    ]
+    assert steps == list(range(10, 301, 10))

@@ -1,0 +1,257 @@
+"""Every verb on one toy experiment that was launched once: exit codes, JSON, and what is written where."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.catalogue import catalogue
+from tests.cli.command import Launched, contents, run
+from tests.experiments.toy import write
+
+VERBS = [
+    "parts",
+    "check",
+    "plan",
+    "prepare",
+    "launch",
+    "retry",
+    "status",
+    "logs",
+    "sync",
+    "table",
+    "verdict",
+    "diff",
+    "doctor",
+]
+READING = ["check", "plan", "status", "logs", "table", "verdict", "diff"]
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_needs_no_torch(verb: str) -> None:
+    told = run(*verb.split(), "--help", python=("-X", "importtime"))
+    assert told.code == 0
+    assert told.out.startswith("Usage: ")
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in told.err.splitlines()}
+    assert "click" in imported
+    assert not imported & {"torch", "pandas", "mlflow", "matplotlib", "diffusers", "pydantic"}
+
+
+def test_every_verb_is_in_the_help() -> None:
+    told = run("--help")
+    listed = [line.split()[0] for line in told.out.split("Commands:")[1].splitlines() if line.strip()]
+    assert [name for name in listed if name in VERBS] == VERBS
+    assert run("--version").out.startswith("latte-workbench, version ")
+    assert run("lanch").code == 2
+
+
+def test_parts() -> None:
+    told = run("parts", "--format", "json")
+    assert told.code == 0
+    rows = told.json
+    assert len(rows) == len(catalogue().parts())
+    for row in rows:
+        assert list(row) == ["slot", "name", "summary", "source", "official_code", "parameters"]
+        assert isinstance(row["official_code"], bool)
+        assert row["source"]
+        assert row["summary"]
+        assert all(set(about) == {"type", "default"} for about in row["parameters"].values())
+    ddim = next(row for row in rows if (row["slot"], row["name"]) == ("sampler", "ddim"))
+    assert ddim["parameters"]["eta"] == {"type": "float (>= 0)", "default": 0.0}
+    only = run("parts", "--slot", "blocks", "--format", "json").json
+    assert {row["slot"] for row in only} == {"blocks"}
+    table = run("parts", "--slot", "blocks")
+    assert "variant_4" in table.out
+    assert "next: python run.py check" in table.out
+
+
+def test_parts_of_a_slot_that_is_none() -> None:
+    told = run("parts", "--slot", "block")
+    assert (told.code, told.out) == (2, "")
+    assert told.err == "no slot 'block'; did you mean 'blocks'?\n"
+
+
+def test_check(launched: Launched) -> None:
+    told = launched.verbs("check")
+    assert told.code == 0, told.err
+    assert "baseline: " in told.out
+    assert "blocks=variant_4: " in told.out
+    assert f"next: python run.py plan {launched.file}" in told.out
+
+
+ARM_KEYS = ["arm", "identity", "axes", "depth", "parameters", "macs", "seeds", "state", "gpu_hours"]
+
+
+def test_plan(launched: Launched) -> None:
+    for told, state in ((launched.before, "missing"), (launched.verbs("plan", "--format", "json").json, "done")):
+        assert list(told) == ["experiment", "arms"]
+        assert told["experiment"] == "toy"
+        assert [arm["arm"] for arm in told["arms"]] == ["baseline", "blocks=variant_4"]
+        for arm in told["arms"]:
+            assert list(arm) == ARM_KEYS
+            assert set(arm["macs"]) == {"paper_convention", "per_clip"}
+            assert all(isinstance(macs, int) for macs in arm["macs"].values())
+            assert (arm["depth"], arm["seeds"], arm["state"]) == (2, [0, 1], state)
+            assert arm["gpu_hours"] >= 0
+        assert told["arms"][1]["axes"] == {"blocks": "variant_4"}
+    table = launched.verbs("plan", "--only", "base*")
+    assert "variant_4 in fvd" in table.out
+    assert "baseline" in table.out
+
+
+def test_plan_of_the_paper_has_its_figures() -> None:
+    told = run("plan", "experiments/latte/variants.yaml", "--format", "json").json
+    arms = {arm["arm"]: arm for arm in told["arms"]}
+    assert arms["baseline"]["parameters"] == 673_681_568
+    figures = {name: int(arm["macs"]["paper_convention"] / 1e6) / 1e3 for name, arm in arms.items()}
+    assert figures["baseline"] == 5572.695
+    assert int(figures["blocks=variant_3"] * 100) / 100 == 6153.15
+    assert 1545.157 in figures.values()
+    assert arms["baseline"]["depth"] == 28
+    assert arms["blocks=variant_3"]["depth"] == 23
+
+
+def test_launch(launched: Launched) -> None:
+    told = launched.told
+    assert told.code == 0, told.err
+    assert "verdict" in told.out
+    assert f"wrote {launched.runs / 'toy'}" in told.out
+    assert "next: python run.py " in told.out
+    results = sorted((launched.runs / "toy").glob("*/seed-*/result.json"))
+    assert len(results) == 4
+    assert (launched.runs / "mlflow.db").exists()
+
+
+def test_launch_again_runs_nothing(launched: Launched) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (launched.runs / "toy").glob("*/seed-*/*.json*")}
+    told = launched.verbs("launch")
+    assert told.code == 0, told.err
+    assert {path: path.stat().st_mtime_ns for path in (launched.runs / "toy").glob("*/seed-*/*.json*")} == before
+
+
+def test_status(launched: Launched) -> None:
+    told = launched.verbs("status", "--format", "json")
+    assert told.code == 0
+    assert set(told.json) == {"experiment", "replicates"}
+    rows = told.json["replicates"]
+    assert [(row["arm"], row["seed"], row["state"], row["step"]) for row in rows] == [
+        (arm, seed, "done", 6) for arm in ("baseline", "blocks=variant_4") for seed in (0, 1)
+    ]
+    assert all("fvd[random_r3d]" in row["scores"] for row in rows)
+    assert "done" in launched.verbs("status").out
+
+
+def test_logs(launched: Launched) -> None:
+    told = launched.verbs("logs", "--seed", "1", "--lines", "3")
+    assert told.code == 0
+    assert told.out.count("done: ") == 2
+    assert "seed 0" not in told.out
+
+
+def test_sync(launched: Launched) -> None:
+    told = launched.verbs("sync")
+    assert told.code == 0, told.err
+    assert "4 runs, 0 metric points added" in told.out  # launch has filled it already
+    assert "next: mlflow ui" in told.out
+
+
+@pytest.mark.parametrize("form", ["table", "json", "md", "tex", "csv"])
+def test_table(launched: Launched, form: str) -> None:
+    told = launched.verbs("table", "--format", form)
+    assert told.code == 0, told.err
+    assert "fvd[random" in told.out.replace("\\", "")
+    if form == "json":
+        assert [arm["arm"] for arm in told.json["arms"]] == ["baseline", "blocks=variant_4"]
+
+
+def test_table_of_a_score_that_is_none(launched: Launched) -> None:
+    told = launched.verbs("table", "--metric", "fdv[random_r3d]")
+    assert told.code == 2
+    assert "did you mean 'fvd[random_r3d]'?" in told.err
+    assert len(told.err.splitlines()) == 1
+
+
+def test_verdict(launched: Launched) -> None:
+    told = launched.verbs("verdict", "--format", "json")
+    assert told.code == 0, told.err
+    assert list(told.json) == ["experiment", "claims"]
+    (claim,) = told.json["claims"]
+    assert list(claim)[:9] == ["axis", "better", "worse", "metric", "verdict", "effect", "interval", "n", "p"]
+    assert (claim["axis"], claim["better"], claim["worse"]) == ("blocks", "variant_1", "variant_4")
+    assert claim["metric"] == "fvd[random_r3d]"
+    assert claim["n"] == 2
+    assert len(claim["interval"]) == 2
+    assert 0 <= claim["p"] <= 1
+    scores: dict[tuple[str, int], Any] = {
+        (row["arm"], row["seed"]): row["scores"]["fvd[random_r3d]"]
+        for row in launched.verbs("status", "--format", "json").json["replicates"]
+    }
+    differences = [scores["blocks=variant_4", seed] - scores["baseline", seed] for seed in (0, 1)]
+    assert claim["effect"] == pytest.approx(sum(differences) / 2)
+
+
+def test_overrides_of_the_experiment_level(launched: Launched) -> None:
+    told = launched.verbs("verdict", "--format", "json", "seeds=[0,1,2]", "claim.metric=validation_loss")
+    (claim,) = told.json["claims"]
+    assert claim["metric"] == "validation_loss"
+    assert claim["verdict"] == "undecided"  # a planned seed is missing
+    arms = launched.verbs("plan", "--format", "json", "seeds=[5]", "ablate={model.depth: [2, 4]}", "claim=[]").json[
+        "arms"
+    ]
+    assert arms[0]["seeds"] == [5]
+    assert [arm["arm"] for arm in arms] == ["baseline", "depth=4"]
+
+
+def test_diff(launched: Launched) -> None:
+    told = launched.verbs("diff")
+    assert told.code == 0
+    line = next(line for line in told.out.splitlines() if "model.blocks.name" in line)
+    assert line.split() == ["model.blocks.name", "variant_1", "variant_4"]
+    assert "learning" not in told.out
+
+
+def test_doctor(tmp_path: Path) -> None:
+    told = run("doctor", "--runs", tmp_path / "runs")
+    assert told.code == 0, told.err
+    assert "torch" in told.out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_reading_verbs_write_nothing(launched: Launched, verb: str) -> None:
+    before = contents(launched.folder)
+    assert launched.verbs(verb).code == 0
+    assert contents(launched.folder) == before
+
+
+@pytest.mark.parametrize("verb", ["check", "status", "table", "verdict"])
+def test_reading_before_anything_was_launched_writes_nothing(tmp_path: Path, verb: str) -> None:
+    path = write(tmp_path)
+    told = run(verb, path, "--runs", tmp_path / "runs")
+    assert told.code == 0, told.err
+    assert contents(tmp_path).keys() == {"toy.yaml"}
+
+
+def test_prepare_writes_data_alone_and_says_where(tmp_path: Path) -> None:
+    told = run("prepare", write(tmp_path), "--runs", tmp_path / "runs")
+    assert told.code == 0, told.err
+    (folder,) = [path for path in (tmp_path / "runs" / "_data").iterdir() if path.is_dir()]
+    assert str(folder) in told.out
+    assert "16 videos, 2 classes" in told.out
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["_data"]
+
+
+def test_orphans_are_named_in_the_status(launched: Launched) -> None:
+    told = launched.verbs("status", "learning.learning_rate=2e-3")
+    assert told.code == 0
+    assert told.out.count("orphaned (kept, not counted)") == 2
+    assert "learning.learning_rate: 0.001 then, 0.002 now" in told.out
+
+
+def test_a_result_is_plain_json(launched: Launched) -> None:
+    for path in (launched.runs / "toy").glob("*/seed-*/result.json"):
+        result = json.loads(path.read_text())
+        assert result["experiment"] == "toy"
+        assert result["scores"]["fvd[random_r3d]"] > 0
+        assert "fvd" not in result["scores"]
