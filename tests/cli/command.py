@@ -44,7 +44,7 @@ class Launched:
     def __init__(self, folder: Path) -> None:
         self.folder, self.file, self.runs = folder, write(folder), folder / "runs"
         self.before = self.verbs("plan", "--format", "json").json
-        self.told = self.verbs("launch")
+        self.told = self.verbs("launch", "--executor", "debug")
 
     def verbs(self, verb: str, *words: str) -> Told:
         return run(verb, self.file, *words, "--runs", self.runs)

@@ -76,7 +76,7 @@ def runs_beside(launched: Launched, folder: Path) -> Path:
 def test_a_failed_run_ends_with_1_is_logged_and_retried(tmp_path: Path, launched: Launched) -> None:
     path, runs = write(tmp_path), runs_beside(launched, tmp_path / "runs")
     words = (path, *ONE, "learning.learning_rate=1e30", "learning.clip_norm=null", "--runs", runs)
-    told = run("launch", *words)
+    told = run("launch", *words, "--executor", "debug")
     assert told.code == 1, told
     assert "Traceback" not in told.err
     assert "the loss is not finite" in told.err
@@ -89,6 +89,7 @@ def test_a_failed_run_ends_with_1_is_logged_and_retried(tmp_path: Path, launched
     retried = run("retry", *words)
     assert retried.code == 1
     assert "1 failed replicates are tried again" in retried.out
+    assert "the loss is not finite" in retried.err
     events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
     assert events == ["started", "failed", "retry", "started", "failed"]
 

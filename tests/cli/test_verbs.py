@@ -145,7 +145,7 @@ def test_status(launched: Launched) -> None:
 def test_logs(launched: Launched) -> None:
     told = launched.verbs("logs", "--seed", "1", "--lines", "3")
     assert told.code == 0
-    assert told.out.count("done: ") == 2
+    assert told.out.count("seed 1 (done)") == 2
     assert "seed 0" not in told.out
 
 
