@@ -172,14 +172,17 @@ def retry(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, .
 
 
 def _launch(found: "Plan", executor: str) -> None:
-    from experiments import console, launching
+    from experiments import console, launching, tracking
 
     with console.Bars() as bars:
         todo = launching.launch(found, executor, bars.show, bars.watch)
     unfinished = launching.unfinished(todo)
+    untracked = tracking.try_sync(found.name, todo, found.runs)
     _print_verdict(found)
     _draw(found)
     console.say(f"wrote {found.folder}")
+    if untracked:
+        console.say(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
     console.next_command(*_again("logs" if unfinished else "table"))
     if unfinished:
         raise RunError("\n".join([*unfinished, f"{len(unfinished)} of {len(todo)} replicates are not done"]))

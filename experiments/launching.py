@@ -5,6 +5,7 @@ Missing and interrupted replicates are run, running ones are waited for, finishe
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -108,7 +109,6 @@ def launch(plan: Plan, executor: str, progress: Progress, watch: Watch) -> list[
                 run_replicate(replicate.folder, progress)
     else:
         _run_pool(plan, todo, watch)
-    tracking.sync(plan.name, todo, tracking.default_uri(plan.runs))
     return todo
 
 
@@ -124,6 +124,7 @@ def _run_pool(plan: Plan, todo: list[Replicate], watch: Watch) -> None:
     parallel = plan.file.experiment.resources.parallel or 1
     started: dict[int, subprocess.Popen[bytes]] = {}
     tried: set[int] = set()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated launcher ends as by Ctrl-C
     try:
         while True:
             for number, process in list(started.items()):
@@ -146,10 +147,13 @@ def _run_pool(plan: Plan, todo: list[Replicate], watch: Watch) -> None:
         for process in started.values():
             process.wait()
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _start(replicate: Replicate, parallel: int, beside: Path) -> subprocess.Popen[bytes]:
-    threads = replicate.spec.runtime.threads or max(1, (os.cpu_count() or 1) // parallel)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = replicate.spec.runtime.threads or max(1, cores // parallel)
     root = Path(__file__).parent.parent
     search = [str(root), str(beside.resolve()), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {

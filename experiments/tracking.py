@@ -21,6 +21,7 @@ def default_uri(runs: Path) -> str:
 
 def _client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is told soon
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
@@ -57,6 +58,15 @@ def sync(experiment: str, todo: Iterable[Replicate], uri: str) -> dict[str, int]
         return _sync(experiment, [replicate for replicate in todo if replicate.folder.exists()], uri)
     except MlflowException as error:
         raise RunError(f"MLflow at {uri}: {str(error).splitlines()[0]}") from None
+
+
+def try_sync(experiment: str, todo: Iterable[Replicate], runs: Path) -> str:
+    """`sync` to the default place; a server that is down or refuses is told in the text returned, never raised."""
+    try:
+        sync(experiment, todo, default_uri(runs))
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def _sync(experiment: str, todo: list[Replicate], uri: str) -> dict[str, int]:

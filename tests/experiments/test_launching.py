@@ -28,6 +28,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     plan = plan_of(tmp_path_factory.mktemp("launched"), **ONE_ARM)
     todo = launch(plan, "debug", nothing, unwatched)
     assert [replicate.state for replicate in todo] == ["done", "done"]
+    assert tracking.try_sync(plan.name, todo, plan.runs) == ""
     return plan
 
 
@@ -114,6 +115,13 @@ def test_mlflow_holds_what_the_folders_say(launched: Plan) -> None:
         assert run.data.metrics["fvd/random_r3d"] == pytest.approx(result["scores"]["fvd[random_r3d]"])
         history = tracking._client(uri_of(launched)).get_metric_history(run.info.run_id, "loss")
         assert [point.step for point in history] == [2, 4, 6]
+
+
+def test_a_server_that_is_down_is_told_not_raised(launched: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    told = tracking.try_sync(launched.name, launched.replicates, launched.runs)
+    assert told.startswith("MLflow at http://127.0.0.1:9: ")
 
 
 def test_syncing_again_adds_only_what_is_new(launched: Plan, tmp_path: Path) -> None:
