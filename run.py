@@ -64,6 +64,9 @@ def verb(*, on_experiment: bool = True, formats: bool = False) -> Callable[[Call
             except RunError as error:
                 complain([str(error)])
                 sys.exit(1)
+            except OSError as error:  # a folder that cannot be made or written, a full disk
+                complain([f"{error.filename or ''}: {error.strerror or error}"])
+                sys.exit(1)
 
         wrapped: Callable[..., None] = guarded
         if formats:
@@ -177,11 +180,10 @@ def _launch(found: "Plan", executor: str) -> None:
     with console.Bars() as bars:
         todo = launching.launch(found, executor, bars.show, bars.watch)
     unfinished = launching.unfinished(todo)
-    untracked = tracking.try_sync(found.name, todo, found.runs)
-    _print_verdict(found)
     _draw(found)
     console.say(f"wrote {found.folder}")
-    if untracked:
+    _print_verdict(found)
+    if untracked := tracking.try_sync(found.name, todo, found.runs):
         console.say(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
     console.next_command(*_again("logs" if unfinished else "table"))
     if unfinished:
@@ -200,8 +202,8 @@ def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, 
         print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
     else:
         console.status_table(found, rows)
-        done = all(row["state"] == "done" for row in rows)
-        console.next_command(*_again("verdict" if done else "logs"))
+        states = {row["state"] for row in rows}
+        console.next_command(*_again("verdict" if states == {"done"} else "retry" if "failed" in states else "launch"))
 
 
 @app.command()
@@ -304,7 +306,9 @@ def _frame(found: "Plan", *, selected: bool = False) -> "DataFrame":
 def _print_verdict(found: "Plan", form: str = "table") -> None:
     from analysis import rendering, verdicts
 
-    answers = verdicts.judge(_frame(found), [vars(claim) for claim in found.claims])
+    selected = {arm.name for arm in found.selected}
+    claims = [vars(claim) for claim in found.claims if {claim.better_arm, claim.worse_arm} <= selected]
+    answers = verdicts.judge(_frame(found), claims)
     print(rendering.verdicts_table(found.name, answers, form))
 
 

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from experiments.doctor import Check
 from experiments.plans import Plan
-from registry.runs import Replicate, differing
+from registry.differences import differing
+from registry.runs import Replicate
 
 console = Console(soft_wrap=True)
 COLOURS = {"done": "green", "running": "cyan", "failed": "bold red", "interrupted": "yellow", "missing": "dim"}

@@ -15,14 +15,13 @@ from typing import Any
 
 from components.data.clips import frames_needed
 from components.data.prepare import Prepared, prepare
-from experiments import tracking
 from experiments.plans import Plan, check
 from experiments.recording import Recorder, code_state, create
 from experiments.replicate import Progress, device_of, run_replicate
 from experiments.scoring import prepare_reference
 from registry.assemble import Assembly
 from registry.errors import SpecError
-from registry.runs import DATA_FOLDER, Replicate
+from registry.runs import DATA_FOLDER, Replicate, claim_is_alive
 from registry.spec import Spec
 
 Watch = Callable[[list[Replicate]], None]
@@ -30,12 +29,13 @@ POLL_SECONDS = 0.5
 
 
 def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
-    """Index, cache and measure every data set that the selected arms use; returns them by arm name.
+    """Check the plan; index, cache and measure every data set that the selected arms use; returns them by arm name.
 
     Raises:
         RunError: nothing readable; the class count is not the model's.
         SpecError: a path or split that is wrong.
     """
+    check(plan, with_data=True)
     root = plan.runs / DATA_FOLDER
     needs = sorted({need for arm in plan.selected for need in _needs(arm.spec)})
     by_identity: dict[str, Prepared] = {}
@@ -77,12 +77,12 @@ def make_run_folders(plan: Plan, prepared: dict[str, Prepared]) -> list[Replicat
         data = prepared[replicate.arm]
         path = replicate.spec.data.path
         if path is not None:  # a job may start elsewhere
-            absolute = replicate.spec.data.model_copy(update={"path": str(Path(path).resolve())})
+            absolute = replicate.spec.data.model_copy(update={"path": str(Path(path).expanduser().resolve())})
             spec = replicate.spec.model_copy(update={"data": absolute})
             replicate = Replicate(**{**vars(replicate), "spec": spec})
-        create(
-            replicate, {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}, code
-        )
+        about = {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}
+        about["autoencoder"] = Assembly(replicate.spec).autoencoder().fingerprint()
+        create(replicate, about, code)
     return plan.replicates
 
 
@@ -99,10 +99,8 @@ def launch(plan: Plan, executor: str, progress: Progress, watch: Watch) -> list[
         RunError: the data cannot be prepared.
         SpecError: the data do not fit the spec.
     """
-    check(plan)
     prepared = prepare_data(plan, progress)
     todo = make_run_folders(plan, prepared)
-    tracking.create_store(plan.runs)
     if executor == "debug":
         for replicate in todo:
             if replicate.state in ("missing", "interrupted"):
@@ -171,9 +169,11 @@ def _note_silent_death(replicate: Replicate, code: int) -> None:
     """Note the end of a process that could not: killed is interrupted, any other silent end has failed."""
     events = replicate.events()
     silent = not events or events[-1]["event"] == "started"
+    if claim_is_alive(replicate.folder):  # another launcher's process has it; what it noted is not ours to judge
+        return
     if code < 0 and silent:
         Recorder(replicate.folder).event("interrupted", reason=f"killed by signal {-code} (out of memory, or by hand)")
-    elif code not in (0, 3) and silent:
+    elif code not in (0, 3, 4) and silent:
         Recorder(replicate.folder).event(
             "failed", error=f"the process ended with code {code}; see {replicate.folder / 'log.txt'}"
         )

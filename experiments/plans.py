@@ -72,8 +72,12 @@ def load_plan(path: Path, overrides: Iterable[str] = (), runs: Path = Path("runs
     return Plan(file, arms, claims, runs, select(arms, only))
 
 
-def check(plan: Plan) -> list[str]:
+def check(plan: Plan, with_data: bool = False) -> list[str]:
     """Assemble every selected arm without memory; one line an arm.
+
+    Args:
+        plan: what to check.
+        with_data: whether the data must be named by now; a `data.path` may also come later, on the command line.
 
     Raises:
         SpecError: shapes that do not go together, or files that are not there; one line each.
@@ -83,7 +87,13 @@ def check(plan: Plan) -> list[str]:
     for arm in plan.selected:
         assembly = Assembly(arm.spec, plan.file.parts)
         own: list[str] = []
-        for attempt in (assembly.counts, partial(_sampler, assembly), assembly.detector, partial(_dataset, assembly)):
+        for attempt in (
+            assembly.counts,
+            partial(_sampler, assembly),
+            assembly.detector,
+            partial(_dataset, assembly, with_data),
+            partial(_weights, assembly),
+        ):
             try:
                 attempt()
             except SpecError as error:
@@ -103,9 +113,15 @@ def _sampler(assembly: Assembly) -> None:
     assembly.sampler(assembly.objective())
 
 
-def _dataset(assembly: Assembly) -> None:
-    if assembly.spec.data.path is not None or assembly.spec.data.dataset.name == "moving_shapes":
+def _dataset(assembly: Assembly, with_data: bool) -> None:
+    if with_data or assembly.spec.data.path is not None or assembly.spec.data.dataset.name == "moving_shapes":
         assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
+
+
+def _weights(assembly: Assembly) -> None:
+    weights = assembly.spec.data.autoencoder.parameters.get("weights")
+    if weights and weights.startswith(("/", ".", "~")) and not Path(weights).expanduser().exists():
+        raise SpecError(f"data.autoencoder.weights: there is no file or folder {weights!r}")
 
 
 def located(plan: Plan, arms: list[Arm], text: str) -> str:
@@ -117,12 +133,10 @@ def located(plan: Plan, arms: list[Arm], text: str) -> str:
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
     """One row an arm: identity, depth, parameters, MACs in two conventions, states, GPU-hours."""
+    check(plan)
     found = []
     for arm in plan.selected:
-        try:
-            counts = Assembly(arm.spec, plan.file.parts).counts()
-        except SpecError as error:
-            raise SpecError([located(plan, [arm], text) for text in error.problems]) from None
+        counts = Assembly(arm.spec, plan.file.parts).counts()
         own = [replicate for replicate in plan.replicates if replicate.arm == arm.name]
         states = [replicate.state for replicate in own]
         found.append({

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -14,8 +15,9 @@ from typing import Any
 
 from registry import strict_yaml
 from registry.errors import RunError
-from registry.runs import Replicate, claim_is_alive, read_json, read_lines, this_process
+from registry.runs import Replicate, claim_is_alive, open_replicate, read_json, read_lines, this_process
 
+BEAT_SECONDS = 60.0
 PACKAGES = (
     "torch",
     "numpy",
@@ -33,7 +35,7 @@ PACKAGES = (
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -56,6 +58,12 @@ def create(replicate: Replicate, data: Mapping[str, Any], code: Mapping[str, Any
     spec = replicate.spec.model_dump(mode="json")
     stored = strict_yaml.load(folder / "spec.yaml").value if (folder / "spec.yaml").exists() else None
     earlier = read_json(folder / "provenance.json")
+    if stored is not None:
+        open_replicate(folder)  # refuses a spec that is another one under the same identity
+    if earlier is not None and earlier["data"].get("autoencoder") != data.get("autoencoder"):
+        raise RunError(
+            f"{folder}: its latents came from other weights of the autoencoder; give the experiment another name"
+        )
     if earlier is not None and earlier["data"]["digest"] != data["digest"]:
         raise RunError(
             f"{folder}: was made from other data (manifest {earlier['data']['digest'][:10]} in "
@@ -94,6 +102,10 @@ def code_state() -> dict[str, Any]:
         return {"commit": "", "diff": ""}
 
 
+class ClaimedError(RunError):
+    """Another process is running the replicate."""
+
+
 class Recorder:
     """Appends to the files of one running replicate.
 
@@ -103,6 +115,7 @@ class Recorder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._last_beat: dict[str, Any] = {}
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -125,7 +138,7 @@ class Recorder:
                 os.link(mine, path)
         except FileExistsError:
             owner = read_json(path) or {}
-            raise RunError(
+            raise ClaimedError(
                 f"{self.folder}: is being run by process {owner.get('pid')} on {owner.get('host')}"
             ) from None
         finally:
@@ -133,7 +146,25 @@ class Recorder:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            if (read_json(path) or {}).get("pid") == os.getpid():  # not that of somebody who took us for dead
+                path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def beating(self) -> Iterator[None]:
+        """Keep the heartbeat recent while the work inside is silent, so that other hosts do not take it for dead."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(BEAT_SECONDS):
+                self.heartbeat(**{key: value for key, value in self._last_beat.items() if key != "time"})
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def event(self, event: str, **details: Any) -> None:
         """Note what happened to the attempt."""
@@ -145,6 +176,7 @@ class Recorder:
 
     def heartbeat(self, **values: Any) -> None:
         """Overwrite what the running attempt is doing."""
+        self._last_beat = dict(values)
         write_json(self.folder / "heartbeat.json", {"time": time.time(), **values})
 
     def forget_after(self, step: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from components.data.prepare import Prepared
-from experiments.recording import Recorder, machine
+from experiments.recording import ClaimedError, Recorder, machine
 from experiments.sampling import sample
 from experiments.scoring import fingerprint, score
 from experiments.training import Interrupted, Trainer, train
@@ -42,7 +42,7 @@ def run_replicate(folder: Path, progress: Progress | None = None) -> dict[str, A
     replicate, recorder = open_replicate(folder), Recorder(folder)
     if replicate.state == "done":
         return replicate.result() or {}
-    with recorder.claimed(), _stop_requests() as stop:
+    with recorder.claimed(), recorder.beating(), _stop_requests() as stop:
         if (finished := replicate.result()) is not None:  # by another process, while this one came to claim it
             return finished
         attempt = 1 + sum(event["event"] == "started" for event in replicate.events())
@@ -71,7 +71,7 @@ def _run(
     prepared, cache = open_data(replicate)
     trainer = Trainer(replicate, prepared, cache, device)
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    validation = train(trainer, stop, progress)
+    validation, validation_split = train(trainer, stop, progress), trainer.validation_split
     del trainer
     trained = time.monotonic()
     recorder.heartbeat(stage="sampling", step=spec.learning.steps, steps=spec.learning.steps)
@@ -90,6 +90,7 @@ def _run(
         "scores": {**scores, **validation},
         "steps": spec.learning.steps,
         "parameters": parameters,
+        "validation_split": validation_split,
         "data_digest": prepared.digest,
         "protocol": fingerprint(protocol),
         "protocol_spec": protocol,
@@ -175,7 +176,7 @@ def plain_progress(every_seconds: float = 10.0) -> Progress:
 
 
 def main() -> int:
-    """Run the folder named on the command line; 0 done, 1 failed, 3 interrupted."""
+    """Run the folder named on the command line; 0 done, 1 failed, 3 interrupted, 4 another process has it."""
     folder = Path(sys.argv[1])
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads:
@@ -185,6 +186,9 @@ def main() -> int:
     except (Interrupted, KeyboardInterrupt) as stopped:
         print(str(stopped) or "stopped at once")
         return 3
+    except ClaimedError as error:
+        print(error)
+        return 4
     except (RunError, SpecError) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

@@ -86,7 +86,7 @@ def prepare_reference(
         for number, clip in enumerate(
             read_real_clips(prepared, clips, data.resolution, data.transform, data.antialias), start=1
         ):
-            if len(shown) < SHOWN_CLIPS and number % max(1, len(clips) // SHOWN_CLIPS) == 0:
+            if len(shown) < SHOWN_CLIPS and (number - 1) % max(1, len(clips) // SHOWN_CLIPS) == 0:
                 shown.append(clip)
             progress("reference statistics", number, len(clips))
             yield torch.from_numpy(clip)

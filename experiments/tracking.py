@@ -27,14 +27,6 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def create_store(runs: Path) -> None:
-    """Create the SQLite store once, here, before anything else can: many processes on a missing file destroy it."""
-    uri = default_uri(runs)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        runs.mkdir(parents=True, exist_ok=True)
-        _client(uri).search_experiments(max_results=1)
-
-
 def sync(experiment: str, todo: Iterable[Replicate], uri: str) -> dict[str, int]:
     """Bring MLflow to what the run folders say; a second time adds nothing.
 
@@ -64,8 +56,8 @@ def try_sync(experiment: str, todo: Iterable[Replicate], runs: Path) -> str:
     """`sync` to the default place; a server that is down or refuses is told in the text returned, never raised."""
     try:
         sync(experiment, todo, default_uri(runs))
-    except RunError as error:
-        return str(error)
+    except Exception as error:  # whatever a tracking server does, the results are there
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
     return ""
 
 
@@ -95,11 +87,11 @@ def _sync_one(client: Any, experiment_id: str, replicate: Replicate, known: dict
         began = int(events[0]["time"] * 1000) if events else int(time.time() * 1000)
         tags = {"replicate": name, "mlflow.runName": replicate.name}
         run = client.create_run(experiment_id, start_time=began, tags=tags, run_name=replicate.name)
-        flat = dict(_flat(replicate.spec.science()))
-        params = [Param(key, str(value)[:6000]) for key, value in flat.items()]
-        for start in range(0, len(params), 100):
-            client.log_batch(run.info.run_id, params=params[start : start + 100])
     run_id = run.info.run_id
+    flat = dict(_flat(replicate.spec.science()))
+    params = [Param(key, str(value)[:6000]) for key, value in flat.items() if key not in run.data.params]
+    for start in range(0, len(params), 100):
+        client.log_batch(run_id, params=params[start : start + 100])
     result = replicate.result() or {}
     tags = {"arm": replicate.arm, "seed": str(replicate.seed), "identity": replicate.identity, "state": replicate.state,
             "folder": str(replicate.folder.resolve())}  # fmt: skip

@@ -14,11 +14,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from components.data.clips import ClipSampler, frames_needed
+from components.data.clips import ClipSampler, frames_needed, pick
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
 from components.learning.ema import EMA
@@ -62,6 +63,11 @@ def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip
     return norm
 
 
+def _seed(*key: int) -> int:
+    """A seed for the stream of that key, independent of its neighbours (NumPy's SeedSequence mixes it)."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
 class Trainer:
     """Model, EMA, optimiser, random state and data position of one replicate, and the steps that change them.
 
@@ -91,8 +97,10 @@ class Trainer:
             weight_decay=learning.weight_decay, fused=True,
         )  # fmt: skip
         self.lr_schedule = assembly.lr_schedule()
-        self.generator = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=start)))
-        torch.manual_seed(int(torch.randint(2**62, (), generator=start)))  # for parts that draw from torch's own stream
+        # Times, noise and label drops belong to the seed alone, so that arms of one seed meet the same ones, however
+        # many numbers their initial weights took.
+        self.generator = torch.Generator(device).manual_seed(_seed(replicate.seed, 0))
+        torch.manual_seed(_seed(replicate.seed, 1))  # for parts that draw from torch's own stream
         data = self.spec.data
         self.videos = prepared.videos("train", frames_needed(data.frames, data.interval))
         self.sampler = ClipSampler(
@@ -149,17 +157,18 @@ class Trainer:
     def validation_losses(self) -> dict[str, float]:
         """Loss of the averaged weights by noise band, at fixed clips, times and noise: comparable across arms.
 
-        Clips are of the test split (of the training split where no test video is long enough), one at the middle of
-        each video.
+        Clips are of `validation_split`, one at the middle of each video.
         """
         data, rng = self.spec.data, torch.Generator().manual_seed(0)
-        try:
-            videos = self.prepared.videos("test", frames_needed(data.frames, data.interval))
-        except RunError:
-            videos = self.videos
+        videos = self.prepared.videos(self.validation_split, frames_needed(data.frames, data.interval))
         videos = [videos[i * len(videos) // VALIDATION_CLIPS] for i in range(VALIDATION_CLIPS)]
         offset = [(self.prepared.records[v].frames - frames_needed(data.frames, data.interval)) // 2 for v in videos]
-        indices = torch.tensor([[o + i * data.interval for i in range(data.frames)] for o in offset])
+        ends = [
+            min(o + data.frames * data.interval, self.prepared.records[v].frames)
+            for o, v in zip(offset, videos, strict=True)
+        ]
+        picked = [pick(data.picking, o, end, data.frames, data.interval) for o, end in zip(offset, ends, strict=True)]
+        indices = torch.tensor(picked)
         moments = self.cache.batch(videos, indices, torch.zeros(len(videos), dtype=torch.bool))
         x0 = self.draw_latents(moments, rng)
         noise, labels = torch.randn(x0.shape, generator=rng), self._labels(videos)
@@ -175,6 +184,15 @@ class Trainer:
                 terms = losses_of(self.objective, model, x0.to(self.device), t, noise.to(self.device), labels)
             found[f"validation_loss_band_{band}"] = float(terms["loss"].mean())
         return {"validation_loss": sum(found.values()) / BANDS, **found}
+
+    @property
+    def validation_split(self) -> str:
+        """`test`, or `train` where no test video is long enough; it stands in the result beside the loss."""
+        try:
+            self.prepared.videos("test", frames_needed(self.spec.data.frames, self.spec.data.interval))
+        except RunError:
+            return "train"
+        return "test"
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

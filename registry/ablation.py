@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from registry.claims import ResolvedClaim, resolve_claims
-from registry.drafts import Draft, axis_problems, make_drafts
+from registry.claims import ResolvedClaim, incomparable, resolve_claims
+from registry.drafts import Draft, make_drafts, sound_axes
 from registry.errors import SpecError, did_you_mean
 from registry.experiment import ExperimentFile, dotted, merge
 from registry.resolve import Problem, resolve
@@ -42,9 +42,8 @@ def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tupl
     baseline, inherited = _resolve(file, file.experiment.base)
     lines = [*file.problems]
     lines += [f"{file.place(('base', *key))}: {dotted(('base', *key))}: {text}" for key, text in inherited]
-    wrong = axis_problems(file)
-    if wrong:
-        raise SpecError([*lines, *wrong])
+    wrong, file = sound_axes(file)
+    lines += wrong
     drafts = make_drafts(file, baseline)
     specs: list[Spec] = []
     for draft in drafts:
@@ -88,6 +87,8 @@ def _once(file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]) ->
         if claim.better_arm == claim.worse_arm:
             where = f"{file.place(('claim',))}: claim on {claim.axis}"
             lines.append(f"{where}: {claim.better!r} and {claim.worse!r} are the same arm, {claim.better_arm!r}")
+        elif why := incomparable(claim, owner[claim.better_arm].spec, owner[claim.worse_arm].spec):
+            lines.append(f"{file.place(('claim',))}: claim on {claim.axis}: {why}")
     if lines:
         raise SpecError(lines)
     return list(kept.values()), pairs

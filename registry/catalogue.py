@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from registry.errors import SpecError, did_you_mean
 from registry.parameter_types import NAMES
+from registry.spec import slot_fields
 
 ENTRY_POINT_GROUP = "latte_workbench.parts"
 
@@ -165,7 +166,10 @@ def _read_module(module: str) -> list[PartInfo]:
     if found is None or found.origin is None or not found.origin.endswith(".py"):
         raise SpecError(f"plugins: no Python module {module!r} is importable from here")
     path = Path(found.origin)
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except SyntaxError as error:
+        raise SpecError(f"{path}:{error.lineno}: is no valid Python: {error.msg}") from None
     infos = []
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
@@ -185,6 +189,9 @@ def _read_class(module: str, path: Path, node: ast.ClassDef, decorator: ast.Call
         slot, name = (ast.literal_eval(argument) for argument in decorator.args)
     except ValueError:
         raise SpecError(f"{where}: write @part(slot, name) with two plain strings") from None
+    slots = set(slot_fields().values())
+    if slot not in slots:
+        raise SpecError(f"{where}: there is no slot {slot!r}; {did_you_mean(slot, slots)}")
     text = inspect.cleandoc(ast.get_docstring(node) or "")
     official = _line_after(text, "Official code:")
     return PartInfo(

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.catalogue import Catalogue
+from registry.differences import differing
 from registry.drafts import Draft
 from registry.errors import SpecError, did_you_mean
 from registry.experiment import Claim, ExperimentFile
-from registry.spec import ScoringSpec
+from registry.spec import ScoringSpec, Spec
+
+VALIDATION_LOSS = "validation_loss"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,31 @@ def _resolve_claim(
     ], []  # fmt: skip
 
 
+# What two scores must share to be compared: the score of sampled clips, and the loss on fixed clips.
+SHARED_BY_SCORES = (
+    *(f"data.{key}" for key in ("dataset", "resolution", "frames", "picking", "transform", "antialias")),
+    "scoring",
+    "sampling.clips",
+)
+SHARED_BY_LOSSES = ("data", "diffusion")
+
+
+def incomparable(claim: ResolvedClaim, better: Spec, worse: Spec) -> str:
+    """Why the scores of two arms can never be compared, or nothing where they can."""
+    shared = SHARED_BY_LOSSES if claim.metric == VALIDATION_LOSS else SHARED_BY_SCORES
+    keys = [
+        key
+        for key, _, _ in differing(better.science(), worse.science())
+        if any(key == prefix or key.startswith(prefix + ".") for prefix in shared)
+    ]
+    if not keys:
+        return ""
+    hint = "; set scoring.interval in the base" if "scoring.interval" in keys else ""
+    return (
+        f"{claim.metric} of {claim.better} and {claim.worse} cannot be compared: they differ in {', '.join(keys)}{hint}"
+    )
+
+
 def _values(drafts: Sequence[Draft]) -> dict[str, dict[str, Draft]]:
     """Axis -> label -> the draft that stands for that value.
 
@@ -91,7 +119,7 @@ def metric_names(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, str]:
     except SpecError:
         return {}
     full = metric + facts.get("score_suffix", f"[{detector}]")
-    return {metric: full, full: full, "validation_loss": "validation_loss"}
+    return {metric: full, full: full, VALIDATION_LOSS: VALIDATION_LOSS}
 
 
 def _choice(raw: Mapping[str, Any], name: str) -> str:

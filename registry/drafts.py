@@ -3,7 +3,7 @@
 import copy
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import did_you_mean
@@ -26,28 +26,47 @@ class Draft:
     place: Key  # where the change was written
 
 
-def axis_problems(file: ExperimentFile) -> list[str]:
-    """What is wrong with the axes themselves, whatever their values mean."""
+def sound_axes(file: ExperimentFile) -> tuple[list[str], ExperimentFile]:
+    """What is wrong with the axes themselves, and the experiment without those axes and the claims on them.
+
+    So one misspelt axis hides nothing of what else is wrong.
+    """
     experiment, wrong = file.experiment, []
+    kept: dict[str, dict[str, Any]] = {"ablate": {}, "grid": {}, "zip": {}, "arms": {}}
     for section in ("ablate", "grid", "zip"):
         for key, values in getattr(experiment, section).items():
             place = f"{file.place((section, key))}: {section}.{key}"
-            wrong += [f"{place}: {text}" for text in _key_problems(key)]
-            if not values:
-                wrong.append(f"{place}: needs at least one value")
+            own = _key_problems(key, file) + ([] if values else ["needs at least one value"])
+            wrong += [f"{place}: {text}" for text in own]
+            if not own:
+                kept[section][key] = values
     if len({len(values) for values in experiment.zip.values()}) > 1:
         lengths = ", ".join(f"{key} has {len(values)}" for key, values in experiment.zip.items())
         wrong.append(f"{file.place(('zip',))}: zip: linked values must be equally many: {lengths}")
+        kept["zip"] = {}
     for name, changes in experiment.arms.items():
         place = f"{file.place(('arms', name))}: arms.{name}"
+        own = [f"{place}.{key}: {text}" for key in changes for text in _key_problems(key, file)]
         if name == BASELINE or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            wrong.append(f"{place}: {name!r} cannot name an arm; use letters, digits, _ . -, and not {BASELINE!r}")
-        wrong += [f"{place}.{key}: {text}" for key in changes for text in _key_problems(key)]
-    return wrong
+            own.append(f"{place}: {name!r} cannot name an arm; use letters, digits, _ . -, and not {BASELINE!r}")
+        wrong += own
+        if not own:
+            kept["arms"][name] = changes
+    written = {key for section in ("ablate", "grid", "zip") for key in getattr(experiment, section)}
+    dropped = written - {key for section in ("ablate", "grid", "zip") for key in kept[section]}
+    about_dropped = [c for c in experiment.claim if any((f".{key}").endswith(f".{c.axis}") for key in dropped)]
+    if len(kept["arms"]) < len(experiment.arms):
+        about_dropped += [c for c in experiment.claim if c.axis == ARMS_AXIS]
+    claims = tuple(c for c in experiment.claim if c not in about_dropped)
+    return wrong, replace(file, experiment=experiment.model_copy(update={**kept, "claim": claims})) if wrong else file
 
 
-def _key_problems(key: str) -> list[str]:
+def _key_problems(key: str, file: ExperimentFile) -> list[str]:
     section, dot, _ = key.partition(".")
+    if section == "runtime":
+        return ["runtime is the efficiency half and never changes a result, so it makes no arm; set it in the base"]
+    if key == "model.depth" and file.experiment.match is not None:
+        return ["match sets the depth itself; leave one of the two out"]
     if section not in SECTIONS:
         return [f"unknown key {section!r}; {did_you_mean(section, SECTIONS)}"]
     return [] if dot else [f"{key!r} is a section; name one of its keys, such as model.blocks"]
@@ -57,7 +76,7 @@ def make_drafts(file: ExperimentFile, baseline: Spec | None) -> list[Draft]:
     """Drafts of every arm, baseline first; where axes repeat a point, so do the drafts.
 
     Args:
-        file: an experiment without `axis_problems`.
+        file: an experiment whose axes are sound.
         baseline: the resolved base, whose defaults name the baseline's place on each axis; None if it is not valid.
     """
     experiment, names = file.experiment, _axis_names(file)

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from registry import strict_yaml
 from registry.ablation import Arm
+from registry.differences import differing
 from registry.errors import RunError
 from registry.spec import Spec
 
@@ -74,7 +75,13 @@ class Replicate:
         return read_json(self.folder / "heartbeat.json")
 
     def row(self) -> dict[str, Any]:
-        """The replicate as `analysis.results.load` takes it."""
+        """The replicate as `analysis.results.load` takes it.
+
+        Raises:
+            RunError: a finished replicate's stored spec no longer hashes to its identity.
+        """
+        if self.state == "done":
+            open_replicate(self.folder)
         return {
             "experiment": self.experiment,
             "arm": self.arm,
@@ -168,19 +175,6 @@ def orphans(experiment: str, arms: Iterable[Arm], runs: Path) -> list[Orphan]:
             ]
         found.append(Orphan(folder, name, differences))
     return found
-
-
-def differing(left: Any, right: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(dotted key, left, right) wherever two nested mappings differ."""
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        for key in dict.fromkeys([*left, *right]):
-            yield from differing(left.get(key), right.get(key), f"{prefix}.{key}" if prefix else str(key))
-    elif _listed(left) != _listed(right):
-        yield prefix, left, right
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -65,7 +65,10 @@ def parse(text: str, name: str) -> Document:
         line = f":{mark.line + 1}" if mark else ""
         raise SpecError(f"{name}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
     document = Document(None)
-    document.value = _value(node, (), name, document) if node is not None else None
+    try:
+        document.value = _value(node, (), name, document) if node is not None else None
+    except RecursionError:
+        raise SpecError(f"{name}: an alias stands inside what it names") from None
     return document
 
 
