@@ -1,0 +1,72 @@
+"""What must never pass for the same science, or for a failure: edited specs, other weights, a second launcher."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments import launching
+from experiments.launching import make_run_folders, prepare_data
+from experiments.recording import Recorder
+from registry.errors import RunError, SpecError
+from tests.data_room.made_videos import gradient_frames, write_video
+from tests.experiments.toy import made, nothing, plan_of, trainer_of
+
+
+def test_an_edited_spec_is_refused(tmp_path: Path) -> None:
+    replicate = made(tmp_path)[0]
+    path = replicate.folder / "spec.yaml"
+    path.write_text(path.read_text().replace("learning_rate: 0.001", "learning_rate: 0.5"))
+    Recorder(replicate.folder).result({"scores": {}})
+    with pytest.raises(RunError, match="was edited"):
+        replicate.row()
+    plan = plan_of(tmp_path, only=["baseline"])
+    with pytest.raises(RunError, match="was edited"):
+        make_run_folders(plan, prepare_data(plan, nothing))
+
+
+def test_other_weights_of_the_autoencoder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path)
+    monkeypatch.setattr("components.data.autoencoders.Pixels.fingerprint", lambda self: "other weights")
+    with pytest.raises(RunError, match="other weights of the autoencoder"):
+        made(tmp_path)
+
+
+def test_arms_of_a_seed_meet_the_same_times_and_noise(tmp_path: Path) -> None:
+    replicates = [r for r in made(tmp_path, only=()) if r.seed == 0]
+    draws = [torch.rand(8, generator=trainer_of(replicate).generator) for replicate in replicates]
+    assert len(draws) == 2
+    assert torch.equal(*draws)
+    other = next(r for r in made(tmp_path) if r.seed == 1)
+    assert not torch.equal(torch.rand(8, generator=trainer_of(other).generator), draws[0])
+
+
+def test_a_refused_claim_is_no_failure(tmp_path: Path) -> None:
+    replicate = made(tmp_path)[0]
+    recorder = Recorder(replicate.folder)
+    with recorder.claimed():
+        recorder.event("started", attempt=1, pid=os.getpid())
+        launching._note_silent_death(replicate, 1)  # another launcher's process, which lost the race
+        assert replicate.state == "running"
+    assert [event["event"] for event in replicate.events()] == ["started"]
+    assert replicate.state == "interrupted"
+
+
+def test_files_are_checked_before_anything_starts(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "data.autoencoder={name: sd_vae, weights: ./no-such-vae}", "data.dataset=video_folder")
+    with pytest.raises(SpecError) as refused:
+        launching.launch(plan, "debug", nothing, lambda todo: None)
+    told = "\n".join(refused.value.problems)
+    assert "data.autoencoder.weights" in told
+    assert "data.path" in told
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for label in ("a", "b"):
+        write_video(tmp_path / "videos" / label / "one.mp4", gradient_frames(8))
+    replicate = made(tmp_path, "data.dataset={name: video_folder}", "data.path=~/videos", "seeds=[0]")[0]
+    stored = (replicate.folder / "spec.yaml").read_text()
+    assert f"path: {tmp_path / 'videos'}" in stored
