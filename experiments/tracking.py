@@ -1,5 +1,6 @@
 """MLflow as a view of the run folders: filled from plain files, as often as one likes, and never by training itself."""
 
+import logging
 import os
 import time
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ def _client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is told soon
     from mlflow.tracking import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # not a word about every table that it creates
     return MlflowClient(tracking_uri=uri)
 
 
