@@ -8,6 +8,7 @@ Source: paper, section 4.1; golden README, 10.1; the defects of 10.4 are not rep
 """
 
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -244,7 +245,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """A checkpoint's content, or None where the file is damaged (by a file system; ours are written whole)."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError):
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
         return None
     # Random states live on the CPU, whatever the device.
     return state | {key: state[key].cpu() for key in ("generator", "torch_generator")}

@@ -6,14 +6,14 @@ noise like x; ddpm and ddim draw it once a step, at the last step too, because t
 never draw. `on_step(k, x, network_time)` is called after the k-th executed step.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from components.diffusion import process
 from components.diffusion.contracts import Denoise, DiscreteObjective, Objective, OnStep, StepNoise, refuse_unless_legal
-from components.diffusion.multistep import multistep_scheduler, solve
+from components.diffusion.multistep import Solver, multistep_scheduler, solve
 from components.diffusion.tables import DiffusionTables
 from registry.catalogue import part
 from registry.parameter_types import NonNegativeFloat, PositiveInt
@@ -136,54 +136,55 @@ class DDIM(_Ancestral):
         return mean if noise is None else mean + sigma * noise
 
 
+class _Multistep:
+    """The two multistep solvers of diffusers, which differ in their scheduler alone."""
+
+    part_name: Solver
+    objectives: tuple[str, ...]
+
+    def __init__(self, objective: Objective, steps: int, order: int) -> None:
+        refuse_unless_legal(self, objective, "objective", self.objectives)
+        self._objective, self._steps, self._order = objective, steps, order
+        self._scheduler()  # refuses impossible steps now
+
+    def _scheduler(self) -> Any:
+        return multistep_scheduler(self.part_name, self._objective, self._steps, self._order)
+
+    def sample(
+        self, denoise: Denoise, noise: Tensor, step_noise: StepNoise | None = None, on_step: OnStep | None = None
+    ) -> Tensor:
+        """Latents (B, F, C, H, W); see the module."""
+        return solve(self._scheduler(), self._objective, denoise, noise, on_step)
+
+
 @part("sampler", "dpm_solver_pp")
-class DPMSolverPP:
+class DPMSolverPP(_Multistep):
     """The multistep DPM-Solver++ of diffusers, deterministic; a learned variance is not used.
 
     Source: Lu et al. 2022 (DPM-Solver++), algorithm 2
-    Official code: yes, diffusers has the authors' solver; Latte's own sampling code has ddpm and ddim only
+    Official code: no, Latte's own sampling code has ddpm and ddim only; diffusers has the solver's
     """
 
-    part_name: str
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching")
     because: str = "it knows noise, v and velocity predictions only"
 
     def __init__(self, objective: Objective, *, steps: PositiveInt = 20, order: Literal[1, 2, 3] = 2) -> None:
-        refuse_unless_legal(self, objective, "objective", self.objectives)
-        self._objective, self._steps, self._order = objective, steps, order
-        multistep_scheduler("dpm_solver_pp", objective, steps, order)  # refuses impossible steps now
-
-    def sample(
-        self, denoise: Denoise, noise: Tensor, step_noise: StepNoise | None = None, on_step: OnStep | None = None
-    ) -> Tensor:
-        """Latents (B, F, C, H, W); see the module."""
-        scheduler = multistep_scheduler("dpm_solver_pp", self._objective, self._steps, self._order)
-        return solve(scheduler, self._objective, denoise, noise, on_step)
+        super().__init__(objective, steps, order)
 
 
 @part("sampler", "unipc")
-class UniPC:
+class UniPC(_Multistep):
     """The unified predictor-corrector of diffusers, deterministic; a learned variance is not used.
 
     Source: Zhao et al. 2023 (UniPC), algorithms 1 and 2, B2(h), data prediction
-    Official code: yes, diffusers has the authors' solver; Latte's own sampling code has ddpm and ddim only
+    Official code: no, Latte's own sampling code has ddpm and ddim only; diffusers has the solver's
     """
 
-    part_name: str
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching")
     because: str = "it knows noise, v and velocity predictions only"
 
     def __init__(self, objective: Objective, *, steps: PositiveInt = 20, order: Literal[1, 2, 3] = 2) -> None:
-        refuse_unless_legal(self, objective, "objective", self.objectives)
-        self._objective, self._steps, self._order = objective, steps, order
-        multistep_scheduler("unipc", objective, steps, order)  # refuses impossible steps now
-
-    def sample(
-        self, denoise: Denoise, noise: Tensor, step_noise: StepNoise | None = None, on_step: OnStep | None = None
-    ) -> Tensor:
-        """Latents (B, F, C, H, W); see the module."""
-        scheduler = multistep_scheduler("unipc", self._objective, self._steps, self._order)
-        return solve(scheduler, self._objective, denoise, noise, on_step)
+        super().__init__(objective, steps, order)
 
 
 @part("sampler", "euler")

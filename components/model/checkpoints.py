@@ -3,6 +3,7 @@
 Source: golden README, 1 (names), 10.3 (files) and 11 (DiT); state_dict_keys.json.
 """
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,8 +75,8 @@ def read_official(path: Path) -> dict[str, Tensor]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as a checkpoint: {error}") from None
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise RunError(f"{path}: cannot be read as a checkpoint: {str(error).splitlines()[0]}") from None
     for key in ("ema", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
