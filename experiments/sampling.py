@@ -50,10 +50,11 @@ def sample(
             [(spec.sampling.seed, replicate.seed, number) for number in numbers], assembly.latent_shape(), device
         )
         labels = torch.tensor([n % spec.model.classes for n in numbers], device=device) if spec.model.classes else None
-        with torch.inference_mode(), autocast(device, spec.runtime.precision):
-            latents = sampler.sample(
-                _denoiser(model, labels, spec.sampling.guidance, autoencoder.channels), streams.draw(), streams.draw
-            )
+        denoise = _denoiser(model, labels, spec.sampling.guidance, autoencoder.channels)
+        with torch.inference_mode():
+            with autocast(device, spec.runtime.precision):
+                latents = sampler.sample(denoise, streams.draw(), streams.draw)
+            # Decoded in float32, as the cache was encoded.
             frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
         write_clips(folder / f"clips-{numbers.start:06d}-{numbers.stop:06d}.npy", to_clips(frames))
         progress("sampling", numbers.stop, clips)
