@@ -115,7 +115,6 @@ class Recorder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._last_beat: dict[str, Any] = {}
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -151,12 +150,14 @@ class Recorder:
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[None]:
-        """Keep the heartbeat recent while the work inside is silent, so that other hosts do not take it for dead."""
+        """Keep the heartbeat's file recent while the work inside is silent, so that other hosts see it alive."""
+        if not (self.folder / "heartbeat.json").exists():
+            self.heartbeat(stage="starting", step=0, steps=0)
         ended = threading.Event()
 
         def beat() -> None:
-            while not ended.wait(BEAT_SECONDS):
-                self.heartbeat(**{key: value for key, value in self._last_beat.items() if key != "time"})
+            while not ended.wait(BEAT_SECONDS):  # the file's time alone, so that no newer content is overwritten
+                os.utime(self.folder / "heartbeat.json")
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -176,7 +177,6 @@ class Recorder:
 
     def heartbeat(self, **values: Any) -> None:
         """Overwrite what the running attempt is doing."""
-        self._last_beat = dict(values)
         write_json(self.folder / "heartbeat.json", {"time": time.time(), **values})
 
     def forget_after(self, step: int) -> None:

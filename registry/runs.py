@@ -225,5 +225,8 @@ def claim_is_alive(folder: Path) -> bool:
         return False
     if claim["host"] == socket.gethostname():
         return process_start(claim["pid"]) == claim["started"]
-    latest = max(claim["time"], (read_json(folder / "heartbeat.json") or {}).get("time", 0.0))
+    try:
+        latest = max(claim["time"], (folder / "heartbeat.json").stat().st_mtime)
+    except FileNotFoundError:
+        latest = claim["time"]
     return time.time() - latest < HEARTBEAT_EXPIRES

@@ -1,15 +1,19 @@
 """What must never pass for the same science, or for a failure: edited specs, other weights, a second launcher."""
 
+import io
 import os
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
-from experiments import launching
+from experiments import console, launching
 from experiments.launching import make_run_folders, prepare_data
 from experiments.recording import Recorder
 from registry.errors import RunError, SpecError
+from registry.runs import read_json
 from tests.data_room.made_videos import gradient_frames, write_video
 from tests.experiments.toy import made, nothing, plan_of, trainer_of
 
@@ -70,3 +74,31 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     replicate = made(tmp_path, "data.dataset={name: video_folder}", "data.path=~/videos", "seeds=[0]")[0]
     stored = (replicate.folder / "spec.yaml").read_text()
     assert f"path: {tmp_path / 'videos'}" in stored
+
+
+def test_a_silent_stage_stays_alive_and_keeps_what_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.recording.BEAT_SECONDS", 0.02)
+    Recorder(tmp_path).heartbeat(stage="sampling", step=6, steps=6)
+    said, file = read_json(tmp_path / "heartbeat.json"), tmp_path / "heartbeat.json"
+    os.utime(file, (1.0, 1.0))
+    with Recorder(tmp_path).beating():  # another recorder than the one that spoke
+        deadline = time.monotonic() + 30
+        while file.stat().st_mtime == 1.0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert file.stat().st_mtime > 1.0
+    assert read_json(file) == said
+    (tmp_path / "new").mkdir()
+    with Recorder(tmp_path / "new").beating():
+        assert {"stage", "step", "steps"} <= (read_json(tmp_path / "new" / "heartbeat.json") or {}).keys()
+
+
+def test_bars_on_a_terminal_follow_a_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=screen, force_terminal=True, width=100))
+    replicates = made(tmp_path)
+    recorder = Recorder(replicates[0].folder)
+    with console.Bars() as bars, recorder.claimed(), recorder.beating():
+        bars.watch(replicates)
+        recorder.heartbeat(stage="training", step=2, steps=6)
+        bars.watch(replicates)
+    assert "baseline seed 0: training" in screen.getvalue()
