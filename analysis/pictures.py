@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures import curves_figure, samples_figure, scores_figure
-from analysis.rendering import score_names
-from analysis.results import DONE
+from analysis.results import DONE, score_names
 from registry.errors import RunError
 from registry.runs import read_json, read_lines
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis import tables
-from analysis.results import FIXED, RECORDED
+from analysis.results import score_names
 from analysis.verdicts import Verdict
 from registry.errors import SpecError, did_you_mean
 
@@ -48,12 +48,6 @@ def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: 
     if form in WRITERS:
         return WRITERS[form](table)
     return as_text(tables.to_rich(table, title))
-
-
-def score_names(frame: pd.DataFrame) -> list[str]:
-    """The columns that hold scores."""
-    fixed = {*FIXED, *RECORDED}
-    return [str(name) for name in frame.columns if name not in fixed and frame[name].dtype == "float64"]
 
 
 def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str) -> str:

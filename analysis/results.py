@@ -49,6 +49,12 @@ def done(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["state"] == DONE]
 
 
+def score_names(frame: pd.DataFrame) -> list[str]:
+    """The columns that hold scores."""
+    fixed = {*FIXED, *RECORDED}
+    return [str(name) for name in frame.columns if name not in fixed and frame[name].dtype == "float64"]
+
+
 def scores_by_seed(frame: pd.DataFrame, arm: str, metric: str) -> pd.Series:
     """An arm's score for every planned seed, float64, indexed by seed; missing where there is none (yet)."""
     rows = frame[frame["arm"] == arm]

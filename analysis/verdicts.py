@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.results import DONE, FIXED, RECORDED, refuse_mixed, scores_by_seed
+from analysis.results import DONE, refuse_mixed, score_names, scores_by_seed
 from analysis.statistics import MOST_SEEDS, PairedTest, holm, paired_differences, paired_test, seeds_needed
 from registry.errors import did_you_mean
 
@@ -96,7 +96,7 @@ def _waits_for(frame: pd.DataFrame, claim: Mapping[str, Any]) -> str:
     if told:
         return "; ".join(told)
     if claim["metric"] not in frame:
-        return f"no score {claim['metric']!r} was recorded: {did_you_mean(claim['metric'], _scores(frame))}"
+        return f"no score {claim['metric']!r} was recorded: {did_you_mean(claim['metric'], score_names(frame))}"
     for arm in arms:
         scores = scores_by_seed(frame, arm, claim["metric"])
         unusable = scores.index[~np.isfinite(scores)]
@@ -106,11 +106,6 @@ def _waits_for(frame: pd.DataFrame, claim: Mapping[str, Any]) -> str:
     if alone := set.union(*seeds) - set.intersection(*seeds):
         told.append(f"seed {', '.join(map(str, sorted(alone)))} is in one of the two arms only")
     return "; ".join(told)
-
-
-def _scores(frame: pd.DataFrame) -> list[str]:
-    fixed = {*FIXED, *RECORDED}
-    return [str(name) for name in frame.columns if name not in fixed and frame[name].dtype == "float64"]
 
 
 def _verdict(

@@ -73,6 +73,7 @@ def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None
 def make_run_folders(plan: Plan, prepared: dict[str, Prepared]) -> list[Replicate]:
     """The run folder of every selected replicate, made or checked."""
     code = code_state()
+    weights: dict[str, str] = {}  # autoencoder -> fingerprint: its weights are read once, not for every replicate
     for replicate in plan.replicates:
         data = prepared[replicate.arm]
         path = replicate.spec.data.path
@@ -81,7 +82,10 @@ def make_run_folders(plan: Plan, prepared: dict[str, Prepared]) -> list[Replicat
             spec = replicate.spec.model_copy(update={"data": absolute})
             replicate = Replicate(**{**vars(replicate), "spec": spec})
         about = {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}
-        about["autoencoder"] = Assembly(replicate.spec).autoencoder().fingerprint()
+        autoencoder = f"{replicate.spec.data.autoencoder} at {replicate.spec.data.resolution}"
+        if autoencoder not in weights:
+            weights[autoencoder] = Assembly(replicate.spec).autoencoder().fingerprint()
+        about["autoencoder"] = weights[autoencoder]
         create(replicate, about, code)
     return plan.replicates
 

@@ -82,13 +82,19 @@ def check(plan: Plan, with_data: bool = False) -> list[str]:
     Raises:
         SpecError: shapes that do not go together, or files that are not there; one line each.
     """
-    lines: list[str] = []
+    checked = _checked(plan, with_data)
+    return [f"{arm.name}: {n.parameters:,} parameters, identity {arm.identity}" for arm, n in checked]
+
+
+def _checked(plan: Plan, with_data: bool = False) -> list[tuple[Arm, Any]]:
+    """What `check` does, with the counts of each selected arm's network."""
+    found: list[tuple[Arm, Any]] = []
     arms_of: dict[str, list[Arm]] = {}
     for arm in plan.selected:
         assembly = Assembly(arm.spec, plan.file.parts)
         own: list[str] = []
         for attempt in (
-            assembly.counts,
+            partial(_count, assembly, arm, found),
             partial(_sampler, assembly),
             assembly.detector,
             partial(_dataset, assembly, with_data),
@@ -102,11 +108,13 @@ def check(plan: Plan, with_data: bool = False) -> list[str]:
                 pass  # weights that are not on this machine are a matter of launching
         for text in own:
             arms_of.setdefault(text, []).append(arm)
-        if not own:
-            lines.append(f"{arm.name}: {assembly.counts().parameters:,} parameters, identity {arm.identity}")
     if arms_of:
         raise SpecError([located(plan, arms, text) for text, arms in arms_of.items()])
-    return lines
+    return found
+
+
+def _count(assembly: Assembly, arm: Arm, found: list[tuple[Arm, Any]]) -> None:
+    found.append((arm, assembly.counts()))
 
 
 def _sampler(assembly: Assembly) -> None:
@@ -133,10 +141,8 @@ def located(plan: Plan, arms: list[Arm], text: str) -> str:
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
     """One row an arm: identity, depth, parameters, MACs in two conventions, states, GPU-hours."""
-    check(plan)
     found = []
-    for arm in plan.selected:
-        counts = Assembly(arm.spec, plan.file.parts).counts()
+    for arm, counts in _checked(plan):
         own = [replicate for replicate in plan.replicates if replicate.arm == arm.name]
         states = [replicate.state for replicate in own]
         found.append({

@@ -15,6 +15,7 @@ from typing import Any
 
 from registry import strict_yaml
 from registry.errors import RunError
+from registry.files import write_atomically
 from registry.runs import Replicate, claim_is_alive, open_replicate, read_json, read_lines, this_process
 
 BEAT_SECONDS = 60.0
@@ -31,16 +32,6 @@ PACKAGES = (
     "submitit",
     "latte-workbench",
 )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -11,14 +11,13 @@ import csv
 import hashlib
 import io
 import json
-import os
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.data.clips import class_ranks
 from registry.errors import RunError
+from registry.files import write_atomically
 
 COLUMNS = (
     "path", "label", "class", "split", "frames", "height", "width", "fps", "reader", "sha256", "damaged", "note",
@@ -168,13 +167,6 @@ def read_rejected(folder: Path) -> list[tuple[str, str]]:
 def ranks_of(labels: Iterable[str]) -> dict[str, int]:
     """Class number by name; the empty label has none and counts as 0."""
     return {"": 0, **class_ranks(label for label in labels if label)}
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole text file or nothing: under another name first, then renamed."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

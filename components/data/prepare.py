@@ -10,9 +10,10 @@ from typing import Any
 from components.data.autoencoders import Autoencoder
 from components.data.datasets import Dataset, Inspected, Progress, Source
 from components.data.latent_cache import LatentCache, cache_key
-from components.data.manifest import Manifest, VideoRecord, ranks_of, read_rejected, write_atomically
+from components.data.manifest import Manifest, VideoRecord, ranks_of, read_rejected
 from components.data.video_reader import VideoError, VideoIndex, VideoReader
 from registry.errors import RunError
+from registry.files import write_atomically
 
 INDEX_VERSION = 1  # counted up when indexing finds other things in the same files
 

@@ -20,11 +20,12 @@ import torch
 
 from experiments import replicate as replicate_module
 from experiments.launching import retry, unfinished
-from experiments.recording import Recorder, write_atomically
+from experiments.recording import Recorder
 from experiments.replicate import run_replicate
 from experiments.sampling import read_samples, sample
 from experiments.training import Interrupted
 from registry.errors import RunError
+from registry.files import write_atomically
 from registry.runs import Replicate, claim_is_alive, open_replicate, read_lines, this_process
 from tests.experiments.toy import made, never, nothing, plan_of
 
