@@ -8,7 +8,9 @@ import importlib
 from typing import Any
 
 from registry.catalogue import Catalogue, catalogue
-from registry.spec import Part, Spec
+from registry.protocol import Protocol
+from registry.section import Part
+from registry.spec import Spec
 
 
 def _load(module: str, name: str) -> Any:
@@ -84,11 +86,17 @@ class Assembly:
         data = self.spec.data
         return self._build("dataset", data.dataset, data.path, data.resolution)
 
-    def detector(self) -> Any:
-        return self._build("detector", self.spec.scoring.detector)
+    def metrics(self) -> list[Any]:
+        """The metrics of the protocol, all with the one detector."""
+        return build_metrics(self.spec.scoring, self.parts)
 
-    def metric(self, detector: Any) -> Any:
-        return self._build("metric", self.spec.scoring.metric, detector)
+
+def build_metrics(protocol: Protocol, parts: Catalogue) -> list[Any]:
+    """The metrics of a protocol; its detector is built once, and only if a metric measures with it."""
+    chosen = [parts.find("metric", choice.name) for choice in protocol.metrics]
+    by_detector = any(info.facts["by_detector"] for info in chosen)
+    detector = parts.build("detector", protocol.detector.model_dump()) if by_detector else None
+    return [parts.build("metric", choice.model_dump(), detector) for choice in protocol.metrics]
 
 
 def count_for_matching(spec: Spec) -> dict[str, float]:

@@ -9,7 +9,8 @@ from registry.differences import differing
 from registry.drafts import Draft
 from registry.errors import SpecError, did_you_mean
 from registry.experiment import Claim, ExperimentFile
-from registry.spec import ScoringSpec, Spec
+from registry.protocol import Protocol
+from registry.spec import Spec
 
 VALIDATION_LOSS = "validation_loss"
 
@@ -127,4 +128,4 @@ def _choice(raw: Mapping[str, Any], name: str) -> str:
     written = scoring.get(name) if isinstance(scoring, Mapping) else None
     if isinstance(written, Mapping):
         written = written.get("name")
-    return str(written) if written is not None else ScoringSpec.model_fields[name].default.name
+    return str(written) if written is not None else Protocol.model_fields[name].default.name

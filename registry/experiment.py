@@ -14,7 +14,8 @@ from registry.errors import SpecError, did_you_mean
 from registry.labels import label_of
 from registry.parameter_types import NonNegativeInt, PositiveFloat, PositiveInt
 from registry.resolve import model_problems
-from registry.spec import Section, Spec, default_part, slot_fields
+from registry.section import Section
+from registry.spec import Spec, default_part, slot_fields
 from registry.strict_yaml import Key
 
 ARMS_AXIS = "arms"  # the axis that named arms stand on in claims and tables

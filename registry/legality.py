@@ -7,6 +7,7 @@ themselves when the model is assembled; `check` assembles every arm.
 from collections.abc import Iterator
 
 from registry.catalogue import Catalogue
+from registry.protocol import Protocol
 from registry.spec import Spec
 
 Problem = tuple[str, str]  # (dotted key, what is wrong)
@@ -17,6 +18,15 @@ def problems(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     yield from _model(spec, parts)
     yield from _diffusion(spec, parts)
     yield from _learning(spec)
+    yield from ((f"scoring.{key}", message) for key, message in protocol_problems(spec.scoring))
+    if spec.scoring.frames and spec.scoring.frames > spec.data.frames:
+        yield "scoring.frames", f"clips of {spec.scoring.frames} frames from samples of {spec.data.frames}"
+
+
+def protocol_problems(protocol: Protocol) -> Iterator[Problem]:
+    """What is wrong with a protocol whose values are each valid on their own."""
+    if protocol.kernel == "lanczos" and protocol.antialias is False:
+        yield "antialias", "the lanczos kernel is Pillow's, which always antialiases; set antialias to true"
 
 
 def _model(spec: Spec, parts: Catalogue) -> Iterator[Problem]:

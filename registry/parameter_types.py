@@ -13,6 +13,8 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+JpegQuality = Annotated[int, Field(ge=1, le=100)]
+Crf = Annotated[int, Field(ge=0, le=51)]
 
 NAMES: dict[str, Any] = {
     "int": int,

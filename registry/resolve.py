@@ -9,8 +9,10 @@ from pydantic import BaseModel, ValidationError
 from registry import legality
 from registry.catalogue import Catalogue, PartInfo
 from registry.errors import SpecError, did_you_mean
+from registry.protocol import FOLDERS, Protocol, with_preset
 from registry.sizes import SIZES, depth_of
-from registry.spec import Section, Spec, slot_fields
+from registry.section import Part, Section
+from registry.spec import Spec, slot_fields
 
 Key = tuple[str, ...]
 Problem = tuple[Key, str]
@@ -27,11 +29,14 @@ def resolve(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list
         The spec (None if anything is wrong), and the problems as (key, message).
     """
     values: dict[str, Any] = copy.deepcopy(dict(raw))
+    if isinstance(values.setdefault("scoring", {}), dict):
+        values["scoring"] = with_preset(values["scoring"])
     found: list[Problem] = []
     for (section, name), slot in slot_fields().items():
         fields = values.get(section)
         if isinstance(fields, dict) and fields.get(name) is not None:
-            fields[name], wrong = _part(fields[name], slot, parts)
+            choose = _parts if isinstance(_default(section, name), tuple) else _part
+            fields[name], wrong = choose(fields[name], slot, parts)
             found += [((section, name, *key), message) for key, message in wrong]
     found += model_problems(Spec, values)
     if found:
@@ -95,6 +100,21 @@ def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], li
     return {"name": info.name, **({} if wrong else info.parameters.model_validate(given).model_dump())}, wrong
 
 
+def _parts(written: Any, slot: str, parts: Catalogue) -> tuple[tuple[dict[str, Any], ...], list[Problem]]:
+    """A list of parts as written, each name once."""
+    choices = tuple(written) if isinstance(written, list | tuple) else (written,)
+    found, wrong = [], []
+    for number, choice in enumerate(choices):
+        values, problems = _part(choice, slot, parts)
+        wrong += [((str(number), *key), message) for key, message in problems]
+        if any(values["name"] == other["name"] for other in found):
+            wrong.append(((str(number),), f"{slot} {values['name']!r} is there twice"))
+        found.append(values)
+    if not choices:
+        wrong.append(((), f"name at least one {slot}; {did_you_mean('', parts.names(slot))}"))
+    return tuple(found), wrong
+
+
 def _own(info: PartInfo, message: str) -> str:
     if message.startswith("unknown key") and not info.parameters.model_fields:
         return f"{info.slot} {info.name} has no parameters"
@@ -106,10 +126,14 @@ def _with_part_defaults(values: dict[str, Any], parts: Catalogue) -> dict[str, A
     filled = {section: dict(fields) if isinstance(fields, dict) else fields for section, fields in values.items()}
     for (section, name), slot in slot_fields().items():
         fields = filled.setdefault(section, {})
-        default = _section(section).model_fields[name].default
-        if name not in fields and default is not None:
+        default = _default(section, name)
+        if name not in fields and isinstance(default, Part):
             fields[name], _ = _part(default.name, slot, parts)
     return filled
+
+
+def _default(section: str, name: str) -> Any:
+    return _section(section).model_fields[name].default
 
 
 def _section(name: str) -> type[Section]:
@@ -138,12 +162,26 @@ def _derive(spec: Spec, parts: Catalogue) -> Spec:
         changes["sampling"] = {"sampler": _first(samplers, "sampler", parts)}
     if spec.learning.label_drop is None:
         changes["learning"] = {"label_drop": 0.1 if spec.model.classes else 0.0}
-    if spec.scoring.interval is None:
-        changes["scoring"] = {"interval": spec.data.interval}
+    changes["scoring"] = {key: value for key, value in _from_training(spec).items() if getattr(spec.scoring, key) is None}
     values = spec.model_dump()
     for section, fields in changes.items():
         values[section].update(fields)
     return Spec.model_validate(values)
+
+
+def _from_training(spec: Spec) -> dict[str, Any]:
+    """What a protocol that leaves it open takes from the training: real clips are cut and resized as the model saw them."""
+    data = spec.data
+    return {
+        "frames": data.frames,
+        "picking": data.picking,
+        "real_interval": data.interval,
+        "fake_clips": spec.sampling.clips,
+        "resolution": data.resolution,
+        "transform": data.transform,
+        "kernel": "bilinear",
+        "antialias": data.antialias,
+    }
 
 
 def _first(names: Any, slot: str, parts: Catalogue) -> dict[str, Any]:
@@ -168,3 +206,18 @@ def _dimensions(spec: Spec, parts: Catalogue) -> dict[str, Any]:
     block_parameters = parts.find("blocks", model.blocks.name).facts.get("block_parameters", 18)
     depth = model.depth or depth_of(model.size, block_parameters)
     return {"width": size.width, "heads": size.heads, "depth": depth}
+
+
+def resolve_protocol(written: Mapping[str, Any], parts: Catalogue) -> tuple[Protocol | None, list[Problem]]:
+    """A protocol on its own, for two folders: the written keys over the preset, and what is open by `protocol.FOLDERS`."""
+    values: dict[str, Any] = {**FOLDERS, **with_preset(written)}
+    found: list[Problem] = []
+    for name, choose in (("detector", _part), ("metrics", _parts)):
+        values[name], wrong = choose(values[name], name.removesuffix("s"), parts)
+        found += [((name, *key), message) for key, message in wrong]
+    found += model_problems(Protocol, values)
+    if found:
+        return None, found
+    protocol = Protocol.model_validate(values)
+    found = [(tuple(key.split(".")), message) for key, message in legality.protocol_problems(protocol)]
+    return (None if found else protocol), found

@@ -23,7 +23,7 @@ from registry import strict_yaml
 from registry.ablation import Arm
 from registry.differences import differing
 from registry.errors import RunError
-from registry.spec import Spec
+from registry.spec import WITHOUT_EFFECT, Spec
 
 State = Literal["missing", "running", "interrupted", "failed", "done"]
 DATA_FOLDER = "_data"
@@ -171,7 +171,7 @@ def orphans(experiment: str, arms: Iterable[Arm], runs: Path) -> list[Orphan]:
             differences = [
                 f"{key}: {old} then, {new} now"
                 for key, old, new in differing({section: stored.get(section, {}) for section in now}, now)
-                if key not in ("data.path", "model.size")
+                if key not in WITHOUT_EFFECT
             ]
         found.append(Orphan(folder, name, differences))
     return found

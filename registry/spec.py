@@ -8,38 +8,16 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from registry.parameter_types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from registry.protocol import Protocol
+from registry.section import Part, Section, Slot
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCIENCE = ("model", "data", "diffusion", "learning", "sampling", "scoring")
+WITHOUT_EFFECT = ("data.path", "model.size", "scoring.protocol")  # keys of the science half that name what others say
 IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class Part(BaseModel):
-    """The choice of a part for a slot: its name, and its parameters beside it."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
-    name: str
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-    def __getattr__(self, item: str) -> Any:  # for type checkers: parameters are attributes
-        return super().__getattr__(item)  # type: ignore[misc]
-
-
-class Slot:
-    """Marks a field of the spec as a slot of the catalogue."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
 
 
 def _default(name: str) -> Any:
@@ -110,18 +88,6 @@ class SamplingSpec(Section):
     seed: NonNegativeInt = 0
 
 
-class ScoringSpec(Section):
-    """What sampled clips are held against."""
-
-    metric: Annotated[Part, Slot("metric")] = _default("fvd")
-    detector: Annotated[Part, Slot("detector")] = _default("random_r3d")
-    split: Literal["train", "test", "all"] = "train"
-    clips: PositiveInt = 2048  # real clips at most
-    clips_per_video: PositiveInt = 1  # starts drawn from each real video; they may overlap
-    interval: PositiveInt | None = None  # of the real clips; left out: as in training
-    seed: NonNegativeInt = 0
-
-
 class RuntimeSpec(Section):
     """The efficiency half: switches that may change speed and memory but not the result beyond a stated tolerance."""
 
@@ -145,14 +111,16 @@ class Spec(Section):
     diffusion: DiffusionSpec = DiffusionSpec()
     learning: LearningSpec = LearningSpec()
     sampling: SamplingSpec = SamplingSpec()
-    scoring: ScoringSpec = ScoringSpec()
+    scoring: Protocol = Protocol()
     runtime: RuntimeSpec = RuntimeSpec()
     plugins: tuple[str, ...] = ()
 
     def science(self) -> dict[str, Any]:
-        """The science half as plain values, without what does not change results: paths, and the size's label."""
+        """The science half as plain values, without what does not change results: paths, and the names of presets."""
         science = self.model_dump(mode="json", include=set(SCIENCE))
-        del science["data"]["path"], science["model"]["size"]
+        for key in WITHOUT_EFFECT:
+            section, name = key.split(".")
+            del science[section][name]
         return science
 
     @property
@@ -170,7 +138,7 @@ def default_part(*key: str) -> str | None:
     assert isinstance(section, type)
     assert issubclass(section, Section)
     default = section.model_fields[key[1]].default
-    return None if default is None else default.name
+    return default.name if isinstance(default, Part) else None
 
 
 def slot_fields() -> dict[tuple[str, str], str]:
