@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from registry.claims import ResolvedClaim, incomparable, resolve_claims
+from registry.claims import ResolvedClaim, resolve_claims, unjudgeable
 from registry.drafts import Draft, make_drafts, sound_axes
 from registry.errors import SpecError, did_you_mean
 from registry.experiment import ExperimentFile, dotted, merge
@@ -29,7 +29,7 @@ class Arm:
 
 
 def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tuple[list[Arm], list[ResolvedClaim]]:
-    """Every arm of the experiment, baseline first, each science once; and its claims, each between two arms.
+    """Every arm of the experiment, baseline first, each science once; and its claims about them.
 
     Args:
         file: the experiment as read.
@@ -82,16 +82,13 @@ def _once(file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]) ->
             lines.append(f"{file.place(('arms', arm.name))}: arms.{arm.name}: is the same as arm {same.name!r}")
         if owner.setdefault(arm.name, same) is not same:
             lines.append(f"{file.path}: two arms are called {arm.name!r}")
-    pairs = [replace(c, better_arm=owner[c.better_arm].name, worse_arm=owner[c.worse_arm].name) for c in claims]
-    for claim in pairs:
-        if claim.better_arm == claim.worse_arm:
-            where = f"{file.place(('claim',))}: claim on {claim.axis}"
-            lines.append(f"{where}: {claim.better!r} and {claim.worse!r} are the same arm, {claim.better_arm!r}")
-        elif why := incomparable(claim, owner[claim.better_arm].spec, owner[claim.worse_arm].spec):
+    owned = [replace(claim, arms=tuple(owner[name].name for name in claim.arms)) for claim in claims]
+    for claim in owned:
+        if why := unjudgeable(claim, [owner[name].spec for name in claim.arms]):
             lines.append(f"{file.place(('claim',))}: claim on {claim.axis}: {why}")
     if lines:
         raise SpecError(lines)
-    return list(kept.values()), pairs
+    return list(kept.values()), owned
 
 
 def _all_matched(

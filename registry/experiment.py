@@ -4,14 +4,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from registry import strict_yaml
 from registry.catalogue import Catalogue, catalogue
+from registry.claim_forms import Claim
 from registry.errors import SpecError, did_you_mean
-from registry.labels import label_of
 from registry.parameter_types import NonNegativeInt, PositiveFloat, PositiveInt
 from registry.resolve import model_problems
 from registry.section import Section
@@ -20,22 +20,6 @@ from registry.strict_yaml import Key
 
 ARMS_AXIS = "arms"  # the axis that named arms stand on in claims and tables
 BASELINE = "baseline"
-
-
-class Claim(Section):
-    """What the experiment is expected to show: `better` scores better than `worse` on an axis."""
-
-    axis: str
-    better: str
-    worse: str | None = None  # left out: one claim against each other value of the axis
-    metric: str = "fvd"
-    direction: Literal["min", "max"] = "min"
-
-    @field_validator("better", "worse", mode="before")
-    @classmethod
-    def _label(cls, value: Any) -> Any:
-        """Values may be written as on the axis: `better: 8` as well as `better: "8"`."""
-        return None if value is None else label_of(value)
 
 
 class Match(Section):
