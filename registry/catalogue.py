@@ -45,8 +45,10 @@ BUILT_IN = (
     "components.data.datasets.moving_shapes",
     "components.data.datasets.video_folder",
     "components.scoring.detectors.i3d",
+    "components.scoring.detectors.moving_shapes_r3d",
     "components.scoring.detectors.random_r3d",
-    "components.scoring.frechet",
+    "components.scoring.fvd",
+    "components.scoring.kernel",
 )
 
 Class = TypeVar("Class", bound=type)

@@ -1,151 +1,153 @@
+"""FVD: its value, its N-curve, its limit and its interval."""
+
 import numpy as np
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from components.scoring.detectors.random_r3d import RandomR3D
-from components.scoring.frechet import FVD, Moments, frechet_distance
+from components.scoring import contracts
+from components.scoring.frechet import Moments, frechet_distance
+from components.scoring.fvd import FVD
 from registry.errors import RunError
+from tests.scoring.gaussians import Detector, features, reordered, spoiled, stored, true_distance
 
 
-def rows(count, dimensions=5, seed=0):
-    return np.random.default_rng(seed).normal(3.0, 2.0, size=(count, dimensions)).astype(np.float32)
+def score(fake, real):
+    return FVD(Detector()).score(fake, real)
 
 
-def moments_of(features, *cuts):
-    moments = Moments(features.shape[1])
-    for piece in np.split(features, sorted(cuts)):
-        moments.update(piece)
-    return moments
+def direct(fake, real):
+    sides = []
+    for side in (fake, real):
+        sides.append(Moments(side.dimensions))
+        sides[-1].update(side.of(range(side.clips)))
+    return frechet_distance(*sides)
 
 
-def clips(count, frames=4, size=16, seed=0):
-    return torch.randint(0, 256, (count, frames, size, size, 3), dtype=torch.uint8, generator=generator(seed))
+@pytest.mark.parametrize(("n_fake", "n_real"), [(2, 2), (2, 50), (7, 8), (8, 8), (33, 40), (300, 270)])
+def test_the_value_is_the_distance_of_all_clips(n_fake, n_real):
+    fake, real = features(n_fake, shift=0.3), features(n_real, seed=1)
+    scores = score(fake, real)
+    assert scores["fvd[given]"].value == pytest.approx(direct(fake, real), rel=1e-9)
 
 
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
+def test_names_and_facts():
+    assert FVD(Detector()).names() == ("fvd[given]", "fvd_extrapolated[given]")
+    assert (FVD.by_detector, FVD.needs_reference, FVD.higher_is_better) == (True, True, False)
+    assert list(score(features(64), features(64, seed=1))) == ["fvd[given]", "fvd_extrapolated[given]"]
 
 
-@given(st.integers(2, 30), st.lists(st.integers(0, 30), max_size=5))
-def test_moments_are_bit_for_bit_the_same_however_they_are_batched(count, cuts):
-    features = rows(count)
-    whole, pieces = moments_of(features), moments_of(features, *[min(cut, count) for cut in cuts])
-    assert whole.count == pieces.count == count
-    assert np.array_equal(whole.sum, pieces.sum)
-    assert np.array_equal(whole.outer, pieces.outer)
+def test_the_order_of_measuring_plays_no_part():
+    fake, real = features(100, shift=0.5), features(90, seed=1)
+    first, second = score(fake, real)["fvd[given]"], score(reordered(fake), reordered(real, 3))["fvd[given]"]
+    assert second.value == pytest.approx(first.value, rel=1e-12)
 
 
-@given(st.integers(1, 20), st.integers(1, 20))
-def test_merged_moments_are_those_of_both_sets(first, second):
-    features = rows(first + second)
-    merged = moments_of(features[:first]).merge(moments_of(features[first:]))
-    assert merged.count == first + second
-    np.testing.assert_allclose(merged.mean(), features.astype(np.float64).mean(0), rtol=1e-12)
-    np.testing.assert_allclose(merged.covariance(), np.cov(features.T.astype(np.float64), ddof=0), atol=1e-10)
+def test_the_same_features_give_the_same_scores_bit_for_bit(tmp_path):
+    fake, real = features(100, shift=0.5), features(90, seed=1)
+    again = score(stored(fake, tmp_path / "fake.npy"), stored(real, tmp_path / "real.npy"))
+    assert again == score(fake, real)
 
 
-@settings(max_examples=30)
-@given(st.integers(0, 1000), st.integers(0, 1000))
-def test_the_distance_is_symmetric_and_not_negative(a, b):
-    first, second = moments_of(rows(4, seed=a)), moments_of(rows(9, seed=b))
-    there, back = frechet_distance(first, second), frechet_distance(second, first)
-    assert there == pytest.approx(back, rel=1e-6)
-    assert there > -1e-6
+def test_the_curve_has_the_disjoint_subsets():
+    fake, real = features(100, shift=0.5), features(171, seed=1)
+    curve = score(fake, real)["fvd[given]"].curve
+    assert [point.share for point in curve] == [1 / 8, 1 / 4, 1 / 2, 1]
+    assert [point.n_fake for point in curve] == [12, 25, 50, 100]
+    assert [point.n_real for point in curve] == [21, 42, 85, 171]
+    assert [point.value for point in curve] == sorted((point.value for point in curve), reverse=True)
+    assert curve[-1].value == score(fake, real)["fvd[given]"].value
+    assert [point.sd is None for point in curve] == [False, False, False, True]
 
 
-def test_in_one_dimension_the_distance_has_a_closed_form():
-    a, b = moments_of(np.array([[1.0], [3.0]])), moments_of(np.array([[10.0], [16.0]]))
-    assert frechet_distance(a, b) == pytest.approx((2 - 13) ** 2 + (1 - 3) ** 2)
-
-
-def test_moments_survive_a_file(tmp_path):
-    moments = Moments(5, origin="here")
-    moments.update(rows(6))
-    moments.save(tmp_path / "moments.npz")
-    loaded = Moments.load(tmp_path / "moments.npz")
-    assert (loaded.count, loaded.origin) == (6, "here")
-    assert frechet_distance(loaded, moments) == pytest.approx(0, abs=1e-9)
-    (tmp_path / "broken.npz").write_bytes(b"nothing")
-    with pytest.raises(RunError, match="no moments can be read"):
-        Moments.load(tmp_path / "broken.npz")
-
-
-def test_bad_features_are_refused():
-    moments = Moments(5)
-    with pytest.raises(RunError, match="2 of 3 clips are not finite"):
-        moments.update(np.array([[1.0] * 5, [np.nan] * 5, [1, 2, 3, 4, np.inf]]))
-    with pytest.raises(RunError, match=r"shape \(2, 4\)"):
-        moments.update(np.zeros((2, 4)))
-    with pytest.raises(RunError, match="at least 2 clips"):
-        frechet_distance(moments_of(rows(1)), moments_of(rows(3)))
-    with pytest.raises(RunError, match="cannot be compared"):
-        frechet_distance(Moments(5), Moments(6))
-
-
-def test_the_score_does_not_depend_on_the_batch_size():
-    fvd = FVD(RandomR3D())
-    real, sampled = clips(37), clips(37, seed=1)
-    scores = [fvd.score(sampled.split(size), fvd.reference(real.split(size))) for size in (1, 7, 32)]
-    assert scores[0] == scores[1] == scores[2]
-    assert list(scores[0]) == ["fvd[random_r3d]"]
-
-
-@pytest.mark.parametrize("size", [1, 7, 32])
-def test_a_detector_sees_the_same_blocks_however_clips_arrive(size):
-    seen = []
-
-    class Watched(RandomR3D):
-        def features(self, videos):
-            seen.append(len(videos))
-            return super().features(videos)
-
-    FVD(Watched()).reference(clips(37).split(size))
-    assert seen == [8, 8, 8, 8, 5]
-
-
-def test_the_precision_of_training_does_not_reach_the_score():
-    class Watched(RandomR3D):
-        def features(self, videos):
-            assert not torch.backends.cudnn.allow_tf32
-            return super().features(videos)
-
-    fvd, real = FVD(Watched()), clips(9)
-    plain = fvd.reference([real])
-    before = torch.backends.cudnn.allow_tf32
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert np.array_equal(fvd.reference([real]).outer, plain.outer)
-    assert torch.backends.cudnn.allow_tf32 == before
-
-
-def test_only_the_first_clips_count():
-    fvd = FVD(RandomR3D(), max_clips=11)
-    everything = clips(20)
-    first = FVD(RandomR3D()).reference([everything[:11]])
-    assert np.array_equal(fvd.reference(everything.split(3)).outer, first.outer)
-    assert fvd.reference(everything.split(11)).count == 11
+def test_sorted_classes_do_not_bend_the_curve():
+    """Two classes far apart, one after the other: slices of neighbours would be of one class each."""
+    halves = [features(128, 4, seed=seed, shift=shift).of(range(128)) for seed, shift in ((0, -5), (1, 5))]
+    ordered = contracts.Features(np.concatenate(halves)[:, None])
+    curve = score(ordered, features(256, 4, seed=2))["fvd[given]"].curve
+    assert curve[0].value == pytest.approx(curve[-1].value, rel=0.1)
 
 
 @pytest.mark.parametrize(
-    ("batches", "told"),
+    ("clips", "points", "with_interval"), [(2, 0, False), (7, 0, False), (8, 2, False), (16, 3, True), (32, 4, True)]
+)
+def test_few_clips_give_fewer_slices(clips, points, with_interval):
+    found = score(features(clips), features(clips + 1, seed=1))["fvd[given]"]
+    assert len(found.curve) == points
+    assert (found.interval is not None) == with_interval
+    assert found.interval is None or found.interval[0] < found.value < found.interval[1]
+
+
+def test_no_limit_from_fewer_than_two_clips_a_dimension():
+    found = score(features(31), features(100, seed=1))
+    assert list(found) == ["fvd[given]"]
+    assert "16 clips" in found["fvd[given]"].details["note"]
+    assert "so 32 are needed" in found["fvd[given]"].details["note"]
+    limit = score(features(32), features(100, seed=1))["fvd_extrapolated[given]"]
+    assert limit.details["shares"] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (0.3, 1.0), (0.1, 1.3)])
+@pytest.mark.parametrize("clips", [32, 64, 256])
+def test_the_limit_has_lost_the_bias(clips, shift, scale):
+    """Gaussian features whose distance is known: in 40 draws the limit is right within its noise, FVD is not."""
+    true, draws = true_distance(16, shift=shift, scale=scale), 40
+    values, limits = [], []
+    for seed in range(draws):
+        scores = score(features(clips, seed=2 * seed, shift=shift, scale=scale), features(clips, seed=2 * seed + 1))
+        values.append(scores["fvd[given]"].value)
+        limits.append(scores["fvd_extrapolated[given]"].value)
+    bias, left = np.mean(values) - true, np.mean(limits) - true
+    noise = np.std(limits, ddof=1) / draws**0.5
+    assert bias > 5 * noise
+    assert abs(left) < 4 * noise + 0.05 * bias
+
+
+def test_the_interval_holds_what_it_says():
+    """The mean of FVD over draws lies in 95 % of the intervals; of 60, at least 51 must (99.8 % of the time)."""
+    scores = [
+        score(features(96, seed=2 * seed, shift=0.4), features(96, seed=2 * seed + 1))["fvd[given]"]
+        for seed in range(60)
+    ]
+    mean = np.mean([found.value for found in scores])
+    assert sum(found.interval[0] <= mean <= found.interval[1] for found in scores) >= 51
+    widths = [found.interval[1] - found.interval[0] for found in scores]
+    assert np.mean(widths) < 10 * np.std([found.value for found in scores])
+
+
+@pytest.mark.parametrize(
+    ("fake", "real", "told"),
     [
-        ([], "there are no clips"),
-        ([clips(1)], "at least 2 clips on either side, not 1"),
-        ([clips(2, frames=1)], "clips of 1 frames; random_r3d needs at least 2"),
-        ([clips(2), clips(2, size=8)], "clips of different sizes"),
-        ([clips(4, size=8)], "cannot be compared"),
-        ([clips(4, frames=6)], "cannot be compared"),
-        ([clips(2).float()], "must be uint8"),
-        ([clips(2).permute(0, 1, 4, 2, 3)], "must be uint8"),
+        (features(1), features(5), "at least 2 sampled clips are needed, not 1"),
+        (features(5), features(1), "at least 2 real clips are needed, not 1"),
+        (features(0), features(5), "at least 2 sampled clips are needed, not 0"),
+        (features(5), None, "there are none"),
+        (features(5), features(5, 8), "16 dimensions on the sampled side, 8 on the real side"),
+        (spoiled(features(600), [300, 599]), features(5), r"2 of 600 sampled clips are not finite \(first: clip 300"),
+        (features(5), spoiled(features(5), [4], np.inf), r"1 of 5 real clips are not finite \(first: clip 4"),
     ],
 )
-def test_bad_clips_are_refused_in_plain_words(batches, told):
-    fvd = FVD(RandomR3D())
+def test_bad_sides_are_refused_in_plain_words(fake, real, told):
     with pytest.raises(RunError, match=told):
-        fvd.score(batches, fvd.reference([clips(3)]))
+        score(fake, real)
 
 
-def test_a_reference_made_by_another_detector_is_refused():
-    with pytest.raises(RunError, match="cannot be compared"):
-        FVD(RandomR3D()).score([clips(3)], FVD(RandomR3D(seed=1)).reference([clips(3)]))
+def test_a_clip_of_many_rows_is_named_as_a_clip():
+    bad = spoiled(features(300, rows_per_clip=4), [260])
+    with pytest.raises(RunError, match=r"1 of 300 sampled clips are not finite \(first: clip 260"):
+        score(bad, features(5, rows_per_clip=4))
+
+
+def test_the_file_is_read_in_blocks(tmp_path, monkeypatch):
+    most, of = 0, contracts.Features.of
+
+    def watched(self, clips):
+        nonlocal most
+        most = max(most, len(clips))
+        return of(self, clips)
+
+    fake, real = (
+        stored(features(20_000, 64), tmp_path / "a.npy"),
+        stored(features(20_000, 64, seed=1), tmp_path / "b.npy"),
+    )
+    monkeypatch.setattr(contracts.Features, "of", watched)
+    assert score(fake, real)["fvd[given]"].value < 1
+    assert most == contracts.BLOCK

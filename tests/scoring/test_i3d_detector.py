@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from components.scoring.detectors.i3d import FILES, VARIABLE, I3DDetector, find_weights, load_native
 from components.scoring.detectors.i3d_network import I3D
-from components.scoring.frechet import FVD
+from components.scoring.fvd import FVD
 from registry.errors import RunError, SpecError
 
 
@@ -50,7 +50,7 @@ def test_the_published_state_dict_gives_logits(published):
     features = detector.features(videos())
     assert features.shape == (1, detector.dimensions) == (1, 400)
     assert features.isfinite().all()
-    assert FVD(detector).name == "fvd"
+    assert FVD(detector).names() == ("fvd", "fvd_extrapolated")
     cropped = I3DDetector(weights=str(published), preprocessing="short_side_crop")
     assert not torch.equal(cropped.features(videos()), features)
     assert cropped.fingerprint() != detector.fingerprint() == I3DDetector(weights=str(published)).fingerprint()

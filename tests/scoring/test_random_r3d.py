@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from components.scoring.contracts import Features
 from components.scoring.detectors.random_r3d import RandomR3D
-from components.scoring.frechet import FVD
+from components.scoring.fvd import FVD
 from registry.catalogue import Catalogue
 from registry.errors import RunError
 
@@ -58,8 +59,12 @@ def test_the_weights_are_those_of_every_version():
 
 @pytest.mark.parametrize("spoil", ["shuffled", "frozen", "slowed", "noisy"])
 def test_the_distance_reacts_to_what_is_wrong_with_a_video(spoil):
-    fvd = FVD(RandomR3D())
-    reference = fvd.reference([moving_squares(96)])
+    detector = RandomR3D()
+
+    def score(videos):
+        fake, real = (Features(detector.features(side)[:, None].numpy()) for side in (videos, moving_squares(96)))
+        return FVD(detector).score(fake, real)["fvd[random_r3d]"].value
+
     good = moving_squares(96, seed=1)
     generator = torch.Generator().manual_seed(0)
     spoiled = {
@@ -68,12 +73,11 @@ def test_the_distance_reacts_to_what_is_wrong_with_a_video(spoil):
         "slowed": lambda: good[:, [0, 0, 1, 1, 2, 2, 3, 3]],
         "noisy": lambda: (good + 20 * torch.randn(good.shape, generator=generator)).clamp(0, 255).byte(),
     }[spoil]()
-    (floor,), (score,) = (fvd.score([videos], reference).values() for videos in (good, spoiled))
-    assert score > 2 * floor
+    assert score(spoiled) > 2 * score(good)
 
 
 def test_the_catalogue_reads_it():
-    parts = Catalogue(["components.scoring.detectors.random_r3d", "components.scoring.frechet"])
+    parts = Catalogue(["components.scoring.detectors.random_r3d", "components.scoring.fvd"])
     told = parts.find("detector", "random_r3d").describe()
     assert told["parameters"]["seed"] == {"type": "int (>= 0)", "default": 0}
     assert (told["official_code"], bool(told["source"])) == (False, True)

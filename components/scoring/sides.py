@@ -1,0 +1,53 @@
+"""What the metrics that compare two sides share: which features they refuse, and who names them."""
+
+from typing import Protocol
+
+import numpy as np
+
+from components.scoring.contracts import Extractor, Features
+from registry.errors import RunError
+
+
+class Detector(Extractor, Protocol):
+    """An extractor of the slot `detector`; scores made with it end in its `score_suffix`."""
+
+    score_suffix: str
+
+
+def refuse_unusable(metric: str, fake: Features, real: Features | None) -> None:
+    """Refuse what no distance between two sides can be made of; reads either side once, in blocks.
+
+    Raises:
+        RunError: no real side, fewer than 2 clips on a side, features of different kinds, or some not finite.
+    """
+    if real is None:
+        raise RunError(f"{metric}: it compares with real clips, and there are none")
+    for side, features in (("sampled", fake), ("real", real)):
+        if features.clips < 2:
+            raise RunError(f"{metric}: at least 2 {side} clips are needed, not {features.clips}")
+    if fake.dimensions != real.dimensions:
+        raise RunError(
+            f"{metric}: features of different kinds cannot be compared: {fake.dimensions} dimensions on the sampled "
+            f"side, {real.dimensions} on the real side"
+        )
+    refuse_not_finite(metric, "sampled", fake)
+    refuse_not_finite(metric, "real", real)
+
+
+def refuse_not_finite(metric: str, side: str, features: Features) -> None:
+    """Refuse features that are not finite.
+
+    Raises:
+        RunError: with the number of such clips and the first of them, counted from 0.
+    """
+    bad: list[int] = []
+    seen = 0
+    for rows in features.blocks():
+        finite = np.asarray(np.isfinite(rows).reshape(-1, features.rows_per_clip * features.dimensions).all(axis=1))
+        bad.extend((np.flatnonzero(~finite) + seen).tolist())
+        seen += len(finite)
+    if bad:
+        raise RunError(
+            f"{metric}: the features of {len(bad)} of {features.clips} {side} clips are not finite "
+            f"(first: clip {bad[0]}, counted from 0); look at these clips"
+        )
