@@ -251,7 +251,7 @@ def table(
     from experiments import console, plans
 
     found = plans.load_plan(file, overrides, runs, only)
-    print(rendering.scores_table(_frame(found, selected=True), metrics, form, found.name))
+    print(rendering.scores_table(_frame(found, selected=True), metrics, form, found.name, _floors(found)))
     console.next_command(*_again("verdict")) if form == "table" else None
 
 
@@ -275,10 +275,96 @@ def diff(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
     console.next_command(*_again("plan"))
 
 
-@app.command()
-@click.option(
+RUNS = click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of all runs."
 )
+FOLDER = click.Path(path_type=Path)
+
+
+@app.command()
+@click.argument("samples", type=FOLDER)
+@click.option("--against", type=FOLDER, required=True, metavar="REFERENCE", help="The real videos.")
+@click.option(
+    "--protocol", "name", default="clean", show_default=True, help="clean, latte_compatible, demo, or a YAML file."
+)
+@click.option("--metrics", help="Comma-separated, instead of the protocol's: fvd,kvd,fid,kid,inception_score.")
+@click.option("--processes", type=click.IntRange(1), help="That measure at once; left out: one a core.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Clips a process holds.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--out", type=FOLDER, help="For scores.json and the plot; left out: a folder under the runs.")
+@RUNS
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@verb(on_experiment=False, formats=True)
+def score(samples: Path, against: Path, form: str, **options: Any) -> None:
+    """Score a folder of videos, frame folders, .npy clips or a run against another; trains nothing.
+
+    KEY=VALUE changes the protocol: `frames=16 real_interval=3 resolution=256 detector=i3d`.
+    """
+    from analysis import figures
+    from experiments import console, score_folders
+
+    request = score_folders.request_of(samples, against, **options)
+    with console.Bars() as bars:
+        found = score_folders.score_folders(request, bars.show)
+    plot = Path(found["out"]) / "curve.png"
+    figures.curve_figure({row["metric"]: row["curve"] for row in found["scores"]}, plot)
+    print(json.dumps(found, indent=1)) if form == "json" else console.show_scores(found, plot)
+
+
+@app.group()
+def protocol() -> None:
+    """What a score depends on besides the samples: show a protocol, or where two differ."""
+
+
+PROTOCOL = "a preset, a YAML file, a scores.json, or a run folder"
+
+
+@protocol.command("show")
+@click.argument("name", metavar="PROTOCOL")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@verb(on_experiment=False, formats=True)
+def show_protocol(name: str, overrides: tuple[str, ...], form: str) -> None:
+    """Every key of PROTOCOL: a preset, a YAML file, a scores.json, or a run folder."""
+    from experiments import console, protocols
+
+    found = protocols.show(name, overrides)
+    print(json.dumps(found, indent=1)) if form == "json" else console.show_protocols(found)
+
+
+@protocol.command("diff")
+@click.argument("left")
+@click.argument("right")
+@verb(on_experiment=False, formats=True)
+def diff_protocols(left: str, right: str, form: str) -> None:
+    """The keys in which two protocols differ (presets, YAML files, scores.json, or run folders)."""
+    from experiments import console, protocols
+
+    rows = protocols.diff(left, right)
+    if form == "json":
+        print(json.dumps([{"key": key, "left": a, "right": b} for key, a, b in rows], indent=1))
+    else:
+        console.table(["key", left, right], rows) if rows else console.say("the two are the same")
+
+
+@app.command("fetch-weights")
+@click.argument("name", required=False)
+@click.option("--sha256", default="", help="Refuse a file with another SHA-256 than this.")
+@verb(on_experiment=False)
+def fetch_weights(name: str | None, sha256: str) -> None:
+    """Get published weights of a detector into the cache; without NAME, list what there is."""
+    from components.scoring import weights
+    from experiments import console
+
+    if name is None:
+        console.table(["name", "file", "variable", "found"], weights.listed())
+        return
+    with console.Bars() as bars:
+        path = weights.fetch(name, bars.show, sha256)
+    console.say(f"wrote {path}")
+
+
+@app.command()
+@RUNS
 @verb(on_experiment=False)
 def doctor(runs: Path) -> None:
     """What this machine has: packages, devices, decoders, Slurm, weights, room on disk."""
@@ -303,12 +389,18 @@ def _frame(found: "Plan", *, selected: bool = False) -> "DataFrame":
     return results.load(replicate.row() for replicate in (found.replicates if selected else found.all_replicates))
 
 
+def _floors(found: "Plan") -> list[dict[str, Any]]:
+    from registry.runs import read_floors
+
+    return read_floors(found.folder)
+
+
 def _print_verdict(found: "Plan", form: str = "table") -> None:
     from analysis import rendering, verdicts
 
     selected = {arm.name for arm in found.selected}
-    claims = [vars(claim) for claim in found.claims if {claim.better_arm, claim.worse_arm} <= selected]
-    answers = verdicts.judge(_frame(found), claims)
+    claims = [claim for claim in found.claims if set(claim.arms) <= selected]
+    answers = verdicts.judge(_frame(found), claims, floors=_floors(found))
     print(rendering.verdicts_table(found.name, answers, form))
 
 
@@ -316,7 +408,7 @@ def _draw(found: "Plan") -> None:
     from analysis import pictures
     from experiments import console
 
-    for path in pictures.draw(found.folder, _frame(found)):
+    for path in pictures.draw(found.folder, _frame(found), _floors(found)):
         console.say(f"wrote {path}")
 
 

@@ -3,7 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -165,6 +166,50 @@ def status_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     for orphan in plan.orphans():
         why = "; ".join(orphan.differences) or "no arm of that name in the file"
         say(f"orphaned (kept, not counted): {orphan.folder}: {why}")
+
+
+def show_scores(found: dict[str, Any], plot: Path) -> None:
+    """What `score` measured: each number with its interval, its floor and its protocol; and all that was left out."""
+    rows = []
+    for row in found["scores"]:
+        interval = f"{row['interval'][0]:.4g} to {row['interval'][1]:.4g}" if row["interval"] else ""
+        floor = row["floors"].get("real_halves")
+        beside = f"{floor['mean']:.4g} ({floor['n_fake']} and {floor['n_real']})" if floor else ""
+        counts = f"{row['n_fake']} and {row['n_real']}"
+        rows.append([row["metric"], f"{row['value']:.6g}", interval, counts, beside, row["protocol"]])
+    table(["metric", "score", "95 % (clips)", "clips", "floor: real halves", "protocol"], rows)
+    for name in ("samples", "against"):
+        side = found[name]
+        say(f"{name}: {side['clips']} clips of {side['of_videos']} videos of {side['path']}")
+        if side["too_short"]:
+            say(f"  {len(side['too_short'])} videos are too short for a clip, the first: {side['too_short'][0]}")
+        if side["rejected"]:
+            say(f"  {len(side['rejected'])} entries rejected, the first: {': '.join(side['rejected'][0])}")
+    if any("[moving_shapes_r3d]" in row["metric"] for row in found["scores"]):
+        say("[moving_shapes_r3d] orders samples, offline; comparable to published numbers is detector=i3d alone")
+    say(f"wrote {Path(found['out']) / 'scores.json'}, {plot}")
+
+
+def show_protocols(found: dict[str, Any]) -> None:
+    """Each protocol as a table of dotted keys."""
+    for name, values in found.items():
+        table(["key", "value"], [[key, _plain(value)] for key, value in flat(values)], title=name)
+
+
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of nested mappings."""
+    for key, item in value.items():
+        dotted = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(item, dict):
+            yield from flat(item, dotted)
+        else:
+            yield dotted, item
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "(open)"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def say(text: str) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 
 from components.data.clips import frames_needed
 from components.data.prepare import Prepared, prepare
+from components.scoring.measuring import Measuring
+from experiments import floors
 from experiments.plans import Plan, check
 from experiments.recording import Recorder, code_state, create
-from experiments.replicate import Progress, device_of, run_replicate
-from experiments.scoring import prepare_reference
+from experiments.replicate import Progress, device_of, how_measured, open_data, run_replicate
+from experiments.scoring import REFERENCES, planned_fake_clips, prepare_reference, real_videos
 from registry.assemble import Assembly
 from registry.errors import SpecError
 from registry.runs import DATA_FOLDER, Replicate, claim_is_alive
@@ -54,12 +56,50 @@ def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
         prepared.videos("train", frames_needed(data.frames, data.interval))
         autoencoder = assembly.autoencoder().to(device)
         prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
-        prepare_reference(arm.spec, prepared, device, progress)
+        metrics, how = assembly.metrics(), how_measured(arm.spec, device)
+        prepare_reference(arm.spec, prepared, metrics, how, progress)
+        _early_floors(plan, arm.spec, prepared, metrics, how, progress)
     return found
 
 
+def _early_floors(
+    plan: Plan, spec: Spec, prepared: Prepared, metrics: list[Any], how: Measuring, progress: Progress
+) -> None:
+    """The floors that need no training, where the experiment's file does not have them yet."""
+    wanted, have = set(plan.file.experiment.floors), floors.read_floors(plan.folder)
+    protocols = floors.protocols_of(spec, prepared, metrics)
+    missing = {
+        name for name in wanted - {"resampled"}
+        if not protocols <= {record["protocol"] for record in have if record["floor"] == name}
+    }  # fmt: skip
+    if not missing:
+        return
+    references, n_fake = prepared.folder / REFERENCES, planned_fake_clips(spec)
+    videos = real_videos(spec, prepared)
+    found, pool = floors.real_halves(spec.scoring, videos, n_fake, metrics, how, references, progress)
+    if "reconstruction" in missing:
+        found += floors.reconstruction(spec, pool, prepared, metrics, how, progress)
+    floors.add_floors(plan.folder, [record for record in found if record.floor in wanted])
+
+
+def _late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> None:
+    """The samples of the first replicate that is done against samples of its checkpoint from other noise."""
+    first = next((replicate for replicate in todo if replicate.state == "done"), None)
+    if first is None or "resampled" not in plan.file.experiment.floors:
+        return
+    result = first.result() or {}
+    have = {record["protocol"] for record in floors.read_floors(plan.folder) if record["floor"] == "resampled"}
+    against_real = {mark for mark, bound in result["protocol_specs"].items() if "real" in bound}
+    if not against_real <= have:
+        prepared, _ = open_data(first)
+        how = how_measured(first.spec, device_of(first.spec))
+        metrics = Assembly(first.spec).metrics()
+        floors.add_floors(plan.folder, floors.resampled(first, metrics, prepared, how, lambda: False, progress))
+
+
 def _needs(spec: Spec) -> set[int]:
-    return {frames_needed(spec.data.frames, interval) for interval in (spec.data.interval, spec.scoring.interval or 1)}
+    intervals = spec.data.interval, spec.scoring.real_interval or 1
+    return {frames_needed(spec.data.frames, intervals[0]), frames_needed(spec.scoring.frames or 1, intervals[1])}
 
 
 def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None:
@@ -111,6 +151,7 @@ def launch(plan: Plan, executor: str, progress: Progress, watch: Watch) -> list[
                 run_replicate(replicate.folder, progress)
     else:
         _run_pool(plan, todo, watch)
+    _late_floor(plan, todo, progress)
     return todo
 
 

@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -16,9 +17,10 @@ from typing import Any
 import torch
 
 from components.data.prepare import Prepared
+from components.scoring.measuring import Measuring
 from experiments.recording import ClaimedError, Recorder, machine
 from experiments.sampling import sample
-from experiments.scoring import fingerprint, score
+from experiments.scoring import score
 from experiments.training import Interrupted, Trainer, train
 from registry.assemble import Assembly
 from registry.errors import RunError, SpecError
@@ -78,7 +80,11 @@ def _run(
     sample(replicate, device, stop, progress)
     sampled = time.monotonic()
     recorder.heartbeat(stage="scoring", step=spec.learning.steps, steps=spec.learning.steps)
-    scores, protocol, reference = score(replicate, prepared, device)
+    metrics = Assembly(spec).metrics()
+    folder = replicate.folder / "features"
+    scores, reference = score(
+        spec, replicate.folder / "samples", prepared, metrics, how_measured(spec, device), folder, progress
+    )
     ended = time.monotonic()
     spent = {"training": trained - began, "sampling": sampled - trained, "scoring": ended - sampled}
     earlier = sum(event.get("seconds", 0.0) for event in replicate.events() if event["event"] == "interrupted")
@@ -87,34 +93,51 @@ def _run(
         "arm": replicate.arm,
         "seed": replicate.seed,
         "identity": replicate.identity,
-        "scores": {**scores, **validation},
+        "scores": {**scores.values, **validation},
+        "score_details": scores.details(),
+        "protocols": scores.protocols,
+        "protocol_specs": scores.specs,
         "steps": spec.learning.steps,
         "parameters": parameters,
         "validation_split": validation_split,
         "data_digest": prepared.digest,
-        "protocol": fingerprint(protocol),
-        "protocol_spec": protocol,
         "reference": str(reference),
         "seconds": round(earlier + ended - began, 2),
         "seconds_of": {stage: round(seconds, 2) for stage, seconds in spent.items()},
         "attempts": attempt,
         "device": str(device),
     }
-    if not any(scores.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
-        recorder.metrics(spec.learning.steps, scores)
+    if not any(scores.values.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
+        recorder.metrics(spec.learning.steps, scores.values)
+    if scores.failed:  # the features stay, so that another try measures nothing again
+        raise RunError("; ".join(scores.failed))
     recorder.result(result)
+    shutil.rmtree(folder, ignore_errors=True)
     return result
 
 
+MANY_CLIPS = 256  # below it, starting processes takes longer than measuring
+
+
+def how_measured(spec: Spec, device: torch.device) -> Measuring:
+    """How a spec's clips are measured here: on CPU by as many processes as torch has threads, where it pays."""
+    many = device.type == "cpu" and spec.sampling.clips >= MANY_CLIPS
+    return Measuring(spec.scoring, spec.plugins, str(device), torch.get_num_threads() if many else 1)
+
+
 def device_of(spec: Spec) -> torch.device:
-    """The device that `runtime.device` means on this machine.
+    """The device that `runtime.device` means on this machine; RunError for cuda where there is none."""
+    return device_named(spec.runtime.device, "runtime.device")
+
+
+def device_named(wanted: str, key: str = "--device") -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means on this machine.
 
     Raises:
         RunError: cuda is asked for where there is none.
     """
-    wanted = spec.runtime.device
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise RunError("runtime.device is cuda, but torch finds no CUDA device here; set runtime.device=cpu or auto")
+        raise RunError(f"{key} is cuda, but torch finds no CUDA device here; take cpu or auto")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)

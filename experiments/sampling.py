@@ -4,7 +4,7 @@ A clip depends on the weights, the sampling seed, the replicate's seed and its o
 written as they are made, so that an interrupted run goes on behind the last one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,11 @@ from registry.runs import Replicate
 
 
 def sample(
-    replicate: Replicate, device: torch.device, stop: Callable[[], bool], progress: Callable[[str, int, int], None]
+    replicate: Replicate,
+    device: torch.device,
+    stop: Callable[[], bool],
+    progress: Callable[[str, int, int], None],
+    folder: Path | None = None,
 ) -> None:
     """Sample the spec's clips into `samples/`, uint8 (n, F, H, W, 3) a file; go on where an earlier attempt stopped.
 
@@ -30,12 +34,13 @@ def sample(
         device: where to sample.
         stop: asked after every batch.
         progress: is called with (what, clips done, clips in all).
+        folder: another place than `samples/`.
 
     Raises:
         Interrupted: `stop` answered yes.
         RunError: there is no checkpoint of the last step.
     """
-    spec, folder = replicate.spec, replicate.folder / "samples"
+    spec, folder = replicate.spec, folder or replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
     clips, size = spec.sampling.clips, spec.runtime.sampling_batch
     batches = _missing(folder, clips, size)
@@ -124,8 +129,3 @@ def write_clips(path: Path, clips: np.ndarray) -> None:
         np.save(file, clips)
     temporary.replace(path)
 
-
-def read_samples(folder: Path) -> Iterator[Tensor]:
-    """The sampled clips of a replicate in order, a batch at a time, uint8 (n, F, H, W, 3)."""
-    for path in sorted((folder / "samples").glob("clips-*.npy")):
-        yield torch.from_numpy(np.load(path))

@@ -1,118 +1,240 @@
-"""Scoring sampled clips against real ones, and the reference statistics that all arms share."""
+"""Scores: both sides of a protocol planned and measured, each metric's protocol bound, every number with its noise."""
 
-import contextlib
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator
-from itertools import islice
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from filelock import FileLock, SoftFileLock, Timeout
 
 from components.data.prepare import Prepared
-from components.data.real_clips import plan_real_clips, read_real_clips
-from components.scoring.frechet import Moments
-from experiments.recording import write_json
-from experiments.sampling import read_samples, write_clips
-from registry.assemble import Assembly
-from registry.runs import Replicate
+from components.scoring.clip_plan import Cut, Video, plan_clips
+from components.scoring.contracts import Features, Score
+from components.scoring.measuring import Measuring, Progress, Side, extractor_key, features_in, measure
+from components.scoring.sources import ArrayVideos, PreparedVideos, Videos, one_size
+from components.scoring.treatment import Treatment
+from experiments.recording import machine, write_json
+from experiments.sampling import write_clips
+from registry.errors import RunError
+from registry.protocol import Protocol, describe, fingerprint
 from registry.spec import Spec
 
-CLIPS_AT_ONCE = 16
 SHOWN_CLIPS = 8  # real clips kept beside the reference statistics, for pictures
+REFERENCES = "references"  # folder beside the manifest of a dataset
 
 
-def protocol_of(spec: Spec, prepared: Prepared, detector: Any) -> dict[str, Any]:
-    """Everything that a score depends on besides the samples."""
-    data, scoring = spec.data, spec.scoring
-    return {
-        "metric": scoring.metric.model_dump(),
-        "detector": detector.fingerprint(),
-        "data": prepared.digest,
-        "split": scoring.split,
-        "frames": data.frames,
-        "interval": scoring.interval,
-        "picking": data.picking,
-        "resolution": data.resolution,
-        "transform": data.transform,
-        "antialias": data.antialias,
-        "real_clips": scoring.clips,
-        "clips_per_video": scoring.clips_per_video,
-        "seed": scoring.seed,
-        "sampled_clips": spec.sampling.clips,
-    }
+@dataclass
+class Scores:
+    """What a protocol's metrics gave for one set of samples.
+
+    Attributes:
+        scores: full name -> score.
+        protocols: full name -> fingerprint.
+        specs: fingerprint -> bound protocol.
+        n_fake: clips on the fake side.
+        n_real: clips on the real side.
+        failed: what went wrong with the metrics that gave nothing.
+    """
+
+    n_fake: int
+    n_real: int
+    scores: dict[str, Score] = field(default_factory=dict)
+    protocols: dict[str, str] = field(default_factory=dict)
+    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def values(self) -> dict[str, float]:
+        return {name: score.value for name, score in self.scores.items()}
+
+    def details(self) -> dict[str, dict[str, Any]]:
+        """Everything but the value, by full name, as plain values."""
+        counts = {"n_fake": self.n_fake, "n_real": self.n_real}
+        return {
+            name: {
+                **counts,
+                "interval": list(score.interval) if score.interval else None,
+                "curve": [asdict(point) for point in score.curve],
+                "details": score.details,
+            }
+            for name, score in self.scores.items()
+        }
 
 
-def fingerprint(protocol: dict[str, Any]) -> str:
-    """Ten hex digits that two scores share only if they may be compared."""
-    return hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:10]
+def cut_of(protocol: Protocol, side: str) -> Cut:
+    """How clips are cut on the `real` or the `fake` side of a protocol."""
+    return Cut(
+        side=side,
+        frames=protocol.frames or 0,
+        interval=getattr(protocol, f"{side}_interval"),
+        picking=protocol.picking or "",
+        start=getattr(protocol, f"{side}_start"),
+        shortest=protocol.shortest,
+        short=getattr(protocol, f"{side}_short"),
+        clips_per_video=protocol.clips_per_video,
+        seed=protocol.seed,
+        most=getattr(protocol, f"{side}_clips"),
+    )
 
 
-def reference_folder(spec: Spec, prepared: Prepared, detector: Any) -> Path:
-    """Where the reference statistics of a spec's protocol lie (they do not depend on the number of samples)."""
-    real_side = {key: value for key, value in protocol_of(spec, prepared, detector).items() if key != "sampled_clips"}
-    return prepared.folder / "references" / fingerprint(real_side)
+def treatment_of(protocol: Protocol, side: str) -> Treatment:
+    """What happens to the frames on the `real` or the `fake` side of a protocol."""
+    return Treatment(
+        resolution=protocol.resolution,
+        transform=protocol.transform or "",
+        kernel=protocol.kernel or "",
+        antialias=bool(protocol.antialias),
+        storage=getattr(protocol, f"{side}_storage"),
+        jpeg_quality=protocol.jpeg_quality,
+        jpeg_subsampling=protocol.jpeg_subsampling,
+        h264_crf=protocol.h264_crf,
+    )
+
+
+def side_of(protocol: Protocol, side: str, videos: Videos, cut: Cut | None = None) -> tuple[Side, list[Video]]:
+    """One side of a protocol, ready to be measured, and the videos that are too short for it."""
+    clips, short = plan_clips(videos.listed, cut or cut_of(protocol, side))
+    return Side(side, videos, tuple(clips), treatment_of(protocol, side)), short
+
+
+def real_videos(spec: Spec, prepared: Prepared) -> PreparedVideos:
+    """The videos that a spec's scores are held against."""
+    return PreparedVideos(prepared, spec.scoring.split)
+
+
+def planned_fake_clips(spec: Spec) -> int:
+    """How many clips the fake side of a spec will have, before anything is sampled."""
+    side = spec.data.resolution
+    videos = [Video(k, f"{k:06d}", spec.data.frames, side, side, "raw") for k in range(spec.sampling.clips)]
+    return len(plan_clips(videos, cut_of(spec.scoring, "fake"))[0])
+
+
+def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int) -> dict[str, Any]:
+    """The complete protocol of a metric's scores: the spec, and what only data and weights tell."""
+    bound = describe(protocol)
+    height, width = one_size([("real", [clip.video for clip in real.clips])], protocol.resolution)
+    bound["pixels"]["resolution"] = f"{width}x{height}"
+    bound["fake"]["clips"] = n_fake
+    bound["real"].update(clips=len(real.clips), data=real.videos.digest)
+    if not metric.needs_reference:
+        del bound["real"]
+    extractor = metric.extractor
+    about = {"name": extractor.label, "layer": extractor.layer, "fingerprint": extractor.fingerprint()}
+    return {**bound, "extractor": {**about, "precision": "float32"}, "estimator": metric.estimator()}
+
+
+def evaluate(
+    protocol: Protocol, metrics: Sequence[Any], fake: Side, real: Side, sides: tuple[dict[str, Features], ...]
+) -> Scores:
+    """The scores of a fake side against a real side that are both measured; a metric that fails stops no other.
+
+    Args:
+        protocol: of both sides.
+        metrics: built of it.
+        fake: the fake side.
+        real: the real side.
+        sides: features by extractor key, of the fake and of the real side.
+    """
+    found = Scores(len(fake.clips), len(real.clips))
+    for metric in metrics:
+        key = extractor_key(metric.extractor)
+        try:
+            scores = metric.score(sides[0][key], sides[1][key] if metric.needs_reference else None)
+        except RunError as error:
+            found.failed.append(f"{', '.join(metric.names())}: {error}")
+            continue
+        bound = bind(protocol, metric, real, len(fake.clips))
+        found.specs[fingerprint(bound)] = bound
+        found.scores |= scores
+        found.protocols |= dict.fromkeys(scores, fingerprint(bound))
+    return found
+
+
+def reference(
+    real: Side, metrics: Sequence[Any], how: Measuring, folder: Path, progress: Progress
+) -> tuple[Path, dict[str, Features]]:
+    """The measured real side, computed once for all who share it: who comes second waits, or finds it done.
+
+    Args:
+        real: the real side.
+        metrics: say which extractors.
+        how: processes, batches, device.
+        folder: of all references of the dataset.
+        progress: is called with (what, clips done, clips in all).
+    """
+    own = folder / real.key[:16]
+    if (found := features_in(own, metrics, "real")) is not None and (own / "clips.npy").exists():
+        return own, found
+    own.mkdir(parents=True, exist_ok=True)
+    with locked(own, progress):
+        features = measure(real, metrics, how, own, progress)
+        if not (own / "clips.npy").exists():
+            picked = real.clips[:: max(1, len(real.clips) // SHOWN_CLIPS)][:SHOWN_CLIPS]
+            pictures = [real.treatment(real.videos.read(c.video, c.indices), c.video.stored) for c in picked]
+            write_clips(own / "clips.npy", np.stack(pictures))
+            about = {"data": real.videos.digest, "clips": len(real.clips), "treatment": asdict(real.treatment)}
+            made = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **machine()}
+            protocol = how.protocol.model_dump(mode="json")
+            write_json(own / "about.json", {**about, "protocol": protocol, "made": made})
+    return own, features
+
+
+@contextmanager
+def locked(folder: Path, progress: Progress) -> Iterator[None]:
+    """The only one at work in the folder, on this machine or another; a process that dies lets go."""
+    lock: FileLock | SoftFileLock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except NotImplementedError:  # a file system without locks
+        lock = SoftFileLock(folder / ".lock")
+        lock.acquire()
+    except Timeout:
+        progress("waiting for another process that measures the same", 0, 1)
+        lock.acquire()
+        progress("waiting for another process that measures the same", 1, 1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def prepare_reference(
-    spec: Spec, prepared: Prepared, device: torch.device, progress: Callable[[str, int, int], None]
+    spec: Spec, prepared: Prepared, metrics: Sequence[Any], how: Measuring, progress: Progress
 ) -> Path:
-    """Compute the moments of the real clips, once for all arms that share them; a few clips are kept for pictures."""
-    assembly = Assembly(spec)
-    detector = assembly.detector()
-    folder = reference_folder(spec, prepared, detector)
-    if (folder / "moments.npz").exists():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    data, scoring = spec.data, spec.scoring
-    split = None if scoring.split == "all" else scoring.split
-    clips = plan_real_clips(
-        prepared,
-        split,
-        data.frames,
-        scoring.interval or data.interval,
-        data.picking,
-        scoring.seed,
-        scoring.clips,
-        scoring.clips_per_video,
-    )
-    shown: list[np.ndarray] = []
-
-    def real() -> Iterator[Tensor]:
-        for number, clip in enumerate(
-            read_real_clips(prepared, clips, data.resolution, data.transform, data.antialias), start=1
-        ):
-            if len(shown) < SHOWN_CLIPS and (number - 1) % max(1, len(clips) // SHOWN_CLIPS) == 0:
-                shown.append(clip)
-            progress("reference statistics", number, len(clips))
-            yield torch.from_numpy(clip)
-
-    moments = assembly.metric(detector).reference(block.to(device) for block in _blocks(real()))
-    write_json(folder / "protocol.json", protocol_of(spec, prepared, detector))
-    write_clips(folder / "clips.npy", np.stack(shown))
-    temporary = folder / f".moments.{os.getpid()}.npz"
-    moments.save(temporary)
-    with contextlib.suppress(FileNotFoundError):
-        os.replace(temporary, folder / "moments.npz")
-    return folder
-
-
-def _blocks(clips: Iterator[Tensor]) -> Iterator[Tensor]:
-    while some := list(islice(clips, CLIPS_AT_ONCE)):
-        yield torch.stack(some)
+    """Measure the real side of a spec's protocol, once for all arms that share it; returns its folder."""
+    real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
+    return reference(real, metrics, how, prepared.folder / REFERENCES, progress)[0]
 
 
 def score(
-    replicate: Replicate, prepared: Prepared, device: torch.device
-) -> tuple[dict[str, float], dict[str, Any], Path]:
-    """Scores of a replicate's samples by full name (`fvd[random_r3d]`), their protocol, and the reference's folder."""
-    assembly = Assembly(replicate.spec)
-    detector = assembly.detector()
-    reference = prepare_reference(replicate.spec, prepared, device, lambda what, done, total: None)
-    moments = Moments.load(reference / "moments.npz")
-    clips = (batch.to(device) for batch in read_samples(replicate.folder))
-    return assembly.metric(detector).score(clips, moments), protocol_of(replicate.spec, prepared, detector), reference
+    spec: Spec,
+    samples: Path,
+    prepared: Prepared,
+    metrics: Sequence[Any],
+    how: Measuring,
+    folder: Path,
+    progress: Progress,
+) -> tuple[Scores, Path]:
+    """The scores of sampled clips against the real clips of a spec's protocol, and the reference's folder.
+
+    Args:
+        spec: of the replicate.
+        samples: folder of its sampled clips.
+        prepared: its data.
+        metrics: of its protocol.
+        how: processes, batches, device.
+        folder: where the features of the samples are kept until the scores are written.
+        progress: is called with (what, clips done, clips in all).
+
+    Raises:
+        RunError: what `measure` and the metrics raise; where only some metrics fail, the others are in `Scores`.
+    """
+    protocol = spec.scoring
+    real, _ = side_of(protocol, "real", real_videos(spec, prepared))
+    fake, _ = side_of(protocol, "fake", ArrayVideos(samples))
+    own, of_real = reference(real, metrics, how, prepared.folder / REFERENCES, progress)
+    of_fake = measure(fake, metrics, how, folder / fake.key[:16], progress)
+    return evaluate(protocol, metrics, fake, real, (of_fake, of_real)), own

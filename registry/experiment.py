@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -67,6 +67,11 @@ class Experiment(Section):
     seeds: tuple[NonNegativeInt, ...] = (0,)
     claim: tuple[Claim, ...] = ()
     match: Match | None = None
+    floors: tuple[Literal["real_halves", "reconstruction", "resampled"], ...] = (
+        "real_halves",
+        "reconstruction",
+        "resampled",
+    )
     resources: Resources = Resources()
     plugins: tuple[str, ...] = ()
 

@@ -19,8 +19,10 @@ def problems(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     yield from _diffusion(spec, parts)
     yield from _learning(spec)
     yield from ((f"scoring.{key}", message) for key, message in protocol_problems(spec.scoring))
-    if spec.scoring.frames and spec.scoring.frames > spec.data.frames:
-        yield "scoring.frames", f"clips of {spec.scoring.frames} frames from samples of {spec.data.frames}"
+    assert spec.scoring.frames, "resolved"
+    needed = (spec.scoring.frames - 1) * spec.scoring.fake_interval + 1
+    if needed > spec.data.frames:
+        yield "scoring.frames", f"a clip needs {needed} frames of a sample, which has {spec.data.frames} (data.frames)"
 
 
 def protocol_problems(protocol: Protocol) -> Iterator[Problem]:

@@ -33,7 +33,7 @@ class Protocol(Section):
     split: Literal["train", "test", "all"] = "train"  # of the real videos
     frames: PositiveInt | None = None  # of a clip
     picking: Literal["stride", "linspace"] | None = None
-    clips_per_video: PositiveInt = 1  # starts drawn from each video; they may overlap
+    clips_per_video: PositiveInt = 1  # starts drawn from each video, all different; clips may overlap
     shortest: Literal["fits", "whole_intervals"] = "fits"
     seed: NonNegativeInt = 0  # of the draw of videos and starts
     real_clips: PositiveInt = 2048  # at most
@@ -59,9 +59,9 @@ class Protocol(Section):
 
 # One column a preset. `clean`: even handling, nothing lossy. `latte_compatible`: what the official tools do, accidents
 # included (golden README, 9): real stride 3 beside generated stride 1, frames through JPEG 75 because the script's
-# `q=95` is no Pillow keyword, generated mp4 from imageio's quality 9 (crf 5), 48-frame videos asked for on the real side,
-# short videos dropped there only, the training split. Taichi-HD: real_interval 6. `demo`: small counts, several clips
-# a video, for runs of minutes; says which way a number moves and no more.
+# `q=95` is no Pillow keyword, generated mp4 from imageio's quality 9 (crf 5), real videos of fewer than 48 frames
+# dropped and generated ones of fewer than 16 refused, the training split. Taichi-HD: real_interval 6. `demo`: small
+# counts, several clips a video, for runs of minutes; says which way a number moves and no more.
 _TABLE: dict[str, tuple[Any, Any, Any]] = {
     #                   clean       latte_compatible             demo
     "split":            ("train",   "train",                     "train"),
@@ -117,9 +117,7 @@ def describe(protocol: Protocol) -> dict[str, Any]:
         "measuring": MEASURING,
         "real": {"split": protocol.split, "clips": protocol.real_clips, **_side(protocol, "real")},
         "fake": {"clips": protocol.fake_clips, **_side(protocol, "fake")},
-        "clips": {
-            key: getattr(protocol, key) for key in ("frames", "picking", "clips_per_video", "shortest", "seed")
-        },
+        "clips": {key: getattr(protocol, key) for key in ("frames", "picking", "clips_per_video", "shortest", "seed")},
         "pixels": {key: getattr(protocol, key) for key in ("resolution", "transform", "kernel", "antialias")},
         "storage": {
             **({"jpeg": f"quality {protocol.jpeg_quality}, {protocol.jpeg_subsampling}"} if "jpeg" in steps else {}),

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -10,8 +10,8 @@ from registry import legality
 from registry.catalogue import Catalogue, PartInfo
 from registry.errors import SpecError, did_you_mean
 from registry.protocol import FOLDERS, Protocol, with_preset
-from registry.sizes import SIZES, depth_of
 from registry.section import Part, Section
+from registry.sizes import SIZES, depth_of
 from registry.spec import Spec, slot_fields
 
 Key = tuple[str, ...]
@@ -78,10 +78,15 @@ def _message(model: type[BaseModel], item: Any) -> str:
 
 def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     for step in loc:
+        if str(step).isdigit():
+            continue  # an item of a list: its fields are those of the list's items
         info = model.model_fields.get(str(step))
-        if info is None or not (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
+        annotation = info.annotation if info else None
+        if get_origin(annotation) is tuple:
+            annotation = get_args(annotation)[0]
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
-        model = info.annotation
+        model = annotation
     return list(model.model_fields)
 
 
@@ -162,7 +167,8 @@ def _derive(spec: Spec, parts: Catalogue) -> Spec:
         changes["sampling"] = {"sampler": _first(samplers, "sampler", parts)}
     if spec.learning.label_drop is None:
         changes["learning"] = {"label_drop": 0.1 if spec.model.classes else 0.0}
-    changes["scoring"] = {key: value for key, value in _from_training(spec).items() if getattr(spec.scoring, key) is None}
+    open_keys = {key: value for key, value in _from_training(spec).items() if getattr(spec.scoring, key) is None}
+    changes["scoring"] = open_keys
     values = spec.model_dump()
     for section, fields in changes.items():
         values[section].update(fields)
@@ -170,7 +176,7 @@ def _derive(spec: Spec, parts: Catalogue) -> Spec:
 
 
 def _from_training(spec: Spec) -> dict[str, Any]:
-    """What a protocol that leaves it open takes from the training: real clips are cut and resized as the model saw them."""
+    """What a protocol leaves open follows from the training: real clips are cut and resized as the model saw them."""
     data = spec.data
     return {
         "frames": data.frames,
@@ -209,7 +215,7 @@ def _dimensions(spec: Spec, parts: Catalogue) -> dict[str, Any]:
 
 
 def resolve_protocol(written: Mapping[str, Any], parts: Catalogue) -> tuple[Protocol | None, list[Problem]]:
-    """A protocol on its own, for two folders: the written keys over the preset, and what is open by `protocol.FOLDERS`."""
+    """A protocol on its own, for two folders: the written keys over the preset over `protocol.FOLDERS`."""
     values: dict[str, Any] = {**FOLDERS, **with_preset(written)}
     found: list[Problem] = []
     for name, choose in (("detector", _part), ("metrics", _parts)):

@@ -7,6 +7,7 @@ runs/<experiment>/<arm>-<identity>/seed-<n>/
     claim             who is running it             log.txt          what it printed
     checkpoints/      full training state           samples/         sampled clips, uint8
     result.json       written last and at once: its presence means done
+runs/<experiment>/floors.json  what the scores are where nothing can be better, by floor, metric and protocol
 runs/_data/           prepared data sets: manifests, latent caches, reference statistics
 """
 
@@ -27,6 +28,7 @@ from registry.spec import WITHOUT_EFFECT, Spec
 
 State = Literal["missing", "running", "interrupted", "failed", "done"]
 DATA_FOLDER = "_data"
+FLOORS_FILE = "floors.json"
 HEARTBEAT_EXPIRES = 600.0  # seconds after which a claim of another host without a heartbeat is taken for dead
 
 
@@ -175,6 +177,11 @@ def orphans(experiment: str, arms: Iterable[Arm], runs: Path) -> list[Orphan]:
             ]
         found.append(Orphan(folder, name, differences))
     return found
+
+
+def read_floors(experiment: Path) -> list[dict[str, Any]]:
+    """The floor records of an experiment's folder: floor, metric, protocol, values (one a draw), n_fake, n_real."""
+    return list((read_json(experiment / FLOORS_FILE) or {}).get("floors", []))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -39,17 +39,27 @@ class Features:
 
     Args:
         source: a .npy file of that shape, read in blocks and never held as a whole, or an array.
+        only: the numbers of the clips that count, in order; all if left out.
 
     Raises:
         RunError: another shape or type.
     """
 
-    def __init__(self, source: Path | NDArray[np.float32]) -> None:
+    def __init__(
+        self, source: Path | NDArray[np.float32], only: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> None:
         self._source = source
+        self._only = None if only is None else np.asarray(only, dtype=np.int64)
         array = self._open()
         if array.ndim != 3 or array.dtype != np.float32:
             raise RunError(f"features must be float32 (clips, rows, D), not {array.dtype} {array.shape}")
-        self.clips, self.rows_per_clip, self.dimensions = array.shape
+        self.clips = len(array) if only is None else len(only)
+        self.rows_per_clip, self.dimensions = array.shape[1:]
+
+    def subset(self, clips: Sequence[int]) -> "Features":
+        """The features of some of the clips, by their numbers here."""
+        wanted = np.asarray(clips, dtype=np.int64)
+        return Features(self._source, wanted if self._only is None else self._only[wanted])
 
     def _open(self) -> NDArray[np.float32]:
         if isinstance(self._source, Path):
@@ -59,7 +69,8 @@ class Features:
 
     def of(self, clips: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """The rows (n, D) of those clips, in that order."""
-        picked: NDArray[np.float32] = self._open()[np.asarray(clips, dtype=np.int64)]
+        wanted = np.asarray(clips, dtype=np.int64)
+        picked: NDArray[np.float32] = self._open()[wanted if self._only is None else self._only[wanted]]
         return np.ascontiguousarray(picked).reshape(-1, self.dimensions)
 
     def blocks(self, clips: Sequence[int] | NDArray[np.int64] | None = None) -> Iterator[NDArray[np.float32]]:

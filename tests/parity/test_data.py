@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 
 from components.data.clips import class_ranks, pick, reference_window
-from components.data.transforms import lanczos_square, quantise, to_pixels
+from components.data.transforms import lanczos_frames, quantise, to_pixels
 
 OURS = {
     "short_edge_resize_then_center_crop": "short_side_then_center_crop",
@@ -43,7 +43,7 @@ def test_evaluation_crop_and_lanczos(golden: Any, transforms: dict[str, torch.Te
     assert names
     for name in names:
         frame = rearrange(transforms[f"{name.split('/')[0]}/clip_uint8_TCHW"][:1], "t c h w -> t h w c").numpy()
-        (square,) = lanczos_square(frame, golden.config("transforms")["size"])
+        (square,) = lanczos_frames(frame, golden.config("transforms")["size"], "center_square_then_resize")
         np.testing.assert_array_equal(square, transforms[name].numpy())
 
 

@@ -36,17 +36,21 @@ class VideoFolder:
         path: the folder.
         resolution: not used; frames are read at their own size.
         split_csv: file below the path; by default `split.csv` where there is one. "" never uses one.
+        class_folders: whether the first folder is a class; if not, videos may lie at any depth.
 
     Raises:
         SpecError: the path is no folder, or the CSV cannot be used.
     """
 
-    def __init__(self, path: str | None, resolution: int, *, split_csv: str | None = None) -> None:
+    def __init__(
+        self, path: str | None, resolution: int, *, split_csv: str | None = None, class_folders: bool = True
+    ) -> None:
         if not path:
             raise SpecError("data.path: the dataset video_folder needs the folder of the videos")
         self.root = Path(path).expanduser().absolute()  # a name such as `a:b.mp4` alone would be read as a protocol
         if not self.root.is_dir():
             raise SpecError(f"data.path: {path}: no such folder")
+        self.class_folders = class_folders
         if split_csv is None:
             self.split_csv = self.root / "split.csv" if (self.root / "split.csv").is_file() else None
         else:
@@ -57,7 +61,8 @@ class VideoFolder:
     def identity(self) -> dict[str, Any]:
         """What the folder of the manifest is named by: where the videos are and how they are split."""
         split = None if self.split_csv is None else os.path.relpath(self.split_csv, self.root)
-        return {"name": "video_folder", "path": str(self.root.resolve()), "split_csv": split}
+        path = str(self.root.resolve())
+        return {"name": "video_folder", "path": path, "split_csv": split, "class_folders": self.class_folders}
 
     def sources(self) -> list[Source]:
         """Every video file and frame folder, and every other file with the reason why it is none."""
@@ -74,6 +79,10 @@ class VideoFolder:
     def reader(self, path: str, index: VideoIndex) -> VideoReader:
         """The reader that the index found exact."""
         return open_reader(self.root / path, index)
+
+    def picture_format(self, path: str) -> str:
+        """How the pictures of a frame folder are stored: `jpeg`, or `raw` for lossless forms."""
+        return "jpeg" if pictures_of(self.root / path)[0].suffix.lower() in (".jpg", ".jpeg") else "raw"
 
     def stamp(self, path: str) -> str:
         """Size and modification time; of a frame folder, of all its pictures."""
@@ -135,7 +144,8 @@ class VideoFolder:
         for path, reason in found.items():
             parts = path.split("/")
             split = parts.pop(0) if has_splits and len(parts) > 1 else "train"
-            sources.append(self._source(path, parts[0] if len(parts) > 1 else "", split, reason))
+            label = parts[0] if len(parts) > 1 and self.class_folders else ""
+            sources.append(self._source(path, label, split, reason))
         return sources
 
     def _by_csv(self, file: Path, found: dict[str, str]) -> list[Source]:
@@ -154,7 +164,8 @@ class VideoFolder:
             reason = found.get(
                 path, "" if full.is_file() or full.is_dir() else f"named in {file.name}, but there is none"
             )
-            sources.append(self._source(path, row.get("label") or "", row["split"], reason))
+            label = row.get("label") or "" if self.class_folders else ""
+            sources.append(self._source(path, label, row["split"], reason))
         return sources + [
             self._source(path, "", "", reason or f"not named in {file.name}")
             for path, reason in found.items()

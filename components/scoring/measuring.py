@@ -1,0 +1,225 @@
+"""Measuring the clips of one side: features into files, by one or several processes, always the same numbers.
+
+Every clip goes through an extractor alone, in float32, on one thread, and its features go to the clip's own rows of a
+file. So neither the number of processes nor the size of the batches can change a number, and what was measured
+before a failure is there for the next try. Nothing is held in memory but the clips of a batch.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from components.scoring.clip_plan import Clip
+from components.scoring.contracts import Extractor, Features
+from components.scoring.sources import Videos
+from components.scoring.treatment import Treatment
+from registry.assemble import build_metrics
+from registry.catalogue import catalogue
+from registry.errors import RunError
+from registry.protocol import MEASURING, Protocol
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a score, ready to be measured; can be sent to another process."""
+
+    side: str  # `real` or `fake`
+    videos: Videos
+    clips: tuple[Clip, ...]
+    treatment: Treatment
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that its features depend on but the extractor."""
+        clips = [[clip.video.name, *clip.indices] for clip in self.clips]
+        about = [MEASURING, self.videos.digest, clips, asdict(self.treatment)]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How a side is measured; nothing of it changes a number, but `device` does in the last digits."""
+
+    protocol: Protocol
+    plugins: tuple[str, ...] = ()
+    device: str = "cpu"
+    processes: int = 1
+    batch_size: int = 8
+
+
+def extractors_of(metrics: Sequence[Any], side: str) -> dict[str, Extractor]:
+    """The extractors that metrics need on a side, by a key that names weights and preprocessing, each once."""
+    needed = [metric.extractor for metric in metrics if side == "fake" or metric.needs_reference]
+    return {extractor_key(extractor): extractor for extractor in needed}
+
+
+def extractor_key(extractor: Extractor) -> str:
+    """File name of an extractor's features."""
+    return f"{extractor.label}-{extractor.fingerprint()[:16]}"
+
+
+def measure(
+    side: Side, metrics: Sequence[Any], how: Measuring, folder: Path, progress: Progress
+) -> dict[str, Features]:
+    """The features of a side by extractor key, measured where they are not yet in the folder.
+
+    Args:
+        side: what to measure.
+        metrics: say which extractors; built of the same protocol.
+        how: processes, batches, device.
+        folder: the features' own; it must belong to this side (`Side.key`).
+        progress: is called with (what, clips done, clips in all).
+
+    Raises:
+        RunError: the clips are too short for an extractor, a video cannot be read, or a process died; what was
+            measured is kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    extractors = extractors_of(metrics, side.side)
+    frames = len(side.clips[0].indices)
+    for extractor in extractors.values():
+        if frames < extractor.minimum_frames:
+            raise RunError(
+                f"{extractor.label} needs clips of at least {extractor.minimum_frames} frames, not {frames}; take "
+                "longer clips (frames=…) or another detector"
+            )
+    missing = {key: e for key, e in extractors.items() if not (folder / f"{key}.npy").exists()}
+    if missing:
+        files = {key: _Rows(folder, key).make(len(side.clips), frames, e) for key, e in missing.items()}
+        _measure(side, files, missing, how, progress)
+        for rows in files.values():
+            rows.finish()
+    return {key: Features(folder / f"{key}.npy") for key in extractors}
+
+
+def features_in(folder: Path, metrics: Sequence[Any], side: str) -> dict[str, Features] | None:
+    """The features of a side that are all measured, or None."""
+    keys = extractors_of(metrics, side)
+    if not all((folder / f"{key}.npy").exists() for key in keys):
+        return None
+    return {key: Features(folder / f"{key}.npy") for key in keys}
+
+
+class _Rows:
+    """A file of features in the making: `.<key>.part` and beside it which clips are done."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.path, self.part, self.marks = folder / f"{key}.npy", folder / f".{key}.part", folder / f".{key}.done"
+
+    def make(self, clips: int, frames: int, extractor: Extractor) -> "_Rows":
+        rows = frames if extractor.rows_per_clip == "frames" else int(extractor.rows_per_clip)
+        if not (self.part.exists() and self.marks.exists() and self.marks.stat().st_size == clips):
+            np.lib.format.open_memmap(self.part, "w+", np.float32, (clips, rows, extractor.dimensions)).flush()
+            self.marks.write_bytes(bytes(clips))
+        return self
+
+    def missing(self) -> set[int]:
+        return {number for number, mark in enumerate(self.marks.read_bytes()) if not mark}
+
+    def write(self, numbers: Sequence[int], features: np.ndarray) -> None:
+        """Rows first, then the marks, so that a mark always tells the truth."""
+        array = np.lib.format.open_memmap(self.part, "r+")
+        array[list(numbers)] = features
+        array.flush()
+        with self.marks.open("r+b") as file:
+            for number in numbers:
+                file.seek(number)
+                file.write(b"\1")
+
+    def finish(self) -> None:
+        os.replace(self.part, self.path)
+        self.marks.unlink()
+
+
+def _measure(
+    side: Side, files: dict[str, _Rows], extractors: dict[str, Extractor], how: Measuring, progress: Progress
+) -> None:
+    todo = sorted(set.union(*(rows.missing() for rows in files.values())))
+    batches = [todo[first : first + how.batch_size] for first in range(0, len(todo), how.batch_size)]
+    what, done, total = f"measuring {side.side} clips", len(side.clips) - len(todo), len(side.clips)
+    progress(what, done, total)
+    processes = min(how.processes, len(batches))
+    if processes <= 1:
+        with _one_thread():
+            for batch in batches:
+                _measure_batch(side, batch, files, extractors, how.device)
+                done += len(batch)
+                progress(what, done, total)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start_process, (side, files, how)) as pool:
+        futures: dict[Future[None], int] = {pool.submit(_measure_in_process, batch): len(batch) for batch in batches}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done += futures[future]
+                progress(what, done, total)
+        except BrokenProcessPool:
+            raise RunError(
+                f"a measuring process died (out of memory, or killed) behind {done} of {total} {side.side} clips; "
+                "they are kept: run it again, with fewer processes or smaller batches if memory was short"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+_process: dict[str, Any] = {}  # what a measuring process was started with
+
+
+def _start_process(side: Side, files: dict[str, _Rows], how: Measuring) -> None:
+    torch.set_num_threads(1)
+    metrics = build_metrics(how.protocol, catalogue(how.plugins))
+    extractors = {key: e for key, e in extractors_of(metrics, side.side).items() if key in files}
+    _process.update(side=side, files=files, extractors=extractors, device=how.device)
+
+
+def _measure_in_process(batch: list[int]) -> None:
+    _measure_batch(_process["side"], batch, _process["files"], _process["extractors"], _process["device"])
+
+
+def _measure_batch(
+    side: Side, batch: list[int], files: dict[str, _Rows], extractors: dict[str, Extractor], device: str
+) -> None:
+    """Read, treat and measure the clips of a batch, and write their rows."""
+    clips = [side.clips[number] for number in batch]
+    pictures = [side.treatment(side.videos.read(clip.video, clip.indices), clip.video.stored) for clip in clips]
+    for key, extractor in extractors.items():
+        files[key].write(batch, np.stack([features_of(extractor, clip, device) for clip in pictures]))
+
+
+def features_of(extractor: Extractor, clip: np.ndarray, device: str = "cpu") -> np.ndarray:
+    """Features float32 (rows, D) of one clip uint8 (F, H, W, 3), alone, without autocast, TF32 or choice by trial."""
+    kind = torch.device(device)
+    with (
+        torch.inference_mode(),
+        torch.autocast(kind.type, enabled=False),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+    ):
+        features = extractor.features(torch.from_numpy(np.ascontiguousarray(clip))[None].to(kind))
+    array: np.ndarray = features.float().cpu().numpy()
+    return array.reshape(-1, array.shape[-1])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of torch: float32 sums may be ordered otherwise by more of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

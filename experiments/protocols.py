@@ -1,0 +1,100 @@
+"""Protocols by name: presets, YAML files, and those of scores that were measured; and where two differ."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from registry import strict_yaml
+from registry.catalogue import catalogue
+from registry.differences import differing
+from registry.errors import SpecError, did_you_mean
+from registry.experiment import merge
+from registry.protocol import PRESETS, Protocol, describe, with_preset
+from registry.resolve import resolve_protocol
+from registry.runs import read_json
+
+MEASURED = ("scores.json", "result.json")
+
+
+def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, ...] = ()) -> Protocol:
+    """The protocol of a preset or of a YAML file with its keys, with `key=value` words worked in.
+
+    Raises:
+        SpecError: with one line for everything that is wrong.
+    """
+    where, lines = name, []
+    if name in PRESETS:
+        written: dict[str, Any] = {"protocol": name}
+    elif Path(name).suffix in (".yaml", ".yml"):
+        document = strict_yaml.load(Path(name))
+        lines += document.problems
+        if not isinstance(document.value, dict):
+            raise SpecError(f"{name}:1: a protocol is a mapping such as `protocol: clean`")
+        written = document.value
+    else:
+        raise SpecError(f"no protocol {name!r}; {did_you_mean(name, PRESETS)}, or give a YAML file")
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            lines.append(f"{text}: write key=value, such as frames=16 or detector=i3d")
+            continue
+        if key.split(".")[0] not in Protocol.model_fields:
+            lines.append(f"{text}: unknown key {key!r}; {did_you_mean(key, Protocol.model_fields)}")
+            continue
+        if "." in key:  # a parameter of a part that the preset names
+            written = with_preset(written)
+        merge(written, tuple(key.split(".")), strict_yaml.parse(value, text).value)
+    protocol, problems = resolve_protocol(written, catalogue(plugins))
+    lines += [f"{where}: {'.'.join(key)}: {message}" for key, message in problems]
+    if lines or protocol is None:
+        raise SpecError(lines)
+    return protocol
+
+
+def show(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """A protocol as nested plain values: a preset, a YAML file, or the bound protocols of a scores.json or run folder.
+
+    Returns:
+        Name of a score, or `protocol` -> nested values.
+
+    Raises:
+        SpecError: there is no such protocol.
+    """
+    measured = _measured(Path(name))
+    if measured is not None:
+        names: dict[str, list[str]] = {}
+        for score, mark in measured["protocols"].items():
+            names.setdefault(mark, []).append(score)
+        bounds = measured["protocol_specs"]
+        return {", ".join(scores): {"fingerprint": mark, **bounds[mark]} for mark, scores in names.items()}
+    protocol = load_protocol(name, overrides)
+    parts = {
+        "detector": protocol.detector.model_dump(),
+        "metrics": [metric.model_dump() for metric in protocol.metrics],
+    }
+    return {"protocol": {**describe(protocol), **parts}}
+
+
+def diff(left: str, right: str) -> list[tuple[str, Any, Any]]:
+    """(key, left, right) wherever two protocols differ; of measured scores, those of the same name are compared."""
+    a, b = show(left), show(right)
+    shared = [name for name in a if name in b]
+    if not shared:  # a preset beside a measured score: what both say
+        (one, *_), (other, *_) = a.values(), b.values()
+        return [row for row in differing(one, other) if row[0].split(".")[0] in one and row[0].split(".")[0] in other]
+    return [
+        (f"{name}: {key}" if len(shared) > 1 else key, *values)
+        for name in shared
+        for key, *values in differing(a[name], b[name])
+        if key != "fingerprint"
+    ]
+
+
+def _measured(path: Path) -> dict[str, Any] | None:
+    files = [path] if path.name in MEASURED else [path / name for name in MEASURED]
+    found = next((read_json(file) for file in files if file.is_file()), None)
+    if found is not None and "protocol_specs" not in found:
+        raise SpecError(f"{path}: holds no protocols; it was written by an older version")
+    return found
+
+
