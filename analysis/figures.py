@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.results import refuse_mixed, scores_by_seed
+from analysis.floors import REAL_HALVES, Floors, floors_of
+from analysis.results import protocol_of, scores_by_seed
 from analysis.statistics import t_interval
 from registry.errors import RunError
 
@@ -21,14 +22,14 @@ STYLES = ("-", "--", ":", "-.")  # a second sign, for print and for more arms th
 GREY = "#5f5f5f"
 
 
-def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05) -> Figure:
-    """A line per arm: a dot per seed, the mean, and Student's interval of the mean.
+def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floors: Floors = ()) -> Figure:
+    """A line per arm: a dot per seed, the mean, and Student's interval of the mean; the floor of real halves in grey.
 
     Raises:
         RunError: no replicate has this score, or the arms were measured on different data or by different protocols.
     """
     arms = list(dict.fromkeys(frame["arm"]))
-    refuse_mixed(frame, arms)
+    protocol = protocol_of(frame, arms, metric)
     by_arm = {arm: scores[np.isfinite(scores)] for arm in arms for scores in [scores_by_seed(frame, arm, metric)]}
     if not any(len(scores) for scores in by_arm.values()):
         raise RunError(f"no replicate that is done has the score {metric!r}")
@@ -44,7 +45,14 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05) -> F
             axes.plot(interval, (place, place), "-", lw=1.8, color=colour, solid_capstyle="butt", zorder=2)
     axes.set_yticks(range(len(arms)), [f"{arm}\nn = {len(by_arm[arm])}" for arm in arms])
     axes.set_ylim(len(arms) - 0.5, -0.5)
-    axes.set_xlabel(f"{metric}   (circle: seed, diamond: mean, line: {1 - alpha:.0%} interval)")
+    told = f"circle: seed, diamond: mean, line: {1 - alpha:.0%} interval"
+    for floor in floors_of(floors, metric, protocol):
+        if floor.kind == REAL_HALVES:
+            spread = floor.sd if np.isfinite(floor.sd) else 0.0
+            axes.axvspan(floor.mean - spread, floor.mean + spread, color=GREY, alpha=0.25, lw=0, zorder=0)
+            axes.axvline(floor.mean, color=GREY, lw=1.2, zorder=1)
+            told += ", grey: real halves ± sd"
+    axes.set_xlabel(f"{metric}   ({told})" + (f"\nprotocol {protocol}" if protocol else ""))
     _plain(axes, grid="x")
     return figure
 
@@ -92,6 +100,45 @@ def curves_figure(
         axes.set_yscale("log")
     axes.legend(frameon=False, fontsize=9)
     _plain(axes, grid="y")
+    return figure
+
+
+def curve_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path) -> Figure:
+    """Scores at several numbers of clips against 1/N, with the line to infinitely many clips, as a picture at `path`.
+
+    A point is the mean over disjoint subsets, a bar its standard deviation. A panel per score.
+
+    Args:
+        curves: score's name -> points with `n_fake`, `n_real`, `value` and `sd` (None for one subset).
+        path: of the picture; its suffix says the form.
+
+    Raises:
+        RunError: no score has a point.
+    """
+    drawn = {name: points for name, points in curves.items() if points}
+    if not drawn:
+        raise RunError("there is no N-curve to draw: no score was measured at several numbers of clips")
+    figure = Figure(figsize=(6.4, 3.4 * len(drawn)), layout="constrained")
+    panels = figure.subplots(len(drawn), 1, squeeze=False)[:, 0]
+    for place, (axes, (name, points)) in enumerate(zip(panels, drawn.items(), strict=True)):
+        colour = COLOURS[place % len(COLOURS)]
+        counts = np.array([point["n_fake"] for point in points], dtype=np.float64)
+        values = np.array([point["value"] for point in points], dtype=np.float64)
+        spread = [point["sd"] or 0.0 for point in points]
+        axes.errorbar(1 / counts, values, yerr=spread, fmt="o", ms=5, color=colour, capsize=3, lw=1.2)
+        if len(set(counts)) > 1:
+            slope, at_infinity = np.polyfit(1 / counts, values, 1)
+            ends = np.array([0.0, (1 / counts).max()])
+            axes.plot(ends, at_infinity + slope * ends, "--", lw=1.2, color=colour, label=f"N to ∞: {at_infinity:.4g}")
+            axes.plot(0.0, at_infinity, "D", ms=6, mfc="none", mec=colour, clip_on=False)
+            axes.legend(frameon=False, fontsize=9)
+        ticks = dict(zip(1 / counts, (f"1/{count:g}" for count in counts), strict=True))
+        axes.set_xticks([0.0, *ticks], ["0", *ticks.values()], rotation=30)
+        axes.set_xlim(left=0.0)
+        axes.set_ylabel(name)
+        axes.set_xlabel("1 / clips on the scored side   (point: mean of disjoint subsets, bar: their sd)")
+        _plain(axes, grid="y")
+    figure.savefig(path, dpi=150, metadata={"Software": None} if str(path).endswith(".png") else None)
     return figure
 
 

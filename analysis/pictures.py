@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures import curves_figure, samples_figure, scores_figure
+from analysis.floors import Floors
 from analysis.results import DONE, score_names
 from registry.errors import RunError
 from registry.runs import read_json, read_lines
@@ -15,7 +16,7 @@ from registry.runs import read_json, read_lines
 SHOWN = 6  # sampled clips beside real ones
 
 
-def draw(folder: Path, frame: pd.DataFrame) -> list[Path]:
+def draw(folder: Path, frame: pd.DataFrame, floors: Floors = ()) -> list[Path]:
     """Draw scores by arm, loss curves, and sampled beside real clips; returns the files written.
 
     What cannot be drawn yet (no finished replicate, arms that cannot be compared) is left out.
@@ -23,18 +24,19 @@ def draw(folder: Path, frame: pd.DataFrame) -> list[Path]:
     Args:
         folder: of the experiment.
         frame: its replicates, as `analysis.results.load` gives them.
+        floors: the records of its floors.json.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    return [*_scores(figures, frame), *_curves(figures, frame), *_samples(figures, frame)]
+    return [*_scores(figures, frame, floors), *_curves(figures, frame), *_samples(figures, frame)]
 
 
-def _scores(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
+def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path]:
     for metric in score_names(frame):
         if "_band_" not in metric:
             path = figures / f"{_plain(metric)}.png"
             try:
-                scores_figure(frame, metric).savefig(path, dpi=150)
+                scores_figure(frame, metric, floors=floors).savefig(path, dpi=150)
             except RunError:
                 continue
             yield path

@@ -1,23 +1,28 @@
-"""Replicates -> one tidy frame: a row per replicate, a column per axis and per score."""
+"""Replicates -> one tidy frame: a row per replicate, a column per axis and per score; and what may be compared."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from registry.claims import VALIDATION_LOSS
+from registry.differences import differing
 from registry.errors import RunError
 
 FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
-RECORDED = ("data_digest", "protocol", "steps", "seconds")
-COMPARABLE = ("data_digest", "protocol")
+RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds")
 DONE = "done"
 
 
 def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """The replicates as a frame: the columns of `FIXED` and `RECORDED`, one per axis, one per score.
 
-    A replicate without a result keeps its row; its recorded columns and scores are missing.
+    A replicate without a result keeps its row; its recorded columns and scores are missing. `protocols` holds a
+    mapping from each score's name to its protocol's fingerprint, `protocol_specs` one from fingerprint to protocol.
 
     Args:
         rows: one mapping per replicate with the keys of `FIXED`, `axes` (axis -> value) and `result`
@@ -57,38 +62,97 @@ def score_names(frame: pd.DataFrame) -> list[str]:
 
 def scores_by_seed(frame: pd.DataFrame, arm: str, metric: str) -> pd.Series:
     """An arm's score for every planned seed, float64, indexed by seed; missing where there is none (yet)."""
-    rows = frame[frame["arm"] == arm]
+    rows = frame["arm"].to_numpy() == arm
+    seeds = pd.Index(frame["seed"].to_numpy()[rows])
     if metric not in frame:
-        return pd.Series(float("nan"), index=pd.Index(rows["seed"]), dtype="float64")
-    return pd.Series(rows[metric].where(rows["state"] == DONE).to_numpy("float64"), index=pd.Index(rows["seed"]))
+        return pd.Series(float("nan"), index=seeds, dtype="float64")
+    finished = frame["state"].to_numpy()[rows] == DONE
+    return pd.Series(np.where(finished, frame[metric].to_numpy("float64")[rows], np.nan), index=seeds)
 
 
-def refuse_mixed(frame: pd.DataFrame, arms: Sequence[str]) -> None:
-    """Make sure that the finished replicates of these arms were measured on the same data by the same protocol.
+def paired_scores(scores: Sequence[pd.Series]) -> NDArray[np.float64]:
+    """(seeds, arms) float64: the scores of the seeds that are finite in every arm, in the order of the seeds.
+
+    Args:
+        scores: one series per arm, as `scores_by_seed` gives them.
+    """
+    by_seed = [dict(zip(own.index.tolist(), own.tolist(), strict=True)) for own in scores]
+    shared = sorted(set(by_seed[0]).intersection(*by_seed[1:]))
+    table = np.array([[own[seed] for own in by_seed] for seed in shared], dtype=np.float64).reshape(-1, len(by_seed))
+    finite: NDArray[np.float64] = table[np.isfinite(table).all(axis=1)]
+    return finite
+
+
+def refuse_mixed(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> None:
+    """Make sure that this score of these arms was measured on the same data by the same protocol.
 
     Raises:
-        RunError: they were not; the message names the arms and the values that differ.
+        RunError: it was not; the message names the arms on either side and shows where the protocols differ.
     """
-    rows = done(frame)
-    rows = rows[rows["arm"].isin(list(arms))]
-    for column in COMPARABLE:
-        arms_by_value: dict[str, list[str]] = {}
-        for arm, value in zip(rows["arm"], rows[column], strict=True):
-            text = "not recorded" if pd.isna(value) else str(value)
-            if arm not in arms_by_value.setdefault(text, []):
-                arms_by_value[text].append(arm)
-        if len(arms_by_value) > 1:
-            told = "; ".join(f"{value} (arm {', '.join(named)})" for value, named in arms_by_value.items())
-            raise RunError(
-                f"scores with different {column} cannot be compared: {told}; "
-                "run the older replicates again, or keep the two apart as experiments"
-            )
+    protocol_of(frame, arms, metric)
+
+
+def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | None:
+    """The fingerprint of the one protocol by which this score of these arms was measured, None where there is none.
+
+    Raises:
+        RunError: as `refuse_mixed`.
+    """
+    arms_by_digest: dict[str | None, list[str]] = {}
+    arms_by_protocol: dict[str | None, list[str]] = {}
+    specs: dict[str | None, Any] = {}
+    wanted = set(arms)
+    scores = frame[metric].tolist() if metric in frame else [None] * len(frame)
+    columns = (frame[name].tolist() for name in ("arm", "state", "data_digest", "protocols", "protocol_specs"))
+    for arm, state, digest, protocols, own_specs, score in zip(*columns, scores, strict=True):
+        named = protocols if isinstance(protocols, Mapping) else {}
+        if arm not in wanted or state != DONE or ((score is None or math.isnan(score)) and metric not in named):
+            continue
+        fingerprint = None if metric == VALIDATION_LOSS else named.get(metric)
+        specs |= own_specs if isinstance(own_specs, Mapping) else {}
+        for value, owners in ((digest, arms_by_digest), (fingerprint, arms_by_protocol)):
+            key = value if isinstance(value, str) else None
+            if arm not in owners.setdefault(key, []):
+                owners[key].append(arm)
+    if len(arms_by_digest) > 1:
+        raise RunError(_refusal(metric, "data", arms_by_digest, []))
+    if len(arms_by_protocol) > 1:
+        raise RunError(_refusal(metric, "protocols", arms_by_protocol, _differences(list(arms_by_protocol), specs)))
+    return next(iter(arms_by_protocol), None)
+
+
+def _refusal(metric: str, what: str, owners: Mapping[str | None, Sequence[str]], lines: Sequence[str]) -> str:
+    sides = "; ".join(f"{_known(value)} (arm {', '.join(named)})" for value, named in owners.items())
+    advice = (
+        "look at them apart with --only, or at other scores with --metric; to compare them, run one of the two again "
+        + ("on the data of the other" if what == "data" else "with the scoring of the other")
+    )
+    return "\n".join([f"{metric} of different {what} cannot be compared: {sides}", *lines, advice])
+
+
+def _differences(fingerprints: Sequence[str | None], specs: Mapping[str | None, Any]) -> list[str]:
+    """Where each of the other protocols differs from the first one."""
+    first, *others = fingerprints
+    lines = []
+    for other in others:
+        left, right = specs.get(first), specs.get(other)
+        if left is None or right is None:
+            lines.append(f"  where {_known(first)} and {_known(other)} differ was not recorded")
+            continue
+        lines.append(f"  {_known(first)} / {_known(other)}:")
+        lines += [f"    {key}: {_shown(a)} / {_shown(b)}" for key, a, b in differing(left, right)]
+    return lines
+
+
+def _known(value: str | None) -> str:
+    return "not recorded" if value is None else value
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     result = row["result"] or {}
     recorded = {name: result.get(name) for name in RECORDED}
-    for name in COMPARABLE:
-        if isinstance(recorded[name], dict | list):
-            recorded[name] = json.dumps(recorded[name], sort_keys=True)
     return {**{name: row[name] for name in FIXED}, **recorded, **row["axes"], **result.get("scores", {})}

@@ -1,6 +1,6 @@
-"""What a few seeds can and cannot show: paired differences, Student-t, Holm, and the seeds that would be needed.
+"""What a few seeds can and cannot show: difference, equivalence and trend by Student's t, and Holm over a family.
 
-Every test here answers "not testable" (None) where the data cannot carry a test: fewer than two pairs, or
+Every test here answers "not testable" (None) where the data cannot carry a test: fewer than two seeds, or
 differences without any spread, for which Student's t would claim certainty.
 """
 
@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from scipy import special, stats
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 # A spread below this share of the scores' size is rounding, not a sample of what other seeds would give.
 ROUNDING = 1e-12
-MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """What the paired differences of n seeds show.
+    """What one number per seed (a paired difference, a slope) shows over n seeds.
 
     `mean`, `sd` (n - 1) and `interval` are in the score's unit; `p` is two-sided, `p_greater` one-sided for a
     mean above zero. All but n are None where they are not defined; all but n and mean also where there is no spread.
@@ -33,18 +32,11 @@ class PairedTest:
     p_greater: float | None
 
 
-def paired_differences(minuend: pd.Series, subtrahend: pd.Series) -> pd.Series:
-    """`minuend - subtrahend` for the seeds that have a finite score in both, indexed by seed."""
-    both = pd.concat([minuend, subtrahend], axis=1, join="inner", keys=["minuend", "subtrahend"]).sort_index()
-    difference = both["minuend"] - both["subtrahend"]
-    return difference[np.isfinite(difference)]
-
-
-def paired_test(differences: Sequence[float] | pd.Series, *, alpha: float = 0.05, size: float = 0.0) -> PairedTest:
-    """Student's t-test of paired differences against zero.
+def paired_test(differences: ArrayLike, *, alpha: float = 0.05, size: float = 0.0) -> PairedTest:
+    """Student's t-test of the mean of paired differences (or slopes) against zero.
 
     Args:
-        differences: finite differences, one per seed.
+        differences: finite numbers, one per seed.
         alpha: the interval covers `1 - alpha`.
         size: the magnitude of the scores that were subtracted; a spread that is only their rounding counts as none.
     """
@@ -66,9 +58,7 @@ def paired_test(differences: Sequence[float] | pd.Series, *, alpha: float = 0.05
     )
 
 
-def t_interval(
-    values: Sequence[float] | np.ndarray | pd.Series, *, alpha: float = 0.05, size: float = 0.0
-) -> tuple[float, float] | None:
+def t_interval(values: ArrayLike, *, alpha: float = 0.05, size: float = 0.0) -> tuple[float, float] | None:
     """Student's interval for the mean, or None for fewer than two values or values without spread."""
     sample = np.asarray(values, dtype=np.float64)
     if sample.size < 2:
@@ -79,6 +69,62 @@ def t_interval(
         return None
     half = float(special.stdtrit(sample.size - 1, 1 - alpha / 2)) * sd / math.sqrt(sample.size)
     return mean - half, mean + half
+
+
+@dataclass(frozen=True)
+class EquivalenceTest:
+    """What paired scores show of a difference and a margin: two one-sided tests, one at either edge of the margin.
+
+    `difference` tests the difference against zero; `above` tests difference + margin, and `below` margin - difference,
+    each of which is above zero where the difference lies within the margin.
+    """
+
+    difference: PairedTest
+    above: PairedTest
+    below: PairedTest
+
+    @property
+    def p_within(self) -> float | None:
+        """The p-value of "the difference lies within the margin" (TOST): the larger of the two one-sided ones."""
+        if self.difference.p is None or self.above.p_greater is None or self.below.p_greater is None:
+            return None
+        return max(self.above.p_greater, self.below.p_greater)
+
+    @property
+    def p_beyond(self) -> float | None:
+        """The two-sided p-value of "the difference exceeds the margin, on one side or the other"."""
+        if self.difference.p is None or self.above.p_greater is None or self.below.p_greater is None:
+            return None
+        return min(1.0, 2 * min(1 - self.above.p_greater, 1 - self.below.p_greater))
+
+
+def equivalence_test(
+    first: ArrayLike, second: ArrayLike, *, margin: float = 0.0, share: float = 0.0, alpha: float = 0.05
+) -> EquivalenceTest:
+    """Two one-sided t-tests (TOST) of the paired difference `second - first` against -margin and +margin.
+
+    A margin that is a share of the first's score is itself uncertain. It goes into the tests seed by seed, so that
+    they test `second - (1 - share) first > 0` and `(1 + share) first - second > 0` and keep their error rate.
+
+    Args:
+        first, second: finite scores (seeds,), paired.
+        margin: in the score's unit.
+        share: of the first's score, added to `margin`.
+        alpha: the intervals cover `1 - alpha`.
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    size = max((float(np.abs(values).max()) for values in (one, other) if values.size), default=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference, slack = other - one, margin + share * one
+        tested = (difference, slack + difference, slack - difference)
+    return EquivalenceTest(*(paired_test(values, alpha=alpha, size=size) for values in tested))
+
+
+def slopes_on_rank(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(seeds, arms) -> (seeds,): per seed the least-squares slope of its scores on the arms' rank 0, 1, 2, …"""
+    ranks = np.arange(scores.shape[1]) - (scores.shape[1] - 1) / 2
+    slopes: NDArray[np.float64] = scores @ (ranks / (ranks @ ranks))
+    return slopes
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -94,29 +140,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, (len(order) - rank) * _or_one(p_values[i])))
         adjusted[i] = None if p_values[i] is None else largest
     return adjusted
-
-
-def seeds_needed(mean: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """An estimate of the paired seeds that a two-sided t-test would need, were the true effect the one observed.
-
-    Returns:
-        The smallest n with that power, or None where more than `MOST_SEEDS` would be needed.
-    """
-    if sd <= 0 or not math.isfinite(mean / sd):
-        return None
-    standardised = min(abs(mean) / sd, 20.0)  # beyond this two or three seeds do, and the tails lose digits
-
-    def enough(n: int) -> bool:
-        critical = special.stdtrit(n - 1, 1 - alpha / 2)
-        return bool(stats.nct.sf(critical, n - 1, standardised * math.sqrt(n)) >= power)
-
-    few, many = 1, MOST_SEEDS  # the power grows with n: bisect
-    if not enough(many):
-        return None
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (few, middle) if enough(middle) else (middle, many)
-    return many
 
 
 def _or_one(p: float | None) -> float:

@@ -2,56 +2,101 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.results import DONE, refuse_mixed, scores_by_seed
-from analysis.statistics import paired_differences
-from registry.errors import RunError
+from analysis.floors import Floor, Floors, floors_of, left_out
+from analysis.results import DONE, paired_scores, protocol_of, scores_by_seed
 
 BASELINE = "baseline"
 NOTHING = "–"  # noqa: RUF001 - the en dash of an empty cell
-NOT_COMPARABLE = "other data or protocol than the baseline: not comparable with it"
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {character: "\\" + character for character in "&%$#_{}"}
 
 
-def summary(frame: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """One row per arm, in the order of the frame.
+@dataclass(frozen=True)
+class Summary:
+    """The scores by arm.
 
-    The columns: `arm`, `done` and `planned` (seeds), `comparable` (with the baseline: same data, same protocol), and
-    per metric its mean over the seeds that are done, `<metric> sd` (n - 1) and `<metric> delta`, the mean difference
-    to the baseline over the seeds that both have. A number that is not defined is missing.
+    `rows` has a line per floor and then one per arm, in the order of the frame, with the columns `arm`, `kind`
+    (`floor` or `arm`), `done` and `planned` (seeds, or draws of a floor), and per metric its mean, `<metric> sd`
+    (n - 1), `<metric> delta`, the mean difference to the baseline over the seeds that both have, and
+    `<metric> protocol`. A number that is not defined is missing. `protocols` maps each metric to the fingerprint that
+    all its scores share; `notes` say what the numbers do not.
+    """
+
+    rows: pd.DataFrame
+    protocols: dict[str, str | None]
+    notes: tuple[str, ...]
+
+    @property
+    def captions(self) -> list[str]:
+        """The protocol of each metric and the notes, a line each."""
+        told = [f"{metric}: protocol {name}" for metric, name in self.protocols.items() if name is not None]
+        return [*told, *self.notes]
+
+
+def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) -> Summary:
+    """Mean, spread and difference to the baseline for every arm, below the floors of the same protocols.
 
     Raises:
-        RunError: the replicates of one arm were measured on different data or by different protocols.
+        RunError: a metric was measured on different data or by different protocols.
     """
     arms = list(dict.fromkeys(frame["arm"]))
-    rows = []
-    for arm in arms:
-        refuse_mixed(frame, [arm])
-        own = frame[frame["arm"] == arm]
-        comparable = _comparable(frame, arm)
-        row = {"arm": arm, "done": int((own["state"] == DONE).sum()), "planned": len(own), "comparable": comparable}
-        for metric in metrics:
-            scores = scores_by_seed(frame, arm, metric)
-            difference = paired_differences(scores, scores_by_seed(frame, BASELINE, metric))
-            has_delta = comparable and arm != BASELINE
-            row[metric] = scores.mean()
-            row[f"{metric} sd"] = scores.std(ddof=1)
-            row[f"{metric} delta"] = difference.mean() if has_delta else math.nan
-        rows.append(row)
-    columns = [name for metric in metrics for name in (metric, f"{metric} sd", f"{metric} delta")]
-    return pd.DataFrame(rows, columns=["arm", "done", "planned", "comparable", *columns])
+    protocols = {metric: protocol_of(frame, arms, metric) for metric in metrics}
+    by_kind: dict[str, dict[str, Floor]] = {}
+    for metric in metrics:
+        for floor in floors_of(floors, metric, protocols[metric]):
+            by_kind.setdefault(floor.name, {})[metric] = floor
+    rows = [_floor_row(name, own, protocols) for name, own in by_kind.items()]
+    rows += [_arm_row(frame, arm, protocols) for arm in arms]
+    columns = [name for metric in metrics for name in (metric, *(f"{metric} {x}" for x in ("sd", "delta", "protocol")))]
+    notes = [_counts(name, own) for name, own in by_kind.items()]
+    for metric in metrics:
+        if others := left_out(floors, metric, protocols[metric]):
+            notes.append(f"{metric}: floors of another protocol are left out: {', '.join(others)}")
+    return Summary(pd.DataFrame(rows, columns=["arm", "kind", "done", "planned", *columns]), protocols, tuple(notes))
 
 
-def to_rich(table: pd.DataFrame, title: str = "") -> Table:
+def _floor_row(name: str, own: dict[str, Floor], protocols: dict[str, str | None]) -> dict[str, Any]:
+    draws = max(floor.values.size for floor in own.values())
+    row: dict[str, Any] = {"arm": f"floor: {name}", "kind": "floor", "done": draws, "planned": draws}
+    for metric, protocol in protocols.items():
+        floor = own.get(metric)
+        row[metric], row[f"{metric} sd"] = (floor.mean, floor.sd) if floor else (math.nan, math.nan)
+        row[f"{metric} delta"], row[f"{metric} protocol"] = math.nan, protocol
+    return row
+
+
+def _arm_row(frame: pd.DataFrame, arm: str, protocols: dict[str, str | None]) -> dict[str, Any]:
+    own = frame[frame["arm"] == arm]
+    row: dict[str, Any] = {"arm": arm, "kind": "arm", "done": int((own["state"] == DONE).sum()), "planned": len(own)}
+    for metric, protocol in protocols.items():
+        scores = scores_by_seed(frame, arm, metric)
+        pairs = paired_scores([scores, scores_by_seed(frame, BASELINE, metric)])
+        row[metric], row[f"{metric} sd"] = scores.mean(), scores.std(ddof=1)
+        row[f"{metric} delta"] = (pairs[:, 0] - pairs[:, 1]).mean() if len(pairs) and arm != BASELINE else math.nan
+        row[f"{metric} protocol"] = protocol
+    return row
+
+
+def _counts(name: str, own: dict[str, Floor]) -> str:
+    counts = list(dict.fromkeys(f"{floor.n_fake} against {floor.n_real} clips" for floor in own.values()))
+    draws = sorted({floor.values.size for floor in own.values()})
+    return f"floor: {name}: {' or '.join(map(str, draws))} draws of {' or '.join(counts)}"
+
+
+def to_rich(table: Summary, title: str = "") -> Table:
     """The summary for the terminal."""
     header, rows = _cells(table)
-    shown = Table(title=escape(title) or None, caption=_note(table) or None)
+    shown = Table(
+        title=escape(title) or None, caption=escape("\n".join(table.captions)) or None, caption_justify="left"
+    )
     for name in header:
         shown.add_column(escape(name), justify="left" if name == "arm" else "right")
     for row in rows:
@@ -59,9 +104,14 @@ def to_rich(table: pd.DataFrame, title: str = "") -> Table:
     return shown
 
 
-def to_markdown(table: pd.DataFrame) -> str:
+def to_markdown(table: Summary) -> str:
     """The summary as a Markdown table with aligned columns."""
-    header, rows = _cells(table)
+    text = markdown(*_cells(table))
+    return f"{text}\n\n{'; '.join(table.captions)}\n" if table.captions else f"{text}\n"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns, the first of them to the left."""
     lines = [[cell.replace("|", "\\|") for cell in line] for line in (header, *rows)]
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
     rule = [("-" * width) if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
@@ -72,23 +122,22 @@ def to_markdown(table: pd.DataFrame) -> str:
         ]
         for line in (lines[0], rule, *lines[1:])
     ]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in padded)
-    return f"{text}\n\n{_note(table)}\n" if _note(table) else f"{text}\n"
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-def to_latex(table: pd.DataFrame) -> str:
+def to_latex(table: Summary) -> str:
     """The summary as a LaTeX tabular; it needs the package booktabs."""
     header, rows = _cells(table)
     lines = [" & ".join(map(_latex, line)) + r" \\" for line in (header, *rows)]
     body = [lines[0], r"\midrule", *lines[1:]]
     columns = "l" + "r" * (len(header) - 1)
-    text = "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"])
-    return f"{text}\n% {_note(table)}\n" if _note(table) else f"{text}\n"
+    text = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([*text, *(f"% {line}" for line in table.captions), ""])
 
 
-def to_csv(table: pd.DataFrame) -> str:
+def to_csv(table: Summary) -> str:
     """The numbers of the summary in full precision."""
-    return table.to_csv(index=False)
+    return table.rows.to_csv(index=False)
 
 
 def with_spread(mean: float, sd: float) -> str:
@@ -101,33 +150,21 @@ def with_spread(mean: float, sd: float) -> str:
     return f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
 
 
-def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    metrics = [name.removesuffix(" sd") for name in table.columns if name.endswith(" sd")]
-    header = ["arm", "seeds", *(name for metric in metrics for name in (metric, "Δ baseline"))]
+def _cells(table: Summary) -> tuple[list[str], list[list[str]]]:
+    header = ["arm", "seeds", *(name for metric in table.protocols for name in (metric, "Δ baseline"))]
     rows = []
-    for row in table.to_dict("records"):
-        cells = [row["arm"] + ("" if row["comparable"] else " †"), f"{row['done']}/{row['planned']}"]
-        for metric in metrics:
+    for row in table.rows.to_dict("records"):
+        seeds = f"{row['done']} draws" if row["kind"] == "floor" else f"{row['done']}/{row['planned']}"
+        cells = [str(row["arm"]), seeds]
+        for metric in table.protocols:
             delta = row[f"{metric} delta"]
             cells += [with_spread(row[metric], row[f"{metric} sd"]), NOTHING if math.isnan(delta) else f"{delta:+#.3g}"]
         rows.append(cells)
     return header, rows
 
 
-def _comparable(frame: pd.DataFrame, arm: str) -> bool:
-    try:
-        refuse_mixed(frame, [BASELINE, arm])
-    except RunError:
-        return False
-    return True
-
-
-def _note(table: pd.DataFrame) -> str:
-    return "" if table["comparable"].all() else f"† {NOT_COMPARABLE}"
-
-
 def _latex(text: str) -> str:
     escaped = "".join(_LATEX.get(character, character) for character in text)
-    for symbol, command in {"±": r"$\pm$", "Δ": r"$\Delta$", "†": r"$\dagger$", NOTHING: "--"}.items():
+    for symbol, command in {"±": r"$\pm$", "Δ": r"$\Delta$", NOTHING: "--"}.items():
         escaped = escaped.replace(symbol, command)
     return escaped

@@ -67,7 +67,8 @@ class Claim(Section):
         """`5%`, `1 floor`, or a number in the score's unit."""
         if value is None or isinstance(value, Margin):
             return value
-        number, unit = value, "score"
+        number = value
+        unit: MarginUnit = "score"
         if isinstance(value, str) and (found := _MARGIN.fullmatch(value.strip())):
             number = strict_yaml.plain(found["number"])
             unit = "share" if found["unit"] == "%" else "floor"

@@ -1,15 +1,31 @@
-"""Made-up replicates, as `registry.runs` would list them."""
+"""Made-up replicates, as `registry.runs` would list them, and claims about them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from registry.claim_forms import Margin
+from registry.claims import ResolvedClaim
 
-def replicates(scores: Mapping[str, Sequence[float | None]], metric: str = "fvd", **recorded: Any) -> list[dict]:
+
+def replicates(
+    scores: Mapping[str, Sequence[float | None]],
+    metric: str = "fvd",
+    protocol: str | None = "p",
+    spec: Mapping[str, Any] | None = None,
+    **recorded: Any,
+) -> list[dict[str, Any]]:
     """One replicate per arm and score; None is a replicate that is not done."""
     rows = []
     for arm, values in scores.items():
         for seed, value in enumerate(values):
-            result = {"scores": {metric: value}, "data_digest": "d", "protocol": "p", "steps": 10, "seconds": 1.5}
+            result = {
+                "scores": {metric: value},
+                "data_digest": "d",
+                "protocols": {metric: protocol} if protocol else {},
+                "protocol_specs": {protocol: spec} if spec else {},
+                "steps": 10,
+                "seconds": 1.5,
+            }
             rows.append(
                 {
                     "experiment": "made_up",
@@ -25,13 +41,24 @@ def replicates(scores: Mapping[str, Sequence[float | None]], metric: str = "fvd"
     return rows
 
 
-def claim(better: str = "a", worse: str = "b", metric: str = "fvd", direction: str = "min") -> dict[str, str]:
-    return {
-        "axis": "blocks",
-        "better": better,
-        "worse": worse,
-        "better_arm": better,
-        "worse_arm": worse,
-        "metric": metric,
-        "direction": direction,
-    }
+def floor(
+    values: Sequence[float], kind: str = "real_halves", metric: str = "fvd", protocol: str = "p", clips: int = 64
+) -> dict[str, Any]:
+    """A record of floors.json."""
+    of_clips = {"n_fake": clips, "n_real": clips}
+    return {"floor": kind, "metric": metric, "protocol": protocol, "values": list(values), **of_clips}
+
+
+def claim(better: str = "a", worse: str = "b", metric: str = "fvd", direction: str = "min") -> ResolvedClaim:
+    return ResolvedClaim("order", "blocks", (better, worse), (better, worse), metric, direction)
+
+
+def equivalent(
+    first: str = "a", second: str = "b", margin: float = 1.0, unit: str = "score", metric: str = "fvd"
+) -> ResolvedClaim:
+    of_margin = Margin(value=margin, unit=unit)
+    return ResolvedClaim("equivalence", "blocks", (first, second), (first, second), metric, "min", of_margin)
+
+
+def improving(*arms: str, metric: str = "fvd", direction: str = "min") -> ResolvedClaim:
+    return ResolvedClaim("trend", "blocks", arms, arms, metric, direction)

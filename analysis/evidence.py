@@ -1,0 +1,183 @@
+"""What the seeds show about one claim, before the family of claims is looked at.
+
+Every test pairs the arms by seed. Order: the mean difference, two-sided. Equivalence: two one-sided tests of the
+difference against the edges of the margin. Trend: per seed the slope of the scores on the arms' rank, two-sided.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis import power
+from analysis.floors import Floors, unit_of
+from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_seed
+from analysis.statistics import EquivalenceTest, PairedTest, equivalence_test, paired_test, slopes_on_rank
+from registry.claims import ResolvedClaim
+from registry.errors import did_you_mean
+
+Answer = Literal["supported", "contradicted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The mean paired difference from one arm of a trend to the next; positive is an improvement."""
+
+    worse: str
+    better: str
+    effect: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the paired scores say about a claim.
+
+    `test` holds the effect, in the score's unit: the mean difference that supports the claim (order), second less
+    first (equivalence), or the mean improvement per step (trend). `p` is None where `obstacle` says why no test is
+    made. `leaning` is the answer that the data lean to, and given where `p` is small enough.
+    """
+
+    test: PairedTest
+    p: float | None
+    leaning: Answer
+    obstacle: str
+    protocol: str | None
+    floor: float | None
+    equivalence: EquivalenceTest | None = None
+    margin: float | None = None
+    steps: tuple[Step, ...] = ()
+
+    def seeds_needed(self, alpha: float) -> int | None:
+        """An estimate of the seeds that would show what the data lean to, None beyond `power.MOST_SEEDS`."""
+        if self.equivalence is None:
+            return power.seeds_to_differ(self.test.mean or 0.0, self.test.sd or 0.0, alpha=alpha)
+        needed = power.seeds_to_be_within if self.leaning == "supported" else power.seeds_to_be_beyond
+        return needed(self.equivalence, alpha=alpha)
+
+
+def weigh(frame: pd.DataFrame, claim: ResolvedClaim, floors: Floors = (), alpha: float = 0.05) -> Evidence:
+    """Test one claim, by itself.
+
+    Args:
+        frame: the replicates, as `analysis.results.load` gives them.
+        claim: about arms of the frame.
+        floors: the records of floors.json.
+        alpha: the intervals cover `1 - alpha`.
+
+    Raises:
+        RunError: the claim compares scores of different data or protocols.
+    """
+    protocol = protocol_of(frame, claim.arms, claim.metric)
+    floor = unit_of(floors, claim.metric, protocol)
+    by_arm = {arm: scores_by_seed(frame, arm, claim.metric) for arm in claim.arms}
+    scores = paired_scores([by_arm[arm] for arm in claim.arms])
+    waits = _waits_for(frame, claim, by_arm)
+    obstacle = f"{pairs(len(scores))}; {waits}" if waits else ""
+    if claim.kind == "equivalence":
+        return _equivalence(claim, scores, obstacle, protocol, floor, alpha)
+    improving = -scores if claim.direction == "min" else scores  # from here on, higher is better
+    size = float(np.abs(scores).max()) if scores.size else 0.0
+    steps: tuple[Step, ...] = ()
+    with np.errstate(over="ignore", invalid="ignore"):
+        if claim.kind == "order":
+            effects = improving[:, 0] - improving[:, 1]
+        else:
+            effects = slopes_on_rank(improving)
+            steps = _steps(claim, improving, size, alpha)
+    test = paired_test(effects, alpha=alpha, size=size)
+    obstacle = obstacle or _untestable(test)
+    leaning: Answer = "supported" if (test.mean or 0.0) > 0 else "contradicted"
+    if leaning == "supported" and any(step.interval and step.interval[1] < 0 for step in steps):
+        leaning = "undecided"  # scores improve on the whole, and get worse at one step for sure
+    return Evidence(test, None if obstacle else test.p, leaning, obstacle, protocol, floor, steps=steps)
+
+
+def _equivalence(
+    claim: ResolvedClaim,
+    scores: NDArray[np.float64],
+    obstacle: str,
+    protocol: str | None,
+    floor: float | None,
+    alpha: float,
+) -> Evidence:
+    assert claim.margin is not None
+    first, second = scores.T
+    unit, value = claim.margin.unit, claim.margin.value
+    share = value if unit == "share" else 0.0
+    fixed = value * (floor or 0.0) if unit == "floor" else value if unit == "score" else 0.0
+    test = equivalence_test(first, second, margin=fixed, share=share, alpha=alpha)
+    margin: float | None = fixed + share * float(first.mean()) if len(scores) else None
+    if unit == "floor" and floor is None:
+        margin = None
+        obstacle = obstacle or (
+            f"{pairs(len(scores))}; the margin is {claim.margin}, and there is no floor of real halves above zero for "
+            f"{claim.metric} by protocol {protocol or 'not recorded'}"
+        )
+    elif margin is not None and margin <= 0:
+        margin = None
+        obstacle = obstacle or (
+            f"{pairs(len(scores))}; {claim.margin} of a mean score of {first.mean():.3g} is no margin: "
+            "give it in the score's unit"
+        )
+    obstacle = obstacle or _untestable(test.difference)
+    within, beyond = test.p_within, test.p_beyond
+    if not obstacle and (within is None or beyond is None):
+        obstacle = f"{pairs(len(scores))}; the spread between seeds is unknown"
+    inside = margin is not None and abs(test.difference.mean or 0.0) < margin
+    p = None if obstacle else within if inside else beyond
+    leaning: Answer = "supported" if inside else "contradicted"
+    return Evidence(test.difference, p, leaning, obstacle, protocol, floor, equivalence=test, margin=margin)
+
+
+def _steps(claim: ResolvedClaim, improving: NDArray[np.float64], size: float, alpha: float) -> tuple[Step, ...]:
+    steps = []
+    for place, (worse, better) in enumerate(zip(claim.labels, claim.labels[1:], strict=False)):
+        test = paired_test(improving[:, place + 1] - improving[:, place], alpha=alpha, size=size)
+        steps.append(Step(worse, better, test.mean, test.interval))
+    return tuple(steps)
+
+
+def _waits_for(frame: pd.DataFrame, claim: ResolvedClaim, by_arm: dict[str, pd.Series]) -> str:
+    """Why these arms are not ready for a test; empty where they are."""
+    told = []
+    arms, states = frame["arm"].to_numpy(), frame["state"].to_numpy()
+    for arm in claim.arms:
+        own = states[arms == arm]
+        open_states = Counter(str(state) for state in own if state != DONE)
+        if not len(own):
+            told.append(f"arm {arm!r} has no replicate")
+        elif open_states:
+            named = ", ".join(f"{count} {state}" for state, count in open_states.items())
+            told.append(f"{open_states.total()} of {len(own)} seeds of arm {arm!r} not done ({named})")
+    if not told and claim.metric not in frame:
+        told.append(f"no score {claim.metric!r} was recorded: {did_you_mean(claim.metric, score_names(frame))}")
+    if not told:
+        for arm, scores in by_arm.items():
+            if unusable := [seed for seed, score in zip(scores.index, scores, strict=True) if not np.isfinite(score)]:
+                told.append(f"arm {arm!r} has no finite {claim.metric} for seed {', '.join(map(str, unusable))}")
+        seeds = [set(scores.index) for scores in by_arm.values()]
+        if alone := set.union(*seeds) - set.intersection(*seeds):
+            which = "one of the two arms" if len(seeds) == 2 else "some of the arms"
+            told.append(f"seed {', '.join(map(str, sorted(alone)))} is in {which} only")
+    return "; ".join(told)
+
+
+def _untestable(test: PairedTest) -> str:
+    if test.p is not None:
+        return ""
+    if test.n < 2:
+        return f"{pairs(test.n)}; a test needs at least 2, and rarely shows anything below 5"
+    if test.mean is None:
+        return f"{pairs(test.n)}; the scores are too large to be subtracted"
+    if test.mean == 0:
+        return f"{pairs(test.n)}; the arms have equal scores on every seed"
+    return f"{pairs(test.n)}; all differences are equal, so the spread between seeds is unknown"
+
+
+def pairs(n: int) -> str:
+    """`3 paired seeds`."""
+    return f"{n} paired seed{'' if n == 1 else 's'}"

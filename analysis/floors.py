@@ -1,0 +1,61 @@
+"""The noise floors of an experiment: what a score is where there is nothing to find, measured at the same counts.
+
+`floors.json` of an experiment holds one record per floor, score and protocol: `floor` (`real_halves`,
+`reconstruction`, `resampled`), `metric` (full name), `protocol` (fingerprint), `values` (one per draw), `n_fake` and
+`n_real` (clips on either side).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+REAL_HALVES = "real_halves"  # disjoint halves of the real clips against each other: the unit of effects
+
+Floors = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """One floor of one score: its finite values, one per draw, and the clips on either side."""
+
+    kind: str
+    values: NDArray[np.float64]
+    n_fake: int
+    n_real: int
+
+    @property
+    def name(self) -> str:
+        return self.kind.replace("_", " ")
+
+    @property
+    def mean(self) -> float:
+        return float(self.values.mean())
+
+    @property
+    def sd(self) -> float:
+        return float(self.values.std(ddof=1)) if self.values.size > 1 else float("nan")
+
+
+def floors_of(floors: Floors, metric: str, protocol: str | None) -> Iterator[Floor]:
+    """The floors of a score that were measured by this protocol and have a value."""
+    for record in floors:
+        if record["metric"] == metric and protocol is not None and record["protocol"] == protocol:
+            values = np.array([value for value in record["values"] if value is not None], dtype=np.float64)
+            values = values[np.isfinite(values)]
+            if values.size:
+                yield Floor(record["floor"], values, record["n_fake"], record["n_real"])
+
+
+def unit_of(floors: Floors, metric: str, protocol: str | None) -> float | None:
+    """The mean score of real halves against each other, None where there is none or it is not above zero."""
+    mean = next((floor.mean for floor in floors_of(floors, metric, protocol) if floor.kind == REAL_HALVES), 0.0)
+    return mean if mean > 0 else None
+
+
+def left_out(floors: Floors, metric: str, protocol: str | None) -> list[str]:
+    """The floors of a score that are of another protocol, by name."""
+    others = (record for record in floors if record["metric"] == metric and record["protocol"] != protocol)
+    return list(dict.fromkeys(f"{record['floor'].replace('_', ' ')} ({record['protocol']})" for record in others))
