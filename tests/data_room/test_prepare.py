@@ -5,14 +5,12 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from components.data.datasets import Inspected
 from components.data.datasets.moving_shapes import MovingShapes
 from components.data.datasets.video_folder import VideoFolder
 from components.data.prepare import Prepared, folder_of, prepare
-from components.data.real_clips import plan_real_clips, read_real_clips
 from registry.errors import RunError, SpecError
 from tests.data_room.made_videos import gradient_frames, write_pictures, write_video
 
@@ -218,23 +216,3 @@ def test_wrong_paths_name_the_key(tmp_path: Path) -> None:
 def test_not_prepared_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="run prepare first"):
         Prepared(MovingShapes(None, 16), tmp_path)
-
-
-def test_real_clips_are_those_of_the_seed(videos: Path, tmp_path: Path) -> None:
-    prepared = prepare(VideoFolder(str(videos), 32), tmp_path / "prepared")
-    plan = plan_real_clips(prepared, "train", frames=4, interval=2, seed=7, clips_per_video=3)
-    assert [clip.video for clip in plan] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert plan == plan_real_clips(prepared, "train", frames=4, interval=2, seed=7, clips_per_video=3)
-    assert plan != plan_real_clips(prepared, "train", frames=4, interval=2, seed=8, clips_per_video=3)
-    limited = plan_real_clips(prepared, "train", frames=4, interval=2, seed=7, limit=2)
-    assert len({clip.video for clip in limited}) == 2
-    assert all(clip in plan for clip in limited)
-    read = list(read_real_clips(prepared, plan, 48, "short_side_then_center_crop", antialias=False))
-    assert all(frames.shape == (4, 48, 48, 3) and frames.dtype == np.uint8 for frames in read)
-    # 48 is the height of the videos, so nothing is resized: the middle of the decoded frames comes out as it is.
-    for clip, frames in zip(plan, read, strict=True):
-        np.testing.assert_array_equal(frames, prepared.reader(clip.video).frames(clip.indices)[:, :, 8:56])
-    (lanczos,) = read_real_clips(prepared, plan[:1], 48, "center_square_lanczos", antialias=True)
-    np.testing.assert_array_equal(lanczos, read[0])
-    with pytest.raises(SpecError, match="antialias"):
-        next(read_real_clips(prepared, plan, 48, "center_square_lanczos", antialias=False))

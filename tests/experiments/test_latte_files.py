@@ -103,7 +103,7 @@ def test_variants_can_be_matched_on_parameters_from_the_command_line() -> None:
 def test_arms_that_train_at_other_intervals_are_scored_against_the_same_clips() -> None:
     arms = plan_of("interval").arms
     assert len({arm.spec.data.interval for arm in arms}) == len(arms) > 1
-    assert {arm.spec.scoring.interval for arm in arms} == {3}
+    assert {arm.spec.scoring.real_interval for arm in arms} == {3}
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
@@ -128,7 +128,7 @@ def test_each_data_set_has_what_the_official_code_does_with_it() -> None:
     }
     assert {name for name, spec in specs.items() if spec.data.flip == 0} == {"sky_timelapse"}
     assert {name for name, spec in specs.items() if spec.data.picking == "stride"} == {"sky_timelapse", "taichi_hd"}
-    assert {name for name, spec in specs.items() if spec.scoring.interval == 6} == {"taichi_hd"}
+    assert {name for name, spec in specs.items() if spec.scoring.real_interval == 6} == {"taichi_hd"}
     conditional = {name: spec for name, spec in specs.items() if spec.model.classes}
     assert [(s.model.classes, s.sampling.guidance, s.learning.label_drop) for s in conditional.values()] == [
         (101, 7.0, 0.1)

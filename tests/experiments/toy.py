@@ -26,7 +26,7 @@ base:
   diffusion: {objective: v_prediction}
   learning: {steps: 6, batch_size: 4, learning_rate: 1e-3, ema_decay: 0.5, clip_norm: 1.0, clip_from: 1}
   sampling: {sampler: {name: ddim, steps: 2}, clips: 6}
-  scoring: {clips: 8}
+  scoring: {real_clips: 8}
   runtime: {device: cpu, log_every: 2, validate_every: 3, checkpoint_every: 2, sampling_batch: 4, threads: 1}
 ablate:
   model.blocks: [variant_1, variant_4]
