@@ -343,7 +343,7 @@ def diff_protocols(left: str, right: str, form: str) -> None:
     if form == "json":
         print(json.dumps([{"key": key, "left": a, "right": b} for key, a, b in rows], indent=1))
     else:
-        console.table(["key", left, right], rows) if rows else console.say("the two are the same")
+        console.show_protocol_diff(left, right, rows)
 
 
 @app.command("fetch-weights")
@@ -353,14 +353,13 @@ def diff_protocols(left: str, right: str, form: str) -> None:
 def fetch_weights(name: str | None, sha256: str) -> None:
     """Get published weights of a detector into the cache; without NAME, list what there is."""
     from components.scoring import weights
-    from experiments import console
+    from experiments import console, doctor
 
     if name is None:
-        console.table(["name", "file", "variable", "found"], weights.listed())
-        return
+        return console.show_checks(doctor.weights())
     with console.Bars() as bars:
         path = weights.fetch(name, bars.show, sha256)
-    console.say(f"wrote {path}")
+    console.say(weights.checked(name, path, sha256))
 
 
 @app.command()

@@ -122,8 +122,8 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     say(f"GPU-hours in all: {total:.2f} (measured where an arm has finished replicates, else at "
         f"{plan.file.experiment.resources.tflops:g} TFLOP/s sustained)")  # fmt: skip
     for claim in plan.claims:
-        sign = "<" if claim.direction == "min" else ">"
-        say(f"claim on {claim.axis}: {claim.better} {sign} {claim.worse} in {claim.metric}")
+        say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
+    say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
 
 
 def status_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -196,6 +196,27 @@ def show_protocols(found: dict[str, Any]) -> None:
         table(["key", "value"], [[key, _plain(value)] for key, value in flat(values)], title=name)
 
 
+def show_protocol_diff(left: str, right: str, rows: Sequence[tuple[str, Any, Any]]) -> None:
+    """The keys in which two protocols differ."""
+    if not rows:
+        return say("the two are the same")
+    flat_rows = [
+        (f"{key}.{inner}" if inner else key, _plain(a), _plain(b))
+        for key, left_value, right_value in rows
+        for inner, a, b in _side_by_side(left_value, right_value)
+    ]
+    table(["key", left, right], flat_rows)
+
+
+def _side_by_side(left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
+    if not isinstance(left, dict) and not isinstance(right, dict):
+        yield "", left, right
+        return
+    a, b = (dict(flat(side)) if isinstance(side, dict) else {} for side in (left, right))
+    for key in dict.fromkeys([*a, *b]):
+        yield key, a.get(key), b.get(key)
+
+
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, value) of nested mappings."""
     for key, item in value.items():
@@ -208,7 +229,7 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _plain(value: Any) -> str:
     if value is None:
-        return "(open)"
+        return "-"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 

@@ -8,7 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from components.scoring.weights import KNOWN, cache_folder, find
 from experiments.recording import PACKAGES
+from registry.errors import RunError
 
 
 class Check(NamedTuple):
@@ -19,7 +21,7 @@ class Check(NamedTuple):
 
 def checks(runs: Path) -> list[Check]:
     """Every check; none of them writes."""
-    return [*_packages(), *_devices(), *_programs(), _weights(), _disk(runs)]
+    return [*_packages(), *_devices(), *_programs(), *weights(), _disk(runs)]
 
 
 def _packages() -> list[Check]:
@@ -54,15 +56,16 @@ def _programs() -> list[Check]:
     return [Check("Slurm", None, sbatch or "no sbatch on PATH; this version launches on this machine only")]
 
 
-def _weights() -> Check:
-    named = os.environ.get("LATTE_WORKBENCH_I3D")
-    if named is None:
-        return Check(
-            "I3D weights",
-            None,
-            "LATTE_WORKBENCH_I3D is not set; scores are fvd[random_r3d] unless detector.weights names a file",
-        )
-    return Check("I3D weights", Path(named).is_file(), named)
+def weights() -> list[Check]:
+    """The published weights that parts may want, and which of them are on this machine."""
+    found = []
+    for name, known in KNOWN.items():
+        try:
+            found.append(Check(name, True, str(find(name))))
+        except RunError:
+            where = f"{cache_folder() / known.file}, or ${known.variable}"
+            found.append(Check(name, None, f"not here; {known.use}; `fetch-weights {name}` puts it to {where}"))
+    return found
 
 
 def _disk(runs: Path) -> Check:

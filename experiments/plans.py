@@ -96,7 +96,7 @@ def _checked(plan: Plan, with_data: bool = False) -> list[tuple[Arm, Any]]:
         for attempt in (
             partial(_count, assembly, arm, found),
             partial(_sampler, assembly),
-            assembly.detector,
+            assembly.metrics,
             partial(_dataset, assembly, with_data),
             partial(_weights, assembly),
         ):

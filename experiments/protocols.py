@@ -32,7 +32,7 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
             raise SpecError(f"{name}:1: a protocol is a mapping such as `protocol: clean`")
         written = document.value
     else:
-        raise SpecError(f"no protocol {name!r}; {did_you_mean(name, PRESETS)}, or give a YAML file")
+        raise SpecError(f"no protocol {name!r} (a preset or a YAML file); {did_you_mean(name, PRESETS)}")
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -68,10 +68,8 @@ def show(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
         bounds = measured["protocol_specs"]
         return {", ".join(scores): {"fingerprint": mark, **bounds[mark]} for mark, scores in names.items()}
     protocol = load_protocol(name, overrides)
-    parts = {
-        "detector": protocol.detector.model_dump(),
-        "metrics": [metric.model_dump() for metric in protocol.metrics],
-    }
+    metrics = {metric.name: metric.parameters or "no parameters" for metric in protocol.metrics}
+    parts = {"detector": protocol.detector.model_dump(), "metrics": metrics}
     return {"protocol": {**describe(protocol), **parts}}
 
 

@@ -108,7 +108,8 @@ def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], li
 def _parts(written: Any, slot: str, parts: Catalogue) -> tuple[tuple[dict[str, Any], ...], list[Problem]]:
     """A list of parts as written, each name once."""
     choices = tuple(written) if isinstance(written, list | tuple) else (written,)
-    found, wrong = [], []
+    found: list[dict[str, Any]] = []
+    wrong: list[Problem] = []
     for number, choice in enumerate(choices):
         values, problems = _part(choice, slot, parts)
         wrong += [((str(number), *key), message) for key, message in problems]

@@ -57,7 +57,8 @@ class PreparedVideos:
         self.numbers = usable if only is None else list(only)
 
     @cached_property
-    def listed(self) -> list[Video]:
+    def listed(self) -> Sequence[Video]:
+        """All videos of the split."""
         records = self.prepared.records
         return [
             Video(number, r.path, r.frames, r.height, r.width, self._stored(r.path, r.reader))
@@ -68,7 +69,7 @@ class PreparedVideos:
     def _stored(self, path: str, reader: str) -> str:
         if reader != "pictures":
             return FROM_FILES.get(reader, "raw")
-        return self.prepared.dataset.picture_format(path)  # type: ignore[attr-defined,no-any-return]
+        return self.prepared.dataset.picture_format(path)  # type: ignore[attr-defined]
 
     @property
     def rejected(self) -> list[tuple[str, str]]:
@@ -126,9 +127,10 @@ class ArrayVideos:
         return tuple(array.shape) if array.ndim == 5 else (1, *array.shape)
 
     @cached_property
-    def listed(self) -> list[Video]:
+    def listed(self) -> Sequence[Video]:
+        """All clips of all files, each a video."""
         return [
-            Video(first + place, f"{path.stem}/{place:06d}", *shape[1:4], "raw")
+            Video(first + place, f"{path.stem}/{place:06d}", shape[1], shape[2], shape[3], "raw")
             for path, first, shape in self._files
             for place in range(shape[0])
         ]

@@ -66,7 +66,7 @@ def through_pictures(frames: np.ndarray, form: str, **settings: object) -> np.nd
     read = []
     for frame in frames:
         buffer = io.BytesIO()
-        Image.fromarray(frame).save(buffer, form, **settings)  # type: ignore[arg-type]
+        Image.fromarray(frame).save(buffer, form, **settings)
         read.append(np.asarray(Image.open(buffer)))
     return np.stack(read)
 
@@ -78,15 +78,15 @@ def through_h264(frames: np.ndarray, crf: int) -> np.ndarray:
     height, width = frames.shape[1:3]
     padded = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS)
+    with av.open(buffer, "w", format="mp4") as written:
+        stream = written.add_stream("libx264", rate=FPS)
         stream.height, stream.width, stream.pix_fmt = padded.shape[1], padded.shape[2], "yuv420p"
         stream.options = {"crf": str(crf)}
         stream.codec_context.thread_count = 1
         for frame in padded:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
+            written.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        written.mux(stream.encode(None))
     buffer.seek(0)
-    with av.open(buffer) as container:
+    with av.open(buffer, "r") as container:
         read = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return np.stack(read)[:, :height, :width]
