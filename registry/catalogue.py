@@ -49,6 +49,8 @@ BUILT_IN = (
     "components.scoring.detectors.random_r3d",
     "components.scoring.fvd",
     "components.scoring.kernel",
+    "components.scoring.frame_metrics",
+    "components.scoring.inception_score",
 )
 
 Class = TypeVar("Class", bound=type)

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import pickle
 import warnings
 import zipfile
@@ -16,11 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
+from components.scoring.weights import find, sha256_of
 from registry.catalogue import part
-from registry.errors import RunError, SpecError
-
-VARIABLE = "LATTE_WORKBENCH_I3D"
-FILES = ("i3d_torchscript.pt", "i3d_pretrained_400.pt")
+from registry.errors import RunError
 
 
 @part("detector", "i3d")
@@ -39,6 +36,8 @@ class I3DDetector:
 
     label = "i3d"
     score_suffix = ""
+    layer = "logits"
+    rows_per_clip = 1
     dimensions = CLASSES
     minimum_frames = MINIMUM_FRAMES
 
@@ -46,6 +45,7 @@ class I3DDetector:
         self, *, weights: str = "", preprocessing: Literal["direct_square", "short_side_crop"] = "direct_square"
     ) -> None:
         self.path = find_weights(weights)
+        self.weights_sha256 = sha256_of(self.path)
         self.preprocessing = preprocessing
         self.scripted = _is_scripted(self.path)
         self.network = _load_scripted(self.path) if self.scripted else load_native(self.path)
@@ -72,11 +72,8 @@ class I3DDetector:
         return features.float()
 
     def fingerprint(self) -> str:
-        """A hash of the weights file and the preprocessing."""
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-        digest.update(self.preprocessing.encode())
-        return digest.hexdigest()[:16]
+        """SHA-256 hex digits of the weights file (by itself: `weights_sha256`) and the preprocessing."""
+        return hashlib.sha256(f"{self.weights_sha256} {self.preprocessing}".encode()).hexdigest()
 
 
 def direct_square(videos: Tensor) -> Tensor:
@@ -112,21 +109,12 @@ def find_weights(weights: str = "") -> Path:
         SpecError: the file named by `weights` does not exist.
         RunError: no file is found; the message says where to put which.
     """
-    if weights:
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            raise SpecError(f"scoring.detector.weights: there is no file {weights!r}")
-        return path
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latte-workbench"
-    named = os.environ.get(VARIABLE)
-    candidates = [Path(named).expanduser()] if named else [cache / name for name in FILES]
-    for path in candidates:
-        if path.is_file():
-            return path
-    missing = f"{VARIABLE} names {named!r}, which is no file" if named else "no weights of I3D on this machine"
-    raise RunError(
-        f"detector i3d: {missing}: put {' or '.join(FILES)} into {cache}, or set {VARIABLE} "
-        "(or the detector's `weights`) to its path, or choose the detector random_r3d, which needs no weights"
+    return find(
+        "i3d",
+        "i3d_state_dict",
+        given=weights,
+        setting="scoring.detector.weights",
+        instead="choose the detector moving_shapes_r3d, whose weights come with the workbench",
     )
 
 

@@ -1,4 +1,4 @@
-"""A small random 3-D residual network: the detector that needs no weights."""
+"""A small random 3-D residual network: the control that tells what training a detector is worth."""
 
 import hashlib
 import math
@@ -16,12 +16,12 @@ from registry.parameter_types import NonNegativeInt, PositiveInt
 
 @part("detector", "random_r3d")
 class RandomR3D:
-    """Features of a small seeded random 3-D residual network, for screening without any download.
+    """Features of a small seeded random 3-D residual network: a control beside trained detectors.
 
-    Random convolutions see texture, shape and motion, so that the distance tells broken samples from good ones and
-    orders arms of one experiment; it agrees with no published number. Its score is therefore named
-    `fvd[random_r3d]`, never plain `fvd`. It sees each frame together with its change since the frame before, and
-    takes clips of any size with at least 2 frames.
+    Random convolutions see texture, shape and motion, so that the distance tells broken samples from good ones; what a
+    trained detector sees beyond that is what its training is worth. It agrees with no published number: its score is
+    named `fvd[random_r3d]`, never plain `fvd`. It sees each frame together with its change since the frame before,
+    and takes clips of any size with at least 2 frames.
 
     Source: none in the paper; after the finding that random networks give usable Fréchet distances
         (Naeem et al. 2020, arXiv 2002.09797)
@@ -30,6 +30,8 @@ class RandomR3D:
 
     label = "random_r3d"
     score_suffix = "[random_r3d]"
+    layer = "pooled"
+    rows_per_clip = 1
     minimum_frames = 2
 
     def __init__(self, *, seed: NonNegativeInt = 0, width: PositiveInt = 16) -> None:
@@ -60,11 +62,11 @@ class RandomR3D:
         return features
 
     def fingerprint(self) -> str:
-        """A hash of the weights; the preprocessing is fixed."""
+        """SHA-256 hex digits of the weights and the preprocessing, which is fixed."""
         digest = hashlib.sha256(b"random_r3d: frames / 127.5 - 1 and their changes")
         for weight in self.network.parameters():
             digest.update(weight.cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return digest.hexdigest()
 
 
 class _Network(nn.Module):

@@ -1,11 +1,17 @@
+import hashlib
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from components.scoring.detectors.i3d import FILES, VARIABLE, I3DDetector, find_weights, load_native
+from components.scoring.detectors.i3d import I3DDetector, find_weights, load_native
 from components.scoring.detectors.i3d_network import I3D
 from components.scoring.fvd import FVD
+from components.scoring.weights import KNOWN
 from registry.errors import RunError, SpecError
+
+VARIABLE = "LATTE_WORKBENCH_I3D"
+FILES = (KNOWN["i3d"].file, KNOWN["i3d_state_dict"].file)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,8 @@ def test_the_published_state_dict_gives_logits(published):
     assert FVD(detector).names() == ("fvd", "fvd_extrapolated")
     cropped = I3DDetector(weights=str(published), preprocessing="short_side_crop")
     assert not torch.equal(cropped.features(videos()), features)
+    assert detector.weights_sha256 == hashlib.sha256(published.read_bytes()).hexdigest() == cropped.weights_sha256
+    assert len(bytes.fromhex(detector.fingerprint())) == 32
     assert cropped.fingerprint() != detector.fingerprint() == I3DDetector(weights=str(published)).fingerprint()
 
 
@@ -91,7 +99,7 @@ def test_code_in_a_weights_file_is_not_run(tmp_path):
 def test_missing_weights_say_what_to_do(nothing_installed):
     with pytest.raises(RunError) as told:
         find_weights()
-    for part in (*FILES, str(nothing_installed), VARIABLE, "random_r3d"):
+    for part in (*FILES, str(nothing_installed), VARIABLE, "fetch-weights i3d", "moving_shapes_r3d"):
         assert part in str(told.value)
     with pytest.raises(SpecError, match=r"weights: there is no file '/no/such\.pt'"):
         find_weights("/no/such.pt")

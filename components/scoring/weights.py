@@ -1,0 +1,261 @@
+"""Published weights: which there are, where they are looked for, and how they are fetched and checked."""
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from registry.errors import RunError, SpecError, did_you_mean
+
+CHUNK = 2**20
+ATTEMPTS = 4  # of one call, each going on where the last was cut off
+TIMEOUT = 60  # seconds without a byte
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file that others publish.
+
+    Attributes:
+        file: its name.
+        url: where it is published.
+        variable: environment variable that may hold a path of it.
+        use: what it is for, in words.
+        size: in bytes, 0 where we do not know it.
+        sha256: as others who hold the file state it, "" where we do not know it.
+    """
+
+    file: str
+    url: str
+    variable: str
+    use: str
+    size: int = 0
+    sha256: str = ""
+
+
+KNOWN: dict[str, Published] = {
+    "i3d": Published(
+        "i3d_torchscript.pt",
+        "https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt?dl=1",
+        "LATTE_WORKBENCH_I3D",
+        "detector i3d (StyleGAN-V's scripted file, behind the published numbers)",
+        size=51_235_320,
+        sha256="bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
+    ),
+    "i3d_state_dict": Published(
+        "i3d_pretrained_400.pt",
+        "https://github.com/songweige/TATS/raw/main/tats/fvd/i3d_pretrained_400.pt",
+        "LATTE_WORKBENCH_I3D",
+        "detector i3d (the same weights as a state dict)",
+    ),
+    "inception": Published(
+        "inception-2015-12-05.pt",
+        "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
+        "LATTE_WORKBENCH_INCEPTION",
+        "metrics fid and kid (clean-fid's Inception)",
+        size=95_607_719,
+        sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+    ),
+    "c3d": Published(
+        "c3d_ucf101.pt",
+        "https://www.dropbox.com/s/jxpu7avzdc9n97q/c3d_ucf101.pt?dl=1",
+        "LATTE_WORKBENCH_C3D",
+        "metric inception_score (C3D trained on UCF101, scripted by StyleGAN-V)",
+    ),
+    "videomae": Published(
+        "vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+        "https://pjlab-gvm-data.oss-cn-shanghai.aliyuncs.com/internvideo/videomaev2/vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+        "LATTE_WORKBENCH_VIDEOMAE",
+        "detector videomae (VideoMAE v2, giant, fine-tuned on Something-Something v2)",
+        size=2_023_804_201,
+        sha256="5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",
+    ),
+    "vjepa": Published(
+        "vith16.pth.tar",
+        "https://dl.fbaipublicfiles.com/jepa/vith16/vith16.pth.tar",
+        "LATTE_WORKBENCH_VJEPA",
+        "detector vjepa (V-JEPA, huge, the encoder)",
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """Where fetched weights lie: latte-workbench in XDG_CACHE_HOME, or in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latte-workbench"
+
+
+def find(*names: str, given: str = "", setting: str = "weights", instead: str = "") -> Path:
+    """The file of the first of these published weights that is on this machine.
+
+    Args:
+        names: of `KNOWN`, all with one variable.
+        given: a path that the user wrote; nothing else is then looked at.
+        setting: what the user wrote it as, for the message.
+        instead: what else can be done, for the message.
+
+    Raises:
+        SpecError: the file that the user named does not exist.
+        RunError: no file is found; the message says where to put which.
+    """
+    if given:
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise SpecError(f"{setting}: there is no file {given!r}")
+        return path
+    variable = KNOWN[names[0]].variable
+    named = os.environ.get(variable)
+    candidates = [Path(named).expanduser()] if named else [cache_folder() / KNOWN[name].file for name in names]
+    for path in candidates:
+        if path.is_file():
+            return path
+    missing = f"{variable} names {named!r}, which is no file" if named else "no weights on this machine"
+    files = " or ".join(KNOWN[name].file for name in names)
+    use = KNOWN[names[0]].use.split(" (")[0]
+    raise RunError(
+        f"{use}: {missing}: run `python run.py fetch-weights {names[0]}`, or put {files} into {cache_folder()}, "
+        f"or set {variable} (or {setting}) to its path{f', or {instead}' if instead else ''}"
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 hex digits of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(name: str, progress: Progress, sha256: str = "") -> Path:
+    """Download published weights into the cache, going on with a part that is there; the path of the checked file.
+
+    Args:
+        name: one of `KNOWN`, or a file's name.
+        progress: called with what is done, the bytes done and the total (0 where the server does not say).
+        sha256: that the file must have; where left empty, the one that we know, if any (see `checked`).
+
+    Raises:
+        SpecError: no such weights, or other digits than ours are asked for.
+        RunError: offline, refused by the server, cut off, or another file than expected; the message says what to do.
+    """
+    known = published(name)
+    wanted = sha256.lower() or known.sha256
+    if known.sha256 and wanted != known.sha256:
+        raise SpecError(f"--sha256: {known.file} is published with SHA-256 {known.sha256}, not {wanted}")
+    target = cache_folder() / known.file
+    if target.exists():
+        if wanted and sha256_of(target) != wanted:
+            raise RunError(f"{target} has SHA-256 {sha256_of(target)}, not {wanted}: delete it and fetch it again")
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    with _held(part) as file:
+        if target.exists():  # another process was quicker
+            return target
+        _download(known, file, progress)
+        file.flush()
+        found = sha256_of(part)
+        if wanted and found != wanted:
+            part.unlink()
+            raise RunError(f"{known.url} gave a file with SHA-256 {found}, not {wanted}; it was deleted")
+        part.rename(target)
+    return target
+
+
+def published(name: str) -> Published:
+    """The entry of that name, or of that file's name.
+
+    Raises:
+        SpecError: there is none.
+    """
+    by_file = {known.file: key for key, known in KNOWN.items()}
+    key = by_file.get(name, name)
+    if key not in KNOWN:
+        raise SpecError(f"fetch-weights: no weights {name!r}; {did_you_mean(name, KNOWN)}")
+    return KNOWN[key]
+
+
+def checked(name: str, path: Path, sha256: str = "") -> str:
+    """One line about how a fetched file was checked, with what to write to pin it where we know no SHA-256."""
+    known = published(name)
+    if known.sha256 or sha256:
+        return f"{path}: SHA-256 as {'published' if known.sha256 else 'asked for'}"
+    return (
+        f"{path}: no published SHA-256 of {known.file} is known to us, so it was not checked. It has "
+        f"{sha256_of(path)}; compare it with another source; --sha256 checks against it next time"
+    )
+
+
+@contextlib.contextmanager
+def _held(part: Path) -> Iterator[BinaryIO]:
+    """The file open for appending, held by this process alone."""
+    with part.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{part}: another process is fetching it; wait for that one") from None
+        yield file
+
+
+def _download(known: Published, file: BinaryIO, progress: Progress) -> None:
+    """Append to the file until it is whole."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            if _read_on(known, file, progress):
+                return
+            reason = "the connection was cut"
+        except urllib.error.HTTPError as error:
+            raise RunError(f"{known.url}: the server says {error.code} {error.reason}. {_by_hand(known)}") from error
+        except urllib.error.URLError as error:
+            raise RunError(f"{known.url} cannot be reached ({error.reason}). {_by_hand(known)}") from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+        if attempt == ATTEMPTS:
+            raise RunError(
+                f"{known.url}: {reason} after {file.tell()} bytes, {ATTEMPTS} times; what came is kept: run it again"
+            )
+
+
+def _read_on(known: Published, file: BinaryIO, progress: Progress) -> bool:
+    """Read on from where the file ends; whether it is whole now."""
+    done = file.seek(0, os.SEEK_END)
+    request = urllib.request.Request(known.url, headers={"User-Agent": "latte-workbench"})
+    if done:
+        request.add_header("Range", f"bytes={done}-")
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if not (done and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            raise
+        # Nothing lies behind what we have: it is whole, or it is a part of another file.
+        if error.headers.get("Content-Range") == f"bytes */{done}":
+            return True
+        file.truncate(0)
+        return False
+    with answer:
+        if answer.headers.get_content_type() == "text/html":
+            raise RunError(f"{known.url} gave a web page instead of the file. {_by_hand(known)}")
+        goes_on = f"bytes {done}-"
+        if done and not (answer.status == 206 and answer.headers.get("Content-Range", "").startswith(goes_on)):
+            file.truncate(0)
+            done = 0
+        length = answer.headers.get("Content-Length")
+        total = done + int(length) if length else known.size
+        while block := answer.read(CHUNK):
+            file.write(block)
+            done += len(block)
+            progress(known.file, done, total)
+        file.flush()
+    return done == total if total else True
+
+
+def _by_hand(known: Published) -> str:
+    return f"Get {known.file} in another way and put it into {cache_folder()}, or set {known.variable} to its path" + (
+        f"; its SHA-256 is {known.sha256}" if known.sha256 else ""
+    )

@@ -1,0 +1,131 @@
+"""The page that shows what each detector sees and what it is blind to: one section for each detector and data."""
+
+import platform
+import shlex
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+HEADER = """# What each detector sees
+
+A score is worth what its detector sees. Here clips are cut in two halves at random; one stays as it is, the other is
+spoiled at rising strength, and the Fréchet distance between the two is measured. A detector that sees the corruption
+gives a distance that rises. Sections are written by `python -m experiments.validity`, one for each detector and data;
+running a command again replaces its section.
+
+How to read a row: the mean over the seeds at each strength (at 0 with the standard deviation), then the greatest
+strength as a multiple of strength 0, then the verdict. *rises*: at every strength above the last, and at the greatest
+every seed above all seeds at 0 and the mean more than 3 standard deviations above. *in the end*: only the latter.
+**blind**: not even that.
+
+Strengths (`components/scoring/corruptions.py`): noise of 60 grey levels times strength; a blur of 1/16 of the frame
+times strength; that part of the frames shuffled or frozen; up to as many frames dropped as are kept; brightness less
+by 0.8 times strength; that part of the clips reversed; all clips of one class at 1, with the size of the smallest
+class; n^(1 - strength) different clips. Where classes are balanced in direction, as in moving_shapes with its four,
+a reversed clip is a proper clip of another class: no detector can see it there, and none should.
+
+Values of different detectors, data and numbers of clips cannot be compared with each other; shapes of rows can.
+
+`i3d` needs its published weights, which are not in the repository. With them:
+`python run.py fetch-weights i3d` and `python -m experiments.validity --detector i3d --out docs/validity.md`.
+"""
+
+
+class Scored(Protocol):
+    """A row of the suite; see `experiments.validity.Row`."""
+
+    @property
+    def corruption(self) -> str: ...
+    @property
+    def scores(self) -> dict[float, tuple[float, ...]]: ...
+    @property
+    def verdict(self) -> str: ...
+    def mean(self, strength: float) -> float: ...
+
+
+@dataclass(frozen=True)
+class Section:
+    """What was measured: the detector and its settings, the data, the size (frames, side) and the number of clips."""
+
+    detector: str
+    settings: tuple[str, ...]
+    fingerprint: str
+    data: str
+    clips: int
+    size: tuple[int, int]
+    seeds: int
+    control: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{' '.join((self.detector, *self.settings))} on {self.data}"
+
+    def text(self, rows: Sequence[Scored], beside: Sequence[Scored] = ()) -> str:
+        """The section in Markdown; `beside` are the rows of the control, in the same order."""
+        strengths = sorted(rows[0].scores)
+        frames, side = self.size
+        head = ["corruption", *(f"{strength:g}" for strength in strengths), "greatest / 0", "verdict"]
+        head += [f"{self.control}: greatest / 0", "verdict"] if beside else []
+        lines = [
+            f"| {' | '.join(head)} |",
+            f"| --- |{' ---: |' * (len(strengths) + 1)} --- |{' ---: | --- |' * bool(beside)}",
+        ]
+        for number, row in enumerate(rows):
+            unspoiled = row.scores[strengths[0]]
+            spread = f" ± {statistics.stdev(unspoiled):.2g}" if len(unspoiled) > 1 else ""
+            cells = [row.corruption, f"{row.mean(strengths[0]):.3g}{spread}"]
+            cells += [f"{row.mean(strength):.3g}" for strength in strengths[1:]]
+            cells += _multiple_and_verdict(row)
+            cells += _multiple_and_verdict(beside[number]) if beside else []
+            lines.append(f"| {' | '.join(cells)} |")
+        blind = [row.corruption for row in rows if row.verdict == "blind"]
+        weak = [row.corruption for row in rows if row.verdict == "in the end"]
+        said = f"Blind to: {', '.join(blind) or 'none of these'}."
+        said += f" Sees only in the end: {', '.join(weak)}." if weak else ""
+        return "\n".join(
+            [
+                f"{self.clips} clips of {frames} frames of {side}x{side}, half the reference; {self.seeds} seeds.",
+                "",
+                *lines,
+                "",
+                said,
+                "",
+                f"Detector {self.fingerprint[:16]}…; {_machine()}; {datetime.now(UTC):%Y-%m-%d}.",
+                f"Command: `{_command()}`",
+            ]
+        )
+
+
+def write_section(page: Path, title: str, text: str) -> None:
+    """Put the section into the page, in place of the one of that title if there is one; the page is made if need be."""
+    whole = page.read_text(encoding="utf-8") if page.exists() else HEADER
+    before, *sections = whole.rstrip("\n").split("\n## ")
+    by_title = {section.split("\n", 1)[0]: section for section in sections}
+    by_title[title] = f"{title}\n\n{text}\n"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    parts = [before.rstrip("\n") + "\n", *(section.rstrip("\n") + "\n" for section in by_title.values())]
+    page.write_text("\n## ".join(parts), encoding="utf-8")
+
+
+def _multiple_and_verdict(row: Scored) -> list[str]:
+    strengths = sorted(row.scores)
+    multiple = row.mean(strengths[-1]) / row.mean(strengths[0])
+    return [f"{multiple:.3g}", "**blind**" if row.verdict == "blind" else row.verdict]
+
+
+def _machine() -> str:
+    return f"{platform.machine()} CPU, one thread, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def _command() -> str:
+    """The command that runs, the folder of the data by its name alone."""
+    given = [
+        Path(word).name if before == "--data" else word for before, word in zip(sys.argv, sys.argv[1:], strict=False)
+    ]
+    return shlex.join(["python", "-m", "experiments.validity", *given])
