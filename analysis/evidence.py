@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis import power
 from analysis.floors import Floors, unit_of
-from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_seed
+from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_arm
 from analysis.statistics import EquivalenceTest, PairedTest, equivalence_test, paired_test, slopes_on_rank
 from registry.claims import ResolvedClaim
 from registry.errors import did_you_mean
@@ -73,7 +73,7 @@ def weigh(frame: pd.DataFrame, claim: ResolvedClaim, floors: Floors = (), alpha:
     """
     protocol = protocol_of(frame, claim.arms, claim.metric)
     floor = unit_of(floors, claim.metric, protocol)
-    by_arm = {arm: scores_by_seed(frame, arm, claim.metric) for arm in claim.arms}
+    by_arm = scores_by_arm(frame, claim.arms, claim.metric)
     scores = paired_scores([by_arm[arm] for arm in claim.arms])
     waits = _waits_for(frame, claim, by_arm)
     obstacle = f"{pairs(len(scores))}; {waits}" if waits else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -103,43 +104,59 @@ def curves_figure(
     return figure
 
 
-def curve_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path) -> Figure:
-    """Scores at several numbers of clips against 1/N, with the line to infinitely many clips, as a picture at `path`.
+def curve_figure(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]],
+    path: str | Path,
+    *,
+    limits: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Figure:
+    """Scores at several numbers of clips against 1/N, and the line to infinitely many clips, as a picture at `path`.
 
-    A point is the mean over disjoint subsets, a bar its standard deviation. A panel per score.
+    A point is the mean over disjoint subsets, a bar its standard deviation. A panel per curve: scores with the same
+    points (a score and its limit) share one.
 
     Args:
-        curves: score's name -> points with `n_fake`, `n_real`, `value` and `sd` (None for one subset).
+        curves: score's name -> points with `share`, `n_fake`, `value` and `sd` (None for one subset).
         path: of the picture; its suffix says the form.
+        limits: score's name -> `value` and `slope` of score = value + slope / share, and the `shares` it was fitted to.
 
     Raises:
         RunError: no score has a point.
     """
-    drawn = {name: points for name, points in curves.items() if points}
-    if not drawn:
+    panels: dict[tuple[tuple[float, ...], ...], list[str]] = {}
+    for name, points in curves.items():
+        if points:
+            panels.setdefault(tuple((p["n_fake"], p["value"]) for p in points), []).append(name)
+    if not panels:
         raise RunError("there is no N-curve to draw: no score was measured at several numbers of clips")
-    figure = Figure(figsize=(6.4, 3.4 * len(drawn)), layout="constrained")
-    panels = figure.subplots(len(drawn), 1, squeeze=False)[:, 0]
-    for place, (axes, (name, points)) in enumerate(zip(panels, drawn.items(), strict=True)):
-        colour = COLOURS[place % len(COLOURS)]
-        counts = np.array([point["n_fake"] for point in points], dtype=np.float64)
-        values = np.array([point["value"] for point in points], dtype=np.float64)
+    figure = Figure(figsize=(6.4, 3.4 * len(panels)), layout="constrained")
+    all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for place, (axes, names) in enumerate(zip(all_axes, panels.values(), strict=True)):
+        colour, points = COLOURS[place % len(COLOURS)], curves[names[0]]
+        inverse = np.array([1 / point["n_fake"] for point in points])
         spread = [point["sd"] or 0.0 for point in points]
-        axes.errorbar(1 / counts, values, yerr=spread, fmt="o", ms=5, color=colour, capsize=3, lw=1.2)
-        if len(set(counts)) > 1:
-            slope, at_infinity = np.polyfit(1 / counts, values, 1)
-            ends = np.array([0.0, (1 / counts).max()])
-            axes.plot(ends, at_infinity + slope * ends, "--", lw=1.2, color=colour, label=f"N to ∞: {at_infinity:.4g}")
-            axes.plot(0.0, at_infinity, "D", ms=6, mfc="none", mec=colour, clip_on=False)
-            axes.legend(frameon=False, fontsize=9)
-        ticks = dict(zip(1 / counts, (f"1/{count:g}" for count in counts), strict=True))
-        axes.set_xticks([0.0, *ticks], ["0", *ticks.values()], rotation=30)
+        values = [point["value"] for point in points]
+        axes.errorbar(inverse, values, yerr=spread, fmt="o", ms=5, color=colour, capsize=3, lw=1.2)
+        for name in names:
+            if name in limits:
+                _draw_limit(axes, limits[name], points, colour)
+        axes.set_xticks([0.0, *inverse], ["0", *(f"1/{point['n_fake']}" for point in points)], rotation=30)
         axes.set_xlim(left=0.0)
-        axes.set_ylabel(name)
+        axes.set_ylabel(names[0])
         axes.set_xlabel("1 / clips on the scored side   (point: mean of disjoint subsets, bar: their sd)")
         _plain(axes, grid="y")
     figure.savefig(path, dpi=150, metadata={"Software": None} if str(path).endswith(".png") else None)
     return figure
+
+
+def _draw_limit(axes: Axes, limit: Mapping[str, Any], points: Sequence[Mapping[str, Any]], colour: str) -> None:
+    """The line over the points that it was fitted to, and on to infinitely many clips."""
+    fitted = [point for point in points if any(np.isclose(point["share"], share) for share in limit["shares"])]
+    inverse = [0.0, *(1 / point["n_fake"] for point in fitted)]
+    on_line = [limit["value"], *(limit["value"] + limit["slope"] / point["share"] for point in fitted)]
+    axes.plot(inverse, on_line, "--", lw=1.2, color=colour, label=f"infinitely many clips: {limit['value']:.4g}")
+    axes.plot(0.0, limit["value"], "D", ms=6, mfc="none", mec=colour, clip_on=False)
+    axes.legend(frameon=False, fontsize=9)
 
 
 def samples_figure(

@@ -62,12 +62,15 @@ def score_names(frame: pd.DataFrame) -> list[str]:
 
 def scores_by_seed(frame: pd.DataFrame, arm: str, metric: str) -> pd.Series:
     """An arm's score for every planned seed, float64, indexed by seed; missing where there is none (yet)."""
-    rows = frame["arm"].to_numpy() == arm
-    seeds = pd.Index(frame["seed"].to_numpy()[rows])
-    if metric not in frame:
-        return pd.Series(float("nan"), index=seeds, dtype="float64")
-    finished = frame["state"].to_numpy()[rows] == DONE
-    return pd.Series(np.where(finished, frame[metric].to_numpy("float64")[rows], np.nan), index=seeds)
+    return scores_by_arm(frame, [arm], metric)[arm]
+
+
+def scores_by_arm(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> dict[str, pd.Series]:
+    """`scores_by_seed` of several arms."""
+    names, seeds = frame["arm"].to_numpy(), frame["seed"].to_numpy()
+    scores = frame[metric].to_numpy("float64") if metric in frame else np.full(len(frame), np.nan)
+    scores = np.where(frame["state"].to_numpy() == DONE, scores, np.nan)
+    return {arm: pd.Series(scores[names == arm], index=pd.Index(seeds[names == arm])) for arm in arms}
 
 
 def paired_scores(scores: Sequence[pd.Series]) -> NDArray[np.float64]:

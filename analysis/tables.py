@@ -88,7 +88,7 @@ def _arm_row(frame: pd.DataFrame, arm: str, protocols: dict[str, str | None]) ->
 def _counts(name: str, own: dict[str, Floor]) -> str:
     counts = list(dict.fromkeys(f"{floor.n_fake} against {floor.n_real} clips" for floor in own.values()))
     draws = sorted({floor.values.size for floor in own.values()})
-    return f"floor: {name}: {' or '.join(map(str, draws))} draws of {' or '.join(counts)}"
+    return f"floor: {name}: {' or '.join(map(str, draws))} draw{'' if draws == [1] else 's'} of {' or '.join(counts)}"
 
 
 def to_rich(table: Summary, title: str = "") -> Table:
@@ -154,7 +154,11 @@ def _cells(table: Summary) -> tuple[list[str], list[list[str]]]:
     header = ["arm", "seeds", *(name for metric in table.protocols for name in (metric, "Δ baseline"))]
     rows = []
     for row in table.rows.to_dict("records"):
-        seeds = f"{row['done']} draws" if row["kind"] == "floor" else f"{row['done']}/{row['planned']}"
+        seeds = (
+            f"{row['done']} draw{'' if row['done'] == 1 else 's'}"
+            if row["kind"] == "floor"
+            else f"{row['done']}/{row['planned']}"
+        )
         cells = [str(row["arm"]), seeds]
         for metric in table.protocols:
             delta = row[f"{metric} delta"]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.figures import curves_figure, samples_figure, scores_figure
+from analysis.figures import curve_figure, curves_figure, samples_figure, scores_figure
 from analysis.results import load
 from registry.errors import RunError
-from tests.analysis.replicates import replicates
+from tests.analysis.replicates import floor, replicates
 
 SCORES = {"baseline": [1.0, 2.0, 4.0], "blocks=variant_4": [5.0, None, 8.0], "later": [None]}
 
@@ -33,7 +33,7 @@ def test_scores_that_are_not_there_or_not_comparable_are_not_drawn():
     with pytest.raises(RunError, match="has the score 'kvd'"):
         scores_figure(frame, "kvd")
     mixed = load(replicates({"a": [1.0]}) + replicates({"b": [1.0]}, protocol="q"))
-    with pytest.raises(RunError, match="different protocol"):
+    with pytest.raises(RunError, match="different protocols"):
         scores_figure(mixed, "fvd")
 
 
@@ -79,3 +79,45 @@ def test_the_filmstrip_refuses_what_is_no_video(tmp_path):
 def test_no_global_figures_are_left():
     scores_figure(load(replicates(SCORES)), "fvd")
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_the_floor_of_real_halves_is_a_band_behind_the_scores():
+    floors = [floor([0.5, 1.5]), floor([9.0], "reconstruction"), floor([7.0, 8.0], protocol="q")]
+    (axes,) = scores_figure(load(replicates(SCORES)), "fvd", floors=floors).axes
+    (band,) = axes.patches
+    assert (band.get_x(), band.get_width()) == (pytest.approx(1 - 0.5**0.5), pytest.approx(2 * 0.5**0.5))
+    assert [1.0, 1.0] in drawn(axes)
+    assert "real halves" in axes.get_xlabel()
+    assert "protocol p" in axes.get_xlabel()
+    assert not scores_figure(load(replicates(SCORES)), "fvd").axes[0].patches
+
+
+def points(*values):
+    return [
+        {"share": 1 / 2**k, "n_fake": 64 // 2**k, "n_real": 64 // 2**k, "value": value, "sd": 1.0 if k else None}
+        for k, value in enumerate(values)
+    ]
+
+
+def test_the_n_curve_has_its_points_and_the_line_of_its_limit(tmp_path):
+    curves = {
+        "fvd": points(12.0, 14.0, 19.0),
+        "fvd_extrapolated": points(12.0, 14.0, 19.0),
+        "kvd": points(1.0),
+        "is": [],
+    }
+    limits = {"fvd_extrapolated": {"value": 10.0, "slope": 2.0, "shares": [1.0, 0.5]}}
+    first, second = curve_figure(curves, tmp_path / "curve.png", limits=limits).axes
+    assert [first.get_ylabel(), second.get_ylabel()] == ["fvd", "kvd"]
+    lines = [(tuple(line.get_xdata()), tuple(line.get_ydata())) for line in first.lines if len(line.get_xdata()) == 3]
+    assert ((1 / 64, 1 / 32, 1 / 16), (12.0, 14.0, 19.0)) in lines
+    assert ((0.0, 1 / 64, 1 / 32), (10.0, 12.0, 14.0)) in lines  # only over the sizes that it was fitted to
+    assert first.get_legend().get_texts()[0].get_text() == "infinitely many clips: 10"
+    assert second.get_legend() is None
+    assert Image.open(tmp_path / "curve.png").size[0] > 100
+
+
+def test_no_n_curve_is_an_error(tmp_path):
+    with pytest.raises(RunError, match="no N-curve"):
+        curve_figure({"fvd": []}, tmp_path / "curve.png")
+    assert not (tmp_path / "curve.png").exists()

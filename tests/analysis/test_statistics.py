@@ -1,13 +1,12 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import holm, paired_differences, paired_test, seeds_needed, t_interval
+from analysis.statistics import equivalence_test, holm, paired_test, slopes_on_rank, t_interval
 
 
 def test_a_paired_test_equals_the_textbook_computation():
@@ -33,20 +32,13 @@ def test_nothing_is_claimed_where_there_is_no_spread(differences, n, mean):
 
 
 def test_rounding_is_no_spread():
-    better, worse = pd.Series([1e6 + 0.1, 2e6 + 0.1, 3e6 + 0.1]), pd.Series([1e6, 2e6, 3e6])
-    differences = paired_differences(better, worse)
+    differences = np.array([1e6 + 0.1, 2e6 + 0.1, 3e6 + 0.1]) - np.array([1e6, 2e6, 3e6])
     assert differences.std() > 0
     assert paired_test(differences, size=3e6).p is None
 
 
 def test_overflow_is_not_testable():
     assert paired_test([1.7e308, 1.7e308, -1.0]).p is None
-
-
-def test_pairs_are_made_by_seed_and_only_of_finite_scores():
-    first = pd.Series([1.0, 2.0, math.nan, 4.0, math.inf], index=[0, 1, 2, 3, 4])
-    second = pd.Series([40.0, 10.0, 1.0, 5.0], index=[3, 0, 2, 4])
-    assert paired_differences(first, second).to_dict() == {0: -9.0, 3: -36.0}
 
 
 def test_holm_equals_a_computation_by_hand():
@@ -79,20 +71,38 @@ def test_intervals_cover_the_truth_as_often_as_they_say(n):
     assert covered == pytest.approx(0.95, abs=0.015)  # three standard errors of 2000 draws
 
 
-def test_the_seeds_needed_have_the_promised_power_and_one_fewer_has_not():
-    n = seeds_needed(1.5, 1.0, power=0.8)
-    generator = np.random.default_rng(0)
+def test_equivalence_is_two_one_sided_tests_at_the_edges():
+    first, second = [10.0, 12.0, 11.0, 13.0, 10.5], [10.5, 11.8, 11.9, 13.1, 10.2]
+    difference = np.subtract(second, first)
+    test = equivalence_test(first, second, margin=1.0)
+    lower = stats.ttest_1samp(difference, -1.0, alternative="greater").pvalue
+    upper = stats.ttest_1samp(difference, 1.0, alternative="less").pvalue
+    assert test.p_within == pytest.approx(max(lower, upper))
+    assert test.p_beyond == 1.0
+    assert test.difference == paired_test(difference, size=13.1)
+    far = equivalence_test(first, np.add(second, 5), margin=1.0)
+    assert far.p_beyond == pytest.approx(2 * stats.ttest_1samp(difference + 5, 1.0, alternative="greater").pvalue)
+    assert far.p_within > 0.99
 
-    def power(seeds):
-        draws = generator.normal(1.5, 1.0, size=(4000, seeds))
-        return np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue <= 0.05)
 
-    assert power(n) >= 0.78
-    assert power(n - 1) < 0.8
+def test_a_share_as_margin_is_uncertain_itself():
+    first, second = np.array([100.0, 140.0, 80.0, 120.0]), np.array([103.0, 139.0, 82.0, 121.0])
+    test = equivalence_test(first, second, share=0.1)
+    lower = stats.ttest_1samp(second - 0.9 * first, 0, alternative="greater").pvalue
+    upper = stats.ttest_1samp(1.1 * first - second, 0, alternative="greater").pvalue
+    assert test.p_within == pytest.approx(max(lower, upper))
+    assert test.p_within > equivalence_test(first, second, margin=11.0).p_within  # 11 is a tenth of the mean, if known
 
 
-def test_seeds_needed_grow_with_noise_and_end_somewhere():
-    assert seeds_needed(1.0, 0.5) < seeds_needed(1.0, 1.0) < seeds_needed(-1.0, 2.0)
-    assert seeds_needed(1.0, 1e-9) == 2 or seeds_needed(1.0, 1e-9) == 3
-    assert seeds_needed(1e-9, 1.0) is None
-    assert seeds_needed(0.0, 0.0) is None
+@pytest.mark.parametrize(("first", "second"), [([], []), ([1.0], [2.0]), ([1.0, 2.0], [1.0, 2.0]), ([1, 2], [2, 3])])
+def test_equivalence_is_not_claimed_where_differences_have_no_spread(first, second):
+    test = equivalence_test(first, second, margin=5.0, share=0.1)
+    assert (test.p_within, test.p_beyond) == (None, None)
+
+
+def test_slopes_are_those_of_least_squares_per_seed():
+    scores = np.random.default_rng(0).normal(size=(6, 4))
+    expected = [np.polyfit(range(4), row, 1)[0] for row in scores]
+    assert slopes_on_rank(scores) == pytest.approx(expected)
+    assert slopes_on_rank(np.array([[1.0, 4.0]])) == pytest.approx([3.0])
+    assert slopes_on_rank(np.empty((0, 3))).shape == (0,)

@@ -1,14 +1,16 @@
 import csv
 import io
+import json
 import math
 
 import pytest
 from rich.console import Console
 
+from analysis.rendering import scores_table
 from analysis.results import load
 from analysis.tables import NOTHING, summary, to_csv, to_latex, to_markdown, to_rich, with_spread
 from registry.errors import RunError
-from tests.analysis.replicates import replicates
+from tests.analysis.replicates import floor, replicates
 
 METRIC = "fvd[random_r3d]"
 
@@ -20,7 +22,7 @@ def table():
 
 
 def test_a_row_per_arm_with_mean_spread_and_paired_difference(table):
-    baseline, variant, unfinished = table.to_dict("records")
+    baseline, variant, unfinished = table.rows.to_dict("records")
     assert (baseline["done"], baseline["planned"], baseline[METRIC], baseline[f"{METRIC} sd"]) == (3, 3, 20.0, 10.0)
     assert math.isnan(baseline[f"{METRIC} delta"])
     assert (variant["done"], variant["planned"], variant[METRIC]) == (2, 3, 24.0)
@@ -33,12 +35,13 @@ def test_the_terminal_shows_names_with_brackets(table):
     console = Console(width=120, file=io.StringIO())
     console.print(to_rich(table, title="experiment [x]"))
     shown = console.file.getvalue()
-    for text in (METRIC, "20 ± 10", "24 ± 16", "+4.00", "2/3", "experiment [x]"):
+    for text in (METRIC, "20 ± 10", "24 ± 16", "+4.00", "2/3", "experiment [x]", f"{METRIC}: protocol p"):
         assert text in shown
 
 
 def test_markdown_is_a_table_of_equal_rows(table):
-    lines = to_markdown(table).strip().splitlines()
+    *lines, empty, caption = to_markdown(table).strip().splitlines()
+    assert (empty, caption) == ("", f"{METRIC}: protocol p")
     assert lines[0].split(" | ")[0].startswith("| arm")
     assert set(lines[1]) == set("|-: ")
     assert len({len(line) for line in lines}) == 1
@@ -50,29 +53,60 @@ def test_latex_escapes_what_it_must(table):
     assert r"blocks=variant\_4 & 2/3 & 24 $\pm$ 16 & +4.00 \\" in text
     assert r"a|b\&c & 0/1 & -- & -- \\" in text
     assert text.count(r"\\") == 4
+    assert text.splitlines()[-1] == f"% {METRIC}: protocol p"
 
 
 def test_csv_has_the_full_numbers(table):
     rows = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert float(rows[1][f"{METRIC} sd"]) == pytest.approx(15.556349186104045, abs=1e-12)
     assert rows[2][METRIC] == ""
+    assert [row[f"{METRIC} protocol"] for row in rows] == ["p", "p", "p"]
 
 
-def test_an_arm_measured_otherwise_gets_no_difference_but_a_mark():
-    rows = replicates({"baseline": [1.0, 2.0]}) + replicates({"other": [3.0, 4.0]}, protocol="q")
-    table = summary(load(rows), ["fvd"])
-    assert table["comparable"].tolist() == [True, False]
-    assert math.isnan(table["fvd delta"][1])
-    assert "other †" in to_markdown(table)
-    assert "not comparable" in to_markdown(table)
-    assert "not comparable" in to_latex(table)
-
-
-def test_an_arm_measured_in_two_ways_is_refused():
-    rows = replicates({"baseline": [1.0, 2.0]})
-    rows[1]["result"]["protocol"] = "q"
-    with pytest.raises(RunError, match="different protocol"):
+def test_arms_measured_in_two_ways_are_refused_with_the_difference():
+    rows = replicates({"baseline": [1.0, 2.0]}, spec={"interval": 3})
+    rows += replicates({"other": [3.0, 4.0]}, protocol="q", spec={"interval": 1})
+    with pytest.raises(RunError, match=r"different protocols[^\n]*\n  p / q:\n    interval: 3 / 1\n.*--only"):
         summary(load(rows), ["fvd"])
+
+
+def test_one_arm_measured_in_two_ways_is_refused():
+    rows = replicates({"baseline": [1.0, 2.0]})
+    rows[1]["result"]["protocols"] = {"fvd": "q"}
+    with pytest.raises(RunError, match="different protocols"):
+        summary(load(rows), ["fvd"])
+
+
+def test_floors_of_the_same_protocol_stand_above_the_arms():
+    frame = load(replicates({"baseline": [10.0, 20.0], "b": [11.0, 22.0]}))
+    floors = [
+        floor([2.0, 4.0], clips=128),
+        floor([7.0], "reconstruction", clips=64),
+        floor([1.0, 2.0], "resampled", protocol="q"),
+        floor([1.0, None, float("nan")], "resampled", metric="kvd"),
+    ]
+    table = summary(frame, ["fvd"], floors)
+    assert table.rows["arm"].tolist() == ["floor: real halves", "floor: reconstruction", "baseline", "b"]
+    assert table.rows["kind"].tolist() == ["floor", "floor", "arm", "arm"]
+    assert table.rows.loc[0, ["done", "fvd"]].tolist() == [2, 3.0]
+    assert math.isnan(table.rows.loc[0, "fvd delta"])
+    assert table.notes == (
+        "floor: real halves: 2 draws of 128 against 128 clips",
+        "floor: reconstruction: 1 draw of 64 against 64 clips",
+        "fvd: floors of another protocol are left out: resampled (q)",
+    )
+    assert "| floor: real halves    | 2 draws |  3.0 ± 1.4 |" in to_markdown(table)
+
+
+def test_the_table_in_json_tells_arms_from_floors_and_names_protocols():
+    frame = load(replicates({"baseline": [10.0, 20.0], "b": [None]}))
+    told = json.loads(scores_table(frame, [], "json", "x", [floor([2.0, 4.0])]))
+    assert (told["experiment"], told["protocols"]) == ("x", {"fvd": "p"})
+    assert [row["arm"] for row in told["arms"]] == ["baseline", "b"]
+    assert [(row["arm"], row["fvd"], row["fvd protocol"]) for row in told["floors"]] == [
+        ("floor: real halves", 3.0, "p")
+    ]
+    assert told["arms"][1]["fvd"] is None
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from analysis.rendering import verdicts_table
 from analysis.results import load
-from analysis.statistics import holm, paired_test
 from analysis.verdicts import judge
 from registry.errors import RunError
-from tests.analysis.replicates import claim, replicates
-
-EXPERIMENTS = 150
-
-
-def five_percent_of(experiments):
-    """The false verdicts that a rate of 5 % allows, with two standard errors of the simulation."""
-    return 0.05 * experiments + 2 * (0.05 * 0.95 * experiments) ** 0.5
-
+from tests.analysis.replicates import claim, equivalent, floor, improving, replicates
 
 CLEAR_A, CLEAR_B = [1.0, 2.0, 3.0, 4.0, 5.0], [11.0, 12.5, 12.9, 14.2, 15.1]
 
@@ -58,7 +50,7 @@ def test_pairing_by_seed_sees_what_the_means_alone_hide():
         ({"a": CLEAR_A, "b": CLEAR_B[:4]}, "seed 4 is in one of the two arms only"),
         ({"a": CLEAR_A}, "arm 'b' has no replicate"),
         ({"a": [None, None], "b": [None, None]}, "0 paired seeds; 2 of 2 seeds of arm 'a' not done"),
-        ({"a": [1e308, -1e308, 1.0], "b": [-1e308, 1e308, 2.0]}, "1 paired seed"),
+        ({"a": [1e308, -1e308, 1.0], "b": [-1e308, 1e308, 2.0]}, "too large to be subtracted"),
     ],
 )
 def test_what_is_not_shown_is_undecided_with_a_reason(scores, told):
@@ -93,10 +85,10 @@ def test_the_claims_judged_together_are_one_family():
     assert both[0].interval == alone.interval
 
 
-@pytest.mark.parametrize("column", ["data_digest", "protocol"])
-def test_results_of_different_data_or_protocols_are_refused(column):
+@pytest.mark.parametrize(("column", "what"), [("data_digest", "data"), ("protocol", "protocols")])
+def test_results_of_different_data_or_protocols_are_refused(column, what):
     rows = replicates({"a": CLEAR_A}) + replicates({"b": CLEAR_B}, **{column: "other"})
-    with pytest.raises(RunError, match=rf"different {column}.*\(arm a\); other \(arm b\)"):
+    with pytest.raises(RunError, match=rf"different {what}.*\(arm a\); other \(arm b\)"):
         judge(load(rows), [claim()])
     unconcerned = rows + replicates({"c": CLEAR_B})
     assert judge(load(unconcerned), [claim("a", "c")])[0].verdict == "supported"
@@ -105,38 +97,114 @@ def test_results_of_different_data_or_protocols_are_refused(column):
 def test_the_verdict_in_json_has_the_agreed_keys():
     scores = {"a": CLEAR_A, "b": CLEAR_B}
     told = json.loads(json.dumps(verdict_of(scores).as_json()))
-    assert list(told) == ["axis", "better", "worse", "metric", "verdict", "effect", "interval", "n", "p", "reason"]
+    assert list(told) == [
+        "axis", "better", "worse", "metric", "verdict", "effect", "interval", "n", "p", "reason",
+        "kind", "protocol", "effect_in_floors",
+    ]  # fmt: skip
     assert len(told["interval"]) == 2
+    assert (told["kind"], told["protocol"], told["effect_in_floors"]) == ("order", "p", None)
 
 
-def shifted(generator, seeds):  # each seed moves all arms alike, as shared data order and noise do
-    return generator.normal(100, 20, size=seeds) + generator.normal(0, 5, size=(4, seeds))
+NEAR_A = [10.3, 10.9, 11.2, 9.6, 10.2]
 
 
-def skewed(generator, seeds):
-    return np.exp(generator.normal(4, 0.5, size=(4, seeds)))
+def test_equivalence_is_supported_within_the_margin_contradicted_beyond_it_and_else_undecided():
+    frame = load(replicates({"a": [10.0, 11.0, 11.0, 10.0, 10.0], "b": NEAR_A}))
+    within, edge, beyond = (judge(frame, [equivalent(margin=margin)])[0] for margin in (1.0, 0.2, 0.01))
+    assert (within.verdict, edge.verdict, beyond.verdict) == ("supported", "undecided", "undecided")
+    assert within.effect == pytest.approx(np.mean(NEAR_A) - 10.4)  # the second less the first
+    assert "within the margin, ±1; p = " in within.reason
+    assert "seeds would" in edge.reason
+    (far,) = judge(load(replicates({"a": CLEAR_A, "b": CLEAR_B})), [equivalent(margin=1.0)])
+    assert far.verdict == "contradicted"
+    assert far.interval[0] > 1.0
+    assert "beyond the margin" in far.reason
 
 
-@pytest.mark.parametrize("world", [shifted, skewed])
-@pytest.mark.parametrize("seeds", [3, 5])
-def test_where_nothing_differs_at_most_one_experiment_in_twenty_gets_any_false_verdict(world, seeds):
-    generator = np.random.default_rng(seeds)
-    claims = [claim("a", other) for other in "bcd"]
-    frame = load(replicates(dict.fromkeys("abcd", [0.0] * seeds)))
-    false = 0
-    for _ in range(EXPERIMENTS):
-        false += any(v.verdict != "undecided" for v in judge(frame.assign(fvd=world(generator, seeds).ravel()), claims))
-    assert false <= five_percent_of(EXPERIMENTS)
+def test_a_margin_may_be_a_share_of_the_first_or_a_number_of_floors():
+    frame = load(replicates({"a": [10.0, 11.0, 11.0, 10.0, 10.0], "b": NEAR_A}))
+    floors = [floor([1.0, 3.0]), floor([100.0], protocol="q")]
+    share, floored = judge(
+        frame, [equivalent(margin=0.1, unit="share"), equivalent(margin=0.5, unit="floor")], 0.05, floors
+    )
+    assert (share.verdict, share.margin) == ("supported", pytest.approx(1.04))
+    assert (floored.verdict, floored.margin) == ("supported", pytest.approx(1.0))
+    assert floored.effect_in_floors == pytest.approx(floored.effect / 2.0)
 
 
-def test_over_many_experiments_without_a_difference_the_family_keeps_its_five_percent():
-    generator = np.random.default_rng(7)
-    false = 0
-    for _ in range(6000):
-        a, *others = shifted(generator, 4)
-        p_values = holm([paired_test(other - a).p for other in others])
-        false += min(p_values) <= 0.05
-    assert false <= five_percent_of(6000)
+@pytest.mark.parametrize("floors", [[], [floor([1.0], protocol="q")], [floor([-1.0])], [floor([1.0], "resampled")]])
+def test_a_margin_in_floors_that_were_not_measured_is_no_test(floors):
+    (verdict,) = judge(load(replicates({"a": CLEAR_A, "b": CLEAR_B})), [equivalent(unit="floor")], floors=floors)
+    assert (verdict.verdict, verdict.p, verdict.margin, verdict.effect_in_floors) == ("undecided", None, None, None)
+    assert "there is no floor of real halves above zero for fvd by protocol p" in verdict.reason
+
+
+def test_a_share_of_a_score_below_zero_is_no_margin():
+    scores = {"a": [-1.0, -2.0, -1.5], "b": [-1.1, -2.3, -1.2]}
+    (verdict,) = judge(load(replicates(scores)), [equivalent(margin=0.05, unit="share")])
+    assert (verdict.verdict, verdict.p) == ("undecided", None)
+    assert "5% of a mean score of -1.5 is no margin" in verdict.reason
+
+
+IMPROVING = {"a": [40.0, 43.0, 39.0, 45.0], "b": [30.0, 34.0, 31.0, 33.0], "c": [20.0, 22.0, 24.0, 21.0]}
+
+
+def test_a_trend_is_the_slope_of_every_seed_with_its_steps():
+    (trend,) = judge(load(replicates(IMPROVING)), [improving("a", "b", "c")], floors=[floor([4.0])])
+    assert trend.verdict == "supported"
+    slopes = [-np.polyfit(range(3), scores, 1)[0] for scores in zip(*IMPROVING.values(), strict=True)]
+    assert trend.effect == pytest.approx(np.mean(slopes))
+    assert trend.effect_in_floors == pytest.approx(np.mean(slopes) / 4)
+    assert [(step.worse, step.better, step.effect) for step in trend.steps] == [("a", "b", 9.75), ("b", "c", 10.25)]
+    assert "steps: a to b +9.75 (" in trend.reason
+    assert judge(load(replicates(IMPROVING)), [improving("c", "b", "a")])[0].verdict == "contradicted"
+    assert judge(load(replicates(IMPROVING)), [improving("c", "b", "a", direction="max")])[0].verdict == "supported"
+
+
+def test_a_trend_with_a_step_that_surely_gets_worse_is_not_supported():
+    scores = {
+        **IMPROVING,
+        "d": [score + shift for score, shift in zip(IMPROVING["c"], [2.0, 2.2, 1.9, 2.1], strict=True)],
+    }
+    (trend,) = judge(load(replicates(scores)), [improving(*"abcd")])
+    assert trend.verdict == "undecided"
+    assert trend.p <= 0.05
+    assert "get worse at one step" in trend.reason
+
+
+def test_a_trend_waits_for_every_arm():
+    (trend,) = judge(load(replicates({**IMPROVING, "b": [30.0, 34.0, None, 33.0]})), [improving("a", "b", "c")])
+    assert (trend.verdict, trend.p) == ("undecided", None)
+    assert "3 paired seeds; 1 of 4 seeds of arm 'b' not done (1 failed)" in trend.reason
+
+
+def test_claims_of_all_kinds_are_one_family():
+    frame = load(replicates(IMPROVING))
+    claims = [claim("c", "b"), equivalent("a", "b", margin=20.0), improving("a", "b", "c")]
+    alone = [judge(frame, [own])[0].p for own in claims]
+    together = [verdict.p for verdict in judge(frame, claims)]
+    smallest = min(range(3), key=alone.__getitem__)
+    assert together[smallest] == pytest.approx(3 * alone[smallest])
+
+
+def test_verdicts_of_all_kinds_as_json_and_as_text():
+    frame = load(replicates(IMPROVING))
+    answers = judge(frame, [claim("c", "b"), equivalent("a", "b"), improving("a", "b", "c")], floors=[floor([4.0])])
+    told = json.loads(verdicts_table("x", answers, "json"))["claims"]
+    assert [own["kind"] for own in told] == ["order", "equivalence", "trend"]
+    assert (told[1]["equivalent"], told[1]["margin"], told[1]["margin_in_score"]) == (["a", "b"], "1", 1.0)
+    assert told[2]["improving"] == ["a", "b", "c"]
+    assert list(told[2]["steps"][0]) == ["worse", "better", "effect", "interval"]
+    shown = verdicts_table("x", answers, "table")
+    for text in (
+        "c better than b: ",
+        "a equivalent to b within 1: contradicted",
+        "improving from a to b to c: supported",
+        "fvd: protocol p",
+        "in floors: the effect divided by",
+    ):
+        assert text in shown
+    assert "makes no claim" in verdicts_table("x", [], "table")
 
 
 def test_a_real_difference_is_found():

@@ -1,0 +1,137 @@
+"""The tables of docs/statistics.md, made by `python -m analysis.simulations` and put between their two marks."""
+
+import argparse
+import datetime
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from analysis import simulations
+from analysis.simulations import NOISE, SCENARIOS, SEEDS, worst_chance
+from analysis.tables import markdown
+from registry.errors import RunError
+
+BEGIN, END = "<!-- simulations: begin -->", "<!-- simulations: end -->"
+EXPERIMENTS = 1000
+PILOT_EFFECT = 1.2  # standard deviations of the paired difference
+
+Say = Callable[[str], None]
+
+
+def write(path: Path, experiments: int, say: Say) -> None:
+    """Replace what stands between the two marks of a Markdown file by new tables.
+
+    Raises:
+        RunError: the file is absent or has not both marks.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise RunError(f"{path}: there are no tables to replace: the file needs a line {BEGIN} and below it {END}")
+    started = time.monotonic()
+    sections = list(made(experiments, say))
+    told = _made_by(experiments, time.monotonic() - started)
+    whole = "\n\n".join([BEGIN, told, *sections, END])
+    path.write_text(before + whole + after, encoding="utf-8")
+
+
+def made(experiments: int, say: Say) -> Iterator[str]:
+    """The tables, one after the other, each below its caption."""
+    say("false verdicts")
+    yield _false_verdicts(experiments)
+    say("coverage")
+    yield _coverage(experiments)
+    say("power")
+    yield _power(experiments)
+    say("estimates")
+    yield _estimates(experiments)
+
+
+def _made_by(experiments: int, seconds: float) -> str:
+    cores = os.cpu_count()
+    machine = f"{platform.system()} {platform.machine()}, {cores} cores (one used), Python {platform.python_version()}"
+    command = f"python -m analysis.simulations --out docs/statistics.md --experiments {experiments}"
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return f"Made by `{command}` on {day} in {seconds:.0f} s ({machine}). {experiments:,} simulated experiments a cell."
+
+
+def _false_verdicts(experiments: int) -> str:
+    rows = [
+        [scenario.name, name, *(_percent(simulations.false_share(scenario, noise, n, experiments)) for n in SEEDS)]
+        for scenario in SCENARIOS
+        for name, noise in NOISE.items()
+    ]
+    limit = _percent(worst_chance(0.05, experiments))
+    caption = (
+        "**False verdicts.** The share of experiments with any false verdict, at `alpha = 0.05`; with "
+        f"{experiments:,} experiments, a true 5 % is seen as up to {limit} (three binomial standard errors)."
+    )
+    return f"{caption}\n\n{markdown(['truth and claims', 'noise', *(f'n = {n}' for n in SEEDS)], rows)}"
+
+
+def _coverage(experiments: int) -> str:
+    rows = []
+    for name, noise in NOISE.items():
+        for n in SEEDS:
+            own = simulations.coverage(noise, n, experiments)
+            shares = (own.t_mean, own.t_difference, own.t_unequal, own.bootstrap_mean, own.bootstrap_unequal)
+            rows.append([name, str(n), *map(_percent, shares)])
+    header = ["noise", "n", "t: mean", "t: difference", "t: unequal noise", "bootstrap: mean", "bootstrap: unequal"]
+    spread = 3 * math.sqrt(0.95 * 0.05 / experiments)
+    caption = (
+        "**Coverage.** How often a nominal 95 % interval holds the truth: of an arm's mean score, of the paired "
+        "difference of two arms, and of this difference where one arm is three times as noisy as the other. Student's "
+        f"t, and the percentile bootstrap ({simulations.RESAMPLES:,} resamples of the same seeds), which no verdict "
+        f"here is made of. Chance: ± {_percent(spread)}."
+    )
+    return f"{caption}\n\n{markdown(header, rows)}"
+
+
+def _power(experiments: int) -> str:
+    rows = [
+        [own.claim, str(own.seeds), _percent(own.power), _percent(own.power_with_fewer)]
+        for own in simulations.powers(experiments)
+    ]
+    caption = (
+        "**Seeds needed.** The seeds that `verdict` asks for (80 % power) where effect and spread are known exactly, "
+        "and the simulated share of experiments that then find the effect. `sd` is that of the paired difference, or "
+        "of a seed's slope."
+    )
+    return f"{caption}\n\n{markdown(['claim', 'seeds', 'found', 'found with one seed fewer'], rows)}"
+
+
+def _estimates(experiments: int) -> str:
+    needed = simulations.seeds_to_differ(PILOT_EFFECT, 1.0)
+    rows = []
+    for n in SEEDS:
+        low, middle, high = simulations.estimates(PILOT_EFFECT, n, experiments)
+        rows.append([str(n), *("over 1000" if math.isinf(value) else f"{value:.0f}" for value in (low, middle, high))])
+    caption = (
+        f"**How rough that estimate is.** An effect of {PILOT_EFFECT} sd needs {needed} seeds. What `verdict` asks for "
+        "after the first n of them, over experiments: 10th percentile, median, 90th percentile."
+    )
+    return f"{caption}\n\n{markdown(['n', '10 %', 'median', '90 %'], rows)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def main() -> None:
+    """The command line of `python -m analysis.simulations`."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.simulations", description=simulations.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file with the two marks")
+    parser.add_argument("--experiments", type=int, default=EXPERIMENTS, help="simulated experiments a cell")
+    given = parser.parse_args()
+    if given.experiments < 1:
+        parser.error("--experiments must be above zero")
+    try:
+        write(given.out, given.experiments, lambda what: print(f"{what} …", file=sys.stderr))
+    except RunError as error:
+        sys.exit(f"error: {error}")
+    print(f"wrote {given.out}")
