@@ -26,7 +26,7 @@ class FID:
 
     Resizing, network and distance are clean-fid's own; the covariance is the unbiased one of `np.cov`, from moments
     streamed in float64. `weights` is the path of inception-2015-12-05.pt; left empty, the environment variable
-    LATTE_WORKBENCH_INCEPTION, ~/.cache/latte-workbench and the place where clean-fid downloads it are looked at.
+    LATTE_WORKBENCH_INCEPTION, the cache of `fetch-weights` and the place where clean-fid downloads it are looked at.
     With any other scripted network the score is named `fid[<first 8 of the file's SHA-256>]`. All frames of a clip
     count; they are alike, so there are fewer independent frames than frames. The details have the same distance by
     eigenvalues (`by_eigenvalues`), because the general matrix root of clean-fid is not stable where there are fewer

@@ -21,7 +21,11 @@ class FVD:
     all of N/8 .. N left 60 % of the bias at N = 2 D, 21 % at 4 D and 1 % at 8 D (white features), while a fit over
     subsets of at least D clips left under 3 % at 2 D already. So only subsets of at least D clips are fitted, and
     with fewer than 2 D clips on a side there is no `fvd_extrapolated` (the details say so). Its interval and that
-    of `fvd` are the jackknife's over 8 (or 4) disjoint slices of the clips.
+    of `fvd` are the jackknife's over 8 (or 4) disjoint slices of the clips, about the mean of `fvd` over draws of as
+    many clips: in simulation it held that mean in 94 to 100 % of draws (90 % once, with heavy tails), and is too wide
+    by up to a half where both laws are equal. The limit of heavy-tailed features kept up to 7 % of the bias; its
+    interval held the truth in 92 to 100 %, three times too wide where just two sizes can be fitted. Memory: the
+    moments of 8 slices of a side, 10 MB for I3D.
 
     Source: paper section 4.1 (evaluation by FVD, after StyleGAN-V); Unterthiner et al. 2018, arXiv 1812.01717;
         extrapolation after Chong and Forsyth 2020, arXiv 1911.07023

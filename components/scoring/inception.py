@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.scoring.scripted import as_written, load_scripted, sha256_of
-from registry.errors import RunError, SpecError
+from components.scoring.scripted import as_written, load_scripted
+from components.scoring.weights import KNOWN, cache_folder, find, sha256_of
+from registry.errors import RunError
 
-FILE = "inception-2015-12-05.pt"
-VARIABLE = "LATTE_WORKBENCH_INCEPTION"
-PUBLISHED = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"  # SHA-256 of the published file
+FILE = KNOWN["inception"].file
+VARIABLE = KNOWN["inception"].variable
+PUBLISHED = KNOWN["inception"].sha256
+CLEAN_FIDS = Path("." if platform.system() == "Windows" else "/tmp")  # where clean-fid downloads it to
 SIDE = 299
 FRAMES_AT_ONCE = 16
 
@@ -99,26 +101,18 @@ class Inception:
 def find_inception(weights: str = "") -> Path:
     """The file of the weights: the one named, else the variable's, else that in the cache or where clean-fid puts it.
 
+    In clean-fid's folder, where anybody may write, only the published file counts.
+
     Raises:
         SpecError: the file named by `weights` does not exist.
         RunError: no file is found; the message says where to put which.
     """
-    if weights:
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            raise SpecError(f"scoring.metrics: weights: there is no file {weights!r}")
-        return path
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latte-workbench"
-    cleanfids = Path("." if platform.system() == "Windows" else "/tmp")
-    named = os.environ.get(VARIABLE)
-    for path in [Path(named).expanduser()] if named else [cache / FILE, cleanfids / FILE]:
-        if path.is_file():
-            return path
-    missing = f"{VARIABLE} names {named!r}, which is no file" if named else "no weights of Inception on this machine"
-    raise RunError(
-        f"metrics fid and kid: {missing}: put {FILE} (published with StyleGAN2-ADA, SHA-256 {PUBLISHED[:8]}…) into "
-        f"{cache}, or set {VARIABLE} (or the metric's `weights`) to its path, or leave these metrics out"
-    )
+    theirs = CLEAN_FIDS / FILE
+    elsewhere = weights or os.environ.get(VARIABLE) or (cache_folder() / FILE).is_file()
+    if not elsewhere and theirs.is_file() and sha256_of(theirs) == PUBLISHED:
+        return theirs
+    setting = "the metric's `weights`"
+    return find("inception", given=weights, setting=setting, instead="leave these metrics out")
 
 
 def _published_network(path: Path) -> nn.Module:

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +12,11 @@ from scipy.special import log_softmax, stdtrit
 from torch import Tensor
 
 from components.scoring.contracts import Features, Score
-from components.scoring.scripted import as_written, load_scripted, sha256_of
+from components.scoring.scripted import as_written, load_scripted
 from components.scoring.sides import refuse_not_finite
+from components.scoring.weights import find, sha256_of
 from registry.catalogue import part
-from registry.errors import RunError, SpecError
+from registry.errors import RunError
 from registry.parameter_types import PositiveInt
 
 
@@ -24,13 +24,13 @@ class Classifier:
     """A scripted classifier of clips as an extractor: (n, 3, F, H, W) -> (n, classes).
 
     Args:
-        path: the TorchScript file.
+        path: the TorchScript file; empty: C3D by its variable or from the cache of `fetch-weights`.
         classes: how many classes it tells apart.
         inputs: `uint8` in 0..255, or `float` in 0..1; resizing is the network's own business.
 
     Raises:
-        SpecError: no file is named, or there is none.
-        RunError: the file is no scripted network.
+        SpecError: the file named does not exist.
+        RunError: there is no file, or it is no scripted network.
     """
 
     label = "classifier"
@@ -39,14 +39,8 @@ class Classifier:
     minimum_frames = 1
 
     def __init__(self, path: str, classes: int, inputs: str) -> None:
-        if not path:
-            raise SpecError(
-                "scoring.metrics: inception_score: `classifier` must name a scripted network of clips "
-                "(the paper's is C3D trained on UCF101, c3d_ucf101.pt of StyleGAN-V)"
-            )
-        self.path = Path(path).expanduser()
-        if not self.path.is_file():
-            raise SpecError(f"scoring.metrics: inception_score: classifier: there is no file {path!r}")
+        instead = "leave inception_score out"
+        self.path = find("c3d", given=path, setting="inception_score's `classifier`", instead=instead)
         self.dimensions = classes
         self.inputs = inputs
         self.sha256 = sha256_of(self.path)
@@ -88,7 +82,8 @@ class InceptionScore:
     exp(mean KL(p(class | clip) || p(class))), mean over `splits` splits of the shuffled clips, with their spread in
     the details; no real clips are needed. `classifier` is the path of a scripted network that takes clips
     (n, 3, F, H, W), as uint8 in 0..255 or `float` in 0..1, and gives `probabilities` or `logits` of `classes`
-    classes; StyleGAN-V's c3d_ucf101.pt takes uint8 clips of 16 frames and gives 101 probabilities. The score is named
+    classes; left empty, it is StyleGAN-V's c3d_ucf101.pt (LATTE_WORKBENCH_C3D or the cache of `fetch-weights`),
+    which takes uint8 clips of 16 frames and gives 101 probabilities. The score is named
     `inception_score[<first 8 of the file's SHA-256>]`, because it means nothing without its classifier. It is biased
     by the number of clips in a split, so only scores of as many clips can be compared; fewer than two clips a split
     are scored in one split, without spread.

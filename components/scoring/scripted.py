@@ -1,6 +1,5 @@
 """Scripted networks (TorchScript files) given by a path: what public code publishes its feature networks as."""
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,9 +35,3 @@ def as_written() -> Iterator[None]:
     """
     with torch.no_grad(), torch.jit.optimized_execution(False):
         yield
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

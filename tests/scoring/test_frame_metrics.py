@@ -9,7 +9,7 @@ from PIL import Image
 from components.scoring import frame_metrics, inception
 from components.scoring.contracts import Features
 from components.scoring.frame_metrics import FID, KID
-from components.scoring.inception import FILE, PUBLISHED, VARIABLE, Inception, find_inception
+from components.scoring.inception import FILE, VARIABLE, Inception, find_inception
 from registry.errors import RunError, SpecError
 from tests.scoring.gaussians import features, spoiled, stored
 from tests.scoring.scripted_networks import LikePublished, StandIn, save
@@ -24,7 +24,7 @@ def stand_in(tmp_path_factory):
 def nothing_installed(monkeypatch, tmp_path):
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(inception, "FILE", "no-such-file-anywhere.pt")  # also not where clean-fid puts it
+    monkeypatch.setattr(inception, "CLEAN_FIDS", tmp_path / "clean-fid")
     return tmp_path / "latte-workbench"
 
 
@@ -150,7 +150,7 @@ def test_bad_sides_are_refused(stand_in, metric):
 def test_missing_weights_say_what_to_do(nothing_installed, monkeypatch):
     with pytest.raises(RunError) as told:
         FID()
-    for part in ("no-such-file-anywhere.pt", str(nothing_installed), VARIABLE, PUBLISHED[:8]):
+    for part in (FILE, str(nothing_installed), VARIABLE, "fetch-weights inception"):
         assert part in str(told.value)
     with pytest.raises(SpecError, match=r"there is no file '/no/such\.pt'"):
         KID(weights="/no/such.pt")
@@ -161,7 +161,7 @@ def test_missing_weights_say_what_to_do(nothing_installed, monkeypatch):
 
 def test_weights_are_found_by_variable_and_in_the_cache(nothing_installed, monkeypatch, tmp_path):
     nothing_installed.mkdir()
-    in_cache, elsewhere = nothing_installed / inception.FILE, tmp_path / "elsewhere.pt"
+    in_cache, elsewhere = nothing_installed / FILE, tmp_path / "elsewhere.pt"
     in_cache.touch()
     elsewhere.touch()
     assert FILE == "inception-2015-12-05.pt"
@@ -169,6 +169,16 @@ def test_weights_are_found_by_variable_and_in_the_cache(nothing_installed, monke
     monkeypatch.setenv(VARIABLE, str(elsewhere))
     assert find_inception() == elsewhere
     assert find_inception(str(in_cache)) == in_cache
+
+
+def test_where_clean_fid_downloads_only_the_published_file_counts(nothing_installed, monkeypatch):
+    theirs = inception.CLEAN_FIDS / FILE
+    theirs.parent.mkdir()
+    save(StandIn(), theirs)
+    with pytest.raises(RunError, match="no weights on this machine"):
+        find_inception()
+    monkeypatch.setattr(inception, "PUBLISHED", inception.sha256_of(theirs))
+    assert find_inception() == theirs
 
 
 def test_files_that_are_no_scripted_network_are_refused(tmp_path):

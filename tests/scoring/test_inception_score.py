@@ -78,9 +78,16 @@ def test_facts_and_fingerprints(logits):
     assert as_bytes.fingerprint() != as_floats.fingerprint()
 
 
-def test_what_is_wrong_is_said(logits, probabilities, tmp_path):
-    with pytest.raises(SpecError, match="`classifier` must name a scripted network"):
+def test_without_a_classifier_it_is_the_papers(probabilities, monkeypatch, tmp_path):
+    monkeypatch.delenv("LATTE_WORKBENCH_C3D", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(RunError, match=r"fetch-weights c3d.*c3d_ucf101\.pt.*LATTE_WORKBENCH_C3D"):
         InceptionScore()
+    monkeypatch.setenv("LATTE_WORKBENCH_C3D", probabilities)
+    assert InceptionScore(classes=3).names() == InceptionScore(classifier=probabilities, classes=3).names()
+
+
+def test_what_is_wrong_is_said(logits, probabilities, tmp_path):
     with pytest.raises(SpecError, match=r"there is no file '/no/such\.pt'"):
         InceptionScore(classifier="/no/such.pt")
     (tmp_path / "rubbish.pt").write_bytes(b"nothing")
