@@ -103,8 +103,8 @@ def _misshapen(claim: Claim) -> Iterator[tuple[str, str]]:
     for key in given[1:]:
         yield key, f"a claim has one of {', '.join(FORMS)}; this has {given[0]} as well: write two claims"
     for key, owner in (("worse", "better"), ("margin", "equivalent")):
-        if getattr(claim, key) is not None and getattr(claim, owner) is None:
-            yield key, f"goes with {owner}" + (f", not with {given[0]}" if given else "")
+        if given and getattr(claim, key) is not None and getattr(claim, owner) is None:
+            yield key, f"goes with {owner}, not with {given[0]}"
     if claim.better is not None and claim.better == claim.worse:
         yield "worse", f"better and worse are both {claim.better!r}"
     if claim.equivalent is not None:

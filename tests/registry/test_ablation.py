@@ -40,7 +40,7 @@ def test_a_grid_need_not_hold_the_base(tmp_path: Path) -> None:
     )
     found, claims = resolved(path)
     assert [arm.name for arm in found] == ["blocks=variant_2", "blocks=variant_3"]
-    assert [(c.better_arm, c.worse_arm) for c in claims] == [("blocks=variant_2", "blocks=variant_3")]
+    assert [c.arms for c in claims] == [("blocks=variant_2", "blocks=variant_3")]
 
 
 def test_zip_links_values(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_named_arms_change_several_keys(tmp_path: Path) -> None:
         ("baseline", {"arms": "baseline"}),
         ("deep.v2", {"arms": "deep.v2"}),
     ]
-    assert [(c.better_arm, c.worse_arm) for c in claims] == [("deep.v2", "baseline")]
+    assert [c.arms for c in claims] == [("deep.v2", "baseline")]
 
 
 def test_axes_of_all_kinds_together(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_axes_of_all_kinds_together(tmp_path: Path) -> None:
 
 
 def test_axes_that_end_alike_are_told_apart(tmp_path: Path) -> None:
-    found = arms(toy(tmp_path, "ablate:\n  sampling.clips: [8]\n  scoring.clips: [8]\n  sampling.seed: [1]\n"))
-    assert list(found) == ["baseline", "sampling.clips=8", "scoring.clips=8", "seed=1"]
+    found = arms(toy(tmp_path, "ablate:\n  sampling.seed: [8]\n  scoring.seed: [8]\n  sampling.clips: [1]\n"))
+    assert list(found) == ["baseline", "sampling.seed=8", "scoring.seed=8", "clips=1"]
 
 
 def test_values_may_be_parts_with_parameters(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_point_that_repeats_an_arm_is_that_arm(tmp_path: Path) -> None:
     text += "claim: {axis: noise_schedule, better: cosine, worse: 'null'}\n"
     found, claims = resolved(toy(tmp_path, text))
     assert [arm.name for arm in found] == ["baseline", "noise_schedule=cosine"]
-    assert claims[0].worse_arm == "baseline"
+    assert claims[0].arms == ("noise_schedule=cosine", "baseline")
 
 
 def test_claims_on_one_axis_of_several(tmp_path: Path) -> None:
@@ -112,20 +112,21 @@ grid:
   model.blocks: [variant_1, variant_2]
   model.depth: [2, 4, 6]
 claim:
-  - {axis: depth, better: 4, metric: "fvd[random_r3d]"}
+  - {axis: depth, better: 4, metric: "fvd[moving_shapes_r3d]"}
   - {axis: blocks, better: variant_2, worse: variant_1, direction: max, metric: validation_loss}
 """
     _, claims = resolved(toy(tmp_path, text))
-    assert [(c.axis, c.better, c.worse, c.better_arm, c.worse_arm, c.metric, c.direction) for c in claims] == [
-        ("depth", "4", "2", "depth=4", "baseline", "fvd[random_r3d]", "min"),
-        ("depth", "4", "6", "depth=4", "depth=6", "fvd[random_r3d]", "min"),
-        ("blocks", "variant_2", "variant_1", "blocks=variant_2", "baseline", "validation_loss", "max"),
+    assert [(c.axis, c.labels, c.arms, c.metric, c.direction) for c in claims] == [
+        ("depth", ("4", "2"), ("depth=4", "baseline"), "fvd[moving_shapes_r3d]", "min"),
+        ("depth", ("4", "6"), ("depth=4", "depth=6"), "fvd[moving_shapes_r3d]", "min"),
+        ("blocks", ("variant_2", "variant_1"), ("blocks=variant_2", "baseline"), "validation_loss", "max"),
     ]
 
 
 def test_fvd_is_named_by_its_detector(tmp_path: Path) -> None:
     text = "ablate: {model.blocks: [variant_2]}\nclaim: {axis: blocks, better: variant_2}\n"
-    assert resolved(toy(tmp_path, text))[1][0].metric == "fvd[random_r3d]"
+    assert resolved(toy(tmp_path, text))[1][0].metric == "fvd[moving_shapes_r3d]"
+    assert resolved(toy(tmp_path, text), "scoring.detector=random_r3d")[1][0].metric == "fvd[random_r3d]"
     assert resolved(toy(tmp_path, text), "scoring.detector=i3d")[1][0].metric == "fvd"
     assert "no metric 'fvd[i3d]'" in one(problems(toy(tmp_path, text), "claim.metric='fvd[i3d]'"), "claim")
 

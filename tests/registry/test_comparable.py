@@ -10,8 +10,8 @@ from tests.registry.writing import TOY, problems, write
 @pytest.mark.parametrize(
     ("axis", "values", "metric", "named"),
     [
-        ("data.interval", "[3, 1]", "fvd", "scoring.interval"),
-        ("data.resolution", "[16, 32]", "fvd", "data.resolution"),
+        ("data.interval", "[3, 1]", "fvd", "set scoring.real_interval in the base"),
+        ("data.resolution", "[16, 32]", "fvd", "set scoring.resolution in the base"),
         ("sampling.clips", "[2048, 64]", "fvd", "sampling.clips"),
         ("diffusion.objective", "[epsilon_learned_sigma, v_prediction]", "validation_loss", "diffusion.objective"),
         ("data.interval", "[3, 1]", "validation_loss", "data.interval"),
@@ -30,8 +30,19 @@ def test_comparable_claims_stay(tmp_path: Path) -> None:
     claim = "claim: {axis: objective, better: epsilon_learned_sigma, worse: v_prediction, metric: fvd}"
     axis = "ablate: {diffusion.objective: [epsilon_learned_sigma, v_prediction]}"
     assert problems(write(tmp_path, f"{TOY}\n{axis}\n{claim}\n")) == []
-    fixed = f"{TOY}\n  scoring: {{interval: 1}}\nablate: {{data.interval: [1, 2]}}\n"
+    fixed = f"{TOY}\n  scoring: {{real_interval: 1}}\nablate: {{data.interval: [1, 2]}}\n"
     assert problems(write(tmp_path, f"{fixed}claim: {{axis: interval, better: 1, worse: 2}}\n")) == []
+
+
+def test_every_arm_of_a_claim_must_be_comparable(tmp_path: Path) -> None:
+    axis = "ablate: {data.interval: [3, 2, 1]}"
+    claim = "claim: {axis: interval, improving: [3, 2, 1], metric: fvd}"
+    (line,) = problems(write(tmp_path, f"{TOY}\n{axis}\n{claim}\n"))
+    assert "fvd[moving_shapes_r3d] of 3 and 2 cannot be compared: they differ in scoring.real_interval" in line
+    fixed = f"{TOY}\n  scoring: {{real_interval: 1}}\n{axis}\n"
+    assert problems(write(tmp_path, f"{fixed}{claim}\n")) == []
+    pairs = "claim: {axis: interval, equivalent: [3, 2, 1], margin: 5%}"
+    assert len(problems(write(tmp_path, f"{TOY}\n{axis}\n{pairs}\n"))) == 3
 
 
 def test_axes_that_make_no_arms(tmp_path: Path) -> None:

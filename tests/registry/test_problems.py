@@ -166,7 +166,8 @@ def test_an_arm_that_repeats_a_mistake_is_told_of_its_own(tmp_path: Path) -> Non
         ("arms: {deep: {modell.depth: 4}}", "arms.deep.modell.depth: unknown key 'modell'"),
         ("arms: {same: {model.depth: 2}}", "arms.same: is the same as arm 'baseline'"),
         ("claim: {axis: blocks, better: x}", "claim.axis: no axis 'blocks'; the experiment varies nothing"),
-        ("claim: {axis: blocks}", "claim.0.better: missing"),
+        ("claim: {better: x}", "claim.0.axis: missing"),
+        ("claim: {axis: blocks, bettre: x}", "claim.0.bettre: unknown key; did you mean 'better'?"),
         ("plugins: [no.such.module]", "plugins: no Python module 'no.such.module'"),
         ("resources: {parallel: 0}", "resources.parallel: expected greater than 0"),
         ("set: [1]", "set: expected a mapping"),
@@ -221,7 +222,7 @@ def test_overrides_are_typed_by_the_schema(tmp_path: Path) -> None:
         "sampling.sampler.steps=ddim25",
         "data.path=012x",
         "learning.clip_norm=null",
-        "scoring.interval=2",
+        "scoring.real_interval=2",
         "data.dataset.videos=9",
     ]
     spec = arms(path, *words)["baseline"].spec
@@ -234,7 +235,7 @@ def test_overrides_are_typed_by_the_schema(tmp_path: Path) -> None:
     )
     assert spec.sampling.sampler is not None
     assert spec.sampling.sampler.parameters == {"steps": "ddim25", "eta": 0.0, "clip_denoised": False}
-    assert (spec.data.dataset.name, spec.data.dataset.videos, spec.scoring.interval) == ("moving_shapes", 9, 2)
+    assert (spec.data.dataset.name, spec.data.dataset.videos, spec.scoring.real_interval) == ("moving_shapes", 9, 2)
 
 
 def test_the_last_override_wins_and_a_new_part_drops_the_old_parameters(tmp_path: Path) -> None:
@@ -260,7 +261,8 @@ def test_overrides_of_the_experiment_level(tmp_path: Path) -> None:
     assert (file.experiment.seeds, file.experiment.name, file.experiment.resources.parallel) == ((3, 4), "other", 2)
     found, claims = resolved(path, *words)
     assert [arm.name for arm in found] == ["baseline", "blocks=variant_2", "blocks=variant_3"]
-    assert [(c.worse, c.metric) for c in claims] == [("variant_1", "validation_loss"), ("variant_3", "validation_loss")]
+    assert [c.labels for c in claims] == [("variant_2", "variant_1"), ("variant_2", "variant_3")]
+    assert {c.metric for c in claims} == {"validation_loss"}
     assert [arm.name for arm in resolved(path, "ablate={}", "claim=[]")[0]] == ["baseline"]
 
 
