@@ -47,6 +47,8 @@ BUILT_IN = (
     "components.scoring.detectors.i3d",
     "components.scoring.detectors.moving_shapes_r3d",
     "components.scoring.detectors.random_r3d",
+    "components.scoring.detectors.videomae",
+    "components.scoring.detectors.vjepa",
     "components.scoring.fvd",
     "components.scoring.kernel",
     "components.scoring.frame_metrics",
