@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.scoring.contracts import Features, Score
 from components.scoring.frechet import Moments, frechet_distance
 from components.scoring.inception import Inception
-from components.scoring.sides import refuse_unusable
+from components.scoring.sides import one_thread, refuse_unusable
 from registry.catalogue import part
 from registry.parameter_types import PositiveInt
 
@@ -53,6 +53,7 @@ class FID:
         """What the number depends on besides clips and features."""
         return {"distance": "frechet", "covariance": "unbiased", "precision": "float64", "computed_by": _clean_fid()}
 
+    @one_thread()
     def score(self, fake: Features, real: Features | None) -> dict[str, Score]:
         """The distance over all frames.
 
@@ -122,6 +123,7 @@ class KID:
         subsets = f"{self.subsets} of {self.subset_size}, seed 0"
         return {"distance": "kid", "subsets": subsets, "precision": "float32", "computed_by": _clean_fid()}
 
+    @one_thread()
     def score(self, fake: Features, real: Features | None) -> dict[str, Score]:
         """The distance over random subsets of frames.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from components.scoring.contracts import CurvePoint, Features, Score
 from components.scoring.frechet import Moments, frechet_distance
-from components.scoring.sides import Detector, refuse_unusable
+from components.scoring.sides import Detector, one_thread, refuse_unusable
 from components.scoring.slices import Limit, Sliced, cut
 from registry.catalogue import part
 
@@ -54,6 +54,7 @@ class FVD:
             "extrapolation": "limit + slope / share, weighted by share, subsets of at least D clips",
         }
 
+    @one_thread()
     def score(self, fake: Features, real: Features | None) -> dict[str, Score]:
         """The distance with its interval and N-curve, and its limit where the clips suffice for one.
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.scoring.contracts import BLOCK, Features, Score
-from components.scoring.sides import Detector, refuse_unusable
+from components.scoring.sides import Detector, one_thread, refuse_unusable
 from components.scoring.slices import Slice, Sliced, cut
 from registry.catalogue import part
 from registry.parameter_types import NonNegativeInt, PositiveInt
@@ -54,6 +54,7 @@ class KVD:
             "subsets": f"{self.subsets} of {self.subset_size}, RandomState(0)",
         }
 
+    @one_thread()
     def score(self, fake: Features, real: Features | None) -> dict[str, Score]:
         """The distance with its interval, its spread over subsets, and the N-curve (flat but for noise).
 

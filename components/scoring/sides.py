@@ -1,8 +1,11 @@
-"""What the metrics that compare two sides share: which features they refuse, and who names them."""
+"""What the metrics that compare two sides share: which features they refuse, who names them, how they are summed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from components.scoring.contracts import Extractor, Features
 from registry.errors import RunError
@@ -51,3 +54,10 @@ def refuse_not_finite(metric: str, side: str, features: Features) -> None:
             f"{metric}: the features of {len(bad)} of {features.clips} {side} clips are not finite "
             f"(first: clip {bad[0]}, counted from 0); look at these clips"
         )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of NumPy's and SciPy's linear algebra: more of them sum in another order, and differ at 1e-12."""
+    with threadpool_limits(1):
+        yield

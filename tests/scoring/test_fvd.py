@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from components.scoring import contracts
 from components.scoring.frechet import Moments, frechet_distance
 from components.scoring.fvd import FVD
+from components.scoring.kernel import KVD
 from registry.errors import RunError
 from tests.scoring.gaussians import Detector, features, reordered, spoiled, stored, true_distance
 
@@ -151,3 +153,12 @@ def test_the_file_is_read_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(contracts.Features, "of", watched)
     assert score(fake, real)["fvd[given]"].value < 1
     assert most == contracts.BLOCK
+
+
+def test_the_number_of_threads_plays_no_part():
+    fake, real = features(500, 200, shift=0.1), features(500, 200, seed=1)
+    few, many = [], []
+    for threads, found in ((1, few), (2, many)):
+        with threadpool_limits(threads):
+            found.append((score(fake, real), KVD(Detector()).score(fake, real)))
+    assert few == many
