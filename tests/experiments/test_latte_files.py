@@ -55,7 +55,7 @@ def test_a_file_resolves_and_its_head_says_what_it_is(path: Path) -> None:
     for arm in plan.arms:
         assert (arm.spec.scoring.detector.name, arm.spec.data.autoencoder.name) == ("i3d", "sd_vae")
         assert arm.spec.data.dataset.name == "video_folder"
-    if path.stem in ABLATIONS - {"interval"}:
+    if path.stem in ABLATIONS:
         assert {claim.metric for claim in plan.claims} == {"fvd"}
 
 
@@ -77,9 +77,19 @@ def test_variants_have_the_depths_parameters_and_macs_of_the_paper() -> None:
 
 
 def test_variants_are_claimed_to_fall_behind_the_first() -> None:
-    claims = {(claim.better_arm, claim.worse_arm) for claim in plan_of("variants").claims}
+    claims = {claim.arms for claim in plan_of("variants").claims}
     others = ("blocks=variant_2", "blocks=variant_3", "blocks=variant_4", "variant_4_patch_4")
     assert claims == {("baseline", other) for other in others}
+
+
+def test_what_the_paper_calls_alike_or_growing_is_claimed_as_such() -> None:
+    (position,) = plan_of("temporal_position").claims
+    assert (position.kind, position.labels, str(position.margin)) == ("equivalence", ("absolute", "rotary"), "5%")
+    intervals = plan_of("interval").claims
+    assert {(claim.kind, str(claim.margin)) for claim in intervals} == {("equivalence", "5%")}
+    assert len(intervals) == 6  # every pair of four
+    (size,) = plan_of("model_size").claims
+    assert (size.kind, size.labels, size.arms[-1]) == ("trend", ("S", "B", "L", "XL"), "baseline")
 
 
 def test_model_sizes_have_the_parameters_of_the_papers_table() -> None:
