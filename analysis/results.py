@@ -126,10 +126,8 @@ def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | 
 
 def _refusal(metric: str, what: str, owners: Mapping[str | None, Sequence[str]], lines: Sequence[str]) -> str:
     sides = "; ".join(f"{_known(value)} (arm {', '.join(named)})" for value, named in owners.items())
-    advice = (
-        "look at them apart with --only, or at other scores with --metric; to compare them, run one of the two again "
-        + ("on the data of the other" if what == "data" else "with the scoring of the other")
-    )
+    of_other = "on the data of the other" if what == "data" else "with the scoring of the other"
+    advice = f"see them apart with `table --only ARM`; to compare them, run one of the two again {of_other}"
     return "\n".join([f"{metric} of different {what} cannot be compared: {sides}", *lines, advice])
 
 

@@ -63,8 +63,8 @@ def test_mixed_protocols_are_refused_with_their_difference():
         "  p / q:",
         "    real.interval: 3 / 1",
         '    real.storage: ["jpeg"] / []',
-        "look at them apart with --only, or at other scores with --metric; to compare them, run one of the two again "
-        "with the scoring of the other",
+        "see them apart with `table --only ARM`; to compare them, run one of the two again with the scoring of the "
+        "other",
     ]
     assert protocol_of(frame, ["a", "b"], "fvd") == "p"
     assert protocol_of(frame, ["c"], "fvd") == "q"
