@@ -87,7 +87,6 @@ def frechet_distance(a: Moments, b: Moments, *, unbiased: bool = False) -> float
             raise RunError(f"a Fréchet distance needs at least 2 feature vectors on either side, not {moments.count}")
     first, second = a.covariance(unbiased=unbiased), b.covariance(unbiased=unbiased)
     values, vectors = np.linalg.eigh(first)
-    values[: -(a.count - 1)] = 0
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     product = root @ second @ root
     of_product = np.linalg.eigvalsh((product + product.T) / 2)[-(min(a.count, b.count) - 1) :]
