@@ -10,7 +10,7 @@ from components.data.clips import frames_needed, pick
 from registry.errors import RunError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Video:
     """A video that clips can be cut from.
 
@@ -31,7 +31,7 @@ class Video:
     stored: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """A clip to be read: its video and its frame numbers."""
 

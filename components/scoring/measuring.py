@@ -14,6 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,13 @@ class Side:
     clips: tuple[Clip, ...]
     treatment: Treatment
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of everything that its features depend on but the extractor."""
-        clips = [[clip.video.name, *clip.indices] for clip in self.clips]
-        about = [MEASURING, self.videos.digest, clips, asdict(self.treatment)]
-        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([MEASURING, self.videos.digest, asdict(self.treatment)]).encode())
+        for clip in self.clips:
+            digest.update(json.dumps([clip.video.name, *clip.indices]).encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
