@@ -114,8 +114,8 @@ def _equivalence(
     if unit == "floor" and floor is None:
         margin = None
         obstacle = obstacle or (
-            f"{pairs(len(scores))}; the margin is {claim.margin}, and there is no floor of real halves above zero for "
-            f"{claim.metric} by protocol {protocol or 'not recorded'}"
+            f"{pairs(len(scores))}; the margin is {claim.margin}, and there is no floor of real halves clearly above "
+            f"zero for {claim.metric} by protocol {protocol or 'not recorded'}"
         )
     elif margin is not None and margin <= 0:
         margin = None

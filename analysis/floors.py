@@ -50,9 +50,15 @@ def floors_of(floors: Floors, metric: str, protocol: str | None) -> Iterator[Flo
 
 
 def unit_of(floors: Floors, metric: str, protocol: str | None) -> float | None:
-    """The mean score of real halves against each other, None where there is none or it is not above zero."""
-    mean = next((floor.mean for floor in floors_of(floors, metric, protocol) if floor.kind == REAL_HALVES), 0.0)
-    return mean if mean > 0 else None
+    """The mean score of real halves against each other, None where it was not measured or is not clearly above zero.
+
+    Clearly above zero is by more than two standard deviations of its draws: an unbiased score such as `kvd` scatters
+    around zero there, and dividing by what chance has left of it would make any effect look large.
+    """
+    for floor in floors_of(floors, metric, protocol):
+        if floor.kind == REAL_HALVES and floor.mean > 2 * floor.sd:
+            return floor.mean
+    return None
 
 
 def left_out(floors: Floors, metric: str, protocol: str | None) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from analysis import tables
@@ -52,7 +53,17 @@ def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: 
         return json.dumps({"experiment": title, **_as_json(table)}, indent=1)
     if form in WRITERS:
         return WRITERS[form](table)
-    return as_text(tables.to_rich(table, title))
+    return _for_terminal(table, title)
+
+
+def _for_terminal(table: tables.Summary, title: str) -> str:
+    """One table where the terminal is wide enough, else one per metric."""
+    whole = tables.to_rich(table, title)
+    console = Console(width=10_000, file=io.StringIO())
+    if Measurement.get(console, console.options, whole).maximum <= _width() or len(table.protocols) == 1:
+        return as_text(whole)
+    each = [as_text(tables.to_rich(table.of(metric), title)) for metric in table.protocols]
+    return "\n".join([*each, *table.notes])
 
 
 def _as_json(table: tables.Summary) -> dict[str, object]:
@@ -107,5 +118,9 @@ def _number(value: float | None, form: str) -> str:
 def as_text(table: Table) -> str:
     """A rich table as plain text, as wide as the terminal, or 120 columns in a log."""
     out = io.StringIO()
-    Console(file=out, width=max(80, shutil.get_terminal_size((120, 24)).columns)).print(table)
+    Console(file=out, width=_width()).print(table)
     return out.getvalue().rstrip()
+
+
+def _width() -> int:
+    return max(80, shutil.get_terminal_size((120, 24)).columns)

@@ -40,6 +40,11 @@ class Summary:
         told = [f"{metric}: protocol {name}" for metric, name in self.protocols.items() if name is not None]
         return [*told, *self.notes]
 
+    def of(self, metric: str) -> "Summary":
+        """The part about one metric, without the notes."""
+        measured = (self.rows["kind"] == "arm") | self.rows[metric].notna()
+        return Summary(self.rows[measured], {metric: self.protocols[metric]}, ())
+
 
 def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) -> Summary:
     """Mean, spread and difference to the baseline for every arm, below the floors of the same protocols.
@@ -98,7 +103,7 @@ def to_rich(table: Summary, title: str = "") -> Table:
         title=escape(title) or None, caption=escape("\n".join(table.captions)) or None, caption_justify="left"
     )
     for name in header:
-        shown.add_column(escape(name), justify="left" if name == "arm" else "right")
+        shown.add_column(escape(name), justify="left" if name == "arm" else "right", overflow="fold")
     for row in rows:
         shown.add_row(*map(escape, row))
     return shown

@@ -122,3 +122,17 @@ def test_the_table_in_json_tells_arms_from_floors_and_names_protocols():
 )
 def test_a_mean_is_shown_to_the_digits_that_its_spread_allows(mean, sd, shown):
     assert with_spread(mean, sd) == shown
+
+
+def test_a_table_too_wide_for_the_terminal_is_one_per_metric(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "90")
+    rows = replicates({"baseline": [10.0, 20.0], "b": [11.0, 22.0]}, metric="fvd[moving_shapes_r3d]")
+    frame = load(rows).assign(**{"fvd_extrapolated[moving_shapes_r3d]": 1.0, "validation_loss": 0.5})
+    shown = scores_table(frame, [], "table", "x", [floor([2.0, 4.0], metric="fvd[moving_shapes_r3d]")])
+    for text in ("fvd[moving_shapes_r3d]", "fvd_extrapolated[moving_shapes_r3d]", "validation_loss", "2 draws of 64"):
+        assert text in shown
+    assert shown.count("│ baseline") == 3
+    assert shown.count("│ floor: real halves") == 1
+    monkeypatch.setenv("COLUMNS", "200")
+    wide = scores_table(frame, [], "table", "x")
+    assert wide.count("│ baseline") == 1

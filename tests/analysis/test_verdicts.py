@@ -123,7 +123,7 @@ def test_equivalence_is_supported_within_the_margin_contradicted_beyond_it_and_e
 
 def test_a_margin_may_be_a_share_of_the_first_or_a_number_of_floors():
     frame = load(replicates({"a": [10.0, 11.0, 11.0, 10.0, 10.0], "b": NEAR_A}))
-    floors = [floor([1.0, 3.0]), floor([100.0], protocol="q")]
+    floors = [floor([1.8, 2.2]), floor([100.0, 101.0], protocol="q")]
     share, floored = judge(
         frame, [equivalent(margin=0.1, unit="share"), equivalent(margin=0.5, unit="floor")], 0.05, floors
     )
@@ -132,11 +132,21 @@ def test_a_margin_may_be_a_share_of_the_first_or_a_number_of_floors():
     assert floored.effect_in_floors == pytest.approx(floored.effect / 2.0)
 
 
-@pytest.mark.parametrize("floors", [[], [floor([1.0], protocol="q")], [floor([-1.0])], [floor([1.0], "resampled")]])
+@pytest.mark.parametrize(
+    "floors",
+    [
+        [],
+        [floor([1.0, 1.1], protocol="q")],
+        [floor([-1.0, -1.1])],
+        [floor([1.0, 1.1], "resampled")],
+        [floor([1.0])],
+        [floor([0.0, 1.0])],
+    ],
+)
 def test_a_margin_in_floors_that_were_not_measured_is_no_test(floors):
     (verdict,) = judge(load(replicates({"a": CLEAR_A, "b": CLEAR_B})), [equivalent(unit="floor")], floors=floors)
     assert (verdict.verdict, verdict.p, verdict.margin, verdict.effect_in_floors) == ("undecided", None, None, None)
-    assert "there is no floor of real halves above zero for fvd by protocol p" in verdict.reason
+    assert "there is no floor of real halves clearly above zero for fvd by protocol p" in verdict.reason
 
 
 def test_a_share_of_a_score_below_zero_is_no_margin():
@@ -150,7 +160,7 @@ IMPROVING = {"a": [40.0, 43.0, 39.0, 45.0], "b": [30.0, 34.0, 31.0, 33.0], "c": 
 
 
 def test_a_trend_is_the_slope_of_every_seed_with_its_steps():
-    (trend,) = judge(load(replicates(IMPROVING)), [improving("a", "b", "c")], floors=[floor([4.0])])
+    (trend,) = judge(load(replicates(IMPROVING)), [improving("a", "b", "c")], floors=[floor([3.9, 4.1])])
     assert trend.verdict == "supported"
     slopes = [-np.polyfit(range(3), scores, 1)[0] for scores in zip(*IMPROVING.values(), strict=True)]
     assert trend.effect == pytest.approx(np.mean(slopes))
@@ -189,7 +199,9 @@ def test_claims_of_all_kinds_are_one_family():
 
 def test_verdicts_of_all_kinds_as_json_and_as_text():
     frame = load(replicates(IMPROVING))
-    answers = judge(frame, [claim("c", "b"), equivalent("a", "b"), improving("a", "b", "c")], floors=[floor([4.0])])
+    answers = judge(
+        frame, [claim("c", "b"), equivalent("a", "b"), improving("a", "b", "c")], floors=[floor([3.9, 4.1])]
+    )
     told = json.loads(verdicts_table("x", answers, "json"))["claims"]
     assert [own["kind"] for own in told] == ["order", "equivalence", "trend"]
     assert (told[1]["equivalent"], told[1]["margin"], told[1]["margin_in_score"]) == (["a", "b"], "1", 1.0)
