@@ -4,7 +4,8 @@ Both sides are cut into the same number of slices. A score of fewer clips is the
 has to be measured twice; leaving out one slice of either side after the other (the jackknife) tells how much the
 score depends on the draw of clips. A slice of one side goes with the slice of the same number of the other side:
 both sides are cut by the same permutation, so that two sides whose clips belong together pairwise (a clip and its
-reconstruction) stay paired.
+reconstruction) stay paired. Clips are taken as independent: where a protocol takes several clips of a video, the
+interval is about other clips of these videos, and too narrow for other videos.
 """
 
 from collections.abc import Callable, Sequence
