@@ -98,7 +98,8 @@ def _sync_one(client: Any, experiment_id: str, replicate: Replicate, known: dict
     tags = {"arm": replicate.arm, "seed": str(replicate.seed), "identity": replicate.identity, "state": replicate.state,
             "folder": str(replicate.folder.resolve())}  # fmt: skip
     tags |= {f"axis.{axis}": label for axis, label in replicate.axes.items()}
-    tags |= {key: str(result[key]) for key in ("protocol", "data_digest") if key in result}
+    tags |= {f"protocol.{metric_key(name)}": mark for name, mark in result.get("protocols", {}).items()}
+    tags |= {"data_digest": result["data_digest"]} if "data_digest" in result else {}
     changed = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
     if changed:
         client.log_batch(run_id, tags=changed)

@@ -41,7 +41,7 @@ def peak(clips: int, processes: int) -> dict[str, float]:
         for side, seed in (("fake", 0), ("real", 1)):
             write_clips(folder / side, clips, seed)
         words = [str(folder / "fake"), "--against", str(folder / "real"), "--runs", str(folder / "runs"),
-                 "--processes", str(processes), f"frames={FRAMES}", f"real_clips={clips}", f"fake_clips={clips}"]
+                 "--processes", str(processes), f"frames={FRAMES}", f"real_clips={clips}", f"fake_clips={clips}", "detector=random_r3d"]
         command = [sys.executable, "-m", "tests.benchmarks.score_memory", "--inside", *words]  # fmt: skip
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode:
