@@ -102,9 +102,10 @@ FOLDERS: dict[str, Any] = {
 
 
 def with_preset(written: Mapping[str, Any]) -> dict[str, Any]:
-    """The written keys of a protocol over those of the preset that they name."""
-    name = written.get("protocol", "clean")
-    return {**PRESETS.get(name, {}), **written} if isinstance(name, str) else dict(written)
+    """The written keys of a protocol over those of the preset that they name; over `clean` where there is none such."""
+    name = written.get("protocol")
+    preset = PRESETS.get(name) if isinstance(name, str) else None
+    return {**(preset or PRESETS["clean"]), **written}
 
 
 def describe(protocol: Protocol) -> dict[str, Any]:

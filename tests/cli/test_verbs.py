@@ -23,6 +23,9 @@ VERBS = [
     "table",
     "verdict",
     "diff",
+    "score",
+    "protocol",
+    "fetch-weights",
     "doctor",
 ]
 READING = ["check", "plan", "status", "logs", "table", "verdict", "diff"]
@@ -138,7 +141,7 @@ def test_status(launched: Launched) -> None:
     assert [(row["arm"], row["seed"], row["state"], row["step"]) for row in rows] == [
         (arm, seed, "done", 6) for arm in ("baseline", "blocks=variant_4") for seed in (0, 1)
     ]
-    assert all("fvd[random_r3d]" in row["scores"] for row in rows)
+    assert all("fvd[moving_shapes_r3d]" in row["scores"] for row in rows)
     assert "done" in launched.verbs("status").out
 
 
@@ -160,15 +163,15 @@ def test_sync(launched: Launched) -> None:
 def test_table(launched: Launched, form: str) -> None:
     told = launched.verbs("table", "--format", form)
     assert told.code == 0, told.err
-    assert "fvd[random" in told.out.replace("\\", "")
+    assert "fvd[moving" in told.out.replace("\\", "")
     if form == "json":
         assert [arm["arm"] for arm in told.json["arms"]] == ["baseline", "blocks=variant_4"]
 
 
 def test_table_of_a_score_that_is_none(launched: Launched) -> None:
-    told = launched.verbs("table", "--metric", "fdv[random_r3d]")
+    told = launched.verbs("table", "--metric", "fdv[moving_shapes_r3d]")
     assert told.code == 2
-    assert "did you mean 'fvd[random_r3d]'?" in told.err
+    assert "did you mean 'fvd[moving_shapes_r3d]'?" in told.err
     assert len(told.err.splitlines()) == 1
 
 
@@ -179,12 +182,12 @@ def test_verdict(launched: Launched) -> None:
     (claim,) = told.json["claims"]
     assert list(claim)[:9] == ["axis", "better", "worse", "metric", "verdict", "effect", "interval", "n", "p"]
     assert (claim["axis"], claim["better"], claim["worse"]) == ("blocks", "variant_1", "variant_4")
-    assert claim["metric"] == "fvd[random_r3d]"
+    assert claim["metric"] == "fvd[moving_shapes_r3d]"
     assert claim["n"] == 2
     assert len(claim["interval"]) == 2
     assert 0 <= claim["p"] <= 1
     scores: dict[tuple[str, int], Any] = {
-        (row["arm"], row["seed"]): row["scores"]["fvd[random_r3d]"]
+        (row["arm"], row["seed"]): row["scores"]["fvd[moving_shapes_r3d]"]
         for row in launched.verbs("status", "--format", "json").json["replicates"]
     }
     differences = [scores["blocks=variant_4", seed] - scores["baseline", seed] for seed in (0, 1)]
@@ -253,5 +256,5 @@ def test_a_result_is_plain_json(launched: Launched) -> None:
     for path in (launched.runs / "toy").glob("*/seed-*/result.json"):
         result = json.loads(path.read_text())
         assert result["experiment"] == "toy"
-        assert result["scores"]["fvd[random_r3d]"] > 0
+        assert result["scores"]["fvd[moving_shapes_r3d]"] > 0
         assert "fvd" not in result["scores"]

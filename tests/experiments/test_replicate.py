@@ -22,7 +22,7 @@ from experiments import replicate as replicate_module
 from experiments.launching import retry, unfinished
 from experiments.recording import Recorder
 from experiments.replicate import run_replicate
-from experiments.sampling import read_samples, sample
+from experiments.sampling import sample
 from experiments.training import Interrupted
 from registry.errors import RunError
 from registry.files import write_atomically
@@ -30,13 +30,14 @@ from registry.runs import Replicate, claim_is_alive, open_replicate, read_lines,
 from tests.experiments.toy import made, never, nothing, plan_of
 
 CPU = torch.device("cpu")
+SCORES = {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Replicate:
     """An undisturbed replicate that is done."""
-    replicate = made(tmp_path_factory.mktemp("finished"))[0]
+    replicate = made(tmp_path_factory.mktemp("finished"), "floors=[]")[0]
     run_replicate(replicate.folder)
     return replicate
 
@@ -48,7 +49,7 @@ def scores(replicate: Replicate) -> dict[str, float]:
 
 
 def clips(replicate: Replicate) -> torch.Tensor:
-    return torch.cat(list(read_samples(replicate.folder)))
+    return torch.cat([torch.from_numpy(np.load(path)) for path in sorted((replicate.folder / "samples").glob("*"))])
 
 
 def test_a_finished_replicate_says_all(finished: Replicate) -> None:
@@ -56,9 +57,13 @@ def test_a_finished_replicate_says_all(finished: Replicate) -> None:
     assert finished.state == "done"
     assert result is not None
     assert set(result["scores"]) == {
-        "fvd[random_r3d]", "validation_loss", *(f"validation_loss_band_{band}" for band in range(4)),
+        *SCORES, "validation_loss", *(f"validation_loss_band_{band}" for band in range(4)),
     }  # fmt: skip
     assert (result["arm"], result["seed"], result["identity"]) == ("baseline", 0, finished.identity)
+    assert set(result["protocols"]) == set(result["score_details"]) == SCORES
+    assert set(result["protocol_specs"]) == set(result["protocols"].values())
+    assert {(about["n_fake"], about["n_real"]) for about in result["score_details"].values()} == {(6, 8)}
+    assert (Path(result["reference"]) / "about.json").exists()
     assert (result["steps"], result["attempts"], result["device"]) == (6, 1, "cpu")
     assert [event["event"] for event in finished.events()] == ["started", "done"]
     provenance = json.loads((finished.folder / "provenance.json").read_text())
@@ -76,14 +81,14 @@ def test_a_finished_replicate_is_not_run_again(finished: Replicate) -> None:
 
 
 def test_the_same_run_elsewhere_has_the_same_scores(tmp_path: Path, finished: Replicate) -> None:
-    replicate = made(tmp_path)[0]
+    replicate = made(tmp_path, "floors=[]")[0]
     run_replicate(replicate.folder)
     assert scores(replicate) == scores(finished)
     assert torch.equal(clips(replicate), clips(finished))
 
 
 def test_the_result_is_the_last_file_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replicate = made(tmp_path)[0]
+    replicate = made(tmp_path, "floors=[]")[0]
     seen: list[set[str]] = []
     replace = os.replace
 
@@ -138,7 +143,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
 def test_failed_is_told_and_goes_on_after_retry(
     tmp_path: Path, finished: Replicate, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    replicate = made(tmp_path)[0]
+    replicate = made(tmp_path, "floors=[]")[0]
     assert replicate.state == "missing"
     with monkeypatch.context() as broken:
         failing(broken, stage)
@@ -188,7 +193,7 @@ LONG = ("learning.steps=400", "runtime.checkpoint_every=50", "runtime.log_every=
 @pytest.fixture(scope="module")
 def long_run(tmp_path_factory: pytest.TempPathFactory) -> Replicate:
     """An undisturbed replicate of 400 steps."""
-    replicate = made(tmp_path_factory.mktemp("long"), *LONG)[0]
+    replicate = made(tmp_path_factory.mktemp("long"), "floors=[]", *LONG)[0]
     run_replicate(replicate.folder)
     return replicate
 
@@ -198,7 +203,7 @@ def logged(replicate: Replicate) -> list[dict[str, Any]]:
 
 
 def test_sigterm_writes_a_checkpoint_and_leaves_it_interrupted(tmp_path: Path, long_run: Replicate) -> None:
-    replicate = made(tmp_path, *LONG)[0]
+    replicate = made(tmp_path, "floors=[]", *LONG)[0]
     process = process_of(replicate)
     wait_until(lambda: (replicate.heartbeat() or {}).get("step", 0) >= 20, process)
     assert replicate.state == "running"
@@ -221,7 +226,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves_it_interrupted(tmp_path: Path, l
 
 
 def test_kill_in_training_and_run_again_equals_undisturbed(tmp_path: Path, long_run: Replicate) -> None:
-    replicate = made(tmp_path, *LONG)[0]
+    replicate = made(tmp_path, "floors=[]", *LONG)[0]
     process = process_of(replicate)
     wait_until(lambda: len(replicate.checkpoints()) and (replicate.heartbeat() or {}).get("step", 0) >= 60, process)
     process.kill()
@@ -235,7 +240,7 @@ def test_kill_in_training_and_run_again_equals_undisturbed(tmp_path: Path, long_
 
 
 def test_stopped_while_sampling_goes_on_behind_the_last_batch(tmp_path: Path, finished: Replicate) -> None:
-    replicate = made(tmp_path)[0]
+    replicate = made(tmp_path, "floors=[]")[0]
     shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
     with pytest.raises(Interrupted, match="stopped after 4 of 6 sampled clips"):
         sample(replicate, CPU, lambda: True, nothing)
@@ -249,7 +254,7 @@ def test_stopped_while_sampling_goes_on_behind_the_last_batch(tmp_path: Path, fi
 
 def test_samples_do_not_depend_on_their_batch(tmp_path: Path, finished: Replicate) -> None:
     for size in (1, 2, 6):
-        replicate = made(tmp_path, f"runtime.sampling_batch={size}", f"name=by{size}")[0]
+        replicate = made(tmp_path, "floors=[]", f"runtime.sampling_batch={size}", f"name=by{size}")[0]
         shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
         sample(replicate, CPU, never, nothing)
         assert len(list((replicate.folder / "samples").iterdir())) == 6 // size
@@ -261,11 +266,11 @@ def test_samples_do_not_depend_on_their_batch(tmp_path: Path, finished: Replicat
 
 
 def test_another_batch_size_on_resuming_doubles_no_clip(tmp_path: Path, finished: Replicate) -> None:
-    replicate = made(tmp_path)[0]
+    replicate = made(tmp_path, "floors=[]")[0]
     shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
     with pytest.raises(Interrupted):
         sample(replicate, CPU, lambda: True, nothing)
-    smaller = made(tmp_path, "runtime.sampling_batch=1")[0]
+    smaller = made(tmp_path, "floors=[]", "runtime.sampling_batch=1")[0]
     assert smaller.folder == replicate.folder
     sample(open_replicate(smaller.folder), CPU, never, nothing)
     names = sorted(path.name for path in (replicate.folder / "samples").iterdir())
@@ -278,12 +283,12 @@ def test_another_batch_size_on_resuming_doubles_no_clip(tmp_path: Path, finished
 
 def test_samples_need_the_last_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"step-00000006\.pt: no readable checkpoint"):
-        sample(made(tmp_path)[0], CPU, never, nothing)
+        sample(made(tmp_path, "floors=[]")[0], CPU, never, nothing)
 
 
 @pytest.mark.parametrize("weights", ["ema", "model"])
 def test_samples_are_of_the_weights_that_the_spec_names(tmp_path: Path, finished: Replicate, weights: str) -> None:
-    replicate = made(tmp_path, f"sampling.weights={weights}")[0]
+    replicate = made(tmp_path, "floors=[]", f"sampling.weights={weights}")[0]
     shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
     sample(replicate, CPU, never, nothing)
     assert np.array_equal(clips(replicate), clips(finished)) == (weights == "ema")
@@ -293,7 +298,7 @@ def test_samples_are_of_the_weights_that_the_spec_names(tmp_path: Path, finished
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
-    replicate = made(tmp_path)[0]
+    replicate = made(tmp_path, "floors=[]")[0]
     path = replicate.folder / "provenance.json"
     provenance = json.loads(path.read_text())
     path.write_text(json.dumps(provenance | {"data": provenance["data"] | {"digest": "0" * 64}}))
@@ -301,7 +306,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         run_replicate(replicate.folder)
     assert replicate.state == "failed"
     with pytest.raises(RunError, match=r"was made from other data.*another --runs folder"):
-        made(tmp_path)
+        made(tmp_path, "floors=[]")
     path.unlink()
     with pytest.raises(RunError, match=r"has no provenance\.json; launch"):
         run_replicate(replicate.folder)
