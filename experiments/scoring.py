@@ -166,7 +166,7 @@ def reference(
         progress: is called with (what, clips done, clips in all).
     """
     own = folder / real.key[:16]
-    if (found := features_in(own, metrics, "real")) is not None and (own / "clips.npy").exists():
+    if (found := features_in(own, metrics, real)) is not None and (own / "clips.npy").exists():
         return own, found
     own.mkdir(parents=True, exist_ok=True)
     with locked(own, progress):

@@ -40,13 +40,17 @@ class Features:
     Args:
         source: a .npy file of that shape, read in blocks and never held as a whole, or an array.
         only: the numbers of the clips that count, in order; all if left out.
+        videos: the number of the video that each clip of the source was cut from; if left out, one a clip.
 
     Raises:
         RunError: another shape or type.
     """
 
     def __init__(
-        self, source: Path | NDArray[np.float32], only: Sequence[int] | NDArray[np.int64] | None = None
+        self,
+        source: Path | NDArray[np.float32],
+        only: Sequence[int] | NDArray[np.int64] | None = None,
+        videos: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
         self._source = source
         self._only = None if only is None else np.asarray(only, dtype=np.int64)
@@ -54,12 +58,18 @@ class Features:
         if array.ndim != 3 or array.dtype != np.float32:
             raise RunError(f"features must be float32 (clips, rows, D), not {array.dtype} {array.shape}")
         self.clips = len(array) if only is None else len(only)
+        self._videos = np.arange(len(array)) if videos is None else np.asarray(videos, dtype=np.int64)
         self.rows_per_clip, self.dimensions = array.shape[1:]
 
     def subset(self, clips: Sequence[int]) -> "Features":
         """The features of some of the clips, by their numbers here."""
         wanted = np.asarray(clips, dtype=np.int64)
-        return Features(self._source, wanted if self._only is None else self._only[wanted])
+        return Features(self._source, wanted if self._only is None else self._only[wanted], self._videos)
+
+    @property
+    def videos(self) -> NDArray[np.int64]:
+        """The number of each clip's video: clips of one video are not independent."""
+        return self._videos if self._only is None else self._videos[self._only]
 
     def _open(self) -> NDArray[np.float32]:
         if isinstance(self._source, Path):

@@ -23,7 +23,7 @@ class FVD:
     with fewer than 2 D clips on a side there is no `fvd_extrapolated` (the details say so). Its interval and that
     of `fvd` are the jackknife's over 8 (or 4) disjoint slices of the clips, about the mean of `fvd` over draws of as
     many clips: in simulation it held that mean in 94 to 100 % of draws (90 % once, with heavy tails), and is too wide
-    by up to a half where both laws are equal. The limit of heavy-tailed features kept up to 7 % of the bias; its
+    by a factor of up to 1.7 where both laws are equal. The limit of heavy-tailed features kept up to 7 % of the bias; its
     interval held the truth in 92 to 100 %, three times too wide where just two sizes can be fitted. Memory: the
     moments of 8 slices of a side, 10 MB for I3D.
 
@@ -50,7 +50,7 @@ class FVD:
             "distance": "frechet",
             "covariance": "population",
             "precision": "float64",
-            "slices": "8, 4 or 2 of at least 4 clips, RandomState(0)",
+            "slices": "8, 4 or 2 of whole videos, RandomState(0)",
             "extrapolation": "limit + slope / share, weighted by share, subsets of at least D clips",
         }
 
@@ -64,7 +64,7 @@ class FVD:
         name, limit_name = self.names()
         refuse_unusable(name, fake, real)
         assert real is not None
-        sides = cut((fake.clips, real.clips), seed=0)
+        sides = cut((fake.videos, real.videos), seed=0)
         moments = [
             [_moments(side, clips) for clips in slices] for side, slices in zip((fake, real), sides, strict=True)
         ]

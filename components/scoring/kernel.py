@@ -50,7 +50,7 @@ class KVD:
             "distance": "mmd2, unbiased, over all pairs",
             "kernel": "(x.y / D + 1)^3",
             "precision": "float64",
-            "slices": "8, 4 or 2 of at least 4 clips, RandomState(0)",
+            "slices": "8, 4 or 2 of whole videos, RandomState(0)",
             "subsets": f"{self.subsets} of {self.subset_size}, RandomState(0)",
         }
 
@@ -64,7 +64,7 @@ class KVD:
         (name,) = self.names()
         refuse_unusable(name, fake, real)
         assert real is not None
-        sides = cut((fake.clips, real.clips), seed=0)
+        sides = cut((fake.videos, real.videos), seed=0)
         sliced = Sliced(_over_slices(fake, real, sides), sides)
         error = sliced.standard_error()
         details: dict[str, Any] = {"slices": sliced.count, "standard_error": error}

@@ -104,15 +104,18 @@ def measure(
         _measure(side, files, missing, how, progress)
         for rows in files.values():
             rows.finish()
-    return {key: Features(folder / f"{key}.npy") for key in extractors}
+    return _features(side, list(extractors), folder)
 
 
-def features_in(folder: Path, metrics: Sequence[Any], side: str) -> dict[str, Features] | None:
+def features_in(folder: Path, metrics: Sequence[Any], side: Side) -> dict[str, Features] | None:
     """The features of a side that are all measured, or None."""
-    keys = extractors_of(metrics, side)
-    if not all((folder / f"{key}.npy").exists() for key in keys):
-        return None
-    return {key: Features(folder / f"{key}.npy") for key in keys}
+    keys = list(extractors_of(metrics, side.side))
+    return _features(side, keys, folder) if all((folder / f"{key}.npy").exists() for key in keys) else None
+
+
+def _features(side: Side, keys: Sequence[str], folder: Path) -> dict[str, Features]:
+    videos = np.array([clip.video.number for clip in side.clips])
+    return {key: Features(folder / f"{key}.npy", videos=videos) for key in keys}
 
 
 class _Rows:

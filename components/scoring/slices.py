@@ -2,10 +2,9 @@
 
 Both sides are cut into the same number of slices. A score of fewer clips is the score of some slices, so that nothing
 has to be measured twice; leaving out one slice of either side after the other (the jackknife) tells how much the
-score depends on the draw of clips. A slice of one side goes with the slice of the same number of the other side:
-both sides are cut by the same permutation, so that two sides whose clips belong together pairwise (a clip and its
-reconstruction) stay paired. Clips are taken as independent: where a protocol takes several clips of a video, the
-interval is about other clips of these videos, and too narrow for other videos.
+score depends on the draw of videos: clips of one video are in one slice, since they are not independent. A slice of
+one side goes with the slice of the same number of the other side: both sides are cut by the same permutation, so that
+two sides whose clips belong together pairwise (a clip and its reconstruction) stay paired.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,23 +17,32 @@ from scipy.special import stdtrit
 
 from components.scoring.contracts import CurvePoint
 
-COUNTS = (8, 4, 2)  # numbers of slices, the largest that the clips suffice for is taken
-SMALLEST = 4  # clips in a slice
+COUNTS = (8, 4, 2)  # numbers of slices, the largest that the videos suffice for is taken
+SMALLEST = 4  # videos in a slice
 FEWEST_FOR_SPREAD = 4  # slices from which a standard error is taken
 
 Slice = NDArray[np.int64]
 Value = Callable[[tuple[int, ...]], float]  # the numbers of the slices that are in -> the score of those
 
 
-def cut(clips: tuple[int, ...], seed: int) -> list[list[Slice]]:
-    """For every side the clips of each slice, ascending; one slice where there are fewer than 8 clips.
+def cut(sides: Sequence[NDArray[np.int64]], seed: int) -> list[list[Slice]]:
+    """For every side the clips of each slice, ascending; one slice where there are fewer than 8 videos.
 
-    The clips are dealt out by a permutation, so that their order (by class, by length) plays no part.
+    Videos are dealt out by a permutation, so that their order (by class, by length) plays no part.
+
+    Args:
+        sides: for every side the number of each clip's video.
+        seed: of the permutation.
     """
-    count = next((count for count in COUNTS if min(clips) // count >= SMALLEST), 1)
-    # RandomState is frozen: the same slices with every NumPy
-    orders = [np.random.RandomState(seed).permutation(side).astype(np.int64) for side in clips]
-    return [[np.sort(piece) for piece in np.array_split(order, count)] for order in orders]
+    videos = [np.unique(side, return_inverse=True) for side in sides]
+    fewest = min(len(numbers) for numbers, _ in videos)
+    count = next((count for count in COUNTS if fewest // count >= SMALLEST), 1)
+    slices = []
+    for numbers, video_of_clip in videos:
+        # RandomState is frozen: the same slices with every NumPy
+        order = np.random.RandomState(seed).permutation(len(numbers))
+        slices.append([np.flatnonzero(np.isin(video_of_clip, piece)) for piece in np.array_split(order, count)])
+    return slices
 
 
 @dataclass(frozen=True)
