@@ -22,8 +22,8 @@ class FVD:
     subsets of at least D clips left under 3 % at 2 D already. So only subsets of at least D clips are fitted, and
     with fewer than 2 D clips on a side there is no `fvd_extrapolated` (the details say so). Its interval and that
     of `fvd` are the jackknife's over 8 (or 4) disjoint slices of the clips, about the mean of `fvd` over draws of as
-    many clips: in simulation it held that mean in 94 to 100 % of draws (90 % once, with heavy tails), and is too wide
-    by a factor of up to 1.7 where both laws are equal. The limit of heavy-tailed features kept up to 7 % of the bias; its
+    many clips: in simulation it held that mean in 94 to 100 % of draws (90 % once, with heavy tails), and was up to
+    1.7 times too wide where both laws are equal. The limit of heavy-tailed features kept up to 7 % of the bias; its
     interval held the truth in 92 to 100 %, three times too wide where just two sizes can be fitted. Memory: the
     moments of 8 slices of a side, 10 MB for I3D.
 
