@@ -1,113 +1,110 @@
-"""A real A/A experiment: the seeds of one arm, split into two halves that are judged as if they were two arms.
+"""The rule on real noise: one arm against itself, with other seeds, judged like any two arms.
 
-    python run.py launch experiments/quickstart.yaml ablate={} match=null claim=[] seeds=[0,1,2,3,4,5,6,7,8,9] name=aa
-    python -m analysis.same_arm runs/aa --out docs/statistics.md
+    python -m analysis.same_arm runs/EXPERIMENT/ARM-HASH --out docs/statistics.md
 
-Both halves come from the same network, data and code, so every verdict but `undecided` is false. Splits of the same
-seeds are not independent of each other; their share of false verdicts scatters more than that of as many experiments.
+takes the finished seeds of one arm's folder, sets the first half of them against the second, and writes what `judge`
+says of it between the marks `aa-experiment` of the page. Every verdict but `undecided` is false.
 """
 
 import argparse
-import datetime
-import os
-import platform
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from analysis.results import DONE, load, score_names, scores_by_seed
-from analysis.tables import markdown, with_spread
-from analysis.verdicts import Verdict, judge
+from analysis.results import load, score_names
+from analysis.simulation_tables import replace_between
+from analysis.tables import NOTHING, markdown
+from analysis.verdicts import judge
 from registry.claims import ResolvedClaim
 from registry.errors import RunError
-from registry.runs import open_replicate
+from registry.runs import read_json
 
-BEGIN, END = "<!-- aa-experiment: begin -->", "<!-- aa-experiment: end -->"
-SPLITS = 1000
+MARK = "aa-experiment"
+SHUFFLES = 2000
 
 
-def read(folder: Path, arm: str) -> pd.DataFrame:
-    """The finished replicates of an arm of an experiment's folder.
+@dataclass(frozen=True)
+class SameArm:
+    """What comes of setting one arm against itself by one score.
+
+    `p` and `verdict` are those of the first half of the seeds against the second; `false_share` is the share of
+    shuffles of the seeds that give any verdict but `undecided`.
+    """
+
+    metric: str
+    mean: float
+    sd: float
+    p: float | None
+    verdict: str
+    false_share: float
+
+
+def load_arm(folder: Path) -> pd.DataFrame:
+    """The finished seeds of an arm's folder as a frame; an odd last one is left out.
 
     Raises:
-        RunError: fewer than 4 are done.
+        RunError: fewer than 4 seeds are done.
     """
-    rows = [open_replicate(path.parent).row() for path in sorted(folder.glob("*/seed-*/replicate.json"))]
-    frame = load(row for row in rows if row["arm"] == arm)
-    frame = frame[frame["state"] == DONE]
-    if len(frame) < 4:
-        raise RunError(f"{folder}: {len(frame)} seeds of arm {arm!r} are done; an A/A experiment needs at least 4")
-    return frame
+    found = [result for path in sorted(folder.glob("seed-*")) if (result := read_json(path / "result.json"))]
+    if len(found) < 4:
+        raise RunError(f"{folder}: {len(found)} finished seeds; two halves of at least 2 are needed")
+    found = found[: len(found) // 2 * 2]
+    about = {"experiment": "same arm", "axes": {}, "identity": "", "state": "done", "folder": str(folder)}
+    half = len(found) // 2
+    return load(
+        {**about, "arm": "first" if place < half else "second", "seed": place % half, "result": result}
+        for place, result in enumerate(found)
+    )
 
 
-def judged(frame: pd.DataFrame, metric: str, left: list[int], right: list[int]) -> Verdict:
-    """The verdict on "left half better than right half", the seeds paired in the order given."""
-    halves = [
-        frame.set_index("seed").loc[seeds].reset_index().assign(arm=name, seed=range(len(seeds)))
-        for name, seeds in (("left", left), ("right", right))
-    ]
-    claim = ResolvedClaim("order", "half", ("left", "right"), ("left", "right"), metric, "min")
-    return judge(pd.concat(halves, ignore_index=True), [claim])[0]
+def against_itself(frame: pd.DataFrame, metric: str) -> SameArm:
+    """Judge the two halves of an arm by one score, as they are and shuffled."""
+    claim = ResolvedClaim("order", "half", ("first", "second"), ("first", "second"), metric, "min")
+    (answer,) = judge(frame, [claim])
+    generator = np.random.default_rng(0)
+    scores = frame[metric].to_numpy()
+    shuffled = (judge(frame.assign(**{metric: generator.permutation(scores)}), [claim]) for _ in range(SHUFFLES))
+    false = sum(answers[0].verdict != "undecided" for answers in shuffled)
+    spread = float(scores.std(ddof=1))
+    return SameArm(metric, float(scores.mean()), spread, answer.p, answer.verdict, false / SHUFFLES)
 
 
-def table(frame: pd.DataFrame, splits: int = SPLITS) -> str:
-    """For every score and number of seeds: the halves in the order of the seeds, and the false share over splits."""
-    seeds = sorted(int(seed) for seed in frame["seed"])
-    arm = str(frame["arm"].iloc[0])
-    rows = []
-    for metric in (name for name in score_names(frame) if "_band_" not in name):
-        scores = scores_by_seed(frame, arm, metric)
-        for n in sorted({3, len(seeds) // 2} & set(range(2, len(seeds) // 2 + 1))):
-            first = judged(frame, metric, seeds[:n], seeds[n : 2 * n])
-            generator = np.random.default_rng(n)
-            false = 0
-            for _ in range(splits):
-                order = [seeds[place] for place in generator.permutation(len(seeds))]
-                false += judged(frame, metric, order[:n], order[n : 2 * n]).verdict != "undecided"
-            spread = with_spread(float(scores.mean()), float(scores.std(ddof=1)))
-            effect = f"{first.effect:+.3g}" if first.effect is not None else ""
-            rows.append([metric, spread, str(n), effect, first.verdict, f"{100 * false / splits:.1f} %"])
-    header = ["score", "all seeds", "n", "effect, first n against next n", "verdict", f"false in {splits:,} splits"]
-    return markdown(header, rows)
+def page_section(folder: Path, frame: pd.DataFrame, found: Sequence[SameArm]) -> list[str]:
+    """The table and its caption."""
+    rows = [
+        [own.metric, f"{own.mean:.4g}", f"{own.sd:.2g}", NOTHING if own.p is None else f"{own.p:.2g}", own.verdict,
+         f"{100 * own.false_share:.1f} %"]
+        for own in found
+    ]  # fmt: skip
+    half = len(frame) // 2
+    caption = (
+        f"Arm `{folder.name}` of `{folder.parent.name}`: its first {half} seeds against its last {half}, a claim per "
+        f"score, each judged alone. Shuffled: the share of {SHUFFLES:,} other ways to deal out these {2 * half} runs "
+        "that get a false verdict; they share their runs, so read it as one number with wide error."
+    )
+    header = ["score", "mean", "sd over seeds", "p", "verdict", "false when shuffled"]
+    return [caption, markdown(header, rows)]
 
 
-def write(path: Path, text: str) -> None:
-    """Put a text between the two marks of a Markdown file.
-
-    Raises:
-        RunError: the file is absent or has not both marks.
-    """
-    content = path.read_text(encoding="utf-8") if path.is_file() else ""
-    before, begin, rest = content.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise RunError(f"{path}: the file needs a line {BEGIN} and below it {END}")
-    path.write_text("\n\n".join([before + BEGIN, text, END]) + after, encoding="utf-8")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("folder", type=Path, help="folder of an experiment, such as runs/aa")
-    parser.add_argument("--arm", default="baseline")
-    parser.add_argument("--splits", type=int, default=SPLITS)
-    parser.add_argument("--out", type=Path, help="Markdown file with the two marks; left out: print")
+def main() -> None:
+    """The command line of `python -m analysis.same_arm`."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.same_arm", description=__doc__)
+    parser.add_argument("folder", type=Path, help="an arm's run folder, with its seeds below it")
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file with the two marks")
     given = parser.parse_args()
     try:
-        frame = read(given.folder, given.arm)
-        command = f"python -m analysis.same_arm {given.folder.name} --arm {given.arm} --splits {given.splits}"
-        day = datetime.datetime.now(datetime.UTC).date().isoformat()
-        system = f"{platform.system()} {platform.machine()}"
-        machine = f"{system}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        made = f"Made by `{command}` from {len(frame)} seeds on {day} ({machine})."
-        text = f"{made}\n\n{table(frame, given.splits)}"
-        write(given.out, text) if given.out else print(text)
+        frame = load_arm(given.folder)
+        names = [name for name in score_names(frame) if frame[name].notna().all() and "_band_" not in name]
+        found = [against_itself(frame, name) for name in names]
+        replace_between(given.out, MARK, page_section(given.folder, frame, found))
     except RunError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(f"error: {error}")
+    print(f"wrote {given.out}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

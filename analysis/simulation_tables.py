@@ -7,15 +7,16 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from analysis import simulations
 from analysis.simulations import NOISE, SCENARIOS, SEEDS, worst_chance
 from analysis.tables import markdown
 from registry.errors import RunError
+from registry.files import write_atomically
 
-BEGIN, END = "<!-- simulations: begin -->", "<!-- simulations: end -->"
+MARK = "simulations"
 EXPERIMENTS = 1000
 PILOT_EFFECT = 1.2  # standard deviations of the paired difference
 
@@ -28,16 +29,35 @@ def write(path: Path, experiments: int, say: Say) -> None:
     Raises:
         RunError: the file is absent or has not both marks.
     """
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise RunError(f"{path}: there are no tables to replace: the file needs a line {BEGIN} and below it {END}")
+    parts_around(path, MARK)
     started = time.monotonic()
     sections = list(made(experiments, say))
-    told = _made_by(experiments, time.monotonic() - started)
-    whole = "\n\n".join([BEGIN, told, *sections, END])
-    path.write_text(before + whole + after, encoding="utf-8")
+    replace_between(path, MARK, [_made_by(experiments, time.monotonic() - started), *sections])
+
+
+def replace_between(path: Path, mark: str, sections: Sequence[str]) -> None:
+    """Put sections between the two comments `<!-- mark: begin -->` and `<!-- mark: end -->` of a Markdown file.
+
+    Raises:
+        RunError: the file is absent or has not both.
+    """
+    before, after = parts_around(path, mark)
+    write_atomically(path, "\n\n".join([f"{before}<!-- {mark}: begin -->", *sections, f"<!-- {mark}: end -->{after}"]))
+
+
+def parts_around(path: Path, mark: str) -> tuple[str, str]:
+    """What stands before the first comment, and behind the second.
+
+    Raises:
+        RunError: the file is absent or has not both.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    first, second = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(second)
+    if not begin or not end:
+        raise RunError(f"{path}: there are no tables to replace: the file needs a line {first} and below it {second}")
+    return before, after
 
 
 def made(experiments: int, say: Say) -> Iterator[str]:

@@ -22,6 +22,7 @@ from registry.claim_forms import Margin
 from registry.errors import RunError
 
 EXPERIMENTS = 1000
+BEGIN, END = "<!-- simulations: begin -->", "<!-- simulations: end -->"
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -69,14 +70,12 @@ def test_the_bootstrap_is_the_percentile_interval_of_resampled_means():
 
 def test_the_command_replaces_the_tables_and_nothing_else(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(
-        f"before\n{simulation_tables.BEGIN}\nearlier tables\n{simulation_tables.END}\nafter\n", encoding="utf-8"
-    )
+    page.write_text(f"before\n{BEGIN}\nearlier tables\n{END}\nafter\n", encoding="utf-8")
     said = []
     simulation_tables.write(page, 3, said.append)
     text = page.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{simulation_tables.BEGIN}\n")
-    assert text.endswith(f"{simulation_tables.END}\nafter\n")
+    assert text.startswith(f"before\n{BEGIN}\n")
+    assert text.endswith(f"{END}\nafter\n")
     assert "earlier tables" not in text
     for title in ("False verdicts", "Coverage", "Seeds needed", "How rough that estimate is"):
         assert f"**{title}.**" in text
@@ -87,7 +86,7 @@ def test_the_command_replaces_the_tables_and_nothing_else(tmp_path):
 
 def test_a_page_without_the_marks_is_refused_before_anything_is_simulated(tmp_path):
     page = tmp_path / "page.md"
-    for text in (None, "no marks", f"{simulation_tables.END} {simulation_tables.BEGIN}"):
+    for text in (None, "no marks", f"{END} {BEGIN}"):
         if text is not None:
             page.write_text(text, encoding="utf-8")
         with pytest.raises(RunError, match="no tables to replace"):
