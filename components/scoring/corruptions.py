@@ -144,11 +144,12 @@ def class_imbalance(
         raise RunError("class_imbalance needs clips of at least 2 classes")
     members = {name: draw.permutation(np.flatnonzero(np.asarray(labels) == name)) for name in classes}
     total = min(len(found) for found in members.values())
-    even = total // len(classes)
-    others = round(even * (1 - strength))  # of every class but the first
-    first = len(classes) * even - (len(classes) - 1) * others
-    picked = [members[name][: first if name == classes[0] else others] for name in classes]
-    return np.sort(np.concatenate(picked))
+    if total < len(classes):
+        raise RunError(f"class_imbalance needs at least {len(classes)} clips of each of {len(classes)} classes")
+    rest = round(total * (1 - 1 / len(classes)) * (1 - strength))  # of all classes but the first
+    counts = [total - rest] + [(rest + place) // (len(classes) - 1) for place in range(len(classes) - 1)]
+    chosen = [members[name][:count] for name, count in zip(classes, counts, strict=True)]
+    return np.sort(np.concatenate(chosen))
 
 
 def mode_collapse(

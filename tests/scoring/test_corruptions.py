@@ -101,6 +101,7 @@ def test_an_unbalanced_set_repeats_no_clip():
         ("mode_collapse", -0.1, None, "must be from 0 to 1"),
         ("class_imbalance", 0.5, None, "needs the class of every clip"),
         ("class_imbalance", 0.5, ["a"] * 6, "at least 2 classes"),
+        ("class_imbalance", 0.5, ["a"] * 5 + ["b"], "at least 2 clips of each of 2 classes"),
     ],
 )
 def test_what_makes_no_sense_is_refused(clips, name, strength, labels, message):

@@ -16,12 +16,12 @@ WEIGHTS = Path(__file__).with_name("moving_shapes_r3d.safetensors")
 
 @part("detector", "moving_shapes_r3d")
 class MovingShapesR3D:
-    """The 64 pooled features of a small 3-D residual network trained on moving shapes; its weights come with us.
+    """64 pooled features of a small 3-D residual network trained on moving shapes; its weights come with the workbench.
 
     It learned to tell direction, shape, size, colour, place and speed of a moving shape, on black and on made-up
     backgrounds, and how strongly noise, blur, shuffled, frozen and dropped frames were applied. Its score agrees with
-    no published number and is therefore named `fvd[moving_shapes_r3d]`. Features are divided by fixed constants, so
-    that those of clean training clips have a total variance of 1. Clips of any size are resized to 64x64,
+    no published number and is therefore named `fvd[moving_shapes_r3d]`. A fixed linear map, half-way to whitening,
+    evens the directions of the features, so that distances are of order 1. Clips of any size are resized to 64x64,
     antialiased, and need at least 4 frames; what is finer than that it does not see.
 
     Source: none in the paper; after Tran et al. 2018, arXiv 1711.11248 (3-D residual networks)

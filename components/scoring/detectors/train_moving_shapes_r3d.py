@@ -23,13 +23,14 @@ from components.scoring.corruptions import OF_CLIPS, Clips
 from components.scoring.detectors.moving_shapes_network import DIMENSIONS, MovingShapesNetwork, prepared
 from components.scoring.detectors.moving_shapes_r3d import WEIGHTS
 
-STEPS, BATCH, RATE, SEED = 1100, 32, 4e-3, 0
+STEPS, BATCH, RATE, SEED = 1200, 32, 3e-3, 0
 # The corruptions it learns, in the order in which they are applied: dropped_frames needs the frames around the clip.
 SEEN = ("dropped_frames", "frozen_frames", "frame_shuffle", "darker", "blur", "noise")
 FRAMES = (4, 8, 8, 12, 16)  # clip lengths, one a batch
 SIDES = (16, 32, 48, 64, 64, 64, 96)
 TOLD = {"direction": 4, "shape": 1, "size": 1, "colour": 3, "place": 2, "speed": 1, "strengths": len(SEEN)}
-CLEAN = 512  # clips from which the scale of the features is taken
+CLEAN = 1024  # clips from which the map that whitens the features is taken
+SHRINKAGE = 1.0  # how far it is drawn towards plain scaling; directions that hardly vary are not blown up
 
 Floats = NDArray[np.float32]
 
@@ -137,7 +138,7 @@ def losses(answers: Tensor, told: dict[str, Tensor]) -> dict[str, Tensor]:
         "direction": (functional.cross_entropy(parts["direction"], told["direction"], reduction="none") * moves).mean(),
         "shape": functional.binary_cross_entropy_with_logits(parts["shape"], told["shape"]) * 0.5,
         "speed": (functional.smooth_l1_loss(parts["speed"], told["speed"], reduction="none")[:, 0] * moves).mean(),
-        "strengths": 3 * functional.smooth_l1_loss(parts["strengths"], told["strengths"], beta=0.3),
+        "strengths": 5 * functional.smooth_l1_loss(parts["strengths"], told["strengths"], beta=0.3),
     }
     for name in ("size", "colour", "place"):
         found[name] = functional.smooth_l1_loss(parts[name], told[name]) * 0.5
@@ -171,16 +172,31 @@ def train(steps: int, seed: int, say: Callable[[str], None] = print) -> MovingSh
             say(f"step {step}/{steps}  {time.monotonic() - started:.0f} s  {shown}")
     network.eval()
     with torch.no_grad():
-        clean = torch.cat([network.pooled(lesson(8, 32, draw, clean=True).clips) for _ in range(CLEAN // 32)])
-        network.scale.copy_(clean.std(dim=0).clamp(min=1e-3) * DIMENSIONS**0.5)
+        for name, value in network.state_dict().items():
+            value.copy_(_stored(name, value))
+    whiten(network, seed)
     return network
+
+
+@torch.no_grad()
+def whiten(network: MovingShapesNetwork, seed: int) -> None:
+    """Set the map (C + s I)^(-1/2) / sqrt(D), C the covariance of clean clips and s a part of its mean variance."""
+    draw = np.random.default_rng([seed, 1])
+    network.whitening.copy_(torch.eye(DIMENSIONS))
+    clean = torch.cat([network(lesson(8, 32, draw, clean=True).clips) for _ in range(CLEAN // 32)]).double()
+    values, vectors = torch.linalg.eigh(clean.T.cov())
+    roots = (values.clamp(min=0) + SHRINKAGE * values.mean()).rsqrt() / DIMENSIONS**0.5
+    network.whitening.copy_(((vectors * roots) @ vectors.T).float())
 
 
 def save(network: MovingShapesNetwork, path: Path) -> None:
     """Write the weights: convolutions as float16, the rest as float32."""
     state = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    stored = {name: (value.half() if value.ndim == 5 else value).contiguous() for name, value in state.items()}
-    save_file(stored, path)
+    save_file({name: _stored(name, value).contiguous() for name, value in state.items()}, path)
+
+
+def _stored(name: str, value: Tensor) -> Tensor:
+    return value.half() if name.endswith(("convolution.weight", "shortcut.weight")) else value
 
 
 def main() -> None:
