@@ -306,8 +306,7 @@ def score(samples: Path, against: Path, form: str, **options: Any) -> None:
     request = score_folders.request_of(samples, against, **options)
     with console.Bars() as bars:
         found = score_folders.score_folders(request, bars.show)
-    plot = Path(found["out"]) / "curve.png"
-    figures.curve_figure({row["metric"]: row["curve"] for row in found["scores"]}, plot)
+    plot = figures.draw_curves(found["scores"], Path(found["out"]) / "curve.png")
     print(json.dumps(found, indent=1)) if form == "json" else console.show_scores(found, plot)
 
 

@@ -149,6 +149,17 @@ def curve_figure(
     return figure
 
 
+def draw_curves(scores: Sequence[Mapping[str, Any]], path: Path) -> Path | None:
+    """The N-curves of the `scores` of a scores.json with their limits at `path`; None where no score has a curve."""
+    curves = {row["metric"]: row["curve"] for row in scores if row["curve"]}
+    if not curves:
+        return None
+    fitted = (row for row in scores if {"slope", "shares"} <= set(row["details"]))
+    limits = {row["metric"]: {"value": row["value"], **row["details"]} for row in fitted}
+    curve_figure(curves, path, limits=limits)
+    return path
+
+
 def _draw_limit(axes: Axes, limit: Mapping[str, Any], points: Sequence[Mapping[str, Any]], colour: str) -> None:
     """The line over the points that it was fitted to, and on to infinitely many clips."""
     fitted = [point for point in points if any(np.isclose(point["share"], share) for share in limit["shares"])]

@@ -168,7 +168,7 @@ def status_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
         say(f"orphaned (kept, not counted): {orphan.folder}: {why}")
 
 
-def show_scores(found: dict[str, Any], plot: Path) -> None:
+def show_scores(found: dict[str, Any], plot: Path | None) -> None:
     """What `score` measured: each number with its interval, its floor and its protocol; and all that was left out."""
     rows = []
     for row in found["scores"]:
@@ -187,7 +187,7 @@ def show_scores(found: dict[str, Any], plot: Path) -> None:
             say(f"  {len(side['rejected'])} entries rejected, the first: {': '.join(side['rejected'][0])}")
     if any("[moving_shapes_r3d]" in row["metric"] for row in found["scores"]):
         say("[moving_shapes_r3d] orders samples, offline; comparable to published numbers is detector=i3d alone")
-    say(f"wrote {Path(found['out']) / 'scores.json'}, {plot}")
+    say(f"wrote {Path(found['out']) / 'scores.json'}{f', {plot}' if plot else ' (too few clips for an N-curve)'}")
 
 
 def show_protocols(found: dict[str, Any]) -> None:

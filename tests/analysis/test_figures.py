@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.figures import curve_figure, curves_figure, samples_figure, scores_figure
+from analysis.figures import curve_figure, curves_figure, draw_curves, samples_figure, scores_figure
 from analysis.results import load
 from registry.errors import RunError
 from tests.analysis.replicates import floor, replicates
@@ -121,3 +121,16 @@ def test_no_n_curve_is_an_error(tmp_path):
     with pytest.raises(RunError, match="no N-curve"):
         curve_figure({"fvd": []}, tmp_path / "curve.png")
     assert not (tmp_path / "curve.png").exists()
+
+
+def test_the_curves_of_scores_that_were_measured_are_drawn_and_none_of_none(tmp_path):
+    limit = {"slope": 2.0, "shares": [1.0, 0.5]}
+    scores = [
+        {"metric": "fvd", "value": 12.0, "curve": points(12.0, 14.0), "details": {"slices": 2}},
+        {"metric": "fvd_extrapolated", "value": 10.0, "curve": points(12.0, 14.0), "details": limit},
+        {"metric": "kid", "value": 1.0, "curve": [], "details": {}},
+    ]
+    assert draw_curves(scores, tmp_path / "curve.png") == tmp_path / "curve.png"
+    assert (tmp_path / "curve.png").is_file()
+    assert draw_curves(scores[2:], tmp_path / "none.png") is None
+    assert not (tmp_path / "none.png").exists()
