@@ -145,7 +145,10 @@ class ArrayVideos:
 
     def read(self, video: Video, indices: Sequence[int]) -> np.ndarray:
         path, first, shape = next(f for f in reversed(self._files) if f[1] <= video.number)
-        array = np.load(path, mmap_mode="r", allow_pickle=False).reshape(shape)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False).reshape(shape)
+        except (OSError, ValueError, EOFError) as error:
+            raise RunError(f"{path}: cannot be read any more: {error}") from None
         frames: np.ndarray = np.array(array[video.number - first][list(indices)])
         return frames
 

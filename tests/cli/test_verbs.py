@@ -171,7 +171,7 @@ def test_table(launched: Launched, form: str) -> None:
 def test_table_of_a_score_that_is_none(launched: Launched) -> None:
     told = launched.verbs("table", "--metric", "fdv[moving_shapes_r3d]")
     assert told.code == 2
-    assert "did you mean 'fvd[moving_shapes_r3d]'?" in told.err
+    assert "did you mean 'fvd[moving_shapes_r3d]'" in told.err
     assert len(told.err.splitlines()) == 1
 
 
@@ -236,13 +236,14 @@ def test_reading_before_anything_was_launched_writes_nothing(tmp_path: Path, ver
     assert contents(tmp_path).keys() == {"toy.yaml"}
 
 
-def test_prepare_writes_data_alone_and_says_where(tmp_path: Path) -> None:
+def test_prepare_writes_data_and_floors_alone_and_says_where(tmp_path: Path) -> None:
     told = run("prepare", write(tmp_path), "--runs", tmp_path / "runs")
     assert told.code == 0, told.err
     (folder,) = [path for path in (tmp_path / "runs" / "_data").iterdir() if path.is_dir()]
     assert str(folder) in told.out
     assert "16 videos, 2 classes" in told.out
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["_data"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["_data", "toy"]
+    assert [path.name for path in (tmp_path / "runs" / "toy").iterdir()] == ["floors.json"]
 
 
 def test_orphans_are_named_in_the_status(launched: Launched) -> None:
