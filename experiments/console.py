@@ -94,13 +94,14 @@ class Bars:
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
     """Print a table; columns whose cells are all numbers are right-aligned."""
     cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
-    shown = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    heading = title.replace("[", r"\[") or None
+    shown = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for number, header in enumerate(headers):
         column = [row[number].replace(",", "").rstrip("%") for row in cells if row[number]]
         numeric = bool(column) and all(
             text.lstrip("+-").replace(".", "", 1).replace("e", "", 1).replace("-", "").isdigit() for text in column
         )
-        shown.add_column(header, justify="right" if numeric else "left", overflow="fold")
+        shown.add_column(header.replace("[", r"\["), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         shown.add_row(*(f"[{COLOURS[cell]}]{cell}[/]" if cell in COLOURS else cell.replace("[", r"\[") for cell in row))
     (console if console.is_terminal else Console(width=160)).print(shown)

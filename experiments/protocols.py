@@ -41,9 +41,12 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
         if key.split(".")[0] not in Protocol.model_fields:
             lines.append(f"{text}: unknown key {key!r}; {did_you_mean(key, Protocol.model_fields)}")
             continue
-        if "." in key:  # a parameter of a part that the preset names
-            written = with_preset(written)
-        merge(written, tuple(key.split(".")), strict_yaml.parse(value, text).value)
+        document = strict_yaml.parse(value, text)
+        lines += document.problems
+        path = tuple(key.split("."))
+        if len(path) > 1 and path[0] not in written:  # a parameter of a part that the preset names
+            written[path[0]] = with_preset(written).get(path[0])
+        merge({"scoring": written}, ("scoring", *path), document.value)
     protocol, problems = resolve_protocol(written, catalogue(plugins))
     lines += [f"{where}: {'.'.join(key)}: {message}" for key, message in problems]
     if lines or protocol is None:
@@ -94,5 +97,3 @@ def _measured(path: Path) -> dict[str, Any] | None:
     if found is not None and "protocol_specs" not in found:
         raise SpecError(f"{path}: holds no protocols; it was written by an older version")
     return found
-
-

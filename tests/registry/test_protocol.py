@@ -78,8 +78,7 @@ def test_settings_of_a_storage_step_count_where_it_is_made(key: str) -> None:
 
 
 def test_the_name_of_the_preset_is_no_part_of_it() -> None:
-    written_out = {key: value for key, value in PRESETS["latte_compatible"].items()}
-    by_name, by_hand = of(protocol="latte_compatible"), of(**{"protocol": "clean", **written_out})
+    by_name, by_hand = of(protocol="latte_compatible"), of(protocol="clean", **PRESETS["latte_compatible"])
     assert by_name != by_hand
     assert fingerprint(describe(by_name)) == fingerprint(describe(by_hand))
 
@@ -130,7 +129,7 @@ def test_what_is_written_wins_over_preset_and_folders() -> None:
 def test_left_open_in_an_experiment_it_follows_from_the_training() -> None:
     spec = resolved({
         "model": {"width": 16, "heads": 2, "depth": 2},
-        "data": {"resolution": 16, "frames": 4, "interval": 2, "picking": "linspace", "autoencoder": {"name": "pixels"}},
+        "data": {"resolution": 16, "frames": 4, "interval": 2, "picking": "linspace", "autoencoder": "pixels"},
         "sampling": {"clips": 9},
     })  # fmt: skip
     found = spec.scoring
