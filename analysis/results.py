@@ -1,6 +1,7 @@
 """Replicates -> one tidy frame: a row per replicate, a column per axis and per score; and what may be compared."""
 
 import json
+import re
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -58,6 +59,12 @@ def score_names(frame: pd.DataFrame) -> list[str]:
     """The columns that hold scores."""
     fixed = {*FIXED, *RECORDED}
     return [str(name) for name in frame.columns if name not in fixed and frame[name].dtype == "float64"]
+
+
+def full_name(frame: pd.DataFrame, metric: str) -> str:
+    """The column of a score that a claim names: `fid` is `fid[3c1f09aa]` where its weights are not the published ones."""
+    longer = [name for name in score_names(frame) if re.fullmatch(rf"{re.escape(metric)}\[[0-9a-f]{{8}}\]", name)]
+    return longer[0] if metric not in frame and len(longer) == 1 else metric
 
 
 def scores_by_seed(frame: pd.DataFrame, arm: str, metric: str) -> pd.Series:

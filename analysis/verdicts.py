@@ -7,7 +7,7 @@ judged together, of whichever kind.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.evidence import Answer, Evidence, Step, pairs, weigh
 from analysis.floors import Floors
 from analysis.power import MOST_SEEDS, POWER
+from analysis.results import full_name
 from analysis.statistics import holm
 from registry.claims import ResolvedClaim
 
@@ -85,6 +86,7 @@ def judge(
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
+    claims = [replace(claim, metric=full_name(frame, claim.metric)) for claim in claims]
     weighed = [weigh(frame, claim, floors, alpha) for claim in claims]
     adjusted = holm([evidence.p for evidence in weighed])
     return [

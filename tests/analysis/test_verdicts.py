@@ -74,6 +74,13 @@ def test_a_missing_score_names_the_recorded_ones():
     assert "no score 'fvd' was recorded: did you mean 'fvd[random_r3d]'?" in verdict.reason
 
 
+def test_a_score_named_by_its_weights_is_found_by_its_base_name():
+    frame = load(replicates({"a": CLEAR_A, "b": CLEAR_B}, metric="fid[3c1f09aa]"))
+    (verdict,) = judge(frame, [claim(metric="fid")])
+    assert verdict.p is not None
+    assert verdict.as_json()["metric"] == "fid[3c1f09aa]"
+
+
 def test_the_claims_judged_together_are_one_family():
     a = [0.0, 0.0, 0.0, 0.0]
     scores = {"a": a, "b": [1.0, 1.2, 0.9, 2.6], "c": [1.0, -1.0, 0.5, -0.3]}
