@@ -1,7 +1,6 @@
 """Floors: what a score is where nothing can be better, at the same counts and under the same protocol."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,7 +178,7 @@ def test_resampled_has_other_noise_of_the_same_checkpoint(launched: Plan) -> Non
 
 
 @pytest.fixture
-def forbidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing may be measured, sampled or coded."""
 
     def refuse(*args: Any, **kwargs: Any) -> None:
@@ -188,7 +187,6 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module, name in ((floors, "measure"), (floors, "reference"), (floors, "sample"), (floors, "_coded"),
                          (sampling, "trained_model"), (launching, "run_replicate")):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
-    yield
 
 
 @pytest.mark.usefixtures("forbidden")
