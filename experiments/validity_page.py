@@ -28,7 +28,8 @@ Strengths (`components/scoring/corruptions.py`): noise of 60 grey levels times s
 times strength; that part of the frames shuffled or frozen; up to as many frames dropped as are kept; brightness less
 by 0.8 times strength; that part of the clips reversed; all clips of one class at 1, with the size of the smallest
 class; n^(1 - strength) different clips. Where classes are balanced in direction, as in moving_shapes with its four,
-a reversed clip is a proper clip of another class: no detector can see it there, and none should.
+a reversed clip is a proper clip of another class: no detector can see it there, and none should. (Of one direction
+alone, moving_shapes_r3d does see it; a test shows that.)
 
 Values of different detectors, data and numbers of clips cannot be compared with each other; shapes of rows can.
 

@@ -1,6 +1,7 @@
 """What each detector that works offline must see, and what it is known to be blind to; docs/validity.md in small."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,6 +45,16 @@ def test_every_detector_is_tried_or_needs_something_more():
 @pytest.mark.parametrize(("detector", "corruption"), cases())
 def test_the_score_rises_with_what_is_wrong(detector, corruption):
     assert rows(detector)[corruption].verdict == "rises"
+
+
+def test_it_sees_time_run_backwards_where_that_is_to_be_seen():
+    made = made_clips(256, 8, 32)
+    one = [k for k, label in enumerate(made.labels) if label == "moves_up"]
+    alone = ClipSet("moves_up", made.clips[one], ("moves_up",) * len(one))
+    (found,) = suite(
+        build("moving_shapes_r3d"), alone, frames=8, seeds=(0, 1), corruptions=("reversed",), strengths=STRENGTHS
+    )
+    assert found.verdict == "rises"
 
 
 def row(*scores):
@@ -131,3 +142,12 @@ def test_other_sections_stay(tmp_path):
     for title, text in (("a on x", "one"), ("b on x", "two"), ("a on x", "three")):
         write_section(page, title, text)
     assert page.read_text() == HEADER.rstrip("\n") + "\n\n## a on x\n\nthree\n\n## b on x\n\ntwo\n"
+
+
+@pytest.mark.parametrize("detector", OFFLINE)
+def test_the_page_in_the_docs_is_of_the_detector_as_it_is(detector):
+    page = (Path(__file__).parents[2] / "docs" / "validity.md").read_text(encoding="utf-8")
+    sections = [section for section in page.split("\n## ") if section.startswith(f"{detector} on ")]
+    assert {section.split("\n")[0] for section in sections} >= {f"{detector} on moving_shapes"}
+    for section in sections:
+        assert build(detector).fingerprint()[:16] in section
