@@ -1,8 +1,8 @@
 """Replicates -> one tidy frame: a row per replicate, a column per axis and per score; and what may be compared."""
 
 import json
-import re
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +62,7 @@ def score_names(frame: pd.DataFrame) -> list[str]:
 
 
 def full_name(frame: pd.DataFrame, metric: str) -> str:
-    """The column of a score that a claim names: `fid` is `fid[3c1f09aa]` where its weights are not the published ones."""
+    """The column of the score that a claim names: `fid` may be `fid[3c1f09aa]`, named by weights of its own."""
     longer = [name for name in score_names(frame) if re.fullmatch(rf"{re.escape(metric)}\[[0-9a-f]{{8}}\]", name)]
     return longer[0] if metric not in frame and len(longer) == 1 else metric
 
