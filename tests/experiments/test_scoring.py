@@ -115,6 +115,14 @@ def test_a_second_run_measures_nothing_and_says_the_same(root: Path, found: Any,
     assert scored(root / "fake", root / "real", root / "runs")["scores"] == found["scores"]
 
 
+@pytest.mark.parametrize("batch", [1, 7, 32])
+def test_batches_change_no_digit(root: Path, found: Any, tmp_path: Path, batch: int) -> None:
+    """Each in a folder of runs of its own, so that everything is measured; processes are in tests/cli/test_score.py."""
+    other = scored(root / "fake", root / "real", tmp_path, batch_size=batch)
+    for key in ("scores", "protocols", "protocol_specs"):
+        assert other[key] == found[key]
+
+
 @pytest.mark.parametrize(
     ("word", "keys"),
     [
