@@ -53,7 +53,8 @@ KNOWN: dict[str, Published] = {
     ),
     "i3d_state_dict": Published(
         "i3d_pretrained_400.pt",
-        "https://github.com/songweige/TATS/raw/main/tats/fvd/i3d_pretrained_400.pt",
+        "https://huggingface.co/spaces/LanguageBind/Open-Sora-Plan-v1.0.0/resolve/810fa8c4bdb3a4c8eec9bd57375c29bde6fb46de/"
+        "opensora/eval/fvd/videogpt/i3d_pretrained_400.pt",
         "LATTE_WORKBENCH_I3D",
         "detector i3d (the same weights as a state dict)",
     ),
