@@ -304,7 +304,7 @@ def score(samples: Path, against: Path, form: str, **options: Any) -> None:
     from experiments import console, score_folders
 
     request = score_folders.request_of(samples, against, **options)
-    with console.Bars() as bars:
+    with console.Bars(apart=form == "json") as bars:
         found = score_folders.score_folders(request, bars.show)
     plot = figures.draw_curves(found["scores"], Path(found["out"]) / "curve.png")
     print(json.dumps(found, indent=1)) if form == "json" else console.show_scores(found, plot)

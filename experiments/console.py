@@ -23,9 +23,14 @@ WATCH_EVERY = 60.0  # seconds between lines about running replicates in a log
 
 
 class Bars:
-    """Progress of long work: a bar for each kind on a terminal, a line now and then elsewhere."""
+    """Progress of long work: a bar for each kind on a terminal, a line now and then elsewhere.
 
-    def __init__(self) -> None:
+    Args:
+        apart: lines go to standard error, because standard output is for a machine.
+    """
+
+    def __init__(self, apart: bool = False) -> None:
+        self._lines = sys.stderr if apart else sys.stdout
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._last: dict[str, float] = {}
@@ -49,7 +54,7 @@ class Bars:
             now = time.monotonic()
             if now - self._last.get(what, -PLAIN_EVERY) >= PLAIN_EVERY or (done == total and what in self._last):
                 self._last[what] = now
-                print(f"{what}: {done} of {total}", flush=True)
+                print(f"{what}: {done} of {total}", file=self._lines, flush=True)
             return
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total)

@@ -1,4 +1,4 @@
-"""`score` as people call it: the same numbers by any processes and batches, files, exit codes, and other verbs beside."""
+"""`score` as people call it: the same numbers by any processes and batches, exit codes, other verbs beside."""
 
 import json
 from pathlib import Path
