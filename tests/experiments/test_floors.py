@@ -37,7 +37,7 @@ def unwatched(todo: Any) -> None:
 def pool_of(clips_of: list[int]) -> Side:
     """A side with so many clips of each video."""
     clips = [
-        Clip(Video(number, f"v{number:03d}", 99, 16, 16, "raw"), (start,))
+        Clip(Video(number, f"v{number:03d}", str(number), 99, 16, 16, "raw"), (start,))
         for number, count in enumerate(clips_of)
         for start in range(count)
     ]
@@ -94,7 +94,7 @@ class Made:
     rejected: tuple[()] = ()
 
     def __init__(self, videos: int) -> None:
-        self.listed = [Video(k, f"v{k:03d}", 6, 16, 16, "raw") for k in range(videos)]
+        self.listed = [Video(k, f"v{k:03d}", str(k), 6, 16, 16, "raw") for k in range(videos)]
 
     def read(self, video: Video, indices: Any) -> np.ndarray:
         draw = np.random.default_rng(video.number)

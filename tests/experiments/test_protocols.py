@@ -12,6 +12,7 @@ from registry.protocol import PRESETS, describe, fingerprint
 from tests.cli.command import run
 
 CLEAN_AGAINST_LATTE = {
+    "noted.preset": ("clean", "latte_compatible"),
     "real.interval": (1, 3),
     "real.storage": ([], ["jpeg"]),
     "fake.start": ("uniform", "first"),
@@ -118,11 +119,11 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
 def test_show_has_every_key_of_a_preset() -> None:
     (found,) = show("latte_compatible").values()
     assert found["real"] == {
-        "split": "train", "clips": 2048, "interval": 3, "start": "uniform", "short_videos": "drop", "storage": ["jpeg"],
+        "clips": 2048, "interval": 3, "start": "uniform", "short_videos": "drop", "storage": ["jpeg"],
     }  # fmt: skip
     assert found["detector"]["name"] == "i3d"
     assert list(found["metrics"]) == ["fvd"]
-    assert set(found) == {"measuring", "real", "fake", "clips", "pixels", "storage", "detector", "metrics"}
+    assert set(found) == {"measuring", "real", "fake", "clips", "pixels", "storage", "noted", "detector", "metrics"}
     assert show("clean", ["real_interval=4"])["protocol"]["real"]["interval"] == 4
 
 

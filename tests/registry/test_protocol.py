@@ -10,7 +10,6 @@ from registry.resolve import resolve_protocol
 from tests.networks import resolved
 
 CHANGES: dict[str, Any] = {
-    "split": "all",
     "frames": 8,
     "picking": "linspace",
     "clips_per_video": 2,
@@ -34,6 +33,7 @@ CHANGES: dict[str, Any] = {
 OF_STEPS = {"jpeg_quality": (95, "jpeg"), "jpeg_subsampling": ("4:4:4", "jpeg"), "h264_crf": (23, "h264")}
 # The detector and the metrics are in the bound protocol by what they are: weights, layer, estimator.
 BY_WHAT_THEY_ARE = {"detector", "metrics"}
+NOTED = {"protocol", "split"}  # the data's digest says which videos they were, whatever split they came from
 
 
 def of(**written: Any) -> Protocol:
@@ -49,7 +49,7 @@ def refused(**written: Any) -> list[tuple[str, str]]:
 
 
 def test_every_field_is_tested_here() -> None:
-    assert set(Protocol.model_fields) == {*CHANGES, *OF_STEPS, *BY_WHAT_THEY_ARE, "protocol"}
+    assert set(Protocol.model_fields) == {*CHANGES, *OF_STEPS, *BY_WHAT_THEY_ARE, *NOTED}
 
 
 @pytest.mark.parametrize("key", CHANGES)
@@ -83,8 +83,17 @@ def test_the_name_of_the_preset_is_no_part_of_it() -> None:
     assert fingerprint(describe(by_name)) == fingerprint(describe(by_hand))
 
 
-def test_the_order_of_storage_steps_counts() -> None:
-    assert describe(of(fake_storage=("h264", "jpeg"))) != describe(of(fake_storage=("jpeg", "h264")))
+def test_what_is_noted_does_not_count() -> None:
+    base = of()
+    other = base.model_copy(update={"split": "all"})
+    assert describe(other)["noted"] != describe(base)["noted"]
+    assert fingerprint(describe(other)) == fingerprint(describe(base))
+
+
+def test_videos_come_before_pictures() -> None:
+    assert of(fake_storage=("h264", "jpeg")).fake_storage == ("h264", "jpeg")
+    ((key, told),) = refused(fake_storage=("jpeg", "h264"))
+    assert (key, "h264 comes first" in told) == ("fake_storage", True)
 
 
 def test_latte_compatible_is_what_the_official_tools_do() -> None:

@@ -25,7 +25,10 @@ CUT = Cut(
 
 
 def videos_of(lengths: list[int], prefix: str = "v") -> list[Video]:
-    return [Video(k, f"{prefix}{k:03d}", length, 32, 32, "video") for k, length in enumerate(lengths)]
+    return [
+        Video(k, f"{prefix}{k:03d}", f"hash of {prefix}{k}", length, 32, 32, "video")
+        for k, length in enumerate(lengths)
+    ]
 
 
 CUTS = st.builds(
@@ -99,8 +102,18 @@ def test_at_most_so_many_and_every_video_before_any_has_two(cut: Cut, lengths: l
     counts = [len(of_one) for of_one in by_name(clips).values()]
     assert max(counts) - min(counts) <= 1
     assert max(counts) == 1 or len(counts) == len(lengths)
-    names = [clip.video.name for clip in clips]
-    assert names == sorted(names)
+    contents = [clip.video.content for clip in clips]
+    assert contents == sorted(contents)
+
+
+@given(CUTS, LENGTHS)
+def test_the_same_videos_elsewhere_give_the_same_clips(cut: Cut, lengths: list[int]) -> None:
+    videos = videos_of(lengths)
+    moved = [replace(video, number=99 - video.number, name=f"elsewhere/{99 - video.number}") for video in videos]
+    here, there = (plan_clips(of, replace(cut, most=5))[0] for of in (videos, moved))
+    assert [(clip.video.content, clip.indices) for clip in here] == [
+        (clip.video.content, clip.indices) for clip in there
+    ]
 
 
 def test_another_seed_draws_others() -> None:

@@ -58,7 +58,7 @@ class Counted:
 
     @property
     def listed(self) -> list[Video]:
-        return [Video(k, f"v{k:03d}", FRAMES, SIDE, SIDE, "raw") for k in range(CLIPS)]
+        return [Video(k, f"v{k:03d}", f"{k:064d}", FRAMES, SIDE, SIDE, "raw") for k in range(CLIPS)]
 
     def read(self, video: Video, indices: Any) -> np.ndarray:
         with self.log.open("a") as file:

@@ -21,7 +21,7 @@ def clip_of(number: int) -> np.ndarray:
 
 
 def test_different_sizes_are_refused_with_both_named() -> None:
-    small, wide = Video(0, "a.mp4", 9, 32, 32, "video"), Video(1, "b.mp4", 9, 32, 48, "video")
+    small, wide = Video(0, "a.mp4", "a", 9, 32, 32, "video"), Video(1, "b.mp4", "b", 9, 32, 48, "video")
     assert one_size([("real", [small]), ("fake", [small])], None) == (32, 32)
     assert one_size([("real", [small, wide])], 64) == (64, 64)
     with pytest.raises(RunError, match=r"a\.mp4 \(real\) is 32x32, b\.mp4 \(fake\) is 48x32.*resolution=…"):
@@ -43,7 +43,7 @@ def test_arrays_are_videos(tmp_path: Path) -> None:
     clips = write_arrays(tmp_path)
     videos = ArrayVideos(tmp_path)
     assert [video.number for video in videos.listed] == list(range(5))
-    assert len({video.name for video in videos.listed}) == 5
+    assert len({video.name for video in videos.listed}) == len({video.content for video in videos.listed}) == 5
     assert {(v.frames, v.height, v.width, v.stored) for v in videos.listed} == {(FRAMES, SIDE, SIDE, "raw")}
     for video in videos.listed:
         assert np.array_equal(videos.read(video, [2, 0]), clips[video.number][[2, 0]])
@@ -77,9 +77,10 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
 def test_an_array_that_vanishes_is_told(tmp_path: Path) -> None:
     write_arrays(tmp_path)
     videos = ArrayVideos(tmp_path)
+    last = videos.listed[4]
     (tmp_path / "single.npy").unlink()
-    with pytest.raises(RunError, match=r"single"):
-        videos.read(videos.listed[4], [0])
+    with pytest.raises(RunError, match=r"single\.npy: cannot be read any more"):
+        videos.read(last, [0])
 
 
 # ---------------------------------------------------------------- prepared folders
