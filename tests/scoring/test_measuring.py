@@ -249,7 +249,7 @@ def test_of_processes_that_want_the_same_reference_one_measures(tmp_path: Path, 
     assert {about["sum"] for about in told} == {told[0]["sum"]}
     assert {about["folder"] for about in told} == {told[0]["folder"]}
     assert sorted(about["reads"] > 0 for about in told) == [False, True]
-    assert [about["waited"] for about in told if not about["reads"]] == [2]  # told when it began and when it ended
+    assert [about["waited"] > 0 for about in told if not about["reads"]] == [True]  # and says so
     own = Path(told[0]["folder"])
     assert (own / f"{KEY}.npy").read_bytes() == expected
     about = json.loads((own / "about.json").read_text())
