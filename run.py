@@ -285,12 +285,16 @@ FOLDER = click.Path(path_type=Path)
 @click.argument("samples", type=FOLDER)
 @click.option("--against", type=FOLDER, required=True, metavar="REFERENCE", help="The real videos.")
 @click.option(
-    "--protocol", "name", default="clean", show_default=True, help="clean, latte_compatible, demo, or a YAML file."
+    "--protocol",
+    "name",
+    help="clean, latte_compatible, demo, a YAML file, a scores.json, or a run folder; left out: the run's, else clean.",
 )
 @click.option("--metrics", help="Comma-separated, instead of the protocol's: fvd,kvd,fid,kid,inception_score.")
-@click.option("--processes", type=click.IntRange(1), help="That measure at once; left out: one a core.")
+@click.option("--processes", type=click.IntRange(1), help="That measure at once; left out: one a core, by the clips.")
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Clips a process holds.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--floors/--no-floors", default=True, help="Also hold real clips against real clips of other videos.")
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 @click.option("--out", type=FOLDER, help="For scores.json and the plot; left out: a folder under the runs.")
 @RUNS
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")

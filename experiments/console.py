@@ -180,7 +180,7 @@ def show_scores(found: dict[str, Any], plot: Path | None) -> None:
     for row in found["scores"]:
         interval = f"{row['interval'][0]:.4g} to {row['interval'][1]:.4g}" if row["interval"] else ""
         floor = row["floors"].get("real_halves")
-        beside = f"{floor['mean']:.4g} ({floor['n_fake']} and {floor['n_real']})" if floor else ""
+        beside = f"{floor['mean']:.4g}" if floor else ""
         counts = f"{row['n_fake']} and {row['n_real']}"
         rows.append([row["metric"], f"{row['value']:.6g}", interval, counts, beside, row["protocol"]])
     table(["metric", "score", "95 % (clips)", "clips", "floor: real halves", "protocol"], rows)
@@ -191,6 +191,12 @@ def show_scores(found: dict[str, Any], plot: Path | None) -> None:
             say(f"  {len(side['too_short'])} videos are too short for a clip, the first: {side['too_short'][0]}")
         if side["rejected"]:
             say(f"  {len(side['rejected'])} entries rejected, the first: {': '.join(side['rejected'][0])}")
+    floors = [floor for row in found["scores"] for floor in row["floors"].values()]
+    if scaled := next((f for f in floors if list(f["measured_at"]) != [f["n_fake"], f["n_real"]]), None):
+        fake, real = scaled["measured_at"]
+        say(f"floors: measured with {fake} and {real} clips, brought to the score's counts by the law of its bias")
+    if found["shared_videos"]:
+        say(f"NOTE: {found['shared_videos']} videos are on both sides; that makes a score better than it is")
     if any("[moving_shapes_r3d]" in row["metric"] for row in found["scores"]):
         say("[moving_shapes_r3d] orders samples, offline; comparable to published numbers is detector=i3d alone")
     say(f"wrote {Path(found['out']) / 'scores.json'}{f', {plot}' if plot else ' (too few clips for an N-curve)'}")

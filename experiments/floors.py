@@ -3,10 +3,15 @@
 `real_halves`: real clips against other real clips, from disjoint videos. `reconstruction`: the same with one half gone
 through the autoencoder, which bounds what any network behind it can reach. `resampled`: the samples of one checkpoint
 against those of the same checkpoint from other noise. The first two need no training and are measured before it.
+
+Where there are too few videos for two sides of the score's counts, both are made smaller by the same share, and a
+Fréchet distance is brought to the score's counts by the law of its bias, which goes as 1/n_fake + 1/n_real (Chong and
+Forsyth 2020, arXiv 1911.07023; a reconstruction's own part is left as it is). What was measured stands beside it.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,121 +22,159 @@ from components.data.prepare import Prepared
 from components.data.transforms import to_pixels
 from components.scoring.clip_plan import Clip
 from components.scoring.contracts import Features
-from components.scoring.measuring import Measuring, Progress, Side, extractor_key, measure
+from components.scoring.measuring import Measuring, Progress, Side, extractor_key, features_in, measure
 from components.scoring.sources import ArrayVideos, Videos
 from experiments.recording import write_json
 from experiments.sampling import sample, to_clips, write_clips
-from experiments.scoring import REFERENCES, bind, cut_of, locked, planned_fake_clips, real_videos, reference, side_of
-from registry.assemble import Assembly
+from experiments.scoring import (
+    bind,
+    changes_size,
+    cut_of,
+    planned_fake_clips,
+    real_videos,
+    reference,
+    references_of,
+    side_of,
+    treatment_of,
+)
 from registry.errors import RunError
+from registry.files import locked
 from registry.protocol import Protocol, fingerprint
 from registry.runs import FLOORS_FILE, Replicate, read_floors
 from registry.spec import Spec
 
-Floor = Literal["real_halves", "reconstruction", "resampled"]
+Kind = Literal["real_halves", "reconstruction", "resampled"]
 DRAWS = 5  # random splits of the real videos into two
 
 
 @dataclass(frozen=True)
 class FloorRecord:
-    """A floor of one metric under one protocol: a value per draw."""
+    """A floor of one metric under one protocol.
 
-    floor: Floor
+    `of` says whose it is: the autoencoder, or the replicate; empty for real clips. `values` are at the score's counts
+    `n_fake` and `n_real`, one a draw; `measured` are what came out at the counts `measured_at`.
+    """
+
+    floor: Kind
     metric: str
     protocol: str
+    of: str
     values: list[float]
     n_fake: int
     n_real: int
+    measured: list[float]
+    measured_at: tuple[int, int]
 
 
 def add_floors(folder: Path, found: Sequence[FloorRecord]) -> None:
-    """Put records into the experiment's file; one of the same floor, metric and protocol is replaced."""
+    """Put records into the experiment's file; one of the same floor, metric, protocol and owner is replaced."""
     if not found:
         return
-    records = {(r["floor"], r["metric"], r["protocol"]): r for r in read_floors(folder)}
-    records |= {(r.floor, r.metric, r.protocol): vars(r) for r in found}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / FLOORS_FILE, {"floors": list(records.values())})
+    with locked(folder):
+        records = {(r["floor"], r["metric"], r["protocol"], r["of"]): r for r in read_floors(folder)}
+        records |= {(r.floor, r.metric, r.protocol, r.of): asdict(r) for r in found}
+        write_json(folder / FLOORS_FILE, {"floors": list(records.values())})
 
 
 def protocols_of(spec: Spec, prepared: Prepared, metrics: Sequence[Any]) -> set[str]:
     """Fingerprints of the scores that floors of a spec are set beside."""
     real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
     n_fake = planned_fake_clips(spec)
-    return {fingerprint(bind(spec.scoring, metric, real, n_fake)) for metric in _with_reference(metrics)}
+    used = with_reference(metrics)
+    return {fingerprint(bind(spec.scoring, metric, real, n_fake, changes_size(real))) for metric in used}
 
 
-def real_halves(
-    protocol: Protocol, videos: Videos, n_fake: int, metrics: Sequence[Any], how: Measuring, folder: Path,
-    progress: Progress,
-) -> tuple[list[FloorRecord], Side]:  # fmt: skip
-    """Real clips against real clips of other videos, under the real side's rules, at the protocol's counts.
+def with_reference(metrics: Sequence[Any]) -> list[Any]:
+    """The metrics that compare with real clips."""
+    return [metric for metric in metrics if metric.needs_reference]
 
-    One pool of clips is measured and split by videos, `DRAWS` times; where there are too few videos for both counts,
-    both are made smaller by the same share. Fewer than 4 videos give no floor.
+
+@dataclass(frozen=True)
+class Pool:
+    """Real clips enough for two sides, measured, and the score that floors made of it are set beside."""
+
+    protocol: Protocol
+    real: Side
+    n_fake: int
+    resized: bool
+    side: Side
+    features: Mapping[str, Features]
+
+
+def pool_of(
+    protocol: Protocol, videos: Videos, n_fake: int, resized: bool, metrics: Sequence[Any], how: Measuring,
+    folder: Path, progress: Progress,
+) -> Pool:  # fmt: skip
+    """Measure real clips for floors: those of the real side, which are there already, and as many more as are needed.
 
     Args:
-        protocol: of the scores that the floor is set beside.
+        protocol: of the scores that the floors are set beside.
         videos: the real ones.
         n_fake: clips of the samples.
+        resized: whether frames of either side of the score change their size.
         metrics: of the protocol.
         how: processes, batches, device.
-        folder: of the dataset's references.
+        folder: of all references.
         progress: is called with (what, clips done, clips in all).
-
-    Returns:
-        The records, and the measured pool.
     """
+    used = with_reference(metrics)
     real, _ = side_of(protocol, "real", videos)
-    pool, _ = side_of(protocol, "real", videos, replace(cut_of(protocol, "real"), most=len(real.clips) + n_fake))
-    _, features = reference(pool, _with_reference(metrics), how, folder, progress)
-    return _by_splits("real_halves", protocol, metrics, real, pool, n_fake, (features, features)), pool
+    known = reference(real, used, how, folder, progress)[1]
+    side, _ = side_of(protocol, "real", videos, replace(cut_of(protocol, "real"), most=len(real.clips) + n_fake))
+    features = reference(side, used, how, folder, progress, (real, known))[1]
+    return Pool(protocol, real, n_fake, resized, side, features)
+
+
+def real_halves(pool: Pool, metrics: Sequence[Any]) -> list[FloorRecord]:
+    """Real clips against real clips of other videos, `DRAWS` times; fewer than 4 videos give no floor."""
+    return _by_splits("real_halves", "", pool, pool.features, metrics)
 
 
 def reconstruction(
-    spec: Spec, pool: Side, prepared: Prepared, metrics: Sequence[Any], how: Measuring, progress: Progress
-) -> list[FloorRecord]:
-    """Clips through the spec's autoencoder against real clips of other videos, in the splits of `real_halves`.
+    spec: Spec, autoencoder: Any, pool: Pool, prepared: Prepared, metrics: Sequence[Any], how: Measuring,
+    progress: Progress,
+) -> list[FloorRecord]:  # fmt: skip
+    """Clips through an autoencoder, treated like samples, against real clips of other videos.
 
     Args:
-        spec: has the autoencoder and the protocol.
-        pool: from `real_halves`.
+        spec: says how clips become the model's pixels.
+        autoencoder: on the device of `how`.
+        pool: of the same spec.
         prepared: the data.
         metrics: of the protocol.
         how: processes, batches, device.
         progress: is called with (what, clips done, clips in all).
-
-    Raises:
-        RunError: the autoencoder's weights are not on this machine.
     """
-    protocol, used = spec.scoring, _with_reference(metrics)
-    autoencoder = Assembly(spec).autoencoder().to(torch.device(how.device))
-    folder = prepared.folder / REFERENCES
-    own = folder / f"{pool.key[:16]}-{autoencoder.fingerprint()[:10]}"
-    own.mkdir(parents=True, exist_ok=True)
-    _, of_real = reference(pool, used, how, folder, progress)
-    with locked(own, progress):
-        coded = own / "clips"
-        if not (coded / "complete").exists():
+    treatment = treatment_of(spec.scoring, "fake")
+    own = references_of(prepared) / f"{pool.side.key[:16]}-{autoencoder.fingerprint()[:10]}"
+    used, fake = with_reference(metrics), replace(pool.side, side="fake")
+    with locked(own):
+        if features_in(own, used, fake) is None:
+            coded = own / "clips"
             coded.mkdir(exist_ok=True)
-            for number, clip in enumerate(pool.clips):
+            for number, clip in enumerate(pool.side.clips):
                 path = coded / f"clips-{number:06d}.npy"
                 if not path.exists():
-                    write_clips(path, _coded(spec, autoencoder, pool, clip, torch.device(how.device)))
-                progress("reconstruction floor", number + 1, len(pool.clips))
-            (coded / "complete").touch()
-        clips = ArrayVideos(coded)
-        side = replace(pool, videos=clips, clips=tuple(Clip(v, tuple(range(v.frames))) for v in clips.listed))
-        of_coded = measure(side, used, how, own, progress)
-    real, _ = side_of(protocol, "real", real_videos(spec, prepared))
-    n_fake = planned_fake_clips(spec)
-    return _by_splits("reconstruction", protocol, metrics, real, pool, n_fake, (of_coded, of_real))
+                    write_clips(path, _coded(spec, autoencoder, pool.side, clip, torch.device(how.device)))
+                progress("reconstruction floor", number + 1, len(pool.side.clips))
+            clips = ArrayVideos(coded)
+            planned = tuple(Clip(video, tuple(range(video.frames))) for video in clips.listed)
+            measure(Side("fake", clips, planned, treatment), used, how, own, progress)
+            shutil.rmtree(coded)  # they are large, and the features are what was wanted
+    of_coded = features_in(own, used, fake)
+    assert of_coded is not None, "measured above"
+    return _by_splits("reconstruction", owner(autoencoder), pool, of_coded, metrics)
 
 
-def _coded(spec: Spec, autoencoder: Any, pool: Side, clip: Clip, device: torch.device) -> np.ndarray:
+def owner(autoencoder: Any) -> str:
+    """How a reconstruction floor names its autoencoder."""
+    return f"{autoencoder.part_name} {autoencoder.fingerprint()[:10]}"
+
+
+def _coded(spec: Spec, autoencoder: Any, side: Side, clip: Clip, device: torch.device) -> np.ndarray:
     """A real clip as the model's pixels, encoded and decoded: uint8 (1, F, R, R, 3)."""
     data = spec.data
-    frames = pool.videos.read(clip.video, clip.indices)
+    frames = side.videos.read(clip.video, clip.indices)
     pixels = to_pixels(frames, data.resolution, data.transform, data.antialias).to(device)
     with torch.inference_mode():
         means = autoencoder.encode_moments(pixels)[:, : autoencoder.channels]
@@ -155,45 +198,64 @@ def resampled(
     spec, folder = replicate.spec, replicate.folder / "resampled"
     other = spec.sampling.model_copy(update={"seed": spec.sampling.seed + 1})
     again = replace(replicate, spec=spec.model_copy(update={"sampling": other}))
-    sample(again, torch.device(how.device), stop, progress, folder)
-    used = _with_reference(metrics)
-    first, _ = side_of(spec.scoring, "fake", ArrayVideos(replicate.folder / "samples"))
-    second, _ = side_of(spec.scoring, "fake", ArrayVideos(folder))
-    of_first, of_second = (measure(side, used, how, folder / side.key[:16], progress) for side in (first, second))
+    used = with_reference(metrics)
     real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
     records = []
+    with locked(folder):
+        sample(again, torch.device(how.device), stop, progress, folder)
+        first, _ = side_of(spec.scoring, "fake", ArrayVideos(replicate.folder / "samples"))
+        second, _ = side_of(spec.scoring, "fake", ArrayVideos(folder))
+        of_first, of_second = (measure(side, used, how, folder / side.key[:16], progress) for side in (first, second))
+    counts, at = (len(first.clips), len(real.clips)), (len(second.clips), len(first.clips))
     for metric in used:
         key = extractor_key(metric.extractor)
-        bound = fingerprint(bind(spec.scoring, metric, real, len(first.clips)))
+        bound = fingerprint(bind(spec.scoring, metric, real, counts[0], changes_size(first, real)))
         for name, found in metric.score(of_second[key], of_first[key]).items():
-            records.append(FloorRecord("resampled", name, bound, [found.value], len(second.clips), len(first.clips)))
+            value = found.value * _factor(metric, name, at, counts)
+            records.append(
+                FloorRecord("resampled", name, bound, owner_of(replicate), [value], *counts, [found.value], at)
+            )
     return records
 
 
-def _with_reference(metrics: Sequence[Any]) -> list[Any]:
-    return [metric for metric in metrics if metric.needs_reference]
+def owner_of(replicate: Replicate) -> str:
+    """How a resampled floor names its replicate."""
+    return f"{replicate.name} {replicate.identity}"
 
 
 def _by_splits(
-    floor: Floor, protocol: Protocol, metrics: Sequence[Any], real: Side, pool: Side, n_fake: int,
-    features: tuple[Mapping[str, Features], Mapping[str, Features]],
-) -> list[FloorRecord]:  # fmt: skip
-    """A record per score: the left features of one half of the videos against the right features of the other."""
+    kind: Kind, of: str, pool: Pool, left_features: Mapping[str, Features], metrics: Sequence[Any]
+) -> list[FloorRecord]:
+    """A record per score: one half's clips by the left features against the other half's by the pool's."""
     values: dict[str, list[float]] = {}
-    bound_of: dict[str, str] = {}
-    counts = (0, 0)
-    for left, right in _splits(pool, n_fake, len(real.clips)):
-        counts = len(left), len(right)
-        for metric in _with_reference(metrics):
+    measured: dict[str, list[float]] = {}
+    protocols: dict[str, str] = {}
+    counts = pool.n_fake, len(pool.real.clips)
+    at = (0, 0)
+    for left, right in _splits(pool.side, *counts):
+        at = len(left), len(right)
+        for metric in with_reference(metrics):
             key = extractor_key(metric.extractor)
+            others = pool.features[key].subset(right)
             try:
-                scores = metric.score(features[0][key].subset(left), features[1][key].subset(right))
+                found = metric.score(left_features[key].subset(left), others)
+                real = metric.score(pool.features[key].subset(left), others) if kind == "reconstruction" else found
             except RunError:  # too few clips for this metric: no floor
                 continue
-            for name, found in scores.items():
-                values.setdefault(name, []).append(found.value)
-                bound_of[name] = fingerprint(bind(protocol, metric, real, n_fake))
-    return [FloorRecord(floor, name, bound_of[name], of, *counts) for name, of in values.items()]
+            mark = fingerprint(bind(pool.protocol, metric, pool.real, pool.n_fake, pool.resized))
+            for name, score in found.items():
+                bias = real[name].value * (_factor(metric, name, at, counts) - 1)
+                measured.setdefault(name, []).append(score.value)
+                values.setdefault(name, []).append(score.value + bias)
+                protocols[name] = mark
+    return [FloorRecord(kind, name, protocols[name], of, values[name], *counts, measured[name], at) for name in values]
+
+
+def _factor(metric: Any, name: str, at: tuple[int, int], counts: tuple[int, int]) -> float:
+    """The bias of a score at some counts as a multiple of that at the counts where it was measured."""
+    if name.split("[")[0] not in metric.biased:
+        return 1.0
+    return (1 / counts[0] + 1 / counts[1]) / (1 / at[0] + 1 / at[1])
 
 
 def _splits(pool: Side, n_fake: int, n_real: int) -> Iterator[tuple[list[int], list[int]]]:
@@ -209,7 +271,7 @@ def _splits(pool: Side, n_fake: int, n_real: int) -> Iterator[tuple[list[int], l
     for draw in range(DRAWS):
         left: list[int] = []
         right: list[int] = []
-        for place in np.random.default_rng(draw).permutation(len(videos)):
+        for place in np.random.RandomState(draw).permutation(len(videos)):
             part = left if len(left) < wanted[0] else right
             part += videos[place]
         yield sorted(left[: wanted[0]]), sorted(right[: wanted[1]])

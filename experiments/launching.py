@@ -20,10 +20,17 @@ from experiments import floors
 from experiments.plans import Plan, check
 from experiments.recording import Recorder, code_state, create
 from experiments.replicate import Progress, device_of, how_measured, open_data, run_replicate
-from experiments.scoring import REFERENCES, planned_fake_clips, prepare_reference, real_videos
+from experiments.scoring import (
+    changes_size,
+    planned_fake_clips,
+    prepare_reference,
+    real_videos,
+    references_of,
+    side_of,
+)
 from registry.assemble import Assembly
 from registry.errors import SpecError
-from registry.runs import DATA_FOLDER, Replicate, claim_is_alive
+from registry.runs import DATA_FOLDER, Replicate, claim_is_alive, read_floors
 from registry.spec import Spec
 
 Watch = Callable[[list[Replicate]], None]
@@ -58,28 +65,30 @@ def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
         prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
         metrics, how = assembly.metrics(), how_measured(arm.spec, device)
         prepare_reference(arm.spec, prepared, metrics, how, progress)
-        _early_floors(plan, arm.spec, prepared, metrics, how, progress)
+        _early_floors(plan, arm.spec, prepared, autoencoder, metrics, how, progress)
     return found
 
 
 def _early_floors(
-    plan: Plan, spec: Spec, prepared: Prepared, metrics: list[Any], how: Measuring, progress: Progress
+    plan: Plan, spec: Spec, prepared: Prepared, autoencoder: Any, metrics: list[Any], how: Measuring, progress: Progress
 ) -> None:
     """The floors that need no training, where the experiment's file does not have them yet."""
-    wanted, have = set(plan.file.experiment.floors), floors.read_floors(plan.folder)
+    owners = {"real_halves": "", "reconstruction": floors.owner(autoencoder)}
+    have = {(r["floor"], r["of"], r["protocol"]) for r in read_floors(plan.folder)}
     protocols = floors.protocols_of(spec, prepared, metrics)
-    missing = {
-        name for name in wanted - {"resampled"}
-        if not protocols <= {record["protocol"] for record in have if record["floor"] == name}
-    }  # fmt: skip
+    wanted = [name for name in owners if name in plan.file.experiment.floors]
+    missing = [name for name in wanted if any((name, owners[name], mark) not in have for mark in protocols)]
     if not missing:
         return
-    references, n_fake = prepared.folder / REFERENCES, planned_fake_clips(spec)
     videos = real_videos(spec, prepared)
-    found, pool = floors.real_halves(spec.scoring, videos, n_fake, metrics, how, references, progress)
+    resized = changes_size(side_of(spec.scoring, "real", videos)[0])
+    n_fake, folder = planned_fake_clips(spec), references_of(prepared)
+    pool = floors.pool_of(spec.scoring, videos, n_fake, resized, metrics, how, folder, progress)
+    if "real_halves" in missing:
+        floors.add_floors(plan.folder, floors.real_halves(pool, metrics))
     if "reconstruction" in missing:
-        found += floors.reconstruction(spec, pool, prepared, metrics, how, progress)
-    floors.add_floors(plan.folder, [record for record in found if record.floor in wanted])
+        found = floors.reconstruction(spec, autoencoder, pool, prepared, metrics, how, progress)
+        floors.add_floors(plan.folder, found)
 
 
 def _late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> None:
@@ -88,9 +97,9 @@ def _late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> None:
     if first is None or "resampled" not in plan.file.experiment.floors:
         return
     result = first.result() or {}
-    have = {record["protocol"] for record in floors.read_floors(plan.folder) if record["floor"] == "resampled"}
+    have = {(r["of"], r["protocol"]) for r in read_floors(plan.folder) if r["floor"] == "resampled"}
     against_real = {mark for mark, bound in result["protocol_specs"].items() if "real" in bound}
-    if not against_real <= have:
+    if any((floors.owner_of(first), mark) not in have for mark in against_real):
         prepared, _ = open_data(first)
         how = how_measured(first.spec, device_of(first.spec))
         metrics = Assembly(first.spec).metrics()

@@ -17,7 +17,12 @@ MEASURED = ("scores.json", "result.json")
 
 
 def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, ...] = ()) -> Protocol:
-    """The protocol of a preset or of a YAML file with its keys, with `key=value` words worked in.
+    """The protocol of a preset, of a YAML file with its keys, or of measured scores; `key=value` words change it.
+
+    Args:
+        name: of the preset or the file; a scores.json or a run folder stands for the protocol that it was measured by.
+        overrides: `key=value` words.
+        plugins: modules with further parts.
 
     Raises:
         SpecError: with one line for everything that is wrong.
@@ -25,6 +30,8 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
     where, lines = name, []
     if name in PRESETS:
         written: dict[str, Any] = {"protocol": name}
+    elif (measured := _measured(Path(name))) is not None:
+        written = {key: tuple(value) if isinstance(value, list) else value for key, value in measured["protocol"].items()}
     elif Path(name).suffix in (".yaml", ".yml"):
         document = strict_yaml.load(Path(name))
         lines += document.problems
@@ -32,7 +39,8 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
             raise SpecError(f"{name}:1: a protocol is a mapping such as `protocol: clean`")
         written = document.value
     else:
-        raise SpecError(f"no protocol {name!r} (a preset or a YAML file); {did_you_mean(name, PRESETS)}")
+        kinds = "a preset, a YAML file, a scores.json, or a run folder"
+        raise SpecError(f"no protocol {name!r} ({kinds}); {did_you_mean(name, PRESETS)}")
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -94,6 +102,6 @@ def diff(left: str, right: str) -> list[tuple[str, Any, Any]]:
 def _measured(path: Path) -> dict[str, Any] | None:
     files = [path] if path.name in MEASURED else [path / name for name in MEASURED]
     found = next((read_json(file) for file in files if file.is_file()), None)
-    if found is not None and "protocol_specs" not in found:
+    if found is not None and not {"protocol", "protocol_specs"} <= found.keys():
         raise SpecError(f"{path}: holds no protocols; it was written by an older version")
     return found

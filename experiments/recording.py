@@ -26,6 +26,8 @@ PACKAGES = (
     "timm",
     "decord",
     "av",
+    "pillow",
+    "clean-fid",
     "scipy",
     "pandas",
     "mlflow",

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def _run(
         "identity": replicate.identity,
         "scores": {**scores.values, **validation},
         "score_details": scores.details(),
+        "protocol": spec.scoring.model_dump(mode="json"),
         "protocols": scores.protocols,
         "protocol_specs": scores.specs,
         "steps": spec.learning.steps,
@@ -116,13 +118,11 @@ def _run(
     return result
 
 
-MANY_CLIPS = 256  # below it, starting processes takes longer than measuring
-
-
 def how_measured(spec: Spec, device: torch.device) -> Measuring:
-    """How a spec's clips are measured here: on CPU by as many processes as torch has threads, where it pays."""
-    many = device.type == "cpu" and spec.sampling.clips >= MANY_CLIPS
-    return Measuring(spec.scoring, spec.plugins, str(device), torch.get_num_threads() if many else 1)
+    """How a spec's clips are measured here: by as many processes as torch has threads, and fewer for few clips."""
+    how = Measuring(spec.scoring, spec.plugins, str(device))
+    at_once = how.processes_for(spec.sampling.clips)
+    return replace(how, processes=min(at_once, torch.get_num_threads()) if device.type == "cpu" else at_once)
 
 
 def device_of(spec: Spec) -> torch.device:

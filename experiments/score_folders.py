@@ -1,6 +1,7 @@
 """Scoring any two folders of videos, frames, arrays or a run, without training anything."""
 
-import os
+import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,19 +12,19 @@ import numpy as np
 
 from components.data.datasets.video_folder import VideoFolder
 from components.data.frame_folder import is_picture
-from components.data.prepare import Prepared, prepare
+from components.data.prepare import prepare
 from components.scoring.clip_plan import Video
-from components.scoring.contracts import Score
 from components.scoring.measuring import Measuring, Progress, Side, measure
 from components.scoring.sources import ArrayVideos, PreparedVideos, Videos, one_size
-from experiments.floors import FloorRecord, real_halves
+from experiments.floors import FloorRecord, pool_of, real_halves, with_reference
 from experiments.protocols import load_protocol
 from experiments.recording import machine, write_json
 from experiments.replicate import device_named
-from experiments.scoring import REFERENCES, Scores, evaluate, locked, reference, side_of
+from experiments.scoring import REFERENCES, Scores, changes_size, evaluate, reference, side_of
 from registry.assemble import build_metrics
 from registry.catalogue import catalogue
 from registry.errors import RunError, SpecError
+from registry.files import locked
 from registry.protocol import Protocol
 from registry.runs import DATA_FOLDER, open_replicate, read_floors
 
@@ -43,6 +44,8 @@ class Request:
         processes: that measure at once.
         batch_size: clips that a process holds at once.
         device: `cpu` or `cuda`.
+        floors: whether real clips are measured against each other as well.
+        plugins: modules with further parts.
     """
 
     samples: Path
@@ -50,15 +53,17 @@ class Request:
     protocol: Protocol
     out: Path | None
     runs: Path
-    processes: int
+    processes: int | None
     batch_size: int
     device: str
+    floors: bool = True
+    plugins: tuple[str, ...] = ()
 
 
 def request_of(
     samples: Path,
     against: Path,
-    name: str,
+    name: str | None,
     overrides: Sequence[str],
     metrics: str | None,
     processes: int | None,
@@ -66,19 +71,21 @@ def request_of(
     device: str,
     out: Path | None,
     runs: Path,
+    floors: bool = True,
+    plugins: tuple[str, ...] = (),
 ) -> Request:
-    """What the words of the command line ask for.
+    """What the words of the command line ask for; the protocol left out is the run's own, else `clean`.
 
     Raises:
         SpecError: the protocol, or an override of it, is wrong.
         RunError: a device that this machine has not.
     """
     named = [f"metrics=[{metrics}]"] if metrics else []
-    protocol = load_protocol(name, [*overrides, *named])
-    where = device_named(device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    at_once = processes or (cores if where.type == "cpu" else 1)
-    return Request(samples, against, protocol, out, runs, at_once, batch_size, str(where))
+    if name is None:
+        name = _experiments_protocol(samples) if (samples / "replicate.json").exists() else "clean"
+    protocol = load_protocol(name, [*overrides, *named], plugins)
+    where = str(device_named(device))
+    return Request(samples, against, protocol, out, runs, processes, batch_size, where, floors, plugins)
 
 
 def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
@@ -88,79 +95,107 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
         SpecError: a path that is no such folder.
         RunError: nothing to measure, or a metric that failed; what the others gave is written before.
     """
-    protocol = request.protocol
-    metrics = build_metrics(protocol, catalogue())
-    how = Measuring(protocol, (), request.device, request.processes, request.batch_size)
-    fake_videos = open_videos(request.samples, "all", request.runs, progress)
-    real_videos = open_videos(request.against, protocol.split, request.runs, progress)
-    fake, fake_short = side_of(protocol, "fake", fake_videos)
-    real, real_short = side_of(protocol, "real", real_videos)
+    protocol, plugins = request.protocol, request.plugins
+    metrics = build_metrics(protocol, catalogue(plugins))
+    how = Measuring(protocol, plugins, request.device, request.processes, request.batch_size)
+    data = request.runs / DATA_FOLDER
+    fake, fake_short = side_of(protocol, "fake", open_videos(request.samples, "all", data, progress))
+    real, real_short = side_of(protocol, "real", open_videos(request.against, protocol.split, data, progress))
     one_size([(side.side, [clip.video for clip in side.clips]) for side in (fake, real)], protocol.resolution)
-    references = _folder_of(real_videos, request.runs) / REFERENCES
-    needed = [metric for metric in metrics if metric.needs_reference]
-    of_real = reference(real, needed, how, references, progress)[1] if needed else {}
-    out = request.out or request.runs / SCORES_FOLDER / f"{_plain(request.samples)}-against-{_plain(request.against)}"
-    own = _folder_of(fake_videos, request.runs) / "samples" / fake.key[:16]
-    own.mkdir(parents=True, exist_ok=True)
-    with locked(own, progress):
+    needed = with_reference(metrics)
+    of_real = reference(real, needed, how, data / REFERENCES, progress)[1] if needed else {}
+    own = data / "samples" / fake.key[:16]
+    with locked(own):
         of_fake = measure(fake, metrics, how, own, progress)
     found = evaluate(protocol, metrics, fake, real, (of_fake, of_real))
-    floors: list[FloorRecord] = []
-    if needed:
-        floors, _ = real_halves(protocol, real_videos, len(fake.clips), metrics, how, references, progress)
-    content = {
+    content: dict[str, Any] = {
         "samples": _about(request.samples, fake, fake_short),
         "against": _about(request.against, real, real_short),
-        "scores": [_row(name, score, found, [*floors, *_floors_of_run(request.samples)])
-                   for name, score in found.scores.items()],
+        "scores": [_row(name, found, _floors_of_run(request.samples)) for name in found.scores],
+        "shared_videos": len(_contents(fake) & _contents(real)),
+        "protocol": protocol.model_dump(mode="json"),
         "protocols": found.protocols,
         "protocol_specs": found.specs,
         "failed": found.failed,
         "made": {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "device": request.device, **machine()},
-    }  # fmt: skip
+    }
+    out = request.out or request.runs / SCORES_FOLDER / _name(request, fake, real)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "scores.json", content)
-    if found.failed:
-        raise RunError("\n".join([*found.failed, f"the other scores are in {out / 'scores.json'}"]))
+    if needed and request.floors:
+        try:
+            resized = changes_size(fake, real)
+            pool = pool_of(protocol, real.videos, len(fake.clips), resized, metrics, how, data / REFERENCES, progress)
+            floors = [*real_halves(pool, metrics), *_floors_of_run(request.samples)]
+            content["scores"] = [_row(name, found, floors) for name in found.scores]
+        except RunError as error:
+            content["failed"].append(f"floor: {error}")
+        write_json(out / "scores.json", content)
+    if content["failed"]:
+        raise RunError("\n".join([*content["failed"], f"the scores are in {out / 'scores.json'}"]))
     return {**content, "out": str(out)}
 
 
-def open_videos(path: Path, split: str, runs: Path, progress: Progress) -> Videos:
+def _experiments_protocol(run: Path) -> str:
+    if not (run / "result.json").exists():
+        raise RunError(f"{run}: is not done, so its protocol is not bound; name one with --protocol")
+    return str(run)
+
+
+def _contents(side: Side) -> set[str]:
+    return {clip.video.content for clip in side.clips}
+
+
+def _name(request: Request, fake: Side, real: Side) -> str:
+    """A folder's name that no other pair of samples, or protocol, has."""
+    about = json.dumps([request.protocol.model_dump(mode="json"), fake.key, real.key])
+    mark = hashlib.sha256(about.encode()).hexdigest()[:8]
+    return f"{_plain(request.samples)}-against-{_plain(request.against)}-{mark}"
+
+
+def open_videos(path: Path, split: str, data: Path, progress: Progress) -> Videos:
     """The videos of a folder, indexed where that was not done yet.
 
+    Args:
+        path: a folder of videos, frame folders or .npy clips, or a run folder.
+        split: which videos of a folder with splits.
+        data: folder of all prepared data.
+        progress: is called with (what, done, in all).
+
     Raises:
-        SpecError: no folder, or one that is a single video.
-        RunError: nothing in it can be read.
+        SpecError: no folder, one that is a single video, or one that mixes clips with other files.
+        RunError: nothing in it can be read, or a run that has not all its samples.
     """
     if path.is_file():
         raise SpecError(f"{path}: is a file; give the folder that holds the videos")
     if not path.is_dir():
         raise SpecError(f"{path}: no such folder")
     if (path / "replicate.json").exists():
-        open_replicate(path)
-        return _arrays(path / "samples", f"{path}: has no samples yet; launch it first")
+        return _samples_of(path)
     entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    arrays = [entry for entry in entries if entry.suffix == ".npy"]
+    others = [entry for entry in entries if entry.suffix != ".npy"]
     if not entries:
         raise RunError(f"{path}: is empty")
-    if any(entry.suffix == ".npy" for entry in entries):
+    if arrays and others:
+        raise SpecError(f"{path}: holds .npy files ({arrays[0].name}) and others ({others[0].name}); keep them apart")
+    if arrays:
         return ArrayVideos(path)
     if all(is_picture(entry) for entry in entries):
         raise SpecError(f"{path}: holds the frames of one video; give the folder above it, with a folder a video")
-    dataset = VideoFolder(str(path), 0, class_folders=False)
-    prepared = prepare(dataset, runs / DATA_FOLDER, workers=2, progress=progress)
-    return PreparedVideos(prepared, split)
+    with locked(data):
+        dataset = VideoFolder(str(path), 0, class_folders=False)
+        return PreparedVideos(prepare(dataset, data, workers=2, progress=progress), split)
 
 
-def _arrays(folder: Path, missing: str) -> ArrayVideos:
-    if not any(folder.glob("*.npy")):
-        raise RunError(missing)
-    return ArrayVideos(folder)
-
-
-def _folder_of(videos: Videos, runs: Path) -> Path:
-    """Where what is measured of these videos is kept and shared."""
-    prepared: Prepared | None = getattr(videos, "prepared", None)
-    return prepared.folder if prepared is not None else runs / DATA_FOLDER / f"arrays-{videos.digest[:10]}"
+def _samples_of(run: Path) -> ArrayVideos:
+    wanted = open_replicate(run).spec.sampling.clips
+    if not any((run / "samples").glob("*.npy")):
+        raise RunError(f"{run}: has no samples yet; launch it first")
+    videos = ArrayVideos(run / "samples")
+    if len(videos.listed) != wanted:
+        raise RunError(f"{run}: has {len(videos.listed)} of its {wanted} samples; launch it again")
+    return videos
 
 
 def _floors_of_run(samples: Path) -> list[FloorRecord]:
@@ -185,25 +220,16 @@ def _about(path: Path, side: Side, short: Sequence[Video]) -> dict[str, Any]:
     }
 
 
-def _row(name: str, score: Score, found: Scores, floors: Sequence[FloorRecord]) -> dict[str, Any]:
+def _row(name: str, found: Scores, floors: Sequence[FloorRecord]) -> dict[str, Any]:
     """A score with all that belongs beside it."""
     own = found.protocols[name]
     beside = {
-        floor.floor: {"mean": float(np.mean(floor.values)), "values": floor.values, "n_fake": floor.n_fake,
-                      "n_real": floor.n_real}
-        for floor in floors if floor.metric == name and floor.protocol == own
-    }  # fmt: skip
-    return {
-        "metric": name,
-        "value": score.value,
-        "protocol": own,
-        "n_fake": found.n_fake,
-        "n_real": found.n_real,
-        "interval": list(score.interval) if score.interval else None,
-        "floors": beside,
-        "curve": [asdict(point) for point in score.curve],
-        "details": score.details,
+        floor.floor: {"mean": float(np.mean(floor.values)), **asdict(floor)}
+        for floor in floors
+        if floor.metric == name and floor.protocol == own
     }
+    about = {"metric": name, "value": found.scores[name].value, "protocol": own}
+    return {**about, **found.details()[name], "floors": beside}
 
 
 def _plain(path: Path) -> str:

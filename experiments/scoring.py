@@ -1,29 +1,36 @@
 """Scores: both sides of a protocol planned and measured, each metric's protocol bound, every number with its noise."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, SoftFileLock, Timeout
 
 from components.data.prepare import Prepared
 from components.scoring.clip_plan import Cut, Video, plan_clips
 from components.scoring.contracts import Features, Score
-from components.scoring.measuring import Measuring, Progress, Side, extractor_key, features_in, measure
+from components.scoring.measuring import (
+    Measuring,
+    Progress,
+    Side,
+    extractor_key,
+    extractors_of,
+    features_in,
+    measure,
+)
 from components.scoring.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from components.scoring.treatment import Treatment
 from experiments.recording import machine, write_json
 from experiments.sampling import write_clips
 from registry.errors import RunError
+from registry.files import locked
 from registry.protocol import Protocol, describe, fingerprint
 from registry.spec import Spec
 
 SHOWN_CLIPS = 8  # real clips kept beside the reference statistics, for pictures
-REFERENCES = "references"  # folder beside the manifest of a dataset
+REFERENCES = "references"  # folder beside those of the prepared data sets
 
 
 @dataclass
@@ -108,15 +115,29 @@ def real_videos(spec: Spec, prepared: Prepared) -> PreparedVideos:
 def planned_fake_clips(spec: Spec) -> int:
     """How many clips the fake side of a spec will have, before anything is sampled."""
     side = spec.data.resolution
-    videos = [Video(k, f"{k:06d}", spec.data.frames, side, side, "raw") for k in range(spec.sampling.clips)]
+    numbers = range(spec.sampling.clips)
+    videos = [Video(k, f"{k:06d}", f"{k:06d}", spec.data.frames, side, side, "raw") for k in numbers]
     return len(plan_clips(videos, cut_of(spec.scoring, "fake"))[0])
 
 
-def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int) -> dict[str, Any]:
-    """The complete protocol of a metric's scores: the spec, and what only data and weights tell."""
+def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int, resized: bool) -> dict[str, Any]:
+    """The complete protocol of a metric's scores: the spec, and what only data and weights tell.
+
+    Keys that have no effect on these data are left out, so that equal scores have equal protocols.
+
+    Args:
+        protocol: of both sides.
+        metric: one of its metrics.
+        real: the real side.
+        n_fake: clips on the fake side.
+        resized: whether frames of either side change their size.
+    """
     bound = describe(protocol)
     height, width = one_size([("real", [clip.video for clip in real.clips])], protocol.resolution)
-    bound["pixels"]["resolution"] = f"{width}x{height}"
+    resize = bound["pixels"] if resized else {}
+    bound["pixels"] = {**resize, "resolution": f"{width}x{height}"}
+    if protocol.real_interval == protocol.fake_interval == 1:
+        del bound["clips"]["picking"]  # all the frames, whichever way they are picked
     bound["fake"]["clips"] = n_fake
     bound["real"].update(clips=len(real.clips), data=real.videos.digest)
     if not metric.needs_reference:
@@ -124,6 +145,13 @@ def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int) -> dict[str, 
     extractor = metric.extractor
     about = {"name": extractor.label, "layer": extractor.layer, "fingerprint": extractor.fingerprint()}
     return {**bound, "extractor": {**about, "precision": "float32"}, "estimator": metric.estimator()}
+
+
+def changes_size(*sides: Side) -> bool:
+    """Whether frames of any of the sides are resized."""
+    return any(
+        side.treatment.changes_size(clip.video.height, clip.video.width) for side in sides for clip in side.clips
+    )
 
 
 def evaluate(
@@ -146,7 +174,7 @@ def evaluate(
         except RunError as error:
             found.failed.append(f"{', '.join(metric.names())}: {error}")
             continue
-        bound = bind(protocol, metric, real, len(fake.clips))
+        bound = bind(protocol, metric, real, len(fake.clips), changes_size(fake, real))
         found.specs[fingerprint(bound)] = bound
         found.scores |= scores
         found.protocols |= dict.fromkeys(scores, fingerprint(bound))
@@ -154,7 +182,12 @@ def evaluate(
 
 
 def reference(
-    real: Side, metrics: Sequence[Any], how: Measuring, folder: Path, progress: Progress
+    real: Side,
+    metrics: Sequence[Any],
+    how: Measuring,
+    folder: Path,
+    progress: Progress,
+    known: tuple[Side, Mapping[str, Features]] | None = None,
 ) -> tuple[Path, dict[str, Features]]:
     """The measured real side, computed once for all who share it: who comes second waits, or finds it done.
 
@@ -162,43 +195,34 @@ def reference(
         real: the real side.
         metrics: say which extractors.
         how: processes, batches, device.
-        folder: of all references of the dataset.
+        folder: of all references.
         progress: is called with (what, clips done, clips in all).
+        known: another side whose shared clips need not be measured again.
     """
     own = folder / real.key[:16]
-    if (found := features_in(own, metrics, real)) is not None and (own / "clips.npy").exists():
+    found = features_in(own, metrics, real)
+    if found is not None and (own / "clips.npy").exists():
         return own, found
-    own.mkdir(parents=True, exist_ok=True)
-    with locked(own, progress):
-        features = measure(real, metrics, how, own, progress)
+    with locked(own, lambda: progress("waiting for another process that measures the same", 0, 1)):
+        for extractor in extractors_of(metrics, "real").values():
+            about = {"data": real.videos.digest, "clips": len(real.clips), "treatment": asdict(real.treatment)}
+            weights = {"detector": extractor.label, "fingerprint": extractor.fingerprint(), "device": how.device}
+            made = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **machine()}
+            if not (
+                own / f"{extractor_key(extractor)}.json"
+            ).exists():  # before the features, which are nothing without
+                write_json(own / f"{extractor_key(extractor)}.json", {**about, **weights, "made": made})
+        features = measure(real, metrics, how, own, progress, known)
         if not (own / "clips.npy").exists():
             picked = real.clips[:: max(1, len(real.clips) // SHOWN_CLIPS)][:SHOWN_CLIPS]
             pictures = [real.treatment(real.videos.read(c.video, c.indices), c.video.stored) for c in picked]
             write_clips(own / "clips.npy", np.stack(pictures))
-            about = {"data": real.videos.digest, "clips": len(real.clips), "treatment": asdict(real.treatment)}
-            made = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **machine()}
-            protocol = how.protocol.model_dump(mode="json")
-            write_json(own / "about.json", {**about, "protocol": protocol, "made": made})
     return own, features
 
 
-@contextmanager
-def locked(folder: Path, progress: Progress) -> Iterator[None]:
-    """The only one at work in the folder, on this machine or another; a process that dies lets go."""
-    lock: FileLock | SoftFileLock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except NotImplementedError:  # a file system without locks
-        lock = SoftFileLock(folder / ".lock")
-        lock.acquire()
-    except Timeout:
-        progress("waiting for another process that measures the same", 0, 1)
-        lock.acquire()
-        progress("waiting for another process that measures the same", 1, 1)
-    try:
-        yield
-    finally:
-        lock.release()
+def references_of(prepared: Prepared) -> Path:
+    """Where measured real sides are kept: beside all prepared data, since the same videos may be prepared twice."""
+    return prepared.folder.parent / REFERENCES
 
 
 def prepare_reference(
@@ -206,7 +230,7 @@ def prepare_reference(
 ) -> Path:
     """Measure the real side of a spec's protocol, once for all arms that share it; returns its folder."""
     real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
-    return reference(real, metrics, how, prepared.folder / REFERENCES, progress)[0]
+    return reference(real, metrics, how, references_of(prepared), progress)[0]
 
 
 def score(
@@ -235,6 +259,6 @@ def score(
     protocol = spec.scoring
     real, _ = side_of(protocol, "real", real_videos(spec, prepared))
     fake, _ = side_of(protocol, "fake", ArrayVideos(samples))
-    own, of_real = reference(real, metrics, how, prepared.folder / REFERENCES, progress)
+    own, of_real = reference(real, metrics, how, references_of(prepared), progress)
     of_fake = measure(fake, metrics, how, folder / fake.key[:16], progress)
     return evaluate(protocol, metrics, fake, real, (of_fake, of_real)), own

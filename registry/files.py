@@ -2,7 +2,11 @@
 
 import os
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, SoftFileLock, Timeout
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -13,3 +17,31 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+@contextmanager
+def locked(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """The only one at work in the folder, which is made if need be, on this machine or another.
+
+    A process that dies lets go. Where the file system has no locks, a file stands for one, and one that a dead process
+    of another machine left must be removed by hand.
+
+    Args:
+        folder: what is locked.
+        waiting: is called once if another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock: FileLock | SoftFileLock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except NotImplementedError:
+        lock = SoftFileLock(folder / ".lock")
+        lock.acquire()
+    except Timeout:
+        if waiting is not None:
+            waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -27,6 +27,9 @@ def problems(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
 
 def protocol_problems(protocol: Protocol) -> Iterator[Problem]:
     """What is wrong with a protocol whose values are each valid on their own."""
+    for side in ("real", "fake"):
+        if "h264" in getattr(protocol, f"{side}_storage")[1:]:
+            yield f"{side}_storage", "h264 comes first and once: videos are saved before they become pictures"
     if protocol.kernel == "lanczos" and protocol.antialias is False:
         yield "antialias", "the lanczos kernel is Pillow's, which always antialiases; set antialias to true"
 

@@ -26,7 +26,7 @@ class Protocol(Section):
     """How sampled (fake) videos are held against real ones.
 
     Counts are of clips. A video is *short* where it has no clip: fewer than (frames - 1) * interval + 1 frames, or with
-    `whole_intervals` fewer than frames * interval. Storage steps are done in order, behind the resize.
+    `whole_intervals` fewer than frames * interval. H.264 comes before the resize, storage as pictures behind it.
     """
 
     protocol: Literal["clean", "latte_compatible", "demo"] = "clean"  # the preset that the rest started from
@@ -116,7 +116,7 @@ def describe(protocol: Protocol) -> dict[str, Any]:
     steps = {*protocol.real_storage, *protocol.fake_storage}
     return {
         "measuring": MEASURING,
-        "real": {"split": protocol.split, "clips": protocol.real_clips, **_side(protocol, "real")},
+        "real": {"clips": protocol.real_clips, **_side(protocol, "real")},
         "fake": {"clips": protocol.fake_clips, **_side(protocol, "fake")},
         "clips": {key: getattr(protocol, key) for key in ("frames", "picking", "clips_per_video", "shortest", "seed")},
         "pixels": {key: getattr(protocol, key) for key in ("resolution", "transform", "kernel", "antialias")},
@@ -124,6 +124,7 @@ def describe(protocol: Protocol) -> dict[str, Any]:
             **({"jpeg": f"quality {protocol.jpeg_quality}, {protocol.jpeg_subsampling}"} if "jpeg" in steps else {}),
             **({"h264": f"crf {protocol.h264_crf}, 4:2:0"} if "h264" in steps else {}),
         },
+        "noted": {"preset": protocol.protocol, "split": protocol.split},
     }
 
 
@@ -134,5 +135,6 @@ def _side(protocol: Protocol, side: str) -> dict[str, Any]:
 
 
 def fingerprint(bound: Mapping[str, Any]) -> str:
-    """Ten hex digits that two scores share only if they may be compared."""
-    return hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:FINGERPRINT_LENGTH]
+    """Ten hex digits that two scores share only if they may be compared; what is only `noted` is left out."""
+    counted = {key: value for key, value in bound.items() if key != "noted"}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:FINGERPRINT_LENGTH]

@@ -16,7 +16,8 @@ class Video:
 
     Attributes:
         number: by which its source reads it.
-        name: unique among the videos of its source.
+        name: unique among the videos of its source, for messages.
+        content: hash of what is in it; draws depend on this and not on where the video lies.
         frames: how many it has.
         height: of its frames, in pixels.
         width: of its frames, in pixels.
@@ -25,6 +26,7 @@ class Video:
 
     number: int
     name: str
+    content: str
     frames: int
     height: int
     width: int
@@ -62,10 +64,11 @@ class Cut:
 
 
 def plan_clips(videos: Sequence[Video], cut: Cut) -> tuple[list[Clip], list[Video]]:
-    """The clips of one side, sorted by video, and the videos that are too short for one.
+    """The clips of one side, sorted by the videos' content, and the videos that are too short for one.
 
     As in the official tools, videos are drawn without replacement and a start is uniform over all that fit. A start
-    depends on the seed and the video's name alone, so that it does not change when other videos join.
+    depends on the seed and the video's content alone, so that it does not change when other videos join, and two
+    people who keep the same videos in different folders draw the same clips.
 
     Raises:
         RunError: a video is short where the side refuses that, or fewer than 2 clips are left.
@@ -77,7 +80,9 @@ def plan_clips(videos: Sequence[Video], cut: Cut) -> tuple[list[Clip], list[Vide
             f"{cut.side} side: {short[0].name} has {short[0].frames} frames, a clip of {cut.frames} frames at interval "
             f"{cut.interval} needs {cut.needed}{more}; take shorter clips (frames=…), or {cut.side}_short=drop"
         )
-    long_enough = sorted((video for video in videos if video.frames >= cut.needed), key=lambda video: video.name)
+    long_enough = sorted(
+        (video for video in videos if video.frames >= cut.needed), key=lambda video: (video.content, video.name)
+    )
     order = torch.randperm(len(long_enough), generator=torch.Generator().manual_seed(cut.seed)).tolist()
     turns = [
         (turn, place)
@@ -102,7 +107,7 @@ def _clip(video: Video, turn: int, cut: Cut) -> Clip:
     """The clip of that turn: the turns of a video have different starts."""
     start = 0
     if cut.start == "uniform":
-        key = hashlib.sha256(f"{cut.seed} {video.name}".encode()).digest()
+        key = hashlib.sha256(f"{cut.seed} {video.content}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
         start = int(torch.randperm(_possible_starts(video, cut), generator=generator)[turn])
     end = min(start + cut.frames * cut.interval, video.frames)

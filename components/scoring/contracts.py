@@ -120,13 +120,15 @@ class Metric(Protocol):
 
     Class literals: `scores`, the base names of what it gives (`("fvd", "fvd_extrapolated")`), `by_detector`, whether
     it measures with the protocol's detector (then names end in the detector's `score_suffix`) or with an extractor
-    of its own, `needs_reference`, and `higher_is_better`.
+    of its own, `needs_reference`, `higher_is_better`, and `biased`, those of its scores that are too high by something
+    that goes as 1/n_fake + 1/n_real.
     """
 
     scores: tuple[str, ...]
     by_detector: bool
     needs_reference: bool
     higher_is_better: bool
+    biased: tuple[str, ...]
     extractor: Extractor
 
     def names(self) -> tuple[str, ...]:

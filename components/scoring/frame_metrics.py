@@ -41,6 +41,7 @@ class FID:
     by_detector = False
     needs_reference = True
     higher_is_better = False
+    biased = ("fid",)  # by 1/n_fake + 1/n_real
 
     def __init__(self, detector: Any = None, *, weights: str = "") -> None:
         self.extractor = Inception(weights)
@@ -101,6 +102,7 @@ class KID:
     by_detector = False
     needs_reference = True
     higher_is_better = False
+    biased = ()
 
     def __init__(
         self,

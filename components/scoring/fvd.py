@@ -36,6 +36,7 @@ class FVD:
     by_detector = True
     needs_reference = True
     higher_is_better = False
+    biased = ("fvd",)  # by 1/n_fake + 1/n_real
 
     def __init__(self, detector: Detector) -> None:
         self.extractor = detector

@@ -97,6 +97,7 @@ class InceptionScore:
     by_detector = False
     needs_reference = False
     higher_is_better = True
+    biased = ()
 
     def __init__(
         self,

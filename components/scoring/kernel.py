@@ -34,6 +34,7 @@ class KVD:
     by_detector = True
     needs_reference = True
     higher_is_better = False
+    biased = ()
 
     def __init__(self, detector: Detector, *, subsets: NonNegativeInt = 50, subset_size: PositiveInt = 1000) -> None:
         self.extractor = detector

@@ -9,7 +9,7 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from components.scoring.clip_plan import Clip
-from components.scoring.contracts import Extractor, Features
+from components.scoring.contracts import BLOCK, Extractor, Features
 from components.scoring.sources import Videos
 from components.scoring.treatment import Treatment
 from registry.assemble import build_metrics
@@ -31,6 +31,8 @@ from registry.errors import RunError
 from registry.protocol import MEASURING, Protocol
 
 Progress = Callable[[str, int, int], None]
+MOST_PROCESSES = 16  # unless more are asked for; on a GPU they share it, and read and decode side by side
+CLIPS_A_PROCESS = 128  # from which another process pays
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,29 @@ class Side:
         """Hash of everything that its features depend on but the extractor."""
         digest = hashlib.sha256(json.dumps([MEASURING, self.videos.digest, asdict(self.treatment)]).encode())
         for clip in self.clips:
-            digest.update(json.dumps([clip.video.name, *clip.indices]).encode())
+            digest.update(json.dumps([clip.video.content, *clip.indices]).encode())
         return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """How a side is measured; nothing of it changes a number, but `device` does in the last digits."""
+    """How a side is measured; nothing of it changes a number, but `device` does in the last digits.
+
+    `processes` left out is one a core, and fewer for few clips: starting one takes as long as measuring many. Each
+    holds `batch_size` clips at once.
+    """
 
     protocol: Protocol
     plugins: tuple[str, ...] = ()
     device: str = "cpu"
-    processes: int = 1
+    processes: int | None = None
     batch_size: int = 8
+
+    def processes_for(self, clips: int) -> int:
+        """How many processes measure so many clips."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        wanted = self.processes or min(cores, MOST_PROCESSES, clips // CLIPS_A_PROCESS)
+        return max(1, min(wanted, -(-clips // self.batch_size)))
 
 
 def extractors_of(metrics: Sequence[Any], side: str) -> dict[str, Extractor]:
@@ -74,7 +86,12 @@ def extractor_key(extractor: Extractor) -> str:
 
 
 def measure(
-    side: Side, metrics: Sequence[Any], how: Measuring, folder: Path, progress: Progress
+    side: Side,
+    metrics: Sequence[Any],
+    how: Measuring,
+    folder: Path,
+    progress: Progress,
+    known: tuple[Side, Mapping[str, Features]] | None = None,
 ) -> dict[str, Features]:
     """The features of a side by extractor key, measured where they are not yet in the folder.
 
@@ -84,6 +101,7 @@ def measure(
         how: processes, batches, device.
         folder: the features' own; it must belong to this side (`Side.key`).
         progress: is called with (what, clips done, clips in all).
+        known: another side of the same videos and treatment with its features, from which shared clips are taken.
 
     Raises:
         RunError: the clips are too short for an extractor, a video cannot be read, or a process died; what was
@@ -101,6 +119,8 @@ def measure(
     missing = {key: e for key, e in extractors.items() if not (folder / f"{key}.npy").exists()}
     if missing:
         files = {key: _Rows(folder, key).make(len(side.clips), frames, e) for key, e in missing.items()}
+        if known is not None:
+            _take_shared(side, files, *known)
         _measure(side, files, missing, how, progress)
         for rows in files.values():
             rows.finish()
@@ -116,6 +136,19 @@ def features_in(folder: Path, metrics: Sequence[Any], side: Side) -> dict[str, F
 def _features(side: Side, keys: Sequence[str], folder: Path) -> dict[str, Features]:
     videos = np.array([clip.video.number for clip in side.clips])
     return {key: Features(folder / f"{key}.npy", videos=videos) for key in keys}
+
+
+def _take_shared(side: Side, files: dict[str, "_Rows"], other: Side, features: Mapping[str, Features]) -> None:
+    """Rows of clips that another side has measured already."""
+    assert side.treatment == other.treatment, "the same clip is the same features only by the same treatment"
+    place = {(clip.video.content, clip.indices): number for number, clip in enumerate(other.clips)}
+    here = [n for n, clip in enumerate(side.clips) if (clip.video.content, clip.indices) in place]
+    for key, rows in files.items():
+        for first in range(0, len(here) if key in features else 0, BLOCK):
+            numbers = here[first : first + BLOCK]
+            there = [place[(side.clips[n].video.content, side.clips[n].indices)] for n in numbers]
+            taken = features[key].of(there)
+            rows.write(numbers, taken.reshape(len(numbers), -1, taken.shape[-1]))
 
 
 class _Rows:
@@ -156,8 +189,8 @@ def _measure(
     batches = [todo[first : first + how.batch_size] for first in range(0, len(todo), how.batch_size)]
     what, done, total = f"measuring {side.side} clips", len(side.clips) - len(todo), len(side.clips)
     progress(what, done, total)
-    processes = min(how.processes, len(batches))
-    if processes <= 1:
+    processes = how.processes_for(len(todo))
+    if processes == 1:
         with _one_thread():
             for batch in batches:
                 _measure_batch(side, batch, files, extractors, how.device)

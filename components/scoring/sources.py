@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -61,7 +61,7 @@ class PreparedVideos:
         """All videos of the split."""
         records = self.prepared.records
         return [
-            Video(number, r.path, r.frames, r.height, r.width, self._stored(r.path, r.reader))
+            Video(number, r.path, r.sha256, r.frames, r.height, r.width, self._stored(r.path, r.reader))
             for number in self.numbers
             for r in (records[number],)
         ]
@@ -77,12 +77,8 @@ class PreparedVideos:
 
     @cached_property
     def digest(self) -> str:
-        """Of the names and contents of the videos, whatever their labels."""
-        rows = [
-            [r.path, r.frames, r.height, r.width, r.sha256, r.damaged]
-            for r in (self.prepared.records[number] for number in self.numbers)
-        ]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        """Of the contents of the videos, wherever they lie and whatever their labels."""
+        return _digest(self.listed)
 
     def read(self, video: Video, indices: Sequence[int]) -> np.ndarray:
         try:
@@ -130,18 +126,21 @@ class ArrayVideos:
     def listed(self) -> Sequence[Video]:
         """All clips of all files, each a video."""
         return [
-            Video(first + place, f"{path.stem}/{place:06d}", shape[1], shape[2], shape[3], "raw")
+            Video(first + place, f"{path.name} clip {place}", content, shape[1], shape[2], shape[3], "raw")
             for path, first, shape in self._files
-            for place in range(shape[0])
+            for place, content in enumerate(self._contents(path, shape))
         ]
+
+    def _contents(self, path: Path, shape: tuple[int, ...]) -> Iterator[str]:
+        """SHA-256 of each clip of a file, read one at a time."""
+        for place in range(shape[0]):
+            clip = np.load(path, mmap_mode="r", allow_pickle=False).reshape(shape)[place]
+            yield hashlib.sha256(clip.tobytes()).hexdigest()
 
     @cached_property
     def digest(self) -> str:
-        digest = hashlib.sha256()
-        for path, _, _ in self._files:
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+        """Of the contents of the clips, whatever files they are in."""
+        return _digest(self.listed)
 
     def read(self, video: Video, indices: Sequence[int]) -> np.ndarray:
         path, first, shape = next(f for f in reversed(self._files) if f[1] <= video.number)
@@ -151,6 +150,11 @@ class ArrayVideos:
             raise RunError(f"{path}: cannot be read any more: {error}") from None
         frames: np.ndarray = np.array(array[video.number - first][list(indices)])
         return frames
+
+
+def _digest(videos: Iterable[Video]) -> str:
+    rows = sorted([video.content, video.frames, video.height, video.width] for video in videos)
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def one_size(sides: Iterable[tuple[str, Iterable[Video]]], resolution: int | None) -> tuple[int, int]:

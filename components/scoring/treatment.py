@@ -15,9 +15,10 @@ FPS = 8  # of the H.264 round trip, as the official sampling script writes its m
 class Treatment:
     """How the frames of either side become what an extractor sees.
 
-    A storage step is left out for clips that have been through it: H.264 for video files, JPEG for JPEG frames that
-    need no resize. So a clip makes each trip once, whether samples come as arrays or as the files that were made of
-    them.
+    H.264 comes first, at the size that clips have, as samples are saved before anybody resizes them; then the resize,
+    then pictures. What a clip has been through already is left out: H.264 for video files and for JPEG frames, which
+    are made of those, and JPEG for JPEG frames that need no resize. So a clip makes each trip once, whether samples
+    come as arrays or as the files that were made of them.
 
     Args:
         resolution: side of the square in pixels; None leaves the frames as they are.
@@ -41,20 +42,23 @@ class Treatment:
 
     def __call__(self, frames: np.ndarray, stored: str) -> np.ndarray:
         """Frames uint8 (F, H, W, 3), which were stored as `video`, `jpeg` or `raw` -> uint8 (F, R, R, 3)."""
+        if "h264" in self.storage and stored == "raw":
+            frames = through_h264(frames, self.h264_crf)
         resized = self._resize(frames)
         for step in self.storage:
-            if step == "h264" and stored != "video":
-                resized = through_h264(resized, self.h264_crf)
-            elif step == "jpeg" and not (stored == "jpeg" and resized is frames):
-                resized = through_pictures(
-                    resized, "JPEG", quality=self.jpeg_quality, subsampling=self.jpeg_subsampling
-                )
+            if step == "jpeg" and not (stored == "jpeg" and resized is frames):
+                settings = {"quality": self.jpeg_quality, "subsampling": self.jpeg_subsampling}
+                resized = through_pictures(resized, "JPEG", **settings)
             elif step == "png":
                 resized = through_pictures(resized, "PNG")
         return resized
 
+    def changes_size(self, height: int, width: int) -> bool:
+        """Whether frames of that size are resized."""
+        return self.resolution is not None and (height, width) != (self.resolution, self.resolution)
+
     def _resize(self, frames: np.ndarray) -> np.ndarray:
-        if self.resolution is None or frames.shape[1:3] == (self.resolution, self.resolution):
+        if self.resolution is None or not self.changes_size(*frames.shape[1:3]):
             return frames
         if self.kernel == "lanczos":
             return lanczos_frames(frames, self.resolution, self.transform)
