@@ -1,8 +1,8 @@
 """The noise floors of an experiment: what a score is where there is nothing to find, measured at the same counts.
 
 `floors.json` of an experiment holds one record per floor, score and protocol: `floor` (`real_halves`,
-`reconstruction`, `resampled`), `metric` (full name), `protocol` (fingerprint), `values` (one per draw), `n_fake` and
-`n_real` (clips on either side).
+`reconstruction`, `resampled`), `of` (the autoencoder or the replicate), `metric` (full name), `protocol` (fingerprint),
+`values` (one per draw) at the score's counts `n_fake` and `n_real`, and `measured` at the counts `measured_at`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,16 +19,25 @@ Floors = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Floor:
-    """One floor of one score: its finite values, one per draw, and the clips on either side."""
+    """One floor of one score: its finite values, one per draw, at the clips on either side; and how it was measured."""
 
     kind: str
+    of: str
     values: NDArray[np.float64]
     n_fake: int
     n_real: int
+    measured_at: tuple[int, int]
 
     @property
     def name(self) -> str:
-        return self.kind.replace("_", " ")
+        return self.kind.replace("_", " ") + (f" ({self.of})" if self.of else "")
+
+    @property
+    def counts(self) -> str:
+        """The clips on either side, and those it was measured with where they are others."""
+        counts = f"{self.n_fake} against {self.n_real} clips"
+        fake, real = self.measured_at
+        return counts if (fake, real) == (self.n_fake, self.n_real) else f"{counts} (measured: {fake} against {real})"
 
     @property
     def mean(self) -> float:
@@ -46,7 +55,8 @@ def floors_of(floors: Floors, metric: str, protocol: str | None) -> Iterator[Flo
             values = np.array([value for value in record["values"] if value is not None], dtype=np.float64)
             values = values[np.isfinite(values)]
             if values.size:
-                yield Floor(record["floor"], values, record["n_fake"], record["n_real"])
+                counts = (record["n_fake"], record["n_real"])
+                yield Floor(record["floor"], record["of"], values, *counts, tuple(record["measured_at"]))
 
 
 def unit_of(floors: Floors, metric: str, protocol: str | None) -> float | None:

@@ -91,7 +91,7 @@ def _arm_row(frame: pd.DataFrame, arm: str, protocols: dict[str, str | None]) ->
 
 
 def _counts(name: str, own: dict[str, Floor]) -> str:
-    counts = list(dict.fromkeys(f"{floor.n_fake} against {floor.n_real} clips" for floor in own.values()))
+    counts = list(dict.fromkeys(floor.counts for floor in own.values()))
     draws = sorted({floor.values.size for floor in own.values()})
     return f"floor: {name}: {' or '.join(map(str, draws))} draw{'' if draws == [1] else 's'} of {' or '.join(counts)}"
 

@@ -63,7 +63,7 @@ class FloorRecord:
     n_fake: int
     n_real: int
     measured: list[float]
-    measured_at: tuple[int, int]
+    measured_at: list[int]
 
 
 def add_floors(folder: Path, found: Sequence[FloorRecord]) -> None:
@@ -168,7 +168,8 @@ def reconstruction(
 
 def owner(autoencoder: Any) -> str:
     """How a reconstruction floor names its autoencoder."""
-    return f"{autoencoder.part_name} {autoencoder.fingerprint()[:10]}"
+    mark, name = autoencoder.fingerprint(), autoencoder.part_name
+    return mark if mark.startswith(name) else f"{name}-{mark[:10]}"
 
 
 def _coded(spec: Spec, autoencoder: Any, side: Side, clip: Clip, device: torch.device) -> np.ndarray:
@@ -213,14 +214,14 @@ def resampled(
         for name, found in metric.score(of_second[key], of_first[key]).items():
             value = found.value * _factor(metric, name, at, counts)
             records.append(
-                FloorRecord("resampled", name, bound, owner_of(replicate), [value], *counts, [found.value], at)
+                FloorRecord("resampled", name, bound, owner_of(replicate), [value], *counts, [found.value], list(at))
             )
     return records
 
 
 def owner_of(replicate: Replicate) -> str:
     """How a resampled floor names its replicate."""
-    return f"{replicate.name} {replicate.identity}"
+    return f"{replicate.identity}/seed-{replicate.seed}"
 
 
 def _by_splits(
@@ -248,7 +249,9 @@ def _by_splits(
                 measured.setdefault(name, []).append(score.value)
                 values.setdefault(name, []).append(score.value + bias)
                 protocols[name] = mark
-    return [FloorRecord(kind, name, protocols[name], of, values[name], *counts, measured[name], at) for name in values]
+    return [
+        FloorRecord(kind, name, protocols[name], of, values[name], *counts, measured[name], list(at)) for name in values
+    ]
 
 
 def _factor(metric: Any, name: str, at: tuple[int, int], counts: tuple[int, int]) -> float:

@@ -31,7 +31,8 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
     if name in PRESETS:
         written: dict[str, Any] = {"protocol": name}
     elif (measured := _measured(Path(name))) is not None:
-        written = {key: tuple(value) if isinstance(value, list) else value for key, value in measured["protocol"].items()}
+        stored = measured["protocol"]
+        written = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     elif Path(name).suffix in (".yaml", ".yml"):
         document = strict_yaml.load(Path(name))
         lines += document.problems
@@ -39,7 +40,7 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
             raise SpecError(f"{name}:1: a protocol is a mapping such as `protocol: clean`")
         written = document.value
     else:
-        kinds = "a preset, a YAML file, a scores.json, or a run folder"
+        kinds = "a preset, a YAML file, scores.json, or a run"
         raise SpecError(f"no protocol {name!r} ({kinds}); {did_you_mean(name, PRESETS)}")
     for text in overrides:
         key, equals, value = text.partition("=")

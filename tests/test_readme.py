@@ -13,7 +13,8 @@ from registry.experiment import load_experiment
 ROOT = Path(__file__).parent.parent
 TINY = [
     *("seeds=[0]", "learning.steps=2", "learning.batch_size=2", "sampling.clips=4", "sampling.sampler.steps=2"),
-    *("data.dataset.videos=10", "scoring.real_clips=8", "data.resolution=16", "model.width=16", "match=null", "claim=[]"),
+    *("data.dataset.videos=10", "scoring.real_clips=8", "data.resolution=16", "model.width=16"),
+    *("match=null", "claim=[]"),
 ]
 
 

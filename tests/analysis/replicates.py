@@ -45,8 +45,8 @@ def floor(
     values: Sequence[float], kind: str = "real_halves", metric: str = "fvd", protocol: str = "p", clips: int = 64
 ) -> dict[str, Any]:
     """A record of floors.json."""
-    of_clips = {"n_fake": clips, "n_real": clips}
-    return {"floor": kind, "metric": metric, "protocol": protocol, "values": list(values), **of_clips}
+    of_clips = {"n_fake": clips, "n_real": clips, "measured": list(values), "measured_at": [clips, clips]}
+    return {"floor": kind, "of": "", "metric": metric, "protocol": protocol, "values": list(values), **of_clips}
 
 
 def claim(better: str = "a", worse: str = "b", metric: str = "fvd", direction: str = "min") -> ResolvedClaim:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from components.scoring.clip_plan import Clip, Video
+from components.scoring.contracts import Features
 from components.scoring.measuring import Measuring, Side
 from components.scoring.treatment import Treatment
 from experiments import floors, launching, sampling
 from experiments.floors import DRAWS, FloorRecord, add_floors, real_halves
+from experiments.floors import pool_of as measured_pool
 from experiments.launching import launch, prepare_data
 from experiments.plans import Plan
 from experiments.replicate import open_data
@@ -106,8 +108,9 @@ def halves_of(videos: int, folder: Path, n_fake: int = 6, **written: Any) -> lis
     protocol, problems = resolve_protocol(own, catalogue())
     assert protocol is not None, problems
     metrics = build_metrics(protocol, catalogue())
-    found, _ = real_halves(protocol, Made(videos), n_fake, metrics, Measuring(protocol), folder, nothing)  # type: ignore[arg-type]
-    return found
+    made: Any = Made(videos)
+    pool = measured_pool(protocol, made, n_fake, False, metrics, Measuring(protocol), folder, nothing)
+    return real_halves(pool, metrics)
 
 
 def test_real_halves_have_a_value_a_draw_at_the_scores_counts(tmp_path: Path) -> None:
@@ -120,10 +123,15 @@ def test_real_halves_have_a_value_a_draw_at_the_scores_counts(tmp_path: Path) ->
     assert found == halves_of(20, tmp_path, real_clips=8)
 
 
-def test_real_halves_of_few_videos_are_smaller_and_say_so(tmp_path: Path) -> None:
-    (record, *_) = halves_of(7, tmp_path, real_clips=7, n_fake=7)
-    assert record.n_fake + record.n_real <= 8
-    assert record.n_fake >= 2
+def test_real_halves_of_few_videos_are_measured_smaller_and_brought_to_the_scores_counts(tmp_path: Path) -> None:
+    fvd, kvd = halves_of(7, tmp_path, real_clips=7, n_fake=7)
+    assert sum(fvd.measured_at) <= 8
+    assert min(fvd.measured_at) >= 2
+    for record in (fvd, kvd):
+        assert (record.n_fake, record.n_real) == (7, 7)
+    share = (2 / 7) / (1 / fvd.measured_at[0] + 1 / fvd.measured_at[1])
+    assert fvd.values == pytest.approx([share * value for value in fvd.measured])
+    assert kvd.values == kvd.measured  # is not biased
     assert halves_of(3, tmp_path / "few", real_clips=8) == []
 
 
@@ -155,7 +163,11 @@ def test_a_launch_has_all_three_floors_of_every_score(launched: Plan) -> None:
         assert record["protocol"] == result["protocols"][metric]  # of the scores that it is set beside
         assert len(record["values"]) == (1 if floor == "resampled" else DRAWS)
         assert np.isfinite(record["values"]).all()
-    assert (found["resampled", "fvd[random_r3d]"]["n_fake"], found["resampled", "fvd[random_r3d]"]["n_real"]) == (6, 6)
+        assert (record["n_fake"], record["n_real"]) == (6, 8)
+    assert found["resampled", "fvd[random_r3d]"]["measured_at"] == [6, 6]
+    owners = {floor: record["of"] for (floor, _), record in found.items()}
+    identity = launched.replicates[0].identity
+    assert owners == {"real_halves": "", "reconstruction": "pixels-4", "resampled": f"{identity}/seed-0"}
 
 
 def test_pixels_lose_nothing_so_reconstruction_equals_real_halves(launched: Plan) -> None:
@@ -231,11 +243,34 @@ def test_planned_counts_are_those_of_the_samples(launched: Plan) -> None:
 
 
 def test_records_are_replaced_by_floor_metric_and_protocol(tmp_path: Path) -> None:
-    record = FloorRecord("real_halves", "fvd", "a" * 10, [1.0, 2.0], 6, 8)
+    record = FloorRecord("real_halves", "fvd", "a" * 10, "", [1.0, 2.0], 6, 8, [1.0, 2.0], [6, 8])
     add_floors(tmp_path, [])
     assert not (tmp_path / "floors.json").exists()
-    others = [replace(record, metric="kvd"), replace(record, protocol="b" * 10), replace(record, floor="resampled")]
+    others = [replace(record, metric="kvd"), replace(record, protocol="b" * 10), replace(record, floor="resampled"),
+              replace(record, of="another")]  # fmt: skip
     add_floors(tmp_path, [record, *others])
     add_floors(tmp_path, [replace(record, values=[3.0])])
     found = [FloorRecord(**stored) for stored in read_floors(tmp_path)]
     assert found == [replace(record, values=[3.0]), *others]
+
+
+def test_each_autoencoder_has_a_reconstruction_floor_of_its_own(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, *TOY, "floors=[reconstruction]", "ablate={data.autoencoder.factor: [4, 2]}", "claim=[]")
+    prepare_data(plan, nothing)
+    assert {record["of"] for record in read_floors(plan.folder)} == {"pixels-4", "pixels-2"}
+
+
+def test_the_law_of_the_bias_holds_for_gaussian_features() -> None:
+    """A floor of 30 and 60 clips, brought to 120 and 480, is what 120 and 480 clips give, within its spread."""
+    metric = build_metrics(resolve_protocol({"detector": "random_r3d"}, catalogue())[0], catalogue())[0]  # type: ignore[arg-type]
+    stream = np.random.default_rng(0)
+
+    def floor(at: tuple[int, int]) -> float:
+        sides = (Features(stream.normal(size=(n, 1, 16)).astype(np.float32)) for n in at)
+        return float(metric.score(*sides)["fvd[random_r3d]"].value)
+
+    few = np.mean([floor((30, 60)) for _ in range(20)]) * floors._factor(
+        metric, "fvd[random_r3d]", (30, 60), (120, 480)
+    )
+    many = np.mean([floor((120, 480)) for _ in range(20)])
+    assert few == pytest.approx(many, rel=0.15)

@@ -33,7 +33,8 @@ def refused(name: str, *overrides: str) -> list[str]:
 
 def measured(folder: Path, name: str = "scores.json", **changes: Any) -> Path:
     """A file with the protocols of two scores, as `score` and runs write it."""
-    found: dict[str, Any] = {"protocols": {}, "protocol_specs": {}}
+    protocol = load_protocol("clean").model_dump(mode="json")
+    found: dict[str, Any] = {"protocol": protocol, "protocols": {}, "protocol_specs": {}}
     for metric, estimator in (("fvd[random_r3d]", "frechet"), ("kvd[random_r3d]", "mmd2")):
         bound = {**describe(load_protocol("clean")), **changes, "estimator": {"distance": estimator}}
         found["protocols"][metric] = fingerprint(bound)
@@ -81,10 +82,20 @@ def test_yaml_files_are_protocols(tmp_path: Path) -> None:
     assert {key for key, *_ in diff("latte_compatible", str(path))} == {"real.interval", "metrics.kvd"}
 
 
+def test_measured_scores_lend_their_protocol(tmp_path: Path) -> None:
+    path = measured(tmp_path)
+    assert load_protocol(str(path)) == load_protocol(str(tmp_path)) == load_protocol("clean")
+    assert load_protocol(str(path), ["frames=4"]).frames == 4
+
+
 @pytest.mark.parametrize(
     ("name", "overrides", "told"),
     [
-        ("claen", (), "no protocol 'claen' (a preset or a YAML file); did you mean 'clean'?"),
+        (
+            "claen",
+            (),
+            "no protocol 'claen' (a preset, a YAML file, scores.json, or a run); did you mean 'clean'?",
+        ),
         ("nowhere.yaml", (), "nowhere.yaml: no such file"),
         ("clean", ("frmaes=8",), "frmaes=8: unknown key 'frmaes'; did you mean 'frames'?"),
         ("clean", ("detctor.width=8",), "did you mean 'detector'?"),
@@ -190,4 +201,7 @@ def test_protocol_show_and_diff_as_people_call_them(tmp_path: Path) -> None:
     assert "estimator.distance" in table.out
     wrong = run("protocol", "show", "claen")
     assert (wrong.code, wrong.out) == (2, "")
-    assert wrong.err == "no protocol 'claen' (a preset or a YAML file); did you mean 'clean'?\n"
+    assert (
+        wrong.err
+        == "no protocol 'claen' (a preset, a YAML file, scores.json, or a run); did you mean 'clean'?\n"
+    )

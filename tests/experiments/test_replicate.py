@@ -63,7 +63,9 @@ def test_a_finished_replicate_says_all(finished: Replicate) -> None:
     assert set(result["protocols"]) == set(result["score_details"]) == SCORES
     assert set(result["protocol_specs"]) == set(result["protocols"].values())
     assert {(about["n_fake"], about["n_real"]) for about in result["score_details"].values()} == {(6, 8)}
-    assert (Path(result["reference"]) / "about.json").exists()
+    (about,) = Path(result["reference"]).glob("*.json")
+    assert json.loads(about.read_text())["device"] == "cpu"
+    assert result["protocol"] == finished.spec.scoring.model_dump(mode="json")
     assert (result["steps"], result["attempts"], result["device"]) == (6, 1, "cpu")
     assert [event["event"] for event in finished.events()] == ["started", "done"]
     provenance = json.loads((finished.folder / "provenance.json").read_text())

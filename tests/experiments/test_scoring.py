@@ -75,7 +75,9 @@ def found(root: Path) -> Any:
 def test_scores_have_all_that_belongs_beside_them(root: Path, found: Any) -> None:
     written = json.loads((Path(found["out"]) / "scores.json").read_text())
     assert {key: value for key, value in found.items() if key != "out"} == written
-    assert Path(found["out"]) == root / "runs" / "_scores" / "fake-against-real"
+    out = Path(found["out"])
+    assert out.parent == root / "runs" / "_scores"
+    assert out.name.startswith("fake-against-real-")
     assert [row["metric"] for row in found["scores"]] == SCORES
     for row in found["scores"]:
         assert set(row) == {
@@ -85,7 +87,8 @@ def test_scores_have_all_that_belongs_beside_them(root: Path, found: Any) -> Non
         assert row["protocol"] == found["protocols"][row["metric"]]
         floor = row["floors"]["real_halves"]
         assert floor["mean"] == pytest.approx(np.mean(floor["values"]))
-        assert floor["n_fake"] + floor["n_real"] <= 8
+        assert sum(floor["measured_at"]) <= 8
+        assert (floor["n_fake"], floor["n_real"]) == (8, 8)
         assert [point["share"] for point in row["curve"]] == [0.5, 1.0]
         assert row["curve"][-1]["value"] == pytest.approx(row["value"])
     assert found["samples"]["clips"] == found["samples"]["videos"] == 8
@@ -131,8 +134,8 @@ def test_batches_change_no_digit(root: Path, found: Any, tmp_path: Path, batch: 
         ("fake_clips=5", {"fake.clips"}),
         ("fake_storage=[jpeg]", {"fake.storage", "storage.jpeg"}),
         ("detector.seed=3", {"extractor.fingerprint"}),
-        ("resolution=16", {"pixels.resolution"}),
-        ("real_interval=2", {"real.interval"}),
+        ("resolution=16", {f"pixels.{key}" for key in ("resolution", "transform", "kernel", "antialias")}),
+        ("real_interval=2", {"real.interval", "clips.picking"}),
     ],
 )
 def test_what_differs_changes_fingerprint_and_number(root: Path, found: Any, word: str, keys: set[str]) -> None:
@@ -199,13 +202,16 @@ def test_a_run_is_scored_by_its_samples_with_the_floors_of_its_experiment(root: 
     with pytest.raises(RunError, match="has no samples yet; launch it first"):
         scored(replicate.folder, root / "real", root / "runs")
     (replicate.folder / "samples").mkdir()
-    clips = np.stack([gradient_frames(4, 32, 32, seed=k) for k in range(5)])
-    np.save(replicate.folder / "samples" / "clips-000000-000005.npy", clips)
+    clips = np.stack([gradient_frames(4, 32, 32, seed=k) for k in range(6)])
+    np.save(replicate.folder / "samples" / "clips-000000-000005.npy", clips[:5])
+    with pytest.raises(RunError, match="has 5 of its 6 samples; launch it again"):
+        scored(replicate.folder, root / "real", root / "runs")
+    np.save(replicate.folder / "samples" / "clips-000005-000006.npy", clips[5:])
     found = scored(replicate.folder, root / "real", root / "runs")
-    assert found["samples"]["clips"] == 5
+    assert found["samples"]["clips"] == 6
     own = found["protocols"][SCORES[0]]
-    records = [FloorRecord("reconstruction", SCORES[0], own, [1.5], 5, 8),
-               FloorRecord("reconstruction", SCORES[1], "0" * 10, [9.5], 5, 8)]  # fmt: skip
+    records = [FloorRecord("reconstruction", SCORES[0], own, "pixels-4", [1.5], 6, 8, [1.5], [6, 8]),
+               FloorRecord("reconstruction", SCORES[1], "0" * 10, "pixels-4", [9.5], 6, 8, [9.5], [6, 8])]  # fmt: skip
     add_floors(replicate.folder.parent.parent, records)
     again = scored(replicate.folder, root / "real", root / "runs")
     fvd, kvd = again["scores"]
@@ -253,7 +259,7 @@ def other_size(copied: Path) -> Path:
         (bare_frames, (), SpecError, r"frames: holds the frames of one video; give the folder above it"),
         (lambda copied: copied / "fake" / "100.mp4", (), SpecError, r"100\.mp4: is a file; give the folder"),
         (lambda copied: copied / "nowhere", (), SpecError, r"nowhere: no such folder"),
-        (other_size, (), RunError, r"090\.mp4 \(fake\) is 48x32.*is 32x32.*bring all to one square with resolution=…"),
+        (other_size, (), RunError, r"is 32x32, 090\.mp4 \(fake\) is 48x32; bring all to one square with resolution=…"),
         (lambda copied: copied / "fake", ("frames=13",), RunError, r"0 clips from 8 videos.*8 are shorter than the 13"),
         (lambda copied: copied / "fake", ("frames=1",), RunError, r"random_r3d needs clips of at least 2 frames"),
     ],
@@ -308,7 +314,7 @@ def test_a_metric_that_fails_takes_no_other_with_it(root: Path, tmp_path: Path, 
         scored(root / "fake", root / "real", tmp_path / "runs", out=tmp_path / "out")
     assert "kvd[random_r3d]: the features of " in str(told.value)
     assert "are not finite" in str(told.value)
-    assert f"the other scores are in {tmp_path / 'out' / 'scores.json'}" in str(told.value)
+    assert f"the scores are in {tmp_path / 'out' / 'scores.json'}" in str(told.value)
     written = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert [row["metric"] for row in written["scores"]] == ["fvd[random_r3d]"]
     assert np.isfinite(written["scores"][0]["value"])

@@ -252,7 +252,7 @@ def test_of_processes_that_want_the_same_reference_one_measures(tmp_path: Path, 
     assert [about["waited"] > 0 for about in told if not about["reads"]] == [True]  # and says so
     own = Path(told[0]["folder"])
     assert (own / f"{KEY}.npy").read_bytes() == expected
-    about = json.loads((own / "about.json").read_text())
+    about = json.loads((own / f"{KEY}.json").read_text())
     assert (about["clips"], about["data"]) == (CLIPS, "0" * 64)
     assert about["made"]["host"]
     assert np.load(own / "clips.npy").shape == (8, FRAMES, SIDE, SIDE, 3)
