@@ -1,4 +1,4 @@
-"""The tables of docs/statistics.md, made by `python -m analysis.simulations` and put between their two marks."""
+"""The tables of docs/statistics.md, made by `python -m analysis.simulation_tables` and put between their two marks."""
 
 import argparse
 import datetime
@@ -75,7 +75,7 @@ def made(experiments: int, say: Say) -> Iterator[str]:
 def _made_by(experiments: int, seconds: float) -> str:
     cores = os.cpu_count()
     machine = f"{platform.system()} {platform.machine()}, {cores} cores (one used), Python {platform.python_version()}"
-    command = f"python -m analysis.simulations --out docs/statistics.md --experiments {experiments}"
+    command = f"python -m analysis.simulation_tables --out docs/statistics.md --experiments {experiments}"
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     return f"Made by `{command}` on {day} in {seconds:.0f} s ({machine}). {experiments:,} simulated experiments a cell."
 
@@ -143,8 +143,8 @@ def _percent(share: float) -> str:
 
 
 def main() -> None:
-    """The command line of `python -m analysis.simulations`."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.simulations", description=simulations.__doc__)
+    """The command line of `python -m analysis.simulation_tables`."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.simulation_tables", description=simulations.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="Markdown file with the two marks")
     parser.add_argument("--experiments", type=int, default=EXPERIMENTS, help="simulated experiments a cell")
     given = parser.parse_args()
@@ -155,3 +155,7 @@ def main() -> None:
     except RunError as error:
         sys.exit(f"error: {error}")
     print(f"wrote {given.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """How often the rule of `analysis.verdicts` is right: simulated experiments, judged by the rule itself.
 
-    python -m analysis.simulations --out docs/statistics.md [--experiments N]
+    python -m analysis.simulation_tables --out docs/statistics.md [--experiments N]
 
 writes the tables of docs/statistics.md anew, between their two marks. A simulated score is
 100 + what its seed does to all arms alike (sd 10) + the arm's effect + noise (sd 5).
@@ -246,9 +246,3 @@ def estimates(size: float, pilot: int, experiments: int) -> tuple[float, float, 
     asked = [seeds_to_differ(float(draw.mean()), float(draw.std(ddof=1))) or math.inf for draw in draws]
     low, middle, high = np.quantile(asked, (0.1, 0.5, 0.9), method="nearest")
     return float(low), float(middle), float(high)
-
-
-if __name__ == "__main__":
-    from analysis.simulation_tables import main
-
-    main()

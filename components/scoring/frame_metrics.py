@@ -64,7 +64,7 @@ class FID:
         (name,) = self.names()
         refuse_unusable(name, fake, real)
         assert real is not None
-        sides = [_moments(side) for side in (fake, real)]
+        sides = [Moments.of(side) for side in (fake, real)]
         details: dict[str, Any] = {"frames": [side.count for side in sides], "computed_by": _clean_fid()}
         ours = frechet_distance(*sides, unbiased=True)
         details["by_eigenvalues"] = ours
@@ -168,13 +168,6 @@ class _Frames:
             read = self._features.of(clips).reshape(len(clips), a_clip, -1)
             rows[first : first + 64] = read[np.arange(len(clips)), frames]
         return rows
-
-
-def _moments(features: Features) -> Moments:
-    moments = Moments(features.dimensions)
-    for rows in features.blocks():
-        moments.update(rows)
-    return moments
 
 
 def _cleanfid_distance(a: Moments, b: Moments) -> tuple[float, str]:

@@ -1,11 +1,13 @@
 """The Fréchet distance between two sets of features, from moments that are streamed in float64."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.scoring.contracts import Features
 from registry.errors import RunError
 
 Array = NDArray[np.float64]
@@ -22,6 +24,18 @@ class Moments:
         self.count = 0
         self.sum: Array = np.zeros(dimensions)
         self.outer: Array = np.zeros((dimensions, dimensions))
+
+    @classmethod
+    def of(cls, features: Features, clips: Sequence[int] | NDArray[np.int64] | None = None) -> "Moments":
+        """The moments of all rows of those clips (of all clips if left out), read in blocks.
+
+        Raises:
+            RunError: a value that is not finite.
+        """
+        moments = cls(features.dimensions)
+        for rows in features.blocks(clips):
+            moments.update(rows)
+        return moments
 
     @property
     def dimensions(self) -> int:

@@ -67,7 +67,7 @@ class FVD:
         assert real is not None
         sides = cut((fake.videos, real.videos), seed=0)
         moments = [
-            [_moments(side, clips) for clips in slices] for side, slices in zip((fake, real), sides, strict=True)
+            [Moments.of(side, clips) for clips in slices] for side, slices in zip((fake, real), sides, strict=True)
         ]
 
         def distance(members: tuple[int, ...]) -> float:
@@ -98,13 +98,6 @@ def _extrapolated(limit: Limit, sliced: Sliced, curve: tuple[CurvePoint, ...]) -
         "note": "value = limit + slope / share over these shares, each of at least as many clips as dimensions",
     }
     return Score(limit.value, sliced.interval(limit.value, limit.standard_error), curve, details)
-
-
-def _moments(features: Features, clips: Any) -> Moments:
-    moments = Moments(features.dimensions)
-    for rows in features.blocks(clips):
-        moments.update(rows)
-    return moments
 
 
 def _merged(parts: list[Moments]) -> Moments:
