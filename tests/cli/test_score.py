@@ -47,7 +47,7 @@ def first(root: Path) -> Any:
     assert told.code == 0, told.err
     for word in (*SCORES, "floor: real halves", "1 entries rejected", "corrupt.mp4", "curve.png"):
         assert word in told.out, told.out
-    out = root / "runs-1-8" / "_scores" / "fake-against-real"
+    (out,) = (root / "runs-1-8" / "_scores").glob("fake-against-real-*")
     assert (out / "curve.png").stat().st_size > 1000
     return json.loads((out / "scores.json").read_text())
 
@@ -114,18 +114,26 @@ def test_an_empty_folder_is_told(root: Path, tmp_path: Path) -> None:
 
 def test_a_run_is_scored_and_its_protocol_compared(root: Path, first: Any, launched: Launched, tmp_path: Path) -> None:
     run_folder = sorted((launched.runs / "toy").glob("baseline-*/seed-0"))[0]
-    told = run("score", run_folder, "--against", root / "real", "--runs", root / "runs-1-8", "resolution=16", *FAST,
-               "--out", tmp_path, "--format", "json")  # fmt: skip
+    told = run("score", run_folder, "--against", root / "real", "--runs", root / "runs-1-8", "--protocol", "clean",
+               "resolution=16", *FAST, "--out", tmp_path, "--format", "json")  # fmt: skip
     assert told.code == 0, told.err
     assert told.json["samples"]["clips"] == 6
     assert [row["metric"] for row in told.json["scores"]] == SCORES
     shown = run("protocol", "show", run_folder, "--format", "json")
     assert set(shown.json) == {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}
-    other = root / "runs-1-8" / "_scores" / "fake-against-real" / "scores.json"
+    (other,) = (root / "runs-1-8" / "_scores").glob("fake-against-real-*/scores.json")
     rows = run("protocol", "diff", other, tmp_path / "scores.json", "--format", "json").json
-    assert {row["key"] for row in rows} == {
-        f"{score}: {key}" for score in SCORES for key in ("fake.clips", "pixels.resolution")
-    }
+    resized = [f"pixels.{key}" for key in ("resolution", "transform", "kernel", "antialias")]
+    assert {row["key"] for row in rows} == {f"{score}: {key}" for score in SCORES for key in ("fake.clips", *resized)}
+
+
+def test_a_run_is_scored_by_its_own_protocol(root: Path, launched: Launched, tmp_path: Path) -> None:
+    run_folder = sorted((launched.runs / "toy").glob("baseline-*/seed-0"))[0]
+    told = run("score", run_folder, "--against", root / "real", "--runs", tmp_path, "--no-floors", "--format", "json")
+    assert told.code == 0, told.err
+    assert told.json["protocol"] == json.loads((run_folder / "result.json").read_text())["protocol"]
+    assert {row["metric"] for row in told.json["scores"]} == {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}
+    assert not any("real_halves" in row["floors"] for row in told.json["scores"])
 
 
 @pytest.mark.parametrize("verb", ["table", "verdict"])

@@ -239,11 +239,12 @@ def test_reading_before_anything_was_launched_writes_nothing(tmp_path: Path, ver
 def test_prepare_writes_data_and_floors_alone_and_says_where(tmp_path: Path) -> None:
     told = run("prepare", write(tmp_path), "--runs", tmp_path / "runs")
     assert told.code == 0, told.err
-    (folder,) = [path for path in (tmp_path / "runs" / "_data").iterdir() if path.is_dir()]
+    (folder,) = (tmp_path / "runs" / "_data").glob("moving_shapes-*")
+    assert (tmp_path / "runs" / "_data" / "references").is_dir()
     assert str(folder) in told.out
     assert "16 videos, 2 classes" in told.out
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["_data", "toy"]
-    assert [path.name for path in (tmp_path / "runs" / "toy").iterdir()] == ["floors.json"]
+    assert [path.name for path in (tmp_path / "runs" / "toy").glob("[!.]*")] == ["floors.json"]
 
 
 def test_orphans_are_named_in_the_status(launched: Launched) -> None:
