@@ -14,10 +14,14 @@ import torch
 
 HEADER = """# What each detector sees
 
-A score is worth what its detector sees. Here clips are cut in two halves at random; one stays as it is, the other is
-spoiled at rising strength, and the Fréchet distance between the two is measured. A detector that sees the corruption
-gives a distance that rises. Sections are written by `python -m experiments.validity`, one for each detector and data;
-running a command again replaces its section.
+A score is worth what its detector sees. Here real clips are cut in two halves at random; one stays as it is, the other
+is spoiled at rising strength, and the Fréchet distance between the two is measured, every clip alone, as in `score`. A
+detector that sees the corruption gives a distance that rises. Sections are written by `python -m experiments.validity
+suite`, one for each detector and data; running a command again replaces its sections.
+
+No video is on both sides, and where the folder has a `groups.csv` (columns `path` and `group`: videos of one person, a
+video and its mirror image) no group is. Groups are whole, so such halves are not exact ones. The distance at strength 0
+is then that of other people, and what is to be seen must rise above it.
 
 How to read a row: the mean over the seeds at each strength (at 0 with the standard deviation), then the greatest
 strength as a multiple of strength 0, then the verdict. *rises*: at every strength above the last, and at the greatest
@@ -34,7 +38,7 @@ alone, moving_shapes_r3d does see it; a test shows that.)
 Values of different detectors, data and numbers of clips cannot be compared with each other; shapes of rows can.
 
 `i3d` needs its published weights, which are not in the repository. With them:
-`python run.py fetch-weights i3d` and `python -m experiments.validity --detector i3d --out docs/validity.md`.
+`python run.py fetch-weights i3d` and `python -m experiments.validity suite --detector i3d --out docs/validity.md`.
 """
 
 
@@ -52,15 +56,19 @@ class Scored(Protocol):
 
 @dataclass(frozen=True)
 class Section:
-    """What was measured: the detector and its settings, the data, the size (frames, side) and the number of clips."""
+    """What was measured.
+
+    `counts` are of clips, videos and groups; `size` is frames and side; `halves` are for each seed the numbers of clips
+    of the reference and of the spoiled half.
+    """
 
     detector: str
     settings: tuple[str, ...]
     fingerprint: str
     data: str
-    clips: int
+    counts: tuple[int, int, int]
     size: tuple[int, int]
-    seeds: int
+    halves: tuple[tuple[int, int], ...]
     control: str = ""
 
     @property
@@ -70,7 +78,6 @@ class Section:
     def text(self, rows: Sequence[Scored], beside: Sequence[Scored] = ()) -> str:
         """The section in Markdown; `beside` are the rows of the control, in the same order."""
         strengths = sorted(rows[0].scores)
-        frames, side = self.size
         head = ["corruption", *(f"{strength:g}" for strength in strengths), "greatest / 0", "verdict"]
         head += [f"{self.control}: greatest / 0", "verdict"] if beside else []
         lines = [
@@ -91,26 +98,37 @@ class Section:
         said += f" Sees only in the end: {', '.join(weak)}." if weak else ""
         return "\n".join(
             [
-                f"{self.clips} clips of {frames} frames of {side}x{side}, half the reference; {self.seeds} seeds.",
+                self._measured(),
                 "",
                 *lines,
                 "",
                 said,
                 "",
-                f"Detector {self.fingerprint[:16]}…; {_machine()}; {datetime.now(UTC):%Y-%m-%d}.",
-                f"Command: `{_command()}`",
+                f"Detector {self.fingerprint[:16]}…; {machine_and_date()}.",
+                f"Command: `{command()}`",
             ]
+        )
+
+    def _measured(self) -> str:
+        clips, videos, groups = self.counts
+        frames, side = self.size
+        of = f"{videos} videos" + (f" in {groups} groups" if groups != videos else "")
+        shared = "group" if groups != videos else "video"
+        counts = ", ".join(f"{first} and {second}" for first, second in self.halves)
+        return (
+            f"{clips} clips of {frames} frames of {side}x{side} from {of}. Halves share no {shared}; clips of the "
+            f"reference and of the spoiled half, by seed: {counts}."
         )
 
 
 def write_section(page: Path, title: str, text: str) -> None:
-    """Put the section into the page, in place of the one of that title if there is one; the page is made if need be."""
+    """Put the section into the page, in place of the one of that title if there is one, under the header as it is."""
     whole = page.read_text(encoding="utf-8") if page.exists() else HEADER
-    before, *sections = whole.rstrip("\n").split("\n## ")
+    _, *sections = whole.rstrip("\n").split("\n## ")
     by_title = {section.split("\n", 1)[0]: section for section in sections}
     by_title[title] = f"{title}\n\n{text}\n"
     page.parent.mkdir(parents=True, exist_ok=True)
-    parts = [before.rstrip("\n") + "\n", *(section.rstrip("\n") + "\n" for section in by_title.values())]
+    parts = [HEADER.rstrip("\n") + "\n", *(section.rstrip("\n") + "\n" for section in by_title.values())]
     page.write_text("\n## ".join(parts), encoding="utf-8")
 
 
@@ -120,13 +138,16 @@ def _multiple_and_verdict(row: Scored) -> list[str]:
     return [f"{multiple:.3g}", "**blind**" if row.verdict == "blind" else row.verdict]
 
 
-def _machine() -> str:
-    return f"{platform.machine()} CPU, one thread, Python {platform.python_version()}, torch {torch.__version__}"
+def machine_and_date() -> str:
+    """Where and when something was measured, for a reader."""
+    machine = f"{platform.machine()} CPU, one thread, Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{machine}; {datetime.now(UTC):%Y-%m-%d}"
 
 
-def _command() -> str:
-    """The command that runs, the folder of the data by its name alone."""
+def command() -> str:
+    """The command that runs, folders of data and of work by their names alone."""
+    folders = ("--data", "--work")
     given = [
-        Path(word).name if before == "--data" else word for before, word in zip(sys.argv, sys.argv[1:], strict=False)
+        Path(word).name if before in folders else word for before, word in zip(sys.argv, sys.argv[1:], strict=False)
     ]
     return shlex.join(["python", "-m", "experiments.validity", *given])
