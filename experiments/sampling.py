@@ -128,4 +128,3 @@ def write_clips(path: Path, clips: np.ndarray) -> None:
     with temporary.open("wb") as file:
         np.save(file, clips)
     temporary.replace(path)
-

@@ -24,7 +24,7 @@ from components.scoring.contracts import Extractor, Features
 from components.scoring.corruptions import CORRUPTIONS, OF_SETS, Clips, middle, picked, spoil
 from components.scoring.frechet import Moments, frechet_distance
 from components.scoring.measuring import features_of
-from components.scoring.sides import one_thread
+from components.scoring.refusals import one_thread
 from experiments.validity_clips import ClipSet, folder_clips, halves, made_clips
 from experiments.validity_page import Section, write_section
 from experiments.validity_scores import copies, scores

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.data.datasets.moving_shapes import MovingShapes
+from components.data.readers import open_reader
 from components.data.transforms import to_pixels, to_uint8_frames
 from components.data.video_index import decode_all
-from components.data.video_reader import VideoError, VideoIndex, open_reader
+from components.data.video_reader import VideoError, VideoIndex
 from components.scoring.corruptions import Clips
 from registry.errors import RunError, SpecError
 

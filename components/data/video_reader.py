@@ -71,17 +71,6 @@ class VideoIndex:
         return cls(**{**values, **tuples})
 
 
-def open_reader(path: Path, index: VideoIndex) -> VideoReader:
-    """The reader that the index names; PyAV where decord is named but not installed (their frames are the same)."""
-    if index.reader == "pictures":
-        from components.data.frame_folder import FrameFolderReader
-
-        return FrameFolderReader(path, index)
-    if index.reader == "decord" and decord_is_installed():
-        return DecordReader(path, index)
-    return PyAVReader(path, index)
-
-
 @cache
 def decord_is_installed() -> bool:
     """Whether decord can be imported here; it has no wheels for ARM and Mac, and a broken one counts as none."""

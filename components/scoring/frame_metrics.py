@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.scoring.contracts import Features, Score
 from components.scoring.frechet import Moments, frechet_distance
 from components.scoring.inception import Inception
-from components.scoring.sides import one_thread, refuse_unusable
+from components.scoring.refusals import one_thread, refuse_unusable
 from registry.catalogue import part
 from registry.parameter_types import PositiveInt
 

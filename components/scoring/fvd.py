@@ -4,7 +4,7 @@ from typing import Any
 
 from components.scoring.contracts import CurvePoint, Features, Score
 from components.scoring.frechet import Moments, frechet_distance
-from components.scoring.sides import Detector, one_thread, refuse_unusable
+from components.scoring.refusals import Detector, one_thread, refuse_unusable
 from components.scoring.slices import Limit, Sliced, cut
 from registry.catalogue import part
 

@@ -12,8 +12,8 @@ from scipy.special import log_softmax, stdtrit
 from torch import Tensor
 
 from components.scoring.contracts import Features, Score
+from components.scoring.refusals import refuse_not_finite
 from components.scoring.scripted import as_written, load_scripted
-from components.scoring.sides import refuse_not_finite
 from components.scoring.weights import find, sha256_of
 from registry.catalogue import part
 from registry.errors import RunError

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.scoring.contracts import BLOCK, Features, Score
-from components.scoring.sides import Detector, one_thread, refuse_unusable
+from components.scoring.refusals import Detector, one_thread, refuse_unusable
 from components.scoring.slices import Slice, Sliced, cut
 from registry.catalogue import part
 from registry.parameter_types import NonNegativeInt, PositiveInt

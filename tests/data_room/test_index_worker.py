@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from components.data.index_worker import index_video, index_videos
-from components.data.video_reader import DecordReader, PyAVReader, VideoError, open_reader
+from components.data.readers import open_reader
+from components.data.video_reader import DecordReader, PyAVReader, VideoError
 from tests.data_room.made_videos import gradient_frames, write_video
 
 SILENCE = 5.0

@@ -201,7 +201,4 @@ def test_protocol_show_and_diff_as_people_call_them(tmp_path: Path) -> None:
     assert "estimator.distance" in table.out
     wrong = run("protocol", "show", "claen")
     assert (wrong.code, wrong.out) == (2, "")
-    assert (
-        wrong.err
-        == "no protocol 'claen' (a preset, a YAML file, scores.json, or a run); did you mean 'clean'?\n"
-    )
+    assert wrong.err == "no protocol 'claen' (a preset, a YAML file, scores.json, or a run); did you mean 'clean'?\n"

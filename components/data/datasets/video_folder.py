@@ -9,7 +9,8 @@ from typing import Any
 from components.data.datasets import Inspected, Source
 from components.data.frame_folder import is_picture, pictures_of
 from components.data.index_worker import index_videos
-from components.data.video_reader import VideoIndex, VideoReader, open_reader
+from components.data.readers import open_reader
+from components.data.video_reader import VideoIndex, VideoReader
 from registry.catalogue import part
 from registry.errors import SpecError, did_you_mean
 
