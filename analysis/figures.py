@@ -53,7 +53,8 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
             axes.axvspan(floor.mean - spread, floor.mean + spread, color=GREY, alpha=0.25, lw=0, zorder=0)
             axes.axvline(floor.mean, color=GREY, lw=1.2, zorder=1)
             told += ", grey: real halves ± sd"
-    axes.set_xlabel(f"{metric}   ({told})" + (f"\nprotocol {protocol}" if protocol else ""))
+    named = f"{metric}, protocol {protocol}" if protocol else metric
+    axes.set_xlabel(f"{named}\n{told}", fontsize=9)
     _plain(axes, grid="x")
     return figure
 

@@ -20,7 +20,7 @@ from typing import Any
 import click
 import numpy as np
 
-from components.data.video_reader import open_reader
+from components.data.readers import open_reader
 from components.scoring.corruptions import OF_CLIPS, Clips, spoil
 from experiments.validity_clips import column_of, folder_videos, groups_of, halves
 from experiments.validity_page import command, machine_and_date, write_section
