@@ -25,7 +25,7 @@ def test_the_scores_figure_draws_every_seed_mean_and_interval():
     assert [pytest.approx(7 / 3)] in lines
     assert [pytest.approx(7 / 3 - 3.794583), pytest.approx(7 / 3 + 3.794583)] in lines  # t(0.975, 2) = 4.302653
     assert [label.get_text() for label in axes.get_yticklabels()][1] == "blocks=variant_4\nn = 2"
-    assert axes.get_xlabel().startswith("fvd ")
+    assert axes.get_xlabel().startswith("fvd")
 
 
 def test_scores_that_are_not_there_or_not_comparable_are_not_drawn():
