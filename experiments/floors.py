@@ -36,6 +36,7 @@ from experiments.scoring import (
     references_of,
     side_of,
     treatment_of,
+    will_change_size,
 )
 from registry.errors import RunError
 from registry.files import locked
@@ -81,7 +82,8 @@ def protocols_of(spec: Spec, prepared: Prepared, metrics: Sequence[Any]) -> set[
     real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
     n_fake = planned_fake_clips(spec)
     used = with_reference(metrics)
-    return {fingerprint(bind(spec.scoring, metric, real, n_fake, changes_size(real))) for metric in used}
+    resized = will_change_size(spec, real)
+    return {fingerprint(bind(spec.scoring, metric, real, n_fake, resized)) for metric in used}
 
 
 def with_reference(metrics: Sequence[Any]) -> list[Any]:

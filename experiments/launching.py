@@ -21,12 +21,12 @@ from experiments.plans import Plan, check
 from experiments.recording import Recorder, code_state, create
 from experiments.replicate import Progress, device_of, how_measured, open_data, run_replicate
 from experiments.scoring import (
-    changes_size,
     planned_fake_clips,
     prepare_reference,
     real_videos,
     references_of,
     side_of,
+    will_change_size,
 )
 from registry.assemble import Assembly
 from registry.errors import SpecError
@@ -81,7 +81,7 @@ def _early_floors(
     if not missing:
         return
     videos = real_videos(spec, prepared)
-    resized = changes_size(side_of(spec.scoring, "real", videos)[0])
+    resized = will_change_size(spec, side_of(spec.scoring, "real", videos)[0])
     n_fake, folder = planned_fake_clips(spec), references_of(prepared)
     pool = floors.pool_of(spec.scoring, videos, n_fake, resized, metrics, how, folder, progress)
     if "real_halves" in missing:

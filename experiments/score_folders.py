@@ -105,7 +105,7 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
     needed = with_reference(metrics)
     of_real = reference(real, needed, how, data / REFERENCES, progress)[1] if needed else {}
     own = data / "samples" / fake.key[:16]
-    with locked(own):
+    with locked(own, lambda: progress("waiting for another process that measures the same", 0, 1)):
         of_fake = measure(fake, metrics, how, own, progress)
     found = evaluate(protocol, metrics, fake, real, (of_fake, of_real))
     content: dict[str, Any] = {
@@ -183,7 +183,7 @@ def open_videos(path: Path, split: str, data: Path, progress: Progress) -> Video
         return ArrayVideos(path)
     if all(is_picture(entry) for entry in entries):
         raise SpecError(f"{path}: holds the frames of one video; give the folder above it, with a folder a video")
-    with locked(data):
+    with locked(data, lambda: progress("waiting for another process that indexes videos", 0, 1)):
         dataset = VideoFolder(str(path), 0, class_folders=False)
         return PreparedVideos(prepare(dataset, data, workers=2, progress=progress), split)
 

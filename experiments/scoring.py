@@ -112,6 +112,11 @@ def real_videos(spec: Spec, prepared: Prepared) -> PreparedVideos:
     return PreparedVideos(prepared, spec.scoring.split)
 
 
+def will_change_size(spec: Spec, real: Side) -> bool:
+    """Whether frames of either side of a spec's scores are resized, before anything is sampled."""
+    return changes_size(real) or spec.scoring.resolution != spec.data.resolution
+
+
 def planned_fake_clips(spec: Spec) -> int:
     """How many clips the fake side of a spec will have, before anything is sampled."""
     side = spec.data.resolution
@@ -172,7 +177,7 @@ def evaluate(
         try:
             scores = metric.score(sides[0][key], sides[1][key] if metric.needs_reference else None)
         except RunError as error:
-            found.failed.append(f"{', '.join(metric.names())}: {error}")
+            found.failed.append(str(error))  # begins with the score's name
             continue
         bound = bind(protocol, metric, real, len(fake.clips), changes_size(fake, real))
         found.specs[fingerprint(bound)] = bound
