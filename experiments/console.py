@@ -195,6 +195,10 @@ def show_scores(found: dict[str, Any], plot: Path | None) -> None:
     if scaled := next((f for f in floors if list(f["measured_at"]) != [f["n_fake"], f["n_real"]]), None):
         fake, real = scaled["measured_at"]
         say(f"floors: measured with {fake} and {real} clips, brought to the score's counts by the law of its bias")
+    for told in found["differs"]:
+        say(f"NOTE: not the same measurement as the one that lent its protocol: {told}")
+    if any(row["interval"] and row["details"].get("slices", 8) < 8 for row in found["scores"]):
+        say("NOTE: few videos: the intervals come from 4 slices and are rough")
     if found["shared_videos"]:
         say(f"NOTE: {found['shared_videos']} videos are on both sides; that makes a score better than it is")
     if any("[moving_shapes_r3d]" in row["metric"] for row in found["scores"]):

@@ -30,8 +30,8 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
     where, lines = name, []
     if name in PRESETS:
         written: dict[str, Any] = {"protocol": name}
-    elif (measured := _measured(Path(name))) is not None:
-        stored = measured["protocol"]
+    elif (found := measured(Path(name))) is not None:
+        stored = found["protocol"]
         written = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     elif Path(name).suffix in (".yaml", ".yml"):
         document = strict_yaml.load(Path(name))
@@ -72,12 +72,11 @@ def show(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     Raises:
         SpecError: there is no such protocol.
     """
-    measured = _measured(Path(name))
-    if measured is not None:
+    if (found := measured(Path(name))) is not None:
         names: dict[str, list[str]] = {}
-        for score, mark in measured["protocols"].items():
+        for score, mark in found["protocols"].items():
             names.setdefault(mark, []).append(score)
-        bounds = measured["protocol_specs"]
+        bounds = found["protocol_specs"]
         return {", ".join(scores): {"fingerprint": mark, **bounds[mark]} for mark, scores in names.items()}
     protocol = load_protocol(name, overrides)
     metrics = {metric.name: metric.parameters or "no parameters" for metric in protocol.metrics}
@@ -100,7 +99,12 @@ def diff(left: str, right: str) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def _measured(path: Path) -> dict[str, Any] | None:
+def measured(path: Path) -> dict[str, Any] | None:
+    """What a scores.json or a finished run folder says of its scores; None where the path is neither.
+
+    Raises:
+        SpecError: it was written by an older version and holds no protocols.
+    """
     files = [path] if path.name in MEASURED else [path / name for name in MEASURED]
     found = next((read_json(file) for file in files if file.is_file()), None)
     if found is not None and not {"protocol", "protocol_specs"} <= found.keys():

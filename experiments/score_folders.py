@@ -17,12 +17,13 @@ from components.scoring.clip_plan import Video
 from components.scoring.measuring import Measuring, Progress, Side, measure
 from components.scoring.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from experiments.floors import FloorRecord, pool_of, real_halves, with_reference
-from experiments.protocols import load_protocol
+from experiments.protocols import load_protocol, measured
 from experiments.recording import machine, write_json
 from experiments.replicate import device_named
 from experiments.scoring import REFERENCES, Scores, changes_size, evaluate, reference, side_of
 from registry.assemble import build_metrics
 from registry.catalogue import catalogue
+from registry.differences import differing
 from registry.errors import RunError, SpecError
 from registry.files import locked
 from registry.protocol import Protocol
@@ -46,6 +47,7 @@ class Request:
         device: `cpu` or `cuda`.
         floors: whether real clips are measured against each other as well.
         plugins: modules with further parts.
+        repeats: the scores.json or run folder whose measurement is repeated, if one lent its protocol.
     """
 
     samples: Path
@@ -58,6 +60,7 @@ class Request:
     device: str
     floors: bool = True
     plugins: tuple[str, ...] = ()
+    repeats: Path | None = None
 
 
 def request_of(
@@ -85,7 +88,8 @@ def request_of(
         name = _experiments_protocol(samples) if (samples / "replicate.json").exists() else "clean"
     protocol = load_protocol(name, [*overrides, *named], plugins)
     where = str(device_named(device))
-    return Request(samples, against, protocol, out, runs, processes, batch_size, where, floors, plugins)
+    repeats = Path(name) if measured(Path(name)) is not None and not overrides else None
+    return Request(samples, against, protocol, out, runs, processes, batch_size, where, floors, plugins, repeats)
 
 
 def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
@@ -117,6 +121,7 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
         "protocols": found.protocols,
         "protocol_specs": found.specs,
         "failed": found.failed,
+        "differs": [] if request.repeats is None else _differs(request.repeats, found),
         "made": {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "device": request.device, **machine()},
     }
     out = request.out or request.runs / SCORES_FOLDER / _name(request, fake, real)
@@ -134,6 +139,18 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
     if content["failed"]:
         raise RunError("\n".join([*content["failed"], f"the scores are in {out / 'scores.json'}"]))
     return {**content, "out": str(out)}
+
+
+def _differs(earlier: Path, found: Scores) -> list[str]:
+    """In what the scores that were found were not measured like the earlier ones of the same name."""
+    before = measured(earlier) or {"protocols": {}, "protocol_specs": {}}
+    told = []
+    for name, mark in found.protocols.items():
+        if name in before["protocols"] and before["protocols"][name] != mark:
+            specs = before["protocol_specs"][before["protocols"][name]], found.specs[mark]
+            keys = [key for key, _, _ in differing(*specs) if not key.startswith("noted")]
+            told.append(f"{name}: {', '.join(keys)}")
+    return told
 
 
 def _experiments_protocol(run: Path) -> str:

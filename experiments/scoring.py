@@ -103,7 +103,12 @@ def treatment_of(protocol: Protocol, side: str) -> Treatment:
 
 def side_of(protocol: Protocol, side: str, videos: Videos, cut: Cut | None = None) -> tuple[Side, list[Video]]:
     """One side of a protocol, ready to be measured, and the videos that are too short for it."""
-    clips, short = plan_clips(videos.listed, cut or cut_of(protocol, side))
+    try:
+        clips, short = plan_clips(videos.listed, cut or cut_of(protocol, side))
+    except RunError as error:
+        rejected = videos.rejected
+        more = f"; rejected: {len(rejected)}, the first: {': '.join(rejected[0])}" if rejected else ""
+        raise RunError(f"{error}{more}") from None
     return Side(side, videos, tuple(clips), treatment_of(protocol, side)), short
 
 
