@@ -11,6 +11,7 @@ from typing import NamedTuple
 from components.scoring.weights import KNOWN, cache_folder, find
 from experiments.recording import PACKAGES
 from registry.errors import RunError
+from registry.machine import usable_cores
 
 
 class Check(NamedTuple):
@@ -40,8 +41,7 @@ def _devices() -> list[Check]:
         return []
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = [Check("CPU", True, f"{cores} cores, torch uses {torch.get_num_threads()} threads")]
+    found = [Check("CPU", True, f"{usable_cores()} cores, torch uses {torch.get_num_threads()} threads")]
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"

@@ -235,9 +235,11 @@ def _by_splits(
     protocols: dict[str, str] = {}
     counts = pool.n_fake, len(pool.real.clips)
     at = (0, 0)
+    used = with_reference(metrics)
+    marks = [fingerprint(bind(pool.protocol, metric, pool.real, pool.n_fake, pool.resized)) for metric in used]
     for left, right in _splits(pool.side, *counts):
         at = len(left), len(right)
-        for metric in with_reference(metrics):
+        for metric, mark in zip(used, marks, strict=True):
             key = extractor_key(metric.extractor)
             others = pool.features[key].subset(right)
             try:
@@ -245,7 +247,6 @@ def _by_splits(
                 real = metric.score(pool.features[key].subset(left), others) if kind == "reconstruction" else found
             except RunError:  # too few clips for this metric: no floor
                 continue
-            mark = fingerprint(bind(pool.protocol, metric, pool.real, pool.n_fake, pool.resized))
             for name, score in found.items():
                 bias = real[name].value * (_factor(metric, name, at, counts) - 1)
                 measured.setdefault(name, []).append(score.value)

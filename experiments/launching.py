@@ -30,6 +30,7 @@ from experiments.scoring import (
 )
 from registry.assemble import Assembly
 from registry.errors import SpecError
+from registry.machine import usable_cores
 from registry.runs import DATA_FOLDER, Replicate, claim_is_alive, read_floors
 from registry.spec import Spec
 
@@ -204,8 +205,7 @@ def _run_pool(plan: Plan, todo: list[Replicate], watch: Watch) -> None:
 
 
 def _start(replicate: Replicate, parallel: int, beside: Path) -> subprocess.Popen[bytes]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = replicate.spec.runtime.threads or max(1, cores // parallel)
+    threads = replicate.spec.runtime.threads or max(1, usable_cores() // parallel)
     root = Path(__file__).parent.parent
     search = [str(root), str(beside.resolve()), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {

@@ -177,6 +177,7 @@ def evaluate(
         sides: features by extractor key, of the fake and of the real side.
     """
     found = Scores(len(fake.clips), len(real.clips))
+    resized = changes_size(fake, real)
     for metric in metrics:
         key = extractor_key(metric.extractor)
         try:
@@ -184,10 +185,11 @@ def evaluate(
         except RunError as error:
             found.failed.append(str(error))  # begins with the score's name
             continue
-        bound = bind(protocol, metric, real, len(fake.clips), changes_size(fake, real))
-        found.specs[fingerprint(bound)] = bound
+        bound = bind(protocol, metric, real, len(fake.clips), resized)
+        mark = fingerprint(bound)
+        found.specs[mark] = bound
         found.scores |= scores
-        found.protocols |= dict.fromkeys(scores, fingerprint(bound))
+        found.protocols |= dict.fromkeys(scores, mark)
     return found
 
 

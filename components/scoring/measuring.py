@@ -28,6 +28,7 @@ from components.scoring.treatment import Treatment
 from registry.assemble import build_metrics
 from registry.catalogue import catalogue
 from registry.errors import RunError
+from registry.machine import usable_cores
 from registry.protocol import MEASURING, Protocol
 
 Progress = Callable[[str, int, int], None]
@@ -69,8 +70,7 @@ class Measuring:
 
     def processes_for(self, clips: int) -> int:
         """How many processes measure so many clips."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        wanted = self.processes or min(cores, MOST_PROCESSES, clips // CLIPS_A_PROCESS)
+        wanted = self.processes or min(usable_cores(), MOST_PROCESSES, clips // CLIPS_A_PROCESS)
         return max(1, min(wanted, -(-clips // self.batch_size)))
 
 
