@@ -1,15 +1,15 @@
 """An experiment file -> its plan: arms, claims, replicates, what they cost and how far they are. Writes nothing."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from registry.ablation import Arm, resolve_experiment, select
-from registry.assemble import Assembly, count_for_matching
+from registry.assemble import NETWORK, Assembly, values_at
 from registry.claims import ResolvedClaim
+from registry.counting import count_for_matching, count_network
 from registry.errors import RunError, SpecError
 from registry.experiment import ExperimentFile, load_experiment
 from registry.runs import Orphan, Replicate, orphans, replicates
@@ -88,24 +88,19 @@ def check(plan: Plan, with_data: bool = False) -> list[str]:
 
 def _checked(plan: Plan, with_data: bool = False) -> list[tuple[Arm, Any]]:
     """What `check` does, with the counts of each selected arm's network."""
+    answers: dict[tuple[Any, str], tuple[Any, list[str]]] = {}
     found: list[tuple[Arm, Any]] = []
     arms_of: dict[str, list[Arm]] = {}
     for arm in plan.selected:
-        assembly = Assembly(arm.spec, plan.file.parts)
-        own: list[str] = []
-        for attempt in (
-            partial(_count, assembly, arm, found),
-            partial(_sampler, assembly),
-            assembly.metrics,
-            partial(_dataset, assembly, with_data),
-            partial(_weights, assembly),
-        ):
-            try:
-                attempt()
-            except SpecError as error:
-                own += [text for text in error.problems if text not in own]
-            except RunError:
-                pass  # weights that are not on this machine are a matter of launching
+        own: dict[str, None] = {}
+        for attempt, keys in ATTEMPTS.items():
+            same = (attempt, values_at(arm.spec, keys))
+            if same not in answers:
+                answers[same] = _tried(attempt, Assembly(arm.spec, plan.file.parts), with_data)
+            counts, problems = answers[same]
+            own |= dict.fromkeys(problems)
+            if counts is not None:
+                found.append((arm, counts))
         for text in own:
             arms_of.setdefault(text, []).append(arm)
     if arms_of:
@@ -113,12 +108,25 @@ def _checked(plan: Plan, with_data: bool = False) -> list[tuple[Arm, Any]]:
     return found
 
 
-def _count(assembly: Assembly, arm: Arm, found: list[tuple[Arm, Any]]) -> None:
-    found.append((arm, assembly.counts()))
+def _tried(attempt: Callable[[Assembly, bool], Any], assembly: Assembly, with_data: bool) -> tuple[Any, list[str]]:
+    try:
+        return attempt(assembly, with_data), []
+    except SpecError as error:
+        return None, error.problems
+    except RunError:
+        return None, []  # weights that are not on this machine are a matter of launching
 
 
-def _sampler(assembly: Assembly) -> None:
+def _network(assembly: Assembly, with_data: bool) -> Any:
+    return count_network(assembly.spec)
+
+
+def _sampler(assembly: Assembly, with_data: bool) -> None:
     assembly.sampler(assembly.objective())
+
+
+def _metrics(assembly: Assembly, with_data: bool) -> None:
+    assembly.metrics()
 
 
 def _dataset(assembly: Assembly, with_data: bool) -> None:
@@ -126,10 +134,20 @@ def _dataset(assembly: Assembly, with_data: bool) -> None:
         assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
 
 
-def _weights(assembly: Assembly) -> None:
+def _weights(assembly: Assembly, with_data: bool) -> None:
     weights = assembly.spec.data.autoencoder.parameters.get("weights")
     if weights and weights.startswith(("/", ".", "~")) and not Path(weights).expanduser().exists():
         raise SpecError(f"data.autoencoder.weights: there is no file or folder {weights!r}")
+
+
+# What is assembled, and the keys of a spec that decide it: arms that agree in them are checked once.
+ATTEMPTS: dict[Callable[[Assembly, bool], Any], tuple[str, ...]] = {
+    _network: NETWORK,
+    _sampler: ("diffusion", "sampling.sampler"),
+    _metrics: ("scoring.detector", "scoring.metrics"),
+    _dataset: ("data.dataset", "data.path", "data.resolution"),
+    _weights: ("data.autoencoder",),
+}
 
 
 def located(plan: Plan, arms: list[Arm], text: str) -> str:
@@ -143,7 +161,7 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
     """One row an arm: identity, depth, parameters, MACs in two conventions, states, GPU-hours."""
     found = []
     for arm, counts in _checked(plan):
-        own = [replicate for replicate in plan.replicates if replicate.arm == arm.name]
+        own = replicates(plan.name, [arm], plan.file.experiment.seeds, plan.runs)
         states = [replicate.state for replicate in own]
         found.append({
             "arm": arm.name,

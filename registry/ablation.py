@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from registry.claims import ResolvedClaim, resolve_claims, unjudgeable
@@ -23,7 +24,7 @@ class Arm:
     axes: Mapping[str, str]  # axis -> the label of this arm's value on it
     spec: Spec = field(repr=False)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         return self.spec.identity
 
@@ -115,26 +116,28 @@ def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, cou
     step = file.parts.find("blocks", spec.model.blocks.name).facts.get("depth_multiple", 1)
     target = count(baseline)[what]
 
-    def at(depth: int) -> tuple[Spec | None, float]:
-        deeper = copy.deepcopy(draft.raw)
-        merge(deeper, ("model", "depth"), depth)
-        candidate, _ = _resolve(file, deeper)
-        return (candidate, count(candidate)[what] / target - 1) if candidate else (None, float("inf"))
+    def off(depth: int) -> float:
+        """How far the arm is from the baseline at that depth; what else it is made of stays."""
+        model = spec.model.model_copy(update={"depth": depth})
+        return count(spec.model_copy(update={"model": model}))[what] / target - 1
 
     # Parameters and MACs are affine in depth, so two depths give the line and the nearest whole depth.
     first, second = step, 2 * step
-    slope = (at(second)[1] - at(first)[1]) / step
-    wished = first - at(first)[1] / slope
+    slope = (off(second) - off(first)) / step
+    wished = first - off(first) / slope
     nearest = sorted({max(step, int(wished // step) * step + k * step) for k in (0, 1)})
-    candidates = sorted((at(depth) for depth in nearest), key=lambda pair: abs(pair[1]))
-    best, off = candidates[0]
-    if best is None or abs(off) > tolerance:
-        tried = "; ".join(f"depth {c.model.depth} is {o:+.1%}" for c, o in candidates if c is not None)
+    candidates = sorted(nearest, key=lambda depth: abs(off(depth)))
+    if abs(off(candidates[0])) > tolerance:
+        tried = "; ".join(f"depth {depth} is {off(depth):+.1%}" for depth in candidates)
         return spec, [
             f"{file.place(draft.place)}: arm {draft.name}: no depth brings its {what} within {tolerance:.1%} of the "
             f"baseline's ({tried}); widen match, or change the width"
         ]
-    return best, []
+    deeper = {**draft.raw, "model": copy.deepcopy(draft.raw.get("model", {}))}
+    merge(deeper, ("model", "depth"), candidates[0])
+    matched, problems = _resolve(file, deeper)
+    lines = [f"{file.place(draft.place)}: arm {draft.name}: {dotted(key)}: {text}" for key, text in problems]
+    return matched or spec, lines
 
 
 def select(arms: Iterable[Arm], patterns: Iterable[str]) -> list[Arm]:

@@ -5,12 +5,31 @@ parts together by module name, so that importing this file costs nothing.
 """
 
 import importlib
+import json
+from collections.abc import Iterable
 from typing import Any
+
+from pydantic import BaseModel
 
 from registry.catalogue import Catalogue, catalogue
 from registry.protocol import Protocol
 from registry.section import Part
 from registry.spec import Spec
+
+# The keys of a spec that decide its network: arms that agree in them have one count, whatever else they differ in.
+NETWORK = ("model", "data.frames", "data.resolution", "data.autoencoder", "diffusion", "learning.label_drop")
+
+
+def values_at(spec: Spec, keys: Iterable[str]) -> str:
+    """The values at some dotted keys of a spec, as a text that is the same for equal values."""
+    values = []
+    for key in keys:
+        value: Any = spec
+        for step in key.split("."):
+            value = getattr(value, step)
+        many = value if isinstance(value, tuple) else (value,)
+        values.append([v.model_dump(mode="json") if isinstance(v, BaseModel) else v for v in many])
+    return json.dumps(values)
 
 
 def _load(module: str, name: str) -> Any:
@@ -97,9 +116,3 @@ def build_metrics(protocol: Protocol, parts: Catalogue) -> list[Any]:
     by_detector = any(info.facts["by_detector"] for info in chosen)
     detector = parts.build("detector", protocol.detector.model_dump()) if by_detector else None
     return [parts.build("metric", choice.model_dump(), detector) for choice in protocol.metrics]
-
-
-def count_for_matching(spec: Spec) -> dict[str, float]:
-    """Parameters and MACs of a spec, as `registry.ablation.resolve_experiment` wants them."""
-    counts = Assembly(spec).counts()
-    return {"parameters": counts.parameters, "macs": counts.per_clip}

@@ -21,7 +21,7 @@ class Draft:
 
     name: str
     axes: Mapping[str, str]  # axis -> the label of this arm's value on it
-    raw: dict[str, Any] = field(repr=False)  # the base with the arm's changes
+    raw: Mapping[str, Any] = field(repr=False)  # the base with the arm's changes; sections may be shared by arms
     changed: tuple[Key, ...]
     place: Key  # where the change was written
 
@@ -87,10 +87,12 @@ def make_drafts(file: ExperimentFile, baseline: Spec | None) -> list[Draft]:
     def draft(changes: list[tuple[str, Any]], place: Key, name: str | None = None) -> Draft:
         labels = {ARMS_AXIS: name} if name else {names[key]: label_of(value) for key, value in changes}
         differs = ",".join(f"{axis}={label}" for axis, label in labels.items() if at_base[axis] != label)
-        raw = copy.deepcopy(experiment.base)
-        for key, value in changes:
-            merge(raw, tuple(key.split(".")), copy.deepcopy(value))
         changed = tuple(tuple(key.split(".")) for key, _ in changes)
+        raw = dict(experiment.base)
+        for section in {key[0] for key in changed} & raw.keys():  # the others are shared by all arms
+            raw[section] = copy.deepcopy(raw[section])
+        for key, (_, value) in zip(changed, changes, strict=True):
+            merge(raw, key, copy.deepcopy(value))
         return Draft(name or differs or BASELINE, at_base | labels, raw, changed, place)
 
     drafts = [

@@ -1,6 +1,5 @@
 """Raw mappings -> a resolved `Spec`, with everything that is wrong found in one go."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin
 
@@ -28,20 +27,26 @@ def resolve(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list
     Returns:
         The spec (None if anything is wrong), and the problems as (key, message).
     """
-    values: dict[str, Any] = copy.deepcopy(dict(raw))
+    values = {section: dict(fields) if isinstance(fields, dict) else fields for section, fields in raw.items()}
     if isinstance(values.setdefault("scoring", {}), dict):
         values["scoring"] = with_preset(values["scoring"])
     found: list[Problem] = []
     for (section, name), slot in slot_fields().items():
-        fields = values.get(section)
-        if isinstance(fields, dict) and fields.get(name) is not None:
-            choose = _parts if isinstance(_default(section, name), tuple) else _part
+        fields, default = values.setdefault(section, {}), _default(section, name)
+        if not isinstance(fields, dict):
+            continue
+        if fields.get(name) is not None:
+            choose = _parts if isinstance(default, tuple) else _part
             fields[name], wrong = choose(fields[name], slot, parts)
             found += [((section, name, *key), message) for key, message in wrong]
-    found += model_problems(Spec, values)
+        elif name not in fields and isinstance(default, Part):
+            fields[name], _ = _part(default.name, slot, parts)  # its parameters' defaults are written out as well
+    try:
+        spec = Spec.model_validate(values)
+    except ValidationError as error:
+        found += _told(Spec, error)
     if found:
         return None, found
-    spec = Spec.model_validate(_with_part_defaults(values, parts))
     try:
         spec = _derive(spec, parts)
     except _WrongError as wrong:
@@ -55,9 +60,12 @@ def model_problems(model: type[BaseModel], values: Any) -> Iterator[Problem]:
     try:
         model.model_validate(values)
     except ValidationError as error:
-        for item in error.errors(include_url=False):
-            key = tuple(str(step) for step in item["loc"])
-            yield key, _message(model, item)
+        yield from _told(model, error)
+
+
+def _told(model: type[BaseModel], error: ValidationError) -> Iterator[Problem]:
+    for item in error.errors(include_url=False):
+        yield tuple(str(step) for step in item["loc"]), _message(model, item)
 
 
 def _message(model: type[BaseModel], item: Any) -> str:
@@ -101,8 +109,10 @@ def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], li
     except SpecError as error:
         return {"name": choice["name"]}, [((), str(error))]
     given = {key: value for key, value in choice.items() if key != "name"}
-    wrong = [(key, _own(info, message)) for key, message in model_problems(info.parameters, given)]
-    return {"name": info.name, **({} if wrong else info.parameters.model_validate(given).model_dump())}, wrong
+    try:
+        return {"name": info.name, **info.parameters.model_validate(given).model_dump()}, []
+    except ValidationError as error:
+        return {"name": info.name}, [(key, _own(info, text)) for key, text in _told(info.parameters, error)]
 
 
 def _parts(written: Any, slot: str, parts: Catalogue) -> tuple[tuple[dict[str, Any], ...], list[Problem]]:
@@ -125,17 +135,6 @@ def _own(info: PartInfo, message: str) -> str:
     if message.startswith("unknown key") and not info.parameters.model_fields:
         return f"{info.slot} {info.name} has no parameters"
     return message
-
-
-def _with_part_defaults(values: dict[str, Any], parts: Catalogue) -> dict[str, Any]:
-    """Parts that were not written get their parameters' defaults written out as well."""
-    filled = {section: dict(fields) if isinstance(fields, dict) else fields for section, fields in values.items()}
-    for (section, name), slot in slot_fields().items():
-        fields = filled.setdefault(section, {})
-        default = _default(section, name)
-        if name not in fields and isinstance(default, Part):
-            fields[name], _ = _part(default.name, slot, parts)
-    return filled
 
 
 def _default(section: str, name: str) -> Any:

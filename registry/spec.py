@@ -6,6 +6,7 @@ Frozen, strict pydantic models; unknown keys are refused. `model`, `data`, `diff
 
 import hashlib
 import json
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -141,6 +142,7 @@ def default_part(*key: str) -> str | None:
     return default.name if isinstance(default, Part) else None
 
 
+@cache
 def slot_fields() -> dict[tuple[str, str], str]:
     """(section, field) -> slot, for every field of the spec that names a part."""
     found = {}

@@ -4,8 +4,8 @@ import textwrap
 from pathlib import Path
 
 from registry.ablation import Arm, resolve_experiment
-from registry.assemble import count_for_matching
 from registry.claims import ResolvedClaim
+from registry.counting import count_for_matching
 from registry.errors import SpecError
 from registry.experiment import load_experiment
 

@@ -42,7 +42,8 @@ class MovingShapesNetwork(nn.Module):
         steps = zip(WIDTHS[:-1], WIDTHS[1:], ((1, 2, 2), (2, 2, 2), (2, 2, 2)), strict=True)
         self.blocks = nn.Sequential(*(_Block(inputs, outputs, stride) for inputs, outputs, stride in steps))
         # A fixed map, found after training, under which no direction of clean clips outweighs the others.
-        self.whitening = nn.Parameter(torch.eye(DIMENSIONS), requires_grad=False)
+        # (On the CPU even where the rest has no memory: there torch's `eye` waits a second for its compiler.)
+        self.whitening = nn.Parameter(torch.eye(DIMENSIONS, device="cpu"), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pooled(x) @ self.whitening
