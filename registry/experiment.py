@@ -12,8 +12,9 @@ from registry import strict_yaml
 from registry.catalogue import Catalogue, catalogue
 from registry.claim_forms import Claim
 from registry.errors import SpecError, did_you_mean
-from registry.parameter_types import NonNegativeInt, PositiveFloat, PositiveInt
+from registry.parameter_types import NonNegativeInt
 from registry.resolve import model_problems
+from registry.resources import Resources
 from registry.section import Section
 from registry.spec import Spec, default_part, slot_fields
 from registry.strict_yaml import Key
@@ -45,13 +46,6 @@ class Match(Section):
         if (self.parameters is None) == (self.macs is None):
             raise ValueError("give one of parameters and macs, such as {parameters: 2%}")
         return self
-
-
-class Resources(Section):
-    """What the launcher may use; never part of the identity."""
-
-    parallel: PositiveInt | None = None  # replicates at once on this machine; left out: one
-    tflops: PositiveFloat = 120.0  # sustained TFLOP/s of one GPU, for the GPU-hours of `plan`
 
 
 class Experiment(Section):

@@ -4,7 +4,8 @@ runs/<experiment>/<arm>-<identity>/seed-<n>/
     spec.yaml         the resolved spec             replicate.json   experiment, arm, axes, seed, identity
     provenance.json   code, packages, host, data    events.jsonl     attempts: started, failed, interrupted, done
     metrics.jsonl     one line a logged step        heartbeat.json   step and speed of the running attempt
-    claim             who is running it             log.txt          what it printed
+    attempts/         0001.json, …: who ran it      submissions/     0001.json, …: who sent it to an executor
+    control.json      what is wanted of it          log.txt          what it printed
     checkpoints/      full training state           samples/         sampled clips, uint8
     result.json       written last and at once: its presence means done
 runs/<experiment>/floors.json  what the scores are where nothing can be better, by floor, metric and protocol
@@ -12,9 +13,6 @@ runs/_data/           prepared data sets: manifests, latent caches, reference st
 """
 
 import json
-import os
-import socket
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +20,16 @@ from typing import Any, Literal
 
 from registry import strict_yaml
 from registry.ablation import Arm
+from registry.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered, read_json
 from registry.differences import differing
 from registry.errors import RunError
 from registry.spec import WITHOUT_EFFECT, Spec
 
-State = Literal["missing", "running", "interrupted", "failed", "done"]
+State = Literal["missing", "queued", "running", "interrupted", "failed", "cancelled", "paused", "stopped", "done"]
+STARTABLE: tuple[State, ...] = ("missing", "interrupted")  # what `launch` starts
+RETRIED: tuple[State, ...] = ("failed", "cancelled")  # what `retry` opens again
 DATA_FOLDER = "_data"
 FLOORS_FILE = "floors.json"
-HEARTBEAT_EXPIRES = 600.0  # seconds after which a claim of another host without a heartbeat is taken for dead
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,55 @@ class Replicate:
 
     @property
     def state(self) -> State:
-        """What the files say: done beats everything, a live claim beats the last event."""
+        """What the files alone say; `state_with` also asks Slurm."""
+        return self.state_with(None)
+
+    def state_with(self, hint: Hint | None) -> State:
+        """What the files say: done beats everything, a live attempt the rest, a wish of `control.json` the events.
+
+        Args:
+            hint: what Slurm says of jobs; where it was not asked or did not answer, the files decide.
+        """
         if (self.folder / "result.json").exists():
             return "done"
-        if claim_is_alive(self.folder):
+        attempt = latest(self.folder / ATTEMPTS)
+        if is_alive(attempt, self.folder / "heartbeat.json", hint):
             return "running"
-        last = next((event["event"] for event in reversed(self.events())), None)
-        if last == "failed":
+        control, last = self.control(), next(iter(reversed(self.events())), {"event": None})
+        if control.get("action") in ("stop", "cancel"):
+            return "stopped" if control["action"] == "stop" else "cancelled"
+        if last["event"] == "failed":
             return "failed"
-        return "missing" if last in (None, "retry") and not self.checkpoints() else "interrupted"
+        if last["event"] == "paused" and control.get("until") is not None and last["step"] >= control["until"]:
+            return "paused"
+        if self._is_queued(attempt, hint):
+            return "queued"
+        return "missing" if last["event"] in (None, "retry") and not self.checkpoints() else "interrupted"
+
+    def _is_queued(self, attempt: dict[str, Any] | None, hint: Hint | None) -> bool:
+        """Whether it waits for its turn: Slurm has its job, or, if Slurm was not asked, no attempt has used it up."""
+        submission = self.submission()
+        if submission is None:
+            return False
+        job = submission["job"]
+        if job is None:  # it is being submitted, unless the submitting process died over it
+            return is_alive(submission)
+        told = hint(job) if hint is not None else None
+        if told is None:
+            return attempt is None or attempt["job"] != job or attempt.get("requeued", False)
+        return told != ""
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Who ran it, oldest first: host, node, pid, Slurm job, when it began and ended."""
+        return [content for path in numbered(self.folder / ATTEMPTS) if (content := read_json(path)) is not None]
+
+    def submission(self) -> dict[str, Any] | None:
+        """The newest time that it was sent to an executor: token, and its Slurm job once there is one."""
+        return latest(self.folder / SUBMISSIONS)
+
+    def control(self) -> dict[str, Any]:
+        """What launchers and controllers want of it: `action` (run, cancel, stop), `until` (a step), `reason`."""
+        return read_json(self.folder / "control.json") or {}
 
     def events(self) -> list[dict[str, Any]]:
         return list(read_lines(self.folder / "events.jsonl"))
@@ -184,14 +224,6 @@ def read_floors(experiment: Path) -> list[dict[str, Any]]:
     return list((read_json(experiment / FLOORS_FILE) or {}).get("floors", []))
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file, or None where it is absent (or not yet whole)."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a JSON-lines file; a last line cut short by a kill is passed over."""
     try:
@@ -203,37 +235,3 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
         except ValueError:
             continue
-
-
-def this_process() -> dict[str, Any]:
-    """What a claim says of its owner."""
-    pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": process_start(pid), "time": time.time()}
-
-
-def process_start(pid: int) -> float | None:
-    """When a process of this host was started, or None where there is none of that number."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time(), 2)
-    except psutil.Error:
-        return None
-
-
-def claim_is_alive(folder: Path) -> bool:
-    """Whether a process that claimed the folder is still at it.
-
-    On the same host the process itself is asked; of another host, the heartbeat (or the claim) must be recent.
-    """
-    claim = read_json(folder / "claim")
-    if claim is None:
-        return False
-    if claim["host"] == socket.gethostname():
-        return process_start(claim["pid"]) == claim["started"]
-    try:
-        latest = max(claim["time"], (folder / "heartbeat.json").stat().st_mtime)
-    except FileNotFoundError:
-        latest = claim["time"]
-    return time.time() - latest < HEARTBEAT_EXPIRES

@@ -96,11 +96,13 @@ class RuntimeSpec(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     accumulation: PositiveInt = 1  # micro-batches of one optimiser step: less memory, the same gradient up to rounding
+    shard: bool = False  # with several processes: each holds a share of weights, average and optimiser state (FSDP2)
     threads: PositiveInt | None = None  # of one replicate; left out: the cores shared out over parallel replicates
     log_every: PositiveInt = 50
     validate_every: PositiveInt = 1000
     checkpoint_every: PositiveInt = 10_000
     keep_checkpoints: PositiveInt = 1
+    attempts: PositiveInt = 5  # in a row that come no further than the one before, and the replicate has failed
     sampling_batch: PositiveInt = 16
 
 
