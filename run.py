@@ -14,6 +14,7 @@ from registry.errors import RunError, SpecError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from analysis.verdicts import Verdict
     from experiments.plans import Plan
 
 
@@ -115,13 +116,16 @@ def check(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, .
 
 
 @app.command()
+@click.option("--measure", is_flag=True, help="Take a few steps of every arm here, and plan by how long they take.")
 @verb(formats=True)
-def plan(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], form: str) -> None:
+def plan(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], measure: bool, form: str) -> None:
     """Show arms, identities, depths, parameters, MACs, states and GPU-hours; writes nothing."""
     from experiments import console, plans
 
     found = plans.load_plan(file, overrides, runs, only)
-    rows = plans.rows(found)
+    with console.Bars(apart=form == "json") as bars:
+        paces = plans.paces(found, bars.show) if measure else None
+    rows = plans.rows(found, paces)
     if form == "json":
         print(json.dumps({"experiment": found.name, "arms": rows}, indent=1))
     else:
@@ -133,91 +137,176 @@ def plan(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
 @verb()
 def prepare(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
     """Index the videos, fill the latent cache, and measure the reference statistics."""
-    from experiments import console, launching, plans
+    from experiments import console, plans, preparing
 
     found = plans.load_plan(file, overrides, runs, only)
     with console.Bars() as bars:
-        prepared = launching.prepare_data(found, bars.show)
-    for line in launching.describe_data(prepared):
+        prepared = preparing.prepare_data(found, bars.show)
+    preparing.bind_replicates(found, prepared)
+    for line in preparing.describe_data(prepared):
         console.say(line)
     console.next_command(*_again("launch"))
 
 
 EXECUTOR = click.option(
     "--executor",
-    type=click.Choice(["local", "debug"]),
+    type=click.Choice(["local", "slurm", "debug"]),
     default="local",
     show_default=True,
-    help="local: a pool of processes; debug: in this process, the first failure is raised.",
+    help="local: a pool of processes; slurm: job arrays; debug: in this process, the first failure is raised.",
+)
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Show what would run (slurm: the batch scripts); writes nothing."
+)
+WAIT = click.option("--wait", is_flag=True, help="slurm: return when nothing waits or runs any more.")
+MOST = click.option(
+    "--max-gpu-hours", type=click.FloatRange(0), metavar="H", help="Refuse to launch what `plan` says costs more."
 )
 
 
 @app.command()
 @EXECUTOR
+@DRY_RUN
+@WAIT
+@MOST
 @verb()
-def launch(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], executor: str) -> None:
+def launch(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished."""
     from experiments import plans
 
-    _launch(plans.load_plan(file, overrides, runs, only), executor)
+    _launch(plans.load_plan(file, overrides, runs, only), **how)
 
 
 @app.command()
 @EXECUTOR
+@DRY_RUN
+@WAIT
+@MOST
 @verb()
-def retry(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], executor: str) -> None:
-    """Launch again with the failed replicates; they go on from their last checkpoint."""
+def retry(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], dry_run: bool, **how: Any) -> None:
+    """Launch again with the failed and cancelled replicates; they go on from their last checkpoint."""
     from experiments import console, launching, plans
 
     found = plans.load_plan(file, overrides, runs, only)
-    console.say(f"{len(launching.retry(found))} failed replicates are tried again")
-    _launch(found, executor)
+    again = launching.retried(found) if dry_run else launching.retry(found)
+    console.say(f"{len(again)} failed or cancelled replicates {'would be' if dry_run else 'are'} tried again")
+    _launch(found, dry_run=dry_run, **how)
 
 
-def _launch(found: "Plan", executor: str) -> None:
-    from experiments import console, launching, tracking
+def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hours: float | None) -> None:
+    from analysis import rendering
+    from experiments import console, costs, launching, plans, preparing
 
+    if max_gpu_hours is not None:
+        costs.refuse_above(plans.rows(found), max_gpu_hours)
+    if dry_run:
+        for text in launching.dry_run(found, executor):
+            console.say(text)
+        return
     with console.Bars() as bars:
-        todo = launching.launch(found, executor, bars.show, bars.watch)
-    unfinished = launching.unfinished(todo)
-    _draw(found)
-    console.say(f"wrote {found.folder}")
-    _print_verdict(found)
-    if untracked := tracking.try_sync(found.name, todo, found.runs):
-        console.say(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
+        if executor == "slurm":
+            launched = launching.launch_slurm(found)
+            for line in launched.jobs:
+                console.say(f"submitted {line}")
+            if not wait:
+                console.say(f"{len(launched.submitted)} of {len(launched.todo)} replicates were submitted now")
+                return console.next_command(*_again("status"), "--watch")
+            launching.wait_for_slurm(launched, bars.watch)
+        else:
+            launched = launching.launch_here(found, executor, bars.show, bars.watch)
+            preparing.late_floor(found, launched.todo, bars.show)
+    if executor == "slurm":  # the report job has written and synced everything
+        print(rendering.verdicts_table(found.name, _answers(found), "table"))
+    else:
+        _report(found)
+    unfinished = launching.unfinished(launched.todo)
     console.next_command(*_again("logs" if unfinished else "table"))
     if unfinished:
-        raise RunError("\n".join([*unfinished, f"{len(unfinished)} of {len(todo)} replicates are not done"]))
+        raise RunError("\n".join([*unfinished, f"{len(unfinished)} of {len(launched.todo)} replicates are not done"]))
 
 
 @app.command()
-@verb(formats=True)
-def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], form: str) -> None:
-    """How far every replicate is; read from its files, nothing is written."""
-    from experiments import console, plans
+@verb()
+def report(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
+    """Sync, measure the floor of resampling, draw the figures, and write the table and the verdict."""
+    from experiments import console, plans, preparing
 
     found = plans.load_plan(file, overrides, runs, only)
-    rows = console.status_rows(found)
+    with console.Bars() as bars:
+        preparing.late_floor(found, found.replicates, bars.show)
+    _report(found)
+    console.next_command(*_again("table"))
+
+
+def _report(found: "Plan") -> None:
+    """What stands at the end of every launch: files and figures of it all, MLflow filled, the verdict printed."""
+    from analysis import rendering, reports
+    from experiments import console, tracking
+
+    _draw(found)
+    answers = _answers(found)
+    frame, floors = _frame(found), _floors(found)
+    for path in reports.write(found.folder, found.name, frame, floors, answers):
+        console.say(f"wrote {path}")
+    print(rendering.verdicts_table(found.name, answers, "table"))
+    if untracked := tracking.try_sync(found.name, found.all_replicates, found.runs):
+        console.say(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
+
+
+@app.command()
+@click.option("--watch", is_flag=True, help="Again every few seconds, until nothing waits or runs.")
+@verb(formats=True)
+def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], watch: bool, form: str) -> None:
+    """How far every replicate is; read from its files and from Slurm's queue, nothing is written."""
+    from experiments import console, plans
+    from experiments import status as progress
+
+    found = plans.load_plan(file, overrides, runs, only)
+    rows = progress.watch(found) if watch else progress.rows(found)
     if form == "json":
         print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
     else:
-        console.status_table(found, rows)
+        progress.show(found, rows)
         states = {row["state"] for row in rows}
-        console.next_command(*_again("verdict" if states == {"done"} else "retry" if "failed" in states else "launch"))
+        following = "status" if states & {"queued", "running"} else "launch"
+        following = "retry" if states & {"failed", "cancelled"} else following
+        console.next_command(*_again("verdict" if states == {"done"} else following))
 
 
 @app.command()
 @click.option("--seed", type=int, help="Only this seed.")
 @click.option("--lines", type=int, default=20, show_default=True, help="So many last lines of each log.")
+@click.option("--follow", is_flag=True, help="Go on printing as the logs grow, until nothing waits or runs.")
 @verb()
 def logs(
-    file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], seed: int | None, lines: int
+    file: Path,
+    overrides: tuple[str, ...],
+    runs: Path,
+    only: tuple[str, ...],
+    seed: int | None,
+    lines: int,
+    follow: bool,
 ) -> None:
-    """The last lines of each replicate's log, and the traceback of a failed one."""
+    """The last lines of each replicate's log (pick arms by --only), and the traceback of a failed one."""
     from experiments import console, plans
+    from experiments import status as progress
 
     found = plans.load_plan(file, overrides, runs, only)
-    console.show_logs(found, seed, lines)
+    progress.follow(found, seed) if follow else progress.show_logs(found, seed, lines)
+    console.next_command(*_again("status"))
+
+
+@app.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be cancelled.")
+@verb()
+def cancel(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], dry_run: bool) -> None:
+    """End the replicates that wait or run (pick arms by --only), wherever they do; `retry` goes on with them."""
+    from experiments import console, launching, plans
+
+    ended = launching.cancel(plans.load_plan(file, overrides, runs, only), dry_run)
+    for replicate in ended:
+        console.say(f"{'would cancel' if dry_run else 'cancelled'} {replicate.name}")
+    console.say(f"{len(ended)} replicates")
     console.next_command(*_again("status"))
 
 
@@ -259,9 +348,11 @@ def table(
 @verb(formats=True)
 def verdict(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], form: str) -> None:
     """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written."""
+    from analysis import rendering
     from experiments import plans
 
-    _print_verdict(plans.load_plan(file, overrides, runs, only), form)
+    found = plans.load_plan(file, overrides, runs, only)
+    print(rendering.verdicts_table(found.name, _answers(found), form))
 
 
 @app.command()
@@ -397,13 +488,12 @@ def _floors(found: "Plan") -> list[dict[str, Any]]:
     return read_floors(found.folder)
 
 
-def _print_verdict(found: "Plan", form: str = "table") -> None:
-    from analysis import rendering, verdicts
+def _answers(found: "Plan") -> "list[Verdict]":
+    from analysis import verdicts
 
     selected = {arm.name for arm in found.selected}
     claims = [claim for claim in found.claims if set(claim.arms) <= selected]
-    answers = verdicts.judge(_frame(found), claims, floors=_floors(found))
-    print(rendering.verdicts_table(found.name, answers, form))
+    return verdicts.judge(_frame(found), claims, floors=_floors(found))
 
 
 def _draw(found: "Plan") -> None:

@@ -14,10 +14,14 @@ from rich.table import Table
 from experiments.doctor import Check
 from experiments.plans import Plan
 from registry.differences import differing
-from registry.runs import Replicate
+from registry.runs import Replicate, State
 
 console = Console(soft_wrap=True)
-COLOURS = {"done": "green", "running": "cyan", "failed": "bold red", "interrupted": "yellow", "missing": "dim"}
+COLOURS = {
+    "done": "green", "running": "cyan", "queued": "blue", "failed": "bold red", "interrupted": "yellow",
+    "cancelled": "magenta", "paused": "yellow", "stopped": "magenta", "missing": "dim",
+}  # fmt: skip
+GOING_ON = ("queued", "running")
 PLAIN_EVERY = 10.0  # seconds between lines in a log
 WATCH_EVERY = 60.0  # seconds between lines about running replicates in a log
 
@@ -60,27 +64,26 @@ class Bars:
             self._tasks[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._tasks[what], completed=done, total=total)
 
-    def watch(self, todo: list[Replicate]) -> None:
+    def watch(self, todo: Sequence[Replicate], states: Sequence[State]) -> None:
         """Show how far the replicates of a launch are: overall, and each running one's step."""
-        states = [replicate.state for replicate in todo]
         if self._bars is None:
-            self._watch_plainly(todo, list(states))
+            self._watch_plainly(todo, states)
             return
-        self.show("replicates", sum(state in ("done", "failed") for state in states), len(todo))
+        self.show("replicates", sum(state not in GOING_ON for state in states), len(todo))
         for replicate, state in zip(todo, states, strict=True):
             beat = replicate.heartbeat() if state == "running" else None
             if beat:
                 self.show(replicate.name, beat["step"], beat["steps"])
                 self._bars.update(self._tasks[replicate.name], description=f"{replicate.name}: {beat['stage']}")
-            elif state in ("done", "failed") and replicate.name in self._tasks:
+            elif state != "running" and replicate.name in self._tasks:
                 self._bars.remove_task(self._tasks.pop(replicate.name))
 
-    def _watch_plainly(self, todo: list[Replicate], states: list[str]) -> None:
+    def _watch_plainly(self, todo: Sequence[Replicate], states: Sequence[State]) -> None:
         """In a log: a line when a replicate starts or ends, and now and then where the running ones are."""
         for replicate, state in zip(todo, states, strict=True):
-            if self._seen.get(replicate.name) != state and state != "missing":
+            if self._seen.get(replicate.name) != state and state not in ("missing", "queued"):
                 self._seen[replicate.name] = state
-                scores = (replicate.result() or {}).get("scores", {})
+                scores = (replicate.result() or {}).get("scores", {}) if state == "done" else {}
                 told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if "band" not in name)
                 print(f"{replicate.name}: {state}{'  ' + told if told else ''}", flush=True)
         now = time.monotonic()
@@ -92,12 +95,17 @@ class Bars:
                 if s == "running"
             ]
             told = "; ".join(f"{name} {beat['stage']} {beat['step']}/{beat['steps']}" for name, beat in beats if beat)
-            ended = sum(state in ("done", "failed") for state in states)
+            ended = sum(state not in ("missing", *GOING_ON) for state in states)
             print(f"{ended} of {len(todo)} replicates ended{'; ' + told if told else ''}", flush=True)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """Print a table; columns whose cells are all numbers are right-aligned."""
+    """Print a table."""
+    (console if console.is_terminal else Console(width=160)).print(make_table(headers, rows, title))
+
+
+def make_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
+    """A table; columns whose cells are all numbers are right-aligned, and states have their colours."""
     cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
     heading = title.replace("[", r"\[") or None
     shown = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
@@ -109,7 +117,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
         shown.add_column(header.replace("[", r"\["), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         shown.add_row(*(f"[{COLOURS[cell]}]{cell}[/]" if cell in COLOURS else cell.replace("[", r"\[") for cell in row))
-    (console if console.is_terminal else Console(width=160)).print(shown)
+    return shown
 
 
 def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
@@ -124,54 +132,16 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)"]
     headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
     table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
-    total = sum(row["gpu_hours"] for row in rows)
-    say(f"GPU-hours in all: {total:.2f} (measured where an arm has finished replicates, else at "
-        f"{plan.file.experiment.resources.tflops:g} TFLOP/s sustained)")  # fmt: skip
+    total, left = (sum(row[key] for row in rows) for key in ("gpu_hours", "gpu_hours_left"))
+    sources = {
+        "finished": "finished replicates", "measured": "steps measured now, without scoring",
+        "arithmetic": f"arithmetic at {plan.file.experiment.resources.tflops:g} TFLOP/s sustained",
+    }  # fmt: skip
+    told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
+    say(f"GPU-hours in all: {total:.2f}, still to come: {left:.2f} (from {told})")
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
     say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
-
-
-def status_rows(plan: Plan) -> list[dict[str, Any]]:
-    """One row a replicate, from its files."""
-    found = []
-    for replicate in plan.replicates:
-        state, beat, result = replicate.state, replicate.heartbeat() or {}, replicate.result() or {}
-        events = replicate.events()
-        rate, step = beat.get("steps_per_second"), result.get("steps", beat.get("step"))
-        left = (beat["steps"] - beat["step"]) / rate if state == "running" and rate and "steps" in beat else None
-        found.append({
-            "arm": replicate.arm, "seed": replicate.seed, "state": state,
-            "stage": beat.get("stage") if state == "running" else None,
-            "step": step, "steps": replicate.spec.learning.steps, "loss": beat.get("loss"), "steps_per_second": rate,
-            "eta_seconds": round(left) if left is not None else None,
-            "attempts": sum(event["event"] == "started" for event in events),
-            "scores": result.get("scores", {}), "folder": str(replicate.folder),
-            "error": events[-1].get("error") if state == "failed" else None,
-        })  # fmt: skip
-    return found
-
-
-def status_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
-    """The status as a table; orphaned folders and errors below it."""
-    table(
-        ["arm", "seed", "state", "step", "loss", "steps/s", "eta", "attempts"],
-        [
-            [
-                row["arm"], row["seed"], row["state"], f"{row['step'] or 0}/{row['steps']}",
-                f"{row['loss']:.4g}" if row["loss"] is not None else "", row["steps_per_second"],
-                f"{row['eta_seconds']} s" if row["eta_seconds"] is not None else "", row["attempts"],
-            ]
-            for row in rows
-        ],
-        title=plan.name,
-    )  # fmt: skip
-    for row in rows:
-        if row["error"]:
-            say(f"{row['arm']} seed {row['seed']}: {row['error']}")
-    for orphan in plan.orphans():
-        why = "; ".join(orphan.differences) or "no arm of that name in the file"
-        say(f"orphaned (kept, not counted): {orphan.folder}: {why}")
 
 
 def show_scores(found: dict[str, Any], plot: Path | None) -> None:
@@ -264,21 +234,6 @@ def next_command(*words: str) -> None:
     """The next useful command, ready for a shell: a first word that is a command, then its arguments."""
     console.print("[dim]next:[/dim]", end=" ")
     say(" ".join([words[0], *map(shlex.quote, words[1:])]))
-
-
-def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
-    """The end of each replicate's log.txt and, if it failed, the recorded traceback."""
-    for replicate in plan.replicates:
-        if seed is not None and replicate.seed != seed:
-            continue
-        log = replicate.folder / "log.txt"
-        say(f"== {replicate.name} ({replicate.state}): {log}")
-        for line in log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else ["(no log)"]:
-            say(f"  {line}")
-        events = replicate.events()
-        if replicate.state == "failed" and "traceback" in events[-1]:
-            for line in events[-1]["traceback"].splitlines():
-                say(f"  {line}")
 
 
 def show_differences(plan: Plan) -> None:

@@ -1,260 +1,308 @@
-"""Launching: prepare the data once, make the run folders, and run what is not done.
+"""Launching: make the run folders, and send what is not done to an executor.
 
-Missing and interrupted replicates are run, running ones are waited for, finished ones skipped, failed ones left to
-`retry`. Nothing is cancelled by omission.
+Missing and interrupted replicates are started, waiting and running ones left, finished ones skipped, failed and
+cancelled ones left to `retry`. Nothing is cancelled by omission.
 """
 
+import contextlib
+import getpass
 import os
 import signal
-import subprocess
-import sys
+import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from components.data.clips import frames_needed
-from components.data.prepare import Prepared, prepare
-from components.scoring.measuring import Measuring
-from experiments import floors
+from experiments import slurm_queue
+from experiments.local_pool import LocalPool
 from experiments.plans import Plan, check
-from experiments.recording import Recorder, code_state, create
-from experiments.replicate import Progress, device_of, how_measured, open_data, run_replicate
-from experiments.scoring import (
-    planned_fake_clips,
-    prepare_reference,
-    real_videos,
-    references_of,
-    side_of,
-    will_change_size,
-)
-from registry.assemble import Assembly
-from registry.errors import SpecError
-from registry.machine import usable_cores
-from registry.runs import DATA_FOLDER, Replicate, claim_is_alive, read_floors
-from registry.spec import Spec
+from experiments.preparing import bind_replicates, prepare_data
+from experiments.recording import Recorder, create
+from experiments.replicate import Progress, run_replicate
+from experiments.slurm import SlurmArrays, chunks, script
+from experiments.snapshot import FOLDER as CODE
+from experiments.snapshot import Snapshot, freeze
+from experiments.states import queue_of, states
+from registry import strict_yaml
+from registry.attempts import ATTEMPTS, is_alive, latest, read_json
+from registry.files import write_atomically
+from registry.resources import cluster_defaults
+from registry.runs import FLOORS_FILE, RETRIED, STARTABLE, Replicate, State
 
-Watch = Callable[[list[Replicate]], None]
-POLL_SECONDS = 0.5
+Watch = Callable[[Sequence[Replicate], Sequence[State]], None]
+POLL_SECONDS = 0.25
+GOING_ON: tuple[State, ...] = ("queued", "running")
 
 
-def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
-    """Check the plan; index, cache and measure every data set that the selected arms use; returns them by arm name.
+class Executor(Protocol):
+    """Where replicates run."""
 
-    Raises:
-        RunError: nothing readable; the class count is not the model's.
-        SpecError: a path or split that is wrong.
+    name: str
+
+    def submit(self, replicates: Sequence[Replicate]) -> list[str]:
+        """Start those that can be started, now or when there is room; returns their names."""
+        ...
+
+
+@dataclass
+class Launched:
+    """What a launch did.
+
+    Args:
+        todo: the selected replicates.
+        submitted: names of those that it started or submitted.
+        jobs: what was submitted to Slurm, a line each.
+        report: the job that reports.
     """
-    check(plan, with_data=True)
-    root = plan.runs / DATA_FOLDER
-    needs = sorted({need for arm in plan.selected for need in _needs(arm.spec)})
-    by_identity: dict[str, Prepared] = {}
-    found: dict[str, Prepared] = {}
-    for arm in plan.selected:
-        assembly = Assembly(arm.spec, plan.file.parts)
-        dataset = assembly.dataset()
-        key = str(dataset.identity())
-        if key not in by_identity:
-            by_identity[key] = prepare(
-                dataset, root, needs, workers=max(1, (os.cpu_count() or 2) - 1), progress=progress
-            )
-        prepared = found[arm.name] = by_identity[key]
-        _check_classes(plan, arm.name, arm.spec, prepared)
-        data, device = arm.spec.data, device_of(arm.spec)
-        prepared.videos("train", frames_needed(data.frames, data.interval))
-        autoencoder = assembly.autoencoder().to(device)
-        prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
-        metrics, how = assembly.metrics(), how_measured(arm.spec, device)
-        prepare_reference(arm.spec, prepared, metrics, how, progress)
-        _early_floors(plan, arm.spec, prepared, autoencoder, metrics, how, progress)
+
+    todo: list[Replicate]
+    submitted: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    report: str | None = None
+
+
+def make_run_folders(plan: Plan, code: dict[str, Any]) -> list[Replicate]:
+    """The run folder of every selected replicate, made or checked.
+
+    Args:
+        plan: what is launched.
+        code: what their provenance says of the code.
+    """
+    for replicate in (found := [_absolute(replicate) for replicate in plan.replicates]):
+        create(replicate, code)
     return found
 
 
-def _early_floors(
-    plan: Plan, spec: Spec, prepared: Prepared, autoencoder: Any, metrics: list[Any], how: Measuring, progress: Progress
-) -> None:
-    """The floors that need no training, where the experiment's file does not have them yet."""
-    owners = {"real_halves": "", "reconstruction": floors.owner(autoencoder)}
-    have = {(r["floor"], r["of"], r["protocol"]) for r in read_floors(plan.folder)}
-    protocols = floors.protocols_of(spec, prepared, metrics)
-    wanted = [name for name in owners if name in plan.file.experiment.floors]
-    missing = [name for name in wanted if any((name, owners[name], mark) not in have for mark in protocols)]
-    if not missing:
-        return
-    videos = real_videos(spec, prepared)
-    resized = will_change_size(spec, side_of(spec.scoring, "real", videos)[0])
-    n_fake, folder = planned_fake_clips(spec), references_of(prepared)
-    pool = floors.pool_of(spec.scoring, videos, n_fake, resized, metrics, how, folder, progress)
-    if "real_halves" in missing:
-        floors.add_floors(plan.folder, floors.real_halves(pool, metrics))
-    if "reconstruction" in missing:
-        found = floors.reconstruction(spec, autoencoder, pool, prepared, metrics, how, progress)
-        floors.add_floors(plan.folder, found)
+def _absolute(replicate: Replicate) -> Replicate:
+    """The replicate with an absolute path of its data, since a job may start elsewhere."""
+    path = replicate.spec.data.path
+    if path is None or Path(path).is_absolute():
+        return replicate
+    data = replicate.spec.data.model_copy(update={"path": str(Path(path).expanduser().resolve())})
+    return Replicate(**{**vars(replicate), "spec": replicate.spec.model_copy(update={"data": data})})
 
 
-def _late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> None:
-    """The samples of the first replicate that is done against samples of its checkpoint from other noise."""
-    first = next((replicate for replicate in todo if replicate.state == "done"), None)
-    if first is None or "resampled" not in plan.file.experiment.floors:
-        return
-    result = first.result() or {}
-    have = {(r["of"], r["protocol"]) for r in read_floors(plan.folder) if r["floor"] == "resampled"}
-    against_real = {mark for mark, bound in result["protocol_specs"].items() if "real" in bound}
-    if any((floors.owner_of(first), mark) not in have for mark in against_real):
-        prepared, _ = open_data(first)
-        how = how_measured(first.spec, device_of(first.spec))
-        metrics = Assembly(first.spec).metrics()
-        floors.add_floors(plan.folder, floors.resampled(first, metrics, prepared, how, lambda: False, progress))
-
-
-def _needs(spec: Spec) -> set[int]:
-    intervals = spec.data.interval, spec.scoring.real_interval or 1
-    return {frames_needed(spec.data.frames, intervals[0]), frames_needed(spec.scoring.frames or 1, intervals[1])}
-
-
-def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None:
-    if spec.model.classes and spec.model.classes != len(prepared.classes):
-        raise SpecError(
-            f"{plan.file.place(('base', 'model', 'classes'))}: model.classes: arm {arm} has {spec.model.classes}, "
-            f"the data has {len(prepared.classes)} ({', '.join(prepared.classes[:8]) or 'no class folders'})"
-        )
-
-
-def make_run_folders(plan: Plan, prepared: dict[str, Prepared]) -> list[Replicate]:
-    """The run folder of every selected replicate, made or checked."""
-    code = code_state()
-    weights: dict[str, str] = {}  # autoencoder -> fingerprint: its weights are read once, not for every replicate
-    for replicate in plan.replicates:
-        data = prepared[replicate.arm]
-        path = replicate.spec.data.path
-        if path is not None:  # a job may start elsewhere
-            absolute = replicate.spec.data.model_copy(update={"path": str(Path(path).expanduser().resolve())})
-            spec = replicate.spec.model_copy(update={"data": absolute})
-            replicate = Replicate(**{**vars(replicate), "spec": spec})
-        about = {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}
-        autoencoder = f"{replicate.spec.data.autoencoder} at {replicate.spec.data.resolution}"
-        if autoencoder not in weights:
-            weights[autoencoder] = Assembly(replicate.spec).autoencoder().fingerprint()
-        about["autoencoder"] = weights[autoencoder]
-        create(replicate, about, code)
-    return plan.replicates
-
-
-def launch(plan: Plan, executor: str, progress: Progress, watch: Watch) -> list[Replicate]:
-    """Run every selected replicate that is missing or interrupted, and return when all are done or failed.
+def launch_here(plan: Plan, executor: str, progress: Progress, watch: Watch) -> Launched:
+    """Run every selected replicate that is missing or interrupted on this machine, and return when nothing runs.
 
     Args:
         plan: what to launch.
         executor: `local` (a bounded pool of processes) or `debug` (in this process, the first failure is raised).
         progress: is called while data are prepared, and by `debug`.
-        watch: is called with all replicates again and again while `local` runs.
+        watch: is called with all replicates and their states again and again while `local` runs.
 
     Raises:
         RunError: the data cannot be prepared.
         SpecError: the data do not fit the spec.
     """
     prepared = prepare_data(plan, progress)
-    todo = make_run_folders(plan, prepared)
+    snapshot = freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins))
+    todo = make_run_folders(plan, snapshot.about())
+    bind_replicates(plan, prepared)
+    launched = Launched(todo)
     if executor == "debug":
-        for replicate in todo:
-            if replicate.state in ("missing", "interrupted"):
+        for replicate, state in zip(todo, states(todo), strict=True):
+            if state in STARTABLE:
                 run_replicate(replicate.folder, progress)
-    else:
-        _run_pool(plan, todo, watch)
-    _late_floor(plan, todo, progress)
-    return todo
+                launched.submitted.append(replicate.name)
+        return launched
+    pool = LocalPool(plan.file.experiment.resources, snapshot)
+    with closing_on_signals(pool):
+        launched.submitted = pool.submit(todo)
+        wait(pool, todo, watch)
+    return launched
 
 
-def retry(plan: Plan) -> list[Replicate]:
-    """Mark the selected failed replicates as wanted again; they go on from their last checkpoint."""
-    failed = [replicate for replicate in plan.replicates if replicate.state == "failed"]
-    for replicate in failed:
-        Recorder(replicate.folder).event("retry")
-    return failed
-
-
-def _run_pool(plan: Plan, todo: list[Replicate], watch: Watch) -> None:
-    parallel = plan.file.experiment.resources.parallel or 1
-    started: dict[int, subprocess.Popen[bytes]] = {}
-    tried: set[int] = set()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated launcher ends as by Ctrl-C
+@contextlib.contextmanager
+def closing_on_signals(pool: LocalPool) -> Iterator[None]:
+    """Close the pool when the block fails or is interrupted; SIGTERM counts as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        while True:
-            for number, process in list(started.items()):
-                if process.poll() is not None:
-                    del started[number]
-                    _note_silent_death(todo[number], process.returncode)
-            for number, replicate in enumerate(todo):
-                if len(started) >= parallel:
-                    break
-                if number not in started and number not in tried and replicate.state in ("missing", "interrupted"):
-                    started[number] = _start(replicate, parallel, plan.file.path.parent)
-                    tried.add(number)
-            watch(todo)
-            if not started and not any(replicate.state == "running" for replicate in todo):
-                return
-            time.sleep(POLL_SECONDS)
+        yield
     except BaseException:
-        for process in started.values():  # they write a checkpoint and end as interrupted
-            process.terminate()
-        for process in started.values():
-            process.wait()
+        pool.close()
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _start(replicate: Replicate, parallel: int, beside: Path) -> subprocess.Popen[bytes]:
-    threads = replicate.spec.runtime.threads or max(1, usable_cores() // parallel)
-    root = Path(__file__).parent.parent
-    search = [str(root), str(beside.resolve()), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "PYTHONPATH": os.pathsep.join(part for part in search if part),
-    }
-    command = [sys.executable, "-m", "experiments.replicate", str(replicate.folder.resolve())]
-    with (replicate.folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            command, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-        )
+def wait(pool: LocalPool | None, todo: Sequence[Replicate], watch: Watch) -> None:
+    """Return when none of the replicates waits or runs any more, here or elsewhere; states are asked for in moderation.
+
+    Args:
+        pool: is let move on; None where Slurm does the work.
+        todo: the replicates.
+        watch: is called with them and their states.
+    """
+    asked = pause = 0.0
+    while True:
+        if pool is not None:
+            pool.poll()
+        if time.monotonic() - asked >= pause:
+            began = time.monotonic()
+            now = states(todo)
+            asked = time.monotonic()
+            pause = max(2 * POLL_SECONDS if pool is not None else 5.0, 20 * (asked - began))
+            watch(todo, now)
+            if not any(state in GOING_ON for state in now) and not (pool is not None and pool.busy):
+                return
+        time.sleep(POLL_SECONDS)
 
 
-def _note_silent_death(replicate: Replicate, code: int) -> None:
-    """Note the end of a process that could not: killed is interrupted, any other silent end has failed."""
-    events = replicate.events()
-    silent = not events or events[-1]["event"] == "started"
-    if claim_is_alive(replicate.folder):  # another launcher's process has it; what it noted is not ours to judge
-        return
-    if code < 0 and silent:
-        Recorder(replicate.folder).event("interrupted", reason=f"killed by signal {-code} (out of memory, or by hand)")
-    elif code not in (0, 3, 4) and silent:
-        Recorder(replicate.folder).event(
-            "failed", error=f"the process ended with code {code}; see {replicate.folder / 'log.txt'}"
-        )
+def wait_for_slurm(launched: Launched, watch: Watch) -> None:
+    """Return when no replicate of a launch waits or runs any more and its report is written."""
+    wait(None, launched.todo, watch)
+    while launched.report is not None and slurm_queue.hint(launched.report) != "":
+        time.sleep(2.0)
 
 
-def unfinished(todo: Iterable[Replicate]) -> list[str]:
-    """One line for each replicate that failed or was interrupted: what happened, and what makes it go on."""
+def launch_slurm(plan: Plan) -> Launched:
+    """Submit every selected replicate that is missing or interrupted to Slurm, and return.
+
+    Before them goes a job that prepares the data, where they are not prepared yet; behind them one that reports.
+
+    Raises:
+        RunError: Slurm does not answer, or refuses.
+        SpecError: the plan, or the user's file of clusters, is wrong.
+    """
+    check(plan, with_data=True)
+    arrays = _arrays(plan, lambda: freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins)))
+    todo = make_run_folders(plan, arrays.snapshot.about())
+    launched = Launched(todo)
+    startable = [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in STARTABLE]
+    if not startable:
+        return launched
+    words = _frozen(plan, arrays.launch_folder)
+    if _unprepared(plan, startable):
+        arrays.after = arrays.submit_verb("prepare", words)
+        launched.jobs.append(f"{arrays.after}: prepares the data")
+    try:
+        launched.submitted = arrays.submit(startable)
+    finally:  # also where a later array was refused
+        launched.jobs += [f"{sent.job}: {sent.tasks} replicates" for sent in arrays.sent]
+        if arrays.sent:
+            after = f"afterany:{':'.join(sent.job for sent in arrays.sent)}"
+            launched.report = arrays.submit_verb("report", words, after)
+            launched.jobs.append(f"{launched.report}: reports when they have ended")
+    return launched
+
+
+def dry_run(plan: Plan, executor: str) -> list[str]:
+    """What `launch` would do, a text each: for Slurm the batch scripts. Nothing is written or submitted."""
+    todo = [_absolute(replicate) for replicate in plan.replicates]
+    startable = [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in STARTABLE]
+    if executor != "slurm":
+        return [f"would run {replicate.name}: {replicate.folder}" for replicate in startable] or ["nothing to run"]
+    check(plan, with_data=True)
+    arrays = _arrays(plan, lambda: Snapshot((plan.runs / CODE / "TREE").resolve(), "", False))
+    resources = plan.file.experiment.resources
+    texts = []
+    if startable and _unprepared(plan, startable):
+        texts.append(f"# a job that prepares the data\n{script(arrays.verb_executor('prepare'))}")
+        arrays.after = "PREPARE"
+    for number, chunk in enumerate(chunks(startable, resources, arrays.cluster, arrays.defaults)):
+        behind = f"ARRAY{chunk.behind}" if chunk.behind is not None else None
+        tasks = len(chunk.replicates)
+        names = ", ".join(replicate.name for replicate in chunk.replicates[:3]) + (", …" if tasks > 3 else "")
+        about = f"# ARRAY{number}: {tasks} replicates: {names}"
+        texts.append(f"{about}\n{script(arrays.executor(chunk, behind), tasks)}")
+    if startable:
+        after = "afterany:" + ":".join(f"ARRAY{number}" for number in range(len(texts) - bool(arrays.after)))
+        texts.append(f"# a job that reports when they have ended\n{script(arrays.verb_executor('report', after))}")
+    return texts or ["nothing to submit"]
+
+
+def _arrays(plan: Plan, snapshot: Callable[[], Snapshot]) -> SlurmArrays:
+    cluster = slurm_queue.cluster()
+    defaults = cluster_defaults(cluster.name)
+    return SlurmArrays(plan.folder, plan.file.experiment.resources, cluster, defaults, snapshot())
+
+
+def _frozen(plan: Plan, folder: Path) -> list[str]:
+    """Words for a verb on the experiment as it is now, written to the launch's folder: the file may be edited later."""
+    experiment = plan.file.experiment.model_dump(mode="json", exclude_none=True)
+    data = experiment["base"].get("data")
+    if isinstance(data, dict) and isinstance(data.get("path"), str):
+        experiment["base"]["data"] = {**data, "path": str(Path(data["path"]).expanduser().resolve())}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{plan.name}.yaml"
+    write_atomically(path, strict_yaml.dump(experiment))
+    return [str(path), "--runs", str(plan.runs.resolve())]
+
+
+def _unprepared(plan: Plan, replicates: Iterable[Replicate]) -> bool:
+    """Whether something that replicates share has still to be made."""
+    if set(plan.file.experiment.floors) - {"resampled"} and not (plan.folder / FLOORS_FILE).exists():
+        return True
+    for replicate in replicates:
+        data = (read_json(replicate.folder / "provenance.json") or {}).get("data")
+        if data is None or not Path(data["folder"]).is_dir():
+            return True
+    return False
+
+
+def retried(plan: Plan) -> list[Replicate]:
+    """The selected replicates that `retry` would open again."""
+    todo = plan.replicates
+    return [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in RETRIED]
+
+
+def retry(plan: Plan) -> list[Replicate]:
+    """Mark the selected failed and cancelled replicates as wanted again; they go on from their last checkpoint."""
+    again = retried(plan)
+    for replicate in again:
+        if replicate.control().get("action") == "cancel":
+            Recorder(replicate.folder).control("run")
+        Recorder(replicate.folder).event("retry")
+    return again
+
+
+def cancel(plan: Plan, dry_run: bool = False) -> list[Replicate]:
+    """End the selected replicates that wait or run, wherever they do; they are cancelled until `retry`.
+
+    Args:
+        plan: what is selected.
+        dry_run: only say which.
+
+    Raises:
+        RunError: scancel fails.
+    """
+    todo, queue = plan.replicates, queue_of(plan.replicates)
+    ended, jobs = [], set()
+    for replicate, state in zip(todo, states(todo, queue), strict=True):
+        if state not in GOING_ON:
+            continue
+        ended.append(replicate)
+        if dry_run:
+            continue
+        Recorder(replicate.folder).control("cancel", reason=f"by {getpass.getuser()} on {socket.gethostname()}")
+        attempt, submission = latest(replicate.folder / ATTEMPTS), replicate.submission() or {}
+        alive = is_alive(attempt, replicate.folder / "heartbeat.json", queue.hint)
+        if job := (attempt["job"] if alive and attempt else None) or submission.get("job"):
+            jobs.add(job)
+        elif alive and attempt and attempt["host"] == socket.gethostname():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(attempt["pid"], signal.SIGTERM)
+    slurm_queue.cancel(jobs)
+    return ended
+
+
+def unfinished(todo: Sequence[Replicate]) -> list[str]:
+    """One line for each replicate that has ended without a result: what happened, and what makes it go on."""
+    now = states(todo)
+    ended = [(replicate, state) for replicate, state in zip(todo, now, strict=True) if state not in ("done", *GOING_ON)]
+    silent = [job for replicate, _ in ended if (job := (replicate.submission() or {}).get("job"))]
+    endings = slurm_queue.endings(silent)
     lines = []
-    for replicate in todo:
-        state = replicate.state
-        if state not in ("done", "running"):
-            last: dict[str, Any] = next(iter(reversed(replicate.events())), {})
-            why = last.get("error") or last.get("reason") or "it never started"
-            on = "mend the cause, then `retry`" if state == "failed" else "the same command goes on from its checkpoint"
-            lines.append(f"{replicate.name}: {state}: {why}; {on}")
-    return lines
-
-
-def describe_data(prepared: dict[str, Prepared]) -> list[str]:
-    """What `prepare` made, a line each: folder, videos, classes, and what was rejected."""
-    lines = []
-    for data in {str(found.folder): found for found in prepared.values()}.values():
-        classes = f", {len(data.classes)} classes" if data.classes else ""
-        lines.append(f"wrote {data.folder}: {len(data.records)} videos{classes}, manifest {data.digest[:10]}")
-        if data.rejected:
-            lines.append(
-                f"  {len(data.rejected)} entries in {data.folder / 'rejected.csv'}, "
-                f"the first: {': '.join(data.rejected[0])}"
-            )
+    for replicate, state in ended:
+        last: dict[str, Any] = next(iter(reversed(replicate.events())), {})
+        told = endings.get((replicate.submission() or {}).get("job") or "")
+        why = last.get("error") or last.get("reason") or replicate.control().get("reason")
+        if last.get("event") in (None, "started", "retry"):
+            why = str(told) if told else why
+        on = "mend the cause, then `retry`" if state == "failed" else "the same command goes on from its checkpoint"
+        on = "`retry` goes on" if state == "cancelled" else on
+        lines.append(f"{replicate.name}: {state}: {why or 'it never started'}; {on}")
     return lines

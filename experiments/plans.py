@@ -1,11 +1,12 @@
 """An experiment file -> its plan: arms, claims, replicates, what they cost and how far they are. Writes nothing."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.costs import Pace, cost, measure
 from registry.ablation import Arm, resolve_experiment, select
 from registry.assemble import NETWORK, Assembly, values_at
 from registry.claims import ResolvedClaim
@@ -150,6 +151,10 @@ ATTEMPTS: dict[Callable[[Assembly, bool], Any], tuple[str, ...]] = {
 }
 
 
+# The keys that decide how long a step takes.
+COSTS = (*NETWORK, "diffusion", "learning.batch_size", "sampling.sampler", "sampling.guidance", "runtime")
+
+
 def located(plan: Plan, arms: list[Arm], text: str) -> str:
     """A problem that a part found, with the place of the key that it names, and the arms where not all have it."""
     key = tuple(text.split(":")[0].strip().split("."))
@@ -157,12 +162,19 @@ def located(plan: Plan, arms: list[Arm], text: str) -> str:
     return f"{plan.file.place(('base', *key))}: {named}{text}"
 
 
-def rows(plan: Plan) -> list[dict[str, Any]]:
-    """One row an arm: identity, depth, parameters, MACs in two conventions, states, GPU-hours."""
+def rows(plan: Plan, paces: Mapping[str, Pace] | None = None) -> list[dict[str, Any]]:
+    """One row an arm: identity, depth, parameters, MACs in two conventions, states, GPU-hours in all and still to come.
+
+    Args:
+        plan: what is planned.
+        paces: by arm, where they were measured.
+    """
     found = []
+    resources = plan.file.experiment.resources
     for arm, counts in _checked(plan):
         own = replicates(plan.name, [arm], plan.file.experiment.seeds, plan.runs)
         states = [replicate.state for replicate in own]
+        one = cost(arm.name, arm.spec, resources, own, counts.evaluated, (paces or {}).get(arm.name))
         found.append({
             "arm": arm.name,
             "identity": arm.identity,
@@ -172,28 +184,20 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
             "macs": {"paper_convention": counts.paper_convention, "per_clip": counts.per_clip},
             "seeds": list(plan.file.experiment.seeds),
             "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
-            "gpu_hours": round(gpu_hours(plan, arm, own, counts.evaluated), 6),
+            "gpu_hours": round(one.gpu_hours * len(own), 6),
+            "gpu_hours_left": round(one.gpu_hours * sum(state != "done" for state in states), 6),
+            "gpu_hours_from": one.how,
         })  # fmt: skip
     return found
 
 
-def gpu_hours(plan: Plan, arm: Arm, own: list[Replicate], macs: int) -> float:
-    """Hours of all seeds of an arm: as measured on its finished replicates, else from arithmetic.
-
-    The estimate takes 6 FLOP a MAC for a training step and 2 for a sampling step, at `resources.tflops` sustained.
-    """
-    seeds = len(plan.file.experiment.seeds)
-    measured = [result["seconds"] for result in (replicate.result() for replicate in own) if result]
-    if measured:
-        return seeds * sum(measured) / len(measured) / 3600
-    learning, sampling = arm.spec.learning, arm.spec.sampling
-    assert sampling.sampler is not None
-    guided = 2 if arm.spec.model.classes and sampling.guidance != 1.0 else 1
-    flop = 6 * macs * learning.steps * learning.batch_size
-    flop += 2 * macs * sampling.clips * guided * _sampling_steps(sampling.sampler.parameters.get("steps", 1))
-    return seeds * flop / (plan.file.experiment.resources.tflops * 1e12) / 3600
-
-
-def _sampling_steps(steps: int | str) -> int:
-    """Network evaluations of a respacing: `250`, `ddim25` or `10,15,20`."""
-    return sum(int(section) for section in str(steps).removeprefix("ddim").split(","))
+def paces(plan: Plan, progress: Callable[[str, int, int], None]) -> dict[str, Pace]:
+    """The pace of every selected arm on this machine, measured once for arms that cost the same; writes nothing."""
+    known: dict[Any, Pace] = {}
+    found = {}
+    for arm in plan.selected:
+        same = values_at(arm.spec, COSTS)
+        if same not in known:
+            known[same] = measure(arm.spec, progress)
+        found[arm.name] = known[same]
+    return found

@@ -1,7 +1,6 @@
-"""Writing a run folder: claims, events, metrics, provenance and the result, each so that a kill leaves it readable."""
+"""Writing a run folder: attempts, events, metrics and the result, each so that a kill leaves it readable."""
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from registry import strict_yaml
+from registry.attempts import ATTEMPTS, Hint, is_alive, latest, read_json, take, this_process
 from registry.errors import RunError
 from registry.files import write_atomically
-from registry.runs import Replicate, claim_is_alive, open_replicate, read_json, read_lines, this_process
+from registry.runs import Replicate, open_replicate, read_lines
 
 BEAT_SECONDS = 60.0
 PACKAGES = (
@@ -40,36 +40,47 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(value, indent=1, sort_keys=False) + "\n")
 
 
-def create(replicate: Replicate, data: Mapping[str, Any], code: Mapping[str, Any]) -> None:
-    """Make the run folder, or check that the one that is there holds the same spec and the same data.
+def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
+    """Make the run folder, or check that the one that is there holds the same spec.
 
     Raises:
-        RunError: the folder's results came from other data, or its spec is another one under the same identity.
+        RunError: its spec is another one under the same identity.
     """
     folder = replicate.folder
     folder.mkdir(parents=True, exist_ok=True)
-    spec = replicate.spec.model_dump(mode="json")
-    stored = strict_yaml.load(folder / "spec.yaml").value if (folder / "spec.yaml").exists() else None
-    earlier = read_json(folder / "provenance.json")
-    if stored is not None:
+    stored = (folder / "spec.yaml").exists()
+    if stored:
         open_replicate(folder)  # refuses a spec that is another one under the same identity
-    if earlier is not None and earlier["data"].get("autoencoder") != data.get("autoencoder"):
-        raise RunError(
-            f"{folder}: its latents came from other weights of the autoencoder; give the experiment another name"
-        )
-    if earlier is not None and earlier["data"]["digest"] != data["digest"]:
-        raise RunError(
-            f"{folder}: was made from other data (manifest {earlier['data']['digest'][:10]} in "
-            f"{earlier['data']['folder']}; now {data['digest'][:10]} in {data['folder']}); give the experiment another "
-            "name, use another --runs folder, or remove the run folder"
-        )
-    if stored is None or replicate.state in ("missing", "interrupted", "failed"):
+    if not stored or replicate.state not in ("running", "done"):
+        spec = replicate.spec.model_dump(mode="json")
         write_atomically(folder / "spec.yaml", strict_yaml.dump(spec))  # the efficiency half may have changed
     about = {"experiment": replicate.experiment, "arm": replicate.arm, "axes": dict(replicate.axes),
              "seed": replicate.seed, "identity": replicate.identity}  # fmt: skip
-    if earlier is None:
+    if not (folder / "provenance.json").exists():
         write_json(folder / "replicate.json", about)
-        write_json(folder / "provenance.json", {"code": dict(code), "data": dict(data), **machine()})
+        write_json(folder / "provenance.json", {"code": dict(code), **machine()})
+
+
+def bind_data(folder: Path, data: Mapping[str, Any]) -> None:
+    """Note in a run folder which prepared data it is trained on, or check that they are those of its earlier attempts.
+
+    Raises:
+        RunError: the folder's results came from other data.
+    """
+    provenance = read_json(folder / "provenance.json") or {}
+    earlier = provenance.get("data")
+    if earlier is None:
+        write_json(folder / "provenance.json", {**provenance, "data": dict(data)})
+    elif earlier.get("autoencoder") != data.get("autoencoder"):
+        raise RunError(
+            f"{folder}: its latents came from other weights of the autoencoder; give the experiment another name"
+        )
+    elif earlier["digest"] != data["digest"]:
+        raise RunError(
+            f"{folder}: was made from other data (manifest {earlier['digest'][:10]} in "
+            f"{earlier['folder']}; now {data['digest'][:10]} in {data['folder']}); give the experiment another "
+            "name, use another --runs folder, or remove the run folder"
+        )
 
 
 def machine() -> dict[str, Any]:
@@ -99,6 +110,32 @@ class ClaimedError(RunError):
     """Another process is running the replicate."""
 
 
+class Attempt:
+    """One try at a replicate, this process being the one who makes it.
+
+    Args:
+        path: its file among the attempts.
+        content: what the file says.
+    """
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        self.path, self.content = path, dict(content)
+
+    @property
+    def number(self) -> int:
+        return int(self.path.stem)
+
+    def end(self, how: str, requeued: bool = False) -> None:
+        """Note that it is over, and whether Slurm will start another one by itself."""
+        self.content |= {"ended": time.time(), "how": how, "requeued": requeued}
+        write_json(self.path, self.content)
+
+
+def _is_earlier_start(last: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
+    """Whether an attempt was an earlier start of this very Slurm job, which Slurm has ended before it began anew."""
+    return mine["job"] is not None and last["job"] == mine["job"] and last["restart"] < mine["restart"]
+
+
 class Recorder:
     """Appends to the files of one running replicate.
 
@@ -110,36 +147,30 @@ class Recorder:
         self.folder = folder
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Hold the folder's claim; a dead owner's claim is taken over.
+    def attempting(self, hint: Hint | None = None) -> Iterator[Attempt]:
+        """Be the only one who runs the replicate; the number behind a dead attempt's is taken.
+
+        Args:
+            hint: what Slurm says of jobs, asked about an attempt of another host.
 
         Raises:
-            RunError: another process holds it.
+            ClaimedError: another process is running it, or was quicker to begin.
         """
-        path = self.folder / "claim"
-        mine = path.with_name(f".claim.{os.getpid()}.tmp")
-        write_json(mine, this_process())
+        folder = self.folder / ATTEMPTS
+        last, mine = latest(folder), this_process()
+        alive = is_alive(last, self.folder / "heartbeat.json", hint)
+        if last is not None and alive and not _is_earlier_start(last, mine):
+            raise ClaimedError(f"{self.folder}: is being run by process {last['pid']} on {last['host']}")
+        number = 1 + (last["number"] if last else 0)
         try:
-            # A link appears at once with its content, and only one process can make it. Taking over a dead owner's
-            # claim is done under a lock, so that nobody removes the claim of whoever was quicker.
-            with path.with_name(".claim.lock").open("w") as lock:
-                with contextlib.suppress(OSError):  # some file systems have no locks; the link still holds
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                if path.exists() and not claim_is_alive(self.folder):
-                    path.unlink(missing_ok=True)
-                os.link(mine, path)
+            attempt = Attempt(take(folder, number, mine), {"number": number, **mine})
         except FileExistsError:
-            owner = read_json(path) or {}
-            raise ClaimedError(
-                f"{self.folder}: is being run by process {owner.get('pid')} on {owner.get('host')}"
-            ) from None
-        finally:
-            mine.unlink(missing_ok=True)
+            raise ClaimedError(f"{self.folder}: another process has just begun to run it") from None
         try:
-            yield
+            yield attempt
         finally:
-            if (read_json(path) or {}).get("pid") == os.getpid():  # not that of somebody who took us for dead
-                path.unlink(missing_ok=True)
+            if "ended" not in attempt.content:
+                attempt.end("left")
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[None]:
@@ -163,6 +194,11 @@ class Recorder:
     def event(self, event: str, **details: Any) -> None:
         """Note what happened to the attempt."""
         self._append("events.jsonl", {"event": event, "time": time.time(), **details})
+
+    def control(self, action: str, *, until: int | None = None, reason: str = "") -> None:
+        """Say what is wanted of the replicate: `run`, perhaps `until` a step only, `cancel`, or `stop` for good."""
+        wish = {"action": action, "until": until, "reason": reason, "time": time.time()}
+        write_json(self.folder / "control.json", wish)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics at an optimiser step."""

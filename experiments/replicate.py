@@ -3,14 +3,12 @@
 `python -m experiments.replicate RUN_DIR` is what every executor starts: the run folder says all.
 """
 
-import contextlib
 import os
 import shutil
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,56 +17,110 @@ import torch
 
 from components.data.prepare import Prepared
 from components.scoring.measuring import Measuring
-from experiments.recording import ClaimedError, Recorder, machine
+from experiments import slurm_queue
+from experiments.recording import Attempt, ClaimedError, Recorder
 from experiments.sampling import sample
 from experiments.scoring import score
+from experiments.stopping import Stop, stop_requests
 from experiments.training import Interrupted, Trainer, train
 from registry.assemble import Assembly
+from registry.attempts import read_json
 from registry.errors import RunError, SpecError
-from registry.runs import Replicate, open_replicate, read_json
+from registry.runs import Replicate, open_replicate
 from registry.spec import Spec
 
 Progress = Callable[[str, int, int], None]
 
 
-def run_replicate(folder: Path, progress: Progress | None = None) -> dict[str, Any]:
+def run_replicate(
+    folder: Path, progress: Progress | None = None, requeue: Callable[[], bool] | None = None
+) -> dict[str, Any]:
     """Bring the replicate of a run folder to its result and return it; a finished one is not run again.
 
     Args:
         folder: a run folder that the launcher made.
         progress: is called with (what, done, in all).
+        requeue: has Slurm start this job anew, and says whether that worked; called when its time is up.
 
     Raises:
-        Interrupted: the process was asked to stop (SIGTERM, SIGINT); what was computed is kept.
+        Interrupted: the process was asked to stop (a signal, or control.json); what was computed is kept.
+        ClaimedError: another process is running it.
         RunError: the run failed in a way that is known; any other exception is recorded as well and passed on.
     """
     replicate, recorder = open_replicate(folder), Recorder(folder)
     if replicate.state == "done":
         return replicate.result() or {}
-    with recorder.claimed(), recorder.beating(), _stop_requests() as stop:
-        if (finished := replicate.result()) is not None:  # by another process, while this one came to claim it
+    with recorder.attempting(slurm_queue.hint) as attempt, recorder.beating(), stop_requests(folder) as stop:
+        if (finished := replicate.result()) is not None:  # by another process, while this one came to begin
             return finished
-        attempt = 1 + sum(event["event"] == "started" for event in replicate.events())
         began = time.monotonic()
-        recorder.event("started", attempt=attempt, host=machine()["host"], pid=os.getpid(), command=sys.argv)
         try:
-            result = _run(replicate, recorder, stop, progress or (lambda what, done, total: None), attempt)
+            if stop():
+                raise Interrupted("before it began")
+            _start(replicate, recorder, attempt)
+            result = _run(replicate, recorder, stop, progress or (lambda what, done, total: None), attempt.number)
         except (Interrupted, KeyboardInterrupt) as error:
-            reason = str(error) or "stopped at once"
-            recorder.event("interrupted", attempt=attempt, reason=reason, seconds=round(time.monotonic() - began, 2))
+            how, reason = stop.how or "interrupted", str(error) or "stopped at once"
+            again = stop.again and requeue is not None
+            seconds = round(time.monotonic() - began, 2)
+            step = trained_steps(replicate)
+            why = f"{stop.reason}: {reason}" if stop.reason else reason
+            recorder.event(how, attempt=attempt.number, reason=why, seconds=seconds, step=step, requeued=again)
+            attempt.end(how, again)
+            if again and requeue is not None and not requeue():
+                attempt.end(how)
             raise
         except BaseException as error:
             recorder.event(
-                "failed", attempt=attempt, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()
+                "failed",
+                attempt=attempt.number,
+                error=f"{type(error).__name__}: {error}",
+                traceback=traceback.format_exc(),
             )
+            attempt.end("failed")
             raise
-        recorder.event("done", attempt=attempt)
+        recorder.event("done", attempt=attempt.number)
+        attempt.end("done")
         return result
 
 
-def _run(
-    replicate: Replicate, recorder: Recorder, stop: Callable[[], bool], progress: Progress, attempt: int
-) -> dict[str, Any]:
+def _start(replicate: Replicate, recorder: Recorder, attempt: Attempt) -> None:
+    """Note that the attempt begins, unless those before it have made no progress.
+
+    Raises:
+        RunError: `runtime.attempts` attempts in a row began where this one would.
+    """
+    progress = _progress(replicate)
+    earlier: list[Any] = []
+    for event in replicate.events():
+        if event["event"] == "started":
+            earlier.append(event.get("progress"))
+        elif event["event"] in ("retry", "paused"):
+            earlier = []
+    about = {"host": attempt.content["host"], "pid": os.getpid(), "job": attempt.content["job"]}
+    recorder.event("started", attempt=attempt.number, **about, progress=progress, command=sys.argv)
+    most = replicate.spec.runtime.attempts
+    if len(earlier) >= most and all(there == progress for there in earlier[-most:]):
+        raise RunError(
+            f"{most} attempts in a row came no further than step {progress[0]} and {progress[1]} files of samples "
+            "(runtime.attempts); checkpoint more often (runtime.checkpoint_every), or give it more time or memory"
+        )
+
+
+def _progress(replicate: Replicate) -> list[int]:
+    """How far the run folder is: trained steps, files of samples, bytes of measured features' marks."""
+    samples = len(list((replicate.folder / "samples").glob("clips-*.npy")))
+    features = sum(path.stat().st_size for path in (replicate.folder / "features").rglob("*.npy"))
+    marked = sum(path.read_bytes().count(1) for path in (replicate.folder / "features").rglob(".*.done"))
+    return [trained_steps(replicate), samples, features + marked]
+
+
+def trained_steps(replicate: Replicate) -> int:
+    """The step of the newest checkpoint, 0 without one."""
+    return int(next(iter(reversed(replicate.checkpoints())), Path("step-0")).stem.removeprefix("step-"))
+
+
+def _run(replicate: Replicate, recorder: Recorder, stop: Stop, progress: Progress, attempt: int) -> dict[str, Any]:
     began = time.monotonic()
     spec, device = replicate.spec, device_of(replicate.spec)
     prepared, cache = open_data(replicate)
@@ -88,7 +140,7 @@ def _run(
     )
     ended = time.monotonic()
     spent = {"training": trained - began, "sampling": sampled - trained, "scoring": ended - sampled}
-    earlier = sum(event.get("seconds", 0.0) for event in replicate.events() if event["event"] == "interrupted")
+    earlier = sum(event.get("seconds", 0.0) for event in replicate.events() if "seconds" in event)
     result = {
         "experiment": replicate.experiment,
         "arm": replicate.arm,
@@ -153,6 +205,8 @@ def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
     provenance = read_json(replicate.folder / "provenance.json")
     if provenance is None:
         raise RunError(f"{replicate.folder}: has no provenance.json; launch the experiment again")
+    if "data" not in provenance:
+        raise RunError(f"{replicate.folder}: its data are not prepared yet; launch the experiment again")
     assembly = Assembly(spec)
     prepared = Prepared(assembly.dataset(), Path(provenance["data"]["folder"]))
     if prepared.digest != provenance["data"]["digest"]:
@@ -162,27 +216,6 @@ def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
     data = spec.data
     cache = prepared.build_cache(assembly.autoencoder(), data.resolution, data.transform, data.antialias, data.flip > 0)
     return prepared, cache
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns SIGTERM and SIGINT into a question that the loops ask; the same signal a second time stops at once."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: Any) -> None:
-        if number in asked:  # on Ctrl-C the launcher's SIGTERM comes behind the terminal's SIGINT
-            signal.default_int_handler(number, frame)
-        asked.append(number)
-
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not in the main thread: signals are somebody else's
-        before = {}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def plain_progress(every_seconds: float = 10.0) -> Progress:
@@ -198,14 +231,18 @@ def plain_progress(every_seconds: float = 10.0) -> Progress:
     return show
 
 
-def main() -> int:
-    """Run the folder named on the command line; 0 done, 1 failed, 3 interrupted, 4 another process has it."""
-    folder = Path(sys.argv[1])
+def run_folder(folder: Path, requeue: Callable[[], bool] | None = None) -> int:
+    """Run the replicate of a folder, print how it ended, and return 0 done, 1 failed, 3 interrupted, 4 not ours.
+
+    Args:
+        folder: a run folder that the launcher made.
+        requeue: as in `run_replicate`.
+    """
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads:
         torch.set_num_threads(int(threads))
     try:
-        result = run_replicate(folder, plain_progress())
+        result = run_replicate(folder, plain_progress(), requeue)
     except (Interrupted, KeyboardInterrupt) as stopped:
         print(str(stopped) or "stopped at once")
         return 3
@@ -223,4 +260,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_folder(Path(sys.argv[1])))

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from experiments.launching import make_run_folders, prepare_data
+from experiments.launching import make_run_folders
 from experiments.plans import Plan, load_plan
+from experiments.preparing import bind_replicates, prepare_data
 from experiments.replicate import open_data
 from experiments.training import Trainer
 from registry.runs import Replicate
@@ -61,7 +62,9 @@ def plan_of(folder: Path, *overrides: str, only: Sequence[str] = ()) -> Plan:
 def made(folder: Path, *overrides: str, only: Sequence[str] = ("baseline",)) -> list[Replicate]:
     """Run folders of selected replicates, ready to be run."""
     plan = plan_of(folder, *overrides, only=only)
-    return make_run_folders(plan, prepare_data(plan, nothing))
+    todo = make_run_folders(plan, {"commit": "", "changed": False, "snapshot": ""})
+    bind_replicates(plan, prepare_data(plan, nothing))
+    return todo
 
 
 def trainer_of(replicate: Replicate) -> Trainer:

@@ -1,0 +1,76 @@
+"""The states of many replicates at once: their files, and one question to Slurm where jobs are concerned."""
+
+import contextlib
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import slurm_queue
+from experiments.recording import write_json
+from experiments.slurm_queue import Queue
+from registry.attempts import ATTEMPTS, SUBMISSIONS, latest, take, this_process
+from registry.runs import STARTABLE, Replicate, State
+
+
+def queue_of(replicates: Iterable[Replicate]) -> Queue:
+    """What Slurm says of the jobs that the replicates were sent as, or run in; it is not asked where there are none."""
+    jobs = set()
+    for replicate in replicates:
+        if not (replicate.folder / "result.json").exists():
+            for folder in (ATTEMPTS, SUBMISSIONS):
+                jobs.add((latest(replicate.folder / folder) or {}).get("job"))
+    return slurm_queue.ask(job for job in jobs if job)
+
+
+def states(replicates: Sequence[Replicate], queue: Queue | None = None) -> list[State]:
+    """The state of each replicate; done and running ones are known by their files, whatever Slurm says."""
+    queue = queue_of(replicates) if queue is None else queue
+    return [replicate.state_with(queue.hint) for replicate in replicates]
+
+
+class Submission:
+    """The sending of one replicate to an executor, this process being the only one who may.
+
+    Args:
+        path: its file among the submissions.
+        content: what the file says.
+    """
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        self.path, self.content = path, dict(content)
+
+    def sent(self, job: str) -> None:
+        """Note the Slurm job that it became."""
+        self._note(job=job)
+
+    def end(self) -> None:
+        """Note that nothing waits any more: it was refused, or its process is over."""
+        self._note(ended=this_process()["time"])
+
+    def _note(self, **more: Any) -> None:
+        self.content |= more
+        write_json(self.path, self.content)
+
+
+def new_token() -> str:
+    """A name for one launch: of its folder, and the comment of its jobs."""
+    return uuid.uuid4().hex[:12]
+
+
+def claim(replicates: Sequence[Replicate], executor: str, token: str) -> list[tuple[Replicate, Submission]]:
+    """Those of the replicates that can be started and that nobody else is starting, each with its submission.
+
+    The number of a submission is read before Slurm is asked, and the next one taken behind it: whoever submits in
+    between has that number, and a job that was not asked about counts as waiting.
+    """
+    numbers = {replicate.folder: (replicate.submission() or {"number": 0})["number"] for replicate in replicates}
+    found = []
+    for replicate, state in zip(replicates, states(replicates), strict=True):
+        if state in STARTABLE:
+            mine = {**this_process(), "job": None, "executor": executor, "token": token}
+            number = numbers[replicate.folder] + 1
+            with contextlib.suppress(FileExistsError):
+                path = take(replicate.folder / SUBMISSIONS, number, mine)
+                found.append((replicate, Submission(path, {"number": number, **mine})))
+    return found

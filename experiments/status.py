@@ -1,0 +1,211 @@
+"""How far every replicate is: read from its files, with one question to Slurm; nothing is written."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.live import Live
+from rich.table import Table
+
+from experiments import slurm_queue
+from experiments.console import console, make_table, say, table
+from experiments.plans import Plan
+from experiments.slurm import LAUNCHES
+from experiments.slurm_queue import Ending, Queue, base
+from experiments.states import queue_of, states
+from registry.attempts import ATTEMPTS, latest
+from registry.runs import Replicate, State
+
+WATCH_SECONDS = 5.0
+COLUMNS = ("arm", "seed", "state", "step", "loss", "it/s", "eta", "node", "job", "attempts")
+
+
+def rows(plan: Plan) -> list[dict[str, Any]]:
+    """One row a replicate, from its files and from what Slurm says of its job."""
+    todo = plan.replicates
+    queue = queue_of(todo)
+    now = states(todo, queue)
+    silent = {
+        job
+        for replicate, state in zip(todo, now, strict=True)
+        if state in ("interrupted", "missing") and (job := (replicate.submission() or {}).get("job"))
+    }
+    endings = slurm_queue.endings(silent)
+    return [_row(replicate, state, queue, endings) for replicate, state in zip(todo, now, strict=True)]
+
+
+def _row(replicate: Replicate, state: State, queue: Queue, endings: dict[str, Ending]) -> dict[str, Any]:
+    result = replicate.result() if state == "done" else None
+    result = result or {}
+    beat = replicate.heartbeat() or {}
+    attempt = latest(replicate.folder / ATTEMPTS) or {}
+    submission = replicate.submission() or {}
+    job = submission.get("job") if state == "queued" else attempt.get("job") or submission.get("job")
+    rate = beat.get("steps_per_second") if state == "running" else None
+    left = (beat["steps"] - beat["step"]) / rate if rate and "steps" in beat else None
+    return {
+        "arm": replicate.arm, "seed": replicate.seed, "state": state,
+        "stage": beat.get("stage") if state == "running" else None,
+        "step": result.get("steps", beat.get("step")), "steps": replicate.spec.learning.steps,
+        "loss": beat.get("loss"), "steps_per_second": rate,
+        "eta_seconds": round(left) if left is not None else None,
+        "node": attempt.get("node"), "job": job, "slurm": _told(job, queue, endings),
+        "attempts": attempt.get("number", 0), "scores": result.get("scores", {}), "folder": str(replicate.folder),
+        "error": _why(replicate, state),
+    }  # fmt: skip
+
+
+def _told(job: str | None, queue: Queue, endings: dict[str, Ending]) -> str | None:
+    """What Slurm says of a job, in words."""
+    if job is None:
+        return None
+    if found := queue.jobs.get(job):
+        return found.state + (f" ({found.reason})" if found.state == "PENDING" and found.reason != "None" else "")
+    return str(endings[job]) if job in endings else None
+
+
+def _why(replicate: Replicate, state: State) -> str | None:
+    if state in ("stopped", "cancelled"):
+        return str(replicate.control().get("reason") or "") or None
+    if state not in ("failed", "interrupted", "paused"):
+        return None
+    last: dict[str, Any] = next(iter(reversed(replicate.events())), {})
+    return last.get("error") or last.get("reason")
+
+
+def cells(row: dict[str, Any]) -> list[Any]:
+    """A row as the table shows it."""
+    stage = f" {row['stage']}" if row["stage"] not in (None, "training") else ""
+    return [
+        row["arm"], row["seed"], row["state"], f"{row['step'] or 0}/{row['steps']}{stage}",
+        f"{row['loss']:.4g}" if row["loss"] is not None else "", row["steps_per_second"],
+        _span(row["eta_seconds"]), row["node"], row["job"], row["attempts"],
+    ]  # fmt: skip
+
+
+def _span(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
+    """The status as a table; below it what went wrong, the jobs beside the replicates, and orphaned folders."""
+    table(COLUMNS, [cells(row) for row in found], title=title(plan, found))
+    for row in found:
+        told = "; ".join(filter(None, (row["error"], row["slurm"] if row["state"] != "running" else None)))
+        if told:
+            say(f"{row['arm']} seed {row['seed']}: {told}")
+    for line in beside(plan, found):
+        say(line)
+    for orphan in plan.orphans():
+        why = "; ".join(orphan.differences) or "no arm of that name in the file"
+        say(f"orphaned (kept, not counted, never cancelled): {orphan.folder}: {why}")
+
+
+def title(plan: Plan, found: Sequence[dict[str, Any]]) -> str:
+    """The experiment's name, and how many replicates are in which state."""
+    counts = Counter(row["state"] for row in found)
+    return f"{plan.name}: {', '.join(f'{number} {state}' for state, number in counts.most_common())}"
+
+
+def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
+    """What the newest launch's jobs beside the replicates printed, if a replicate waits that they may have stopped."""
+    if all(row["state"] in ("done", "running") for row in found):
+        return []
+    launches = sorted((plan.folder / LAUNCHES).glob("*"), key=lambda path: path.stat().st_mtime)
+    lines = []
+    for path in [launches[-1] / "prepare.txt"] if launches else []:
+        text = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+        if text:
+            lines.append(f"{path}: {text[-1]}")
+    return lines
+
+
+def watch(plan: Plan) -> list[dict[str, Any]]:
+    """Show the status anew every few seconds until nothing waits or runs; on Ctrl-C leave it at that."""
+    found = rows(plan)
+    if not console.is_terminal:
+        return _watch_plainly(plan, found)
+    with Live(_live(plan, found), console=console, auto_refresh=False) as live:
+        while any(row["state"] in ("queued", "running") for row in found):
+            time.sleep(WATCH_SECONDS)
+            found = rows(plan)
+            live.update(_live(plan, found), refresh=True)
+    return found
+
+
+def _watch_plainly(plan: Plan, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """In a log: a line whenever the counts change."""
+    told = ""
+    while True:
+        if title(plan, found) != told:
+            told = title(plan, found)
+            print(f"{time.strftime('%H:%M:%S')} {told}", flush=True)
+        if not any(row["state"] in ("queued", "running") for row in found):
+            return found
+        time.sleep(WATCH_SECONDS)
+        found = rows(plan)
+
+
+def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Table:
+    """The table cut to the terminal's height: what runs first, then what waits, then the rest."""
+    order = {"running": 0, "failed": 1, "interrupted": 2, "queued": 3}
+    first = sorted(found, key=lambda row: order.get(row["state"], 4))[: max(5, console.height - 5)]
+    more = f"; {len(found) - len(first)} more below" if len(first) < len(found) else ""
+    return make_table(COLUMNS, [cells(row) for row in first], title=title(plan, found) + more)
+
+
+def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
+    """The end of each replicate's log and, if it failed, the recorded traceback."""
+    for replicate, state in zip(plan.replicates, states(plan.replicates), strict=True):
+        if seed is not None and replicate.seed != seed:
+            continue
+        log = log_of(replicate)
+        say(f"== {replicate.name} ({state}): {log}")
+        for line in log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else ["(no log)"]:
+            say(f"  {line}")
+        events = replicate.events()
+        if state == "failed" and "traceback" in events[-1]:
+            for line in events[-1]["traceback"].splitlines():
+                say(f"  {line}")
+
+
+def log_of(replicate: Replicate) -> Path:
+    """What the replicate printed; before its first line, what Slurm printed for its job."""
+    own = replicate.folder / "log.txt"
+    submission = replicate.submission() or {}
+    if own.exists() or not submission.get("job"):
+        return own
+    folder = replicate.folder.parent.parent / LAUNCHES / submission["token"]
+    found = sorted(folder.glob(f"{submission['job']}_*log.err")) or sorted(folder.glob(f"{base(submission['job'])}_*"))
+    return found[0] if found else own
+
+
+def follow(plan: Plan, seed: int | None, seconds: float = 0.5) -> None:
+    """Print what the selected replicates' logs gain, each line behind its replicate's name, until none runs."""
+    todo = [replicate for replicate in plan.replicates if seed is None or replicate.seed == seed]
+    at: dict[Path, int] = {}
+    asked = 0.0
+    ended = False
+    while True:
+        for replicate in todo:
+            log = log_of(replicate)
+            if not log.exists():
+                continue
+            with log.open("rb") as file:
+                file.seek(at.setdefault(log, max(0, log.stat().st_size - 2000)))
+                text = file.read()
+            whole = text.rfind(b"\n") + 1
+            at[log] += whole
+            for line in text[:whole].decode(errors="replace").splitlines():
+                say(f"{replicate.name} | {line}" if len(todo) > 1 else line)
+        if ended:
+            return
+        if time.monotonic() - asked > WATCH_SECONDS:
+            ended = not any(state in ("queued", "running") for state in states(todo))
+            asked = time.monotonic()
+        time.sleep(seconds)
