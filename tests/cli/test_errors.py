@@ -110,7 +110,7 @@ def test_kill_in_training_then_the_same_command_equals_undisturbed(tmp_path: Pat
         assert time.monotonic() < deadline
         time.sleep(0.01)
     folder = beats[0].parent
-    os.kill(json.loads((folder / "claim").read_text())["pid"], signal.SIGKILL)
+    os.kill(json.loads((folder / "attempts" / "0001.json").read_text())["pid"], signal.SIGKILL)
     out, err = launch.communicate(timeout=90)
     assert launch.returncode == 1, out + err
     assert "interrupted" in err

@@ -15,8 +15,9 @@ from components.scoring.treatment import Treatment
 from experiments import floors, launching, sampling
 from experiments.floors import DRAWS, FloorRecord, add_floors, real_halves
 from experiments.floors import pool_of as measured_pool
-from experiments.launching import launch, prepare_data
+from experiments.launching import launch_here
 from experiments.plans import Plan
+from experiments.preparing import late_floor, prepare_data
 from experiments.replicate import open_data
 from experiments.scoring import planned_fake_clips
 from registry.assemble import build_metrics
@@ -138,12 +139,17 @@ def test_real_halves_of_few_videos_are_measured_smaller_and_brought_to_the_score
 # ---------------------------------------------------------------- in an experiment
 
 
+def launch(plan: Plan) -> None:
+    todo = launch_here(plan, "debug", nothing, lambda todo, states: None).todo
+    late_floor(plan, todo, nothing)
+
+
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """One replicate of the toy experiment, launched in this process with all three floors."""
     plan = plan_of(tmp_path_factory.mktemp("floors"), *TOY, only=["baseline"])
-    (replicate,) = launch(plan, "debug", nothing, unwatched)
-    assert replicate.state == "done"
+    launch(plan)
+    assert [replicate.state for replicate in plan.replicates] == ["done"]
     return plan
 
 
@@ -204,7 +210,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("forbidden")
 def test_a_second_launch_measures_nothing_again(launched: Plan) -> None:
     before = (launched.folder / "floors.json").read_bytes()
-    launch(launched, "debug", nothing, unwatched)
+    launch(launched)
     assert (launched.folder / "floors.json").read_bytes() == before
 
 

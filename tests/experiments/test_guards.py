@@ -9,8 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from experiments import console, launching
-from experiments.launching import make_run_folders, prepare_data
+from experiments import console, launching, local_pool
 from experiments.recording import Recorder
 from registry.errors import RunError, SpecError
 from registry.runs import read_json
@@ -27,7 +26,7 @@ def test_an_edited_spec_is_refused(tmp_path: Path) -> None:
         replicate.row()
     plan = plan_of(tmp_path, only=["baseline"])
     with pytest.raises(RunError, match="was edited"):
-        make_run_folders(plan, prepare_data(plan, nothing))
+        launching.make_run_folders(plan, {})
 
 
 def test_other_weights_of_the_autoencoder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,9 +48,9 @@ def test_arms_of_a_seed_meet_the_same_times_and_noise(tmp_path: Path) -> None:
 def test_a_refused_claim_is_no_failure(tmp_path: Path) -> None:
     replicate = made(tmp_path)[0]
     recorder = Recorder(replicate.folder)
-    with recorder.claimed():
+    with recorder.attempting():
         recorder.event("started", attempt=1, pid=os.getpid())
-        launching._note_silent_death(replicate, 1)  # another launcher's process, which lost the race
+        local_pool._note_silent_death(replicate, 1)  # another launcher's process, which lost the race
         assert replicate.state == "running"
     assert [event["event"] for event in replicate.events()] == ["started"]
     assert replicate.state == "interrupted"
@@ -60,7 +59,7 @@ def test_a_refused_claim_is_no_failure(tmp_path: Path) -> None:
 def test_files_are_checked_before_anything_starts(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "data.autoencoder={name: sd_vae, weights: ./no-such-vae}", "data.dataset=video_folder")
     with pytest.raises(SpecError) as refused:
-        launching.launch(plan, "debug", nothing, lambda todo: None)
+        launching.launch_here(plan, "debug", nothing, lambda todo, states: None)
     told = "\n".join(refused.value.problems)
     assert "data.autoencoder.weights" in told
     assert "data.path" in told
@@ -97,8 +96,8 @@ def test_bars_on_a_terminal_follow_a_launch(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(console, "console", Console(file=screen, force_terminal=True, width=100))
     replicates = made(tmp_path)
     recorder = Recorder(replicates[0].folder)
-    with console.Bars() as bars, recorder.claimed(), recorder.beating():
-        bars.watch(replicates)
+    with console.Bars() as bars, recorder.attempting(), recorder.beating():
+        bars.watch(replicates, [replicate.state for replicate in replicates])
         recorder.heartbeat(stage="training", step=2, steps=6)
-        bars.watch(replicates)
+        bars.watch(replicates, [replicate.state for replicate in replicates])
     assert "baseline seed 0: training" in screen.getvalue()

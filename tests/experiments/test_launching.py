@@ -2,31 +2,37 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments import launching, tracking
-from experiments.launching import launch, prepare_data, retry, unfinished
+from experiments import launching, local_pool, tracking
+from experiments.launching import launch_here, retry, unfinished
 from experiments.plans import Plan, rows
+from experiments.preparing import bind_replicates, prepare_data
 from experiments.recording import Recorder
 from registry.errors import SpecError
-from registry.runs import Replicate
+from registry.runs import Replicate, State
 from tests.experiments.toy import nothing, plan_of
 
 ONE_ARM = {"only": ["baseline"]}
 
 
-def unwatched(todo: list[Replicate]) -> None:
+def unwatched(todo: Sequence[Replicate], states: Sequence[State]) -> None:
     """Nobody watches the pool."""
+
+
+def launch(plan: Plan, executor: str) -> list[Replicate]:
+    return launch_here(plan, executor, nothing, unwatched).todo
 
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """One arm with two seeds, launched in this process, its runs in MLflow."""
     plan = plan_of(tmp_path_factory.mktemp("launched"), **ONE_ARM)
-    todo = launch(plan, "debug", nothing, unwatched)
+    todo = launch(plan, "debug")
     assert [replicate.state for replicate in todo] == ["done", "done"]
     assert tracking.try_sync(plan.name, todo, plan.runs) == ""
     return plan
@@ -64,22 +70,22 @@ def test_launching_again_runs_nothing(launched: Plan, monkeypatch: pytest.Monkey
 
     before = [replicate.result() for replicate in launched.replicates]
     monkeypatch.setattr(launching, "run_replicate", forbidden)
-    monkeypatch.setattr(launching, "_start", forbidden)
+    monkeypatch.setattr(local_pool.LocalPool, "_start", forbidden)
     for executor in ("debug", "local"):
-        launch(launched, executor, nothing, unwatched)
+        launch(launched, executor)
     assert [replicate.result() for replicate in launched.replicates] == before
 
 
 def test_a_failed_replicate_is_passed_over_until_retry(tmp_path: Path, launched: Plan) -> None:
     plan = beside(launched, tmp_path)
-    prepared = prepare_data(plan, nothing)
-    replicate = launching.make_run_folders(plan, prepared)[0]
+    replicate = launching.make_run_folders(plan, {})[0]
+    bind_replicates(plan, prepare_data(plan, nothing))
     Recorder(replicate.folder).event("failed", error="ValueError: a cosmic ray", traceback="…")
-    todo = launch(plan, "local", nothing, unwatched)
+    todo = launch(plan, "local")
     assert [replicate.state for replicate in todo] == ["failed"]
     assert "a cosmic ray" in unfinished(todo)[0]
     assert [replicate.seed for replicate in retry(plan)] == [0]
-    todo = launch(plan, "local", nothing, unwatched)  # in a process of its own
+    todo = launch(plan, "local")  # in a process of its own
     assert [replicate.state for replicate in todo] == ["done"]
     assert "done:" in (replicate.folder / "log.txt").read_text()
 
@@ -88,8 +94,8 @@ def test_a_process_that_cannot_start_has_failed(
     tmp_path: Path, launched: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = beside(launched, tmp_path)
-    monkeypatch.setattr(launching.sys, "executable", "/bin/false")
-    todo = launch(plan, "local", nothing, unwatched)
+    monkeypatch.setattr(local_pool.sys, "executable", "/bin/false")
+    todo = launch(plan, "local")
     assert [replicate.state for replicate in todo] == ["failed"]
     assert "log.txt" in unfinished(todo)[0]
 

@@ -20,13 +20,14 @@ import torch
 
 from experiments import replicate as replicate_module
 from experiments.launching import retry, unfinished
-from experiments.recording import Recorder
+from experiments.recording import ClaimedError, Recorder
 from experiments.replicate import run_replicate
 from experiments.sampling import sample
 from experiments.training import Interrupted
+from registry.attempts import ATTEMPTS, is_alive, latest, take, this_process
 from registry.errors import RunError
 from registry.files import write_atomically
-from registry.runs import Replicate, claim_is_alive, open_replicate, read_lines, this_process
+from registry.runs import Replicate, open_replicate, read_lines
 from tests.experiments.toy import made, never, nothing, plan_of
 
 CPU = torch.device("cpu")
@@ -71,7 +72,8 @@ def test_a_finished_replicate_says_all(finished: Replicate) -> None:
     provenance = json.loads((finished.folder / "provenance.json").read_text())
     assert provenance["packages"]["torch"] == metadata.version("torch")
     assert provenance["data"]["digest"] == result["data_digest"]
-    assert not (finished.folder / "claim").exists()
+    (attempt,) = finished.attempts()
+    assert (attempt["how"], attempt["requeued"], attempt["job"]) == ("done", False, None)
     assert clips(finished).shape == (6, 4, 16, 16, 3)
     assert not list(finished.folder.rglob("*.tmp"))
 
@@ -106,7 +108,7 @@ def test_the_result_is_the_last_file_and_whole(tmp_path: Path, monkeypatch: pyte
     assert len(seen) == 1
     assert {"samples", "checkpoints", "metrics.jsonl", "spec.yaml"} <= seen[0]
     newest = max(replicate.folder.rglob("*"), key=lambda path: path.stat().st_mtime_ns * path.is_file())
-    assert newest.name in ("result.json", "events.jsonl")  # only the note that it is done comes behind
+    assert newest.name in ("result.json", "events.jsonl", "0001.json")  # only notes that it is done come behind
 
 
 def test_a_write_that_dies_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +157,7 @@ def test_failed_is_told_and_goes_on_after_retry(
     event = replicate.events()[-1]
     assert event["error"] == "ValueError: a cosmic ray"
     assert "in fail" in event["traceback"]
-    assert not (replicate.folder / "claim").exists()
+    assert [attempt["how"] for attempt in replicate.attempts()] == ["failed"]
 
     plan = plan_of(tmp_path, only=["baseline"])
     assert "a cosmic ray" in unfinished([replicate])[0]
@@ -233,9 +235,9 @@ def test_kill_in_training_and_run_again_equals_undisturbed(tmp_path: Path, long_
     wait_until(lambda: len(replicate.checkpoints()) and (replicate.heartbeat() or {}).get("step", 0) >= 60, process)
     process.kill()
     process.communicate()
-    assert (replicate.folder / "claim").exists()
+    assert "ended" not in replicate.attempts()[-1]
     assert replicate.state == "interrupted"
-    run_replicate(replicate.folder)  # takes the dead claim over
+    run_replicate(replicate.folder)  # passes the dead attempt over
     assert scores(replicate) == scores(long_run)
     assert logged(replicate) == logged(long_run)
     assert torch.equal(clips(replicate), clips(long_run))
@@ -314,38 +316,64 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         run_replicate(replicate.folder)
 
 
-def test_a_claim_is_held_and_given_back(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path)
-    with recorder.claimed():
-        assert claim_is_alive(tmp_path)
-        with pytest.raises(RunError, match=rf"is being run by process {os.getpid()} on "), Recorder(tmp_path).claimed():
-            pass
-        assert claim_is_alive(tmp_path)
-    assert not (tmp_path / "claim").exists()
+def alive(folder: Path) -> bool:
+    return is_alive(latest(folder / ATTEMPTS), folder / "heartbeat.json")
+
+
+def test_an_attempt_is_held_and_ends(tmp_path: Path) -> None:
+    with Recorder(tmp_path).attempting() as attempt:
+        assert alive(tmp_path)
+        with pytest.raises(ClaimedError, match=rf"is being run by process {os.getpid()} on "):
+            Recorder(tmp_path).attempting().__enter__()
+        assert alive(tmp_path)
+        assert attempt.number == 1
+    assert not alive(tmp_path)
+    with Recorder(tmp_path).attempting() as attempt:
+        assert attempt.number == 2
 
 
 @pytest.mark.parametrize("change", [{"pid": 2**22 + 1}, {"started": 1.0}])
-def test_a_dead_claim_is_taken_over(tmp_path: Path, change: dict[str, Any]) -> None:
-    (tmp_path / "claim").write_text(json.dumps(this_process() | change))
-    assert not claim_is_alive(tmp_path)
-    with Recorder(tmp_path).claimed():
-        assert json.loads((tmp_path / "claim").read_text())["pid"] == os.getpid()
+def test_a_dead_attempt_is_passed_over(tmp_path: Path, change: dict[str, Any]) -> None:
+    take(tmp_path / ATTEMPTS, 1, this_process() | change)
+    assert not alive(tmp_path)
+    with Recorder(tmp_path).attempting() as attempt:
+        assert attempt.number == 2
+        assert alive(tmp_path)
 
 
-def test_a_claim_of_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
+def test_an_attempt_of_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
     there = this_process() | {"host": "not-" + socket.gethostname(), "pid": 1}
-    (tmp_path / "claim").write_text(json.dumps(there))
-    assert claim_is_alive(tmp_path)
-    (tmp_path / "claim").write_text(json.dumps(there | {"time": time.time() - 3600}))
-    assert not claim_is_alive(tmp_path)
+    take(tmp_path / ATTEMPTS, 1, there)
+    assert alive(tmp_path)
+    take(tmp_path / ATTEMPTS, 2, there | {"time": time.time() - 3600})
+    assert not alive(tmp_path)
     Recorder(tmp_path).heartbeat(stage="training")
-    assert claim_is_alive(tmp_path)
+    assert alive(tmp_path)
+
+
+@pytest.mark.parametrize(("told", "lives"), [("", False), ("PENDING", False), ("RUNNING", True), (None, True)])
+def test_slurm_may_know_better_of_another_host(tmp_path: Path, told: str | None, lives: bool) -> None:
+    take(tmp_path / ATTEMPTS, 1, this_process() | {"host": "not-" + socket.gethostname(), "job": "7_1"})
+    assert is_alive(latest(tmp_path / ATTEMPTS), None, lambda job: told if job == "7_1" else "RUNNING") == lives
+
+
+def test_a_later_start_of_the_same_job_passes_its_own_earlier_one_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(tmp_path / ATTEMPTS, 1, this_process() | {"host": "not-" + socket.gethostname(), "job": "7_1", "restart": 0})
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    with pytest.raises(ClaimedError):
+        Recorder(tmp_path).attempting().__enter__()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with Recorder(tmp_path).attempting() as attempt:
+        assert (attempt.number, attempt.content["restart"]) == (2, 1)
 
 
 def _race(folder: Path, barrier: Any, held: Any, most: Any, wins: Any) -> None:
     barrier.wait()
     try:
-        with Recorder(folder).claimed():
+        with Recorder(folder).attempting():
             with held.get_lock():
                 held.value += 1
                 most.value = max(most.value, held.value)
@@ -358,13 +386,13 @@ def _race(folder: Path, barrier: Any, held: Any, most: Any, wins: Any) -> None:
 
 
 @pytest.mark.parametrize("dead", [False, True])
-def test_of_many_processes_one_gets_the_claim(tmp_path: Path, dead: bool) -> None:
+def test_of_many_processes_one_makes_the_attempt(tmp_path: Path, dead: bool) -> None:
     context = multiprocessing.get_context("fork")
     for number in range(3):
         folder = tmp_path / str(number)
         folder.mkdir()
         if dead:
-            (folder / "claim").write_text(json.dumps(this_process() | {"pid": 2**22 + 1}))
+            take(folder / ATTEMPTS, 1, this_process() | {"pid": 2**22 + 1})
         barrier, held, most, wins = (
             context.Barrier(4),
             context.Value("i", 0),
@@ -378,7 +406,7 @@ def test_of_many_processes_one_gets_the_claim(tmp_path: Path, dead: bool) -> Non
             process.join()
         assert most.value == 1
         assert wins.value >= 1
-        assert not (folder / "claim").exists()
+        assert not alive(folder)
 
 
 def test_a_process_that_lost_the_race_takes_the_result(finished: Replicate, monkeypatch: pytest.MonkeyPatch) -> None:
