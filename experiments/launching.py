@@ -19,7 +19,7 @@ from experiments import slurm_queue
 from experiments.local_pool import LocalPool
 from experiments.plans import Plan, check
 from experiments.preparing import bind_replicates, prepare_data
-from experiments.recording import Recorder, create
+from experiments.recording import Recorder, create, write_json
 from experiments.replicate import Progress, run_replicate
 from experiments.slurm import SlurmArrays, chunks, script
 from experiments.snapshot import FOLDER as CODE
@@ -186,6 +186,8 @@ def launch_slurm(plan: Plan) -> Launched:
             after = f"afterany:{':'.join(sent.job for sent in arrays.sent)}"
             launched.report = arrays.submit_verb("report", words, after)
             launched.jobs.append(f"{launched.report}: reports when they have ended")
+        about = {"prepare": arrays.after, "arrays": [sent._asdict() for sent in arrays.sent], "report": launched.report}
+        write_json(arrays.launch_folder / "launch.json", about)
     return launched
 
 

@@ -15,7 +15,7 @@ from experiments.plans import Plan
 from experiments.slurm import LAUNCHES
 from experiments.slurm_queue import Ending, Queue, base
 from experiments.states import queue_of, states
-from registry.attempts import ATTEMPTS, latest
+from registry.attempts import ATTEMPTS, latest, read_json
 from registry.runs import Replicate, State
 
 WATCH_SECONDS = 5.0
@@ -62,7 +62,9 @@ def _told(job: str | None, queue: Queue, endings: dict[str, Ending]) -> str | No
     if job is None:
         return None
     if found := queue.jobs.get(job):
-        return found.state + (f" ({found.reason})" if found.state == "PENDING" and found.reason != "None" else "")
+        if found.state == "PENDING":
+            return "waits in Slurm" + (f" ({found.reason})" if found.reason not in ("", "None") else "")
+        return "its job has started" if found.state == "RUNNING" else f"Slurm says {found.state}"
     return str(endings[job]) if job in endings else None
 
 
@@ -113,16 +115,27 @@ def title(plan: Plan, found: Sequence[dict[str, Any]]) -> str:
 
 
 def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
-    """What the newest launch's jobs beside the replicates printed, if a replicate waits that they may have stopped."""
-    if all(row["state"] in ("done", "running") for row in found):
-        return []
-    launches = sorted((plan.folder / LAUNCHES).glob("*"), key=lambda path: path.stat().st_mtime)
+    """Where replicates wait in vain because the job that prepares their data has failed: which, and its last words."""
+    launches = {
+        (replicate.submission() or {}).get("token", "")
+        for replicate, row in zip(plan.replicates, found, strict=True)
+        if row["state"] == "missing"
+    }
     lines = []
-    for path in [launches[-1] / "prepare.txt"] if launches else []:
-        text = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        if text:
-            lines.append(f"{path}: {text[-1]}")
+    for folder in (plan.folder / LAUNCHES / token for token in sorted(launches - {""})):
+        job = (read_json(folder / "launch.json") or {}).get("prepare")
+        told = slurm_queue.endings([job]).get(job) if job else None
+        if told is not None and told.state != "COMPLETED":
+            log = folder / "prepare.txt"
+            words = [line for line in _lines(log) if line.strip() and not line.startswith("submitit ")]
+            lines.append(
+                f"the job that prepares the data, {job}: {told}: {words[-1] if words else 'no word'}; see {log}"
+            )
     return lines
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines() if path.exists() else []
 
 
 def watch(plan: Plan) -> list[dict[str, Any]]:
@@ -166,7 +179,7 @@ def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
             continue
         log = log_of(replicate)
         say(f"== {replicate.name} ({state}): {log}")
-        for line in log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else ["(no log)"]:
+        for line in _lines(log)[-lines:] or ["(no log)"]:
             say(f"  {line}")
         events = replicate.events()
         if state == "failed" and "traceback" in events[-1]:
