@@ -7,13 +7,14 @@ PYTEST ?=
 BIN = .venv/bin
 STAMP = .venv/installed
 
-.PHONY: help env quickstart test lint format
+.PHONY: help env quickstart test lint format slurm-up slurm-down
 
 help:
 	@echo "make quickstart  run experiments/quickstart.yaml and print its verdict"
 	@echo "make test        run the tests (WORKERS=2 processes; PYTEST='-k fvd' picks some)"
 	@echo "make lint        check style, types and who imports whom"
 	@echo "make format      format the code"
+	@echo "make slurm-up    start a real Slurm of one node in .slurm (Debian, as root); make slurm-down ends it"
 	@echo "make env         make .venv with the tested versions; the others do this first"
 	@echo "Another Python, before there is a .venv: make env PYTHON=python3.12"
 
@@ -51,3 +52,13 @@ lint: env
 format: env
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format
+
+slurm-up:
+	@if [ -e .slurm/env ] && . .slurm/env && sinfo --noheader >/dev/null 2>&1; then echo "slurm: it is up already"; else \
+		[ ! -e .slurm/env ] || tests/slurm/stop .slurm; \
+		tests/slurm/start .slurm || exit 1; fi
+	@echo "slurm: next: . .slurm/env && $(BIN)/python run.py launch experiments/quickstart.yaml --executor slurm"
+	@echo "slurm: its jobs: squeue; its tests: make test PYTEST=tests/slurm; its end: make slurm-down"
+
+slurm-down:
+	@if [ -e .slurm/env ]; then tests/slurm/stop .slurm; else echo "slurm: there is none in .slurm"; fi

@@ -1,36 +1,27 @@
-"""Whether jobs reach a real Slurm from here. `tests/slurm/start` makes one; without one these tests are skipped."""
+"""Whether jobs reach Slurm from here, by submitit: the real one, and the fake one that stands in for it."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import submitit
 
 from registry.sizes import depth_of
-
-
-def slurm_is_missing() -> str:
-    """Why there is no Slurm to ask, or nothing."""
-    if shutil.which("sinfo") is None or shutil.which("sbatch") is None:
-        return "Slurm's commands are not installed; as root on Debian: tests/slurm/start FOLDER"
-    asked = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, timeout=30)
-    return "" if asked.returncode == 0 else f"sinfo fails: {asked.stderr.strip()}"
+from tests.slurm.clusters import Cluster
 
 
 @pytest.fixture
-def slurm(tmp_path: Path) -> submitit.AutoExecutor:
-    if missing := slurm_is_missing():
-        pytest.skip(missing)
-    executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster="slurm")
-    executor.update_parameters(timeout_min=5, cpus_per_task=1, mem_gb=1)
+def executor(slurm: Cluster, tmp_path: Path) -> submitit.SlurmExecutor:
+    executor = submitit.SlurmExecutor(folder=tmp_path / "jobs")
+    executor.update_parameters(time=5, cpus_per_task=1, mem="500MB", array_parallelism=3)
     return executor
 
 
-def test_a_job_finds_our_code_and_returns_its_result(slurm: submitit.AutoExecutor) -> None:
-    assert slurm.submit(depth_of, "XL", 22).result() == 23
+def test_an_array_finds_our_code_and_returns_its_results(executor: submitit.SlurmExecutor) -> None:
+    jobs = executor.map_array(depth_of, ["XL", "S", "B", "L"], [22, 22, 22, 22])
+    assert [job.result() for job in jobs] == [23, 10, 10, 20]
+    assert len({job.job_id.split("_")[0] for job in jobs}) == 1
 
 
-def test_an_error_in_a_job_comes_back_with_its_traceback(slurm: submitit.AutoExecutor) -> None:
+def test_an_error_in_a_job_comes_back_with_its_traceback(executor: submitit.SlurmExecutor) -> None:
     with pytest.raises(submitit.core.utils.FailedJobError, match="KeyError: 'XXL'"):
-        slurm.submit(depth_of, "XXL", 22).result()
+        executor.submit(depth_of, "XXL", 22).result()

@@ -1,0 +1,127 @@
+"""The two Slurms that tests run on: a real one of one node, which `tests/slurm/start` makes, and a fake one on PATH."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+
+HERE = Path(__file__).parent
+FAKE = HERE / "fake"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Slurm, by the folder with its files and what the environment of its commands needs."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    real: bool = True
+
+    def run(self, *command: str | Path, check: bool = True, **more: str) -> "subprocess.CompletedProcess[str]":
+        """One of Slurm's commands, with more variables in its environment."""
+        environment = os.environ | self.environment | more
+        words = [str(word) for word in command]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(words)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done
+
+    def ask(self, *command: str | Path, **more: str) -> str:
+        """What a command prints."""
+        return self.run(*command, **more).stdout.strip()
+
+    def submit(self, folder: Path, script: str, *options: str, **more: str) -> int:
+        """The job id of a script, whose output goes to `<job>_<element>.out` in the folder."""
+        path = folder / "job.sh"
+        path.write_text(f"#!/bin/bash\n#SBATCH --output={folder}/%A_%a.out --open-mode=append\n{script}\n")
+        return int(self.ask("sbatch", "--parsable", *options, path, **more))
+
+    def queue(self) -> dict[str, str]:
+        """State by job id of what waits or runs."""
+        lines = self.ask("squeue", "--me", "--noheader", "--array", "--format=%i|%T").splitlines()
+        return dict(line.split("|") for line in lines)
+
+    def accounted(self, job: int) -> dict[str, str]:
+        """State and exit code by job id, as sacct has them."""
+        lines = self.ask("sacct", "-X", "-n", "-P", "-j", str(job), "--format=JobID,State,ExitCode").splitlines()
+        return {name: f"{state} {code}" for name, state, code in (line.split("|") for line in lines)}
+
+    def restart(self, daemon: str = "slurmctld", *, hard: bool = False) -> None:
+        """End a daemon of the real cluster and start it again."""
+        command = [HERE / "restart", *(["-9"] if hard else []), daemon, self.folder]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+    def down(self) -> None:
+        """The fake cluster's controller is away, until `up`."""
+        (self.folder / "down").touch()
+
+    def up(self) -> None:
+        (self.folder / "down").unlink(missing_ok=True)
+
+
+def until(what: Callable[[], object], why: str, seconds: float = 60) -> None:
+    """Wait until a question is answered with something true; fail where it is not in a minute."""
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            raise AssertionError(f"after {seconds:.0f} s it is not so that {why}")
+        time.sleep(0.1)
+
+
+def why_no_real() -> str:
+    """Why there is no real Slurm to ask, or nothing."""
+    if shutil.which("sinfo") is None or shutil.which("sbatch") is None:
+        return "Slurm's commands are not installed; as root on Debian: make slurm-up, then: . .slurm/env"
+    try:
+        asked = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return "sinfo does not answer"
+    if asked.returncode:
+        return f"sinfo fails ({asked.stderr.strip()}); as root on Debian: make slurm-up, then: . .slurm/env"
+    return ""
+
+
+@contextlib.contextmanager
+def real_cluster() -> Iterator[Cluster]:
+    """The real cluster, for one at a time: other processes of the tests wait, and its queue is empty."""
+    place = os.environ.get("SLURM_CONF") or os.path.realpath("/etc/slurm/slurm.conf")
+    with filelock.FileLock(Path(tempfile.gettempdir()) / f"workbench-tests-slurm-{os.getuid()}.lock"):
+        cluster = Cluster(Path(place).parent.parent)
+        try:
+            yield cluster
+        finally:
+            _empty(cluster)
+
+
+@contextlib.contextmanager
+def fake_cluster(folder: Path, cpus: int = 4, max_array: int = 1001) -> Iterator[Cluster]:
+    """A fake cluster with its state in a folder; its commands come first on the PATH of its `environment`."""
+    path = os.pathsep.join([str(FAKE), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {
+        "PATH": path,
+        "FAKE_SLURM": str(folder),
+        "FAKE_SLURM_CPUS": str(cpus),
+        "FAKE_SLURM_MAX_ARRAY": str(max_array),
+    }
+    cluster = Cluster(folder, environment, real=False)
+    try:
+        yield cluster
+    finally:
+        cluster.up()
+        _empty(cluster)
+
+
+def _empty(cluster: Cluster) -> None:
+    """Wait until no job is left; end those that do not end by themselves soon."""
+    with contextlib.suppress(AssertionError):  # one that is just ending would take longer if it were cancelled
+        until(lambda: not cluster.ask("squeue", "--noheader"), "", seconds=2)
+    cluster.run("scancel", "--me", check=False)
+    until(lambda: not cluster.ask("squeue", "--noheader"), "all jobs of the test have gone")
