@@ -1,9 +1,11 @@
 """Sampling the clips that are scored: from the averaged weights, each clip from its own random stream.
 
 A clip depends on the weights, the sampling seed, the replicate's seed and its own number, not on its batch. Batches are
-written as they are made, so that an interrupted run goes on behind the last one.
+written as they are made, so that an interrupted run goes on behind the last one. Several processes take turns at the
+batches that one would make: the same files, bit for bit.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from torch import Tensor
 from components.data.transforms import quantise
 from components.diffusion.guidance import guided
 from components.model.latte import Latte
-from experiments.training import Interrupted, autocast, read_checkpoint
+from experiments.checkpoints import VISIBLE_WITHIN, read_written
+from experiments.processes import ALONE, Processes
+from experiments.training import Interrupted, autocast
 from registry.assemble import Assembly
 from registry.errors import RunError
 from registry.runs import Replicate
@@ -26,31 +30,35 @@ def sample(
     stop: Callable[[], bool],
     progress: Callable[[str, int, int], None],
     folder: Path | None = None,
+    processes: Processes = ALONE,
 ) -> None:
     """Sample the spec's clips into `samples/`, uint8 (n, F, H, W, 3) a file; go on where an earlier attempt stopped.
 
     Args:
         replicate: a trained replicate.
         device: where to sample.
-        stop: asked after every batch.
+        stop: asked after every batch, of all processes.
         progress: is called with (what, clips done, clips in all).
         folder: another place than `samples/`.
+        processes: those that share out the batches.
 
     Raises:
         Interrupted: `stop` answered yes.
-        RunError: there is no checkpoint of the last step.
+        RunError: there is no checkpoint of the last step, or a process does not see what the others wrote.
     """
     spec, folder = replicate.spec, folder or replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
     clips, size = spec.sampling.clips, spec.runtime.sampling_batch
-    batches = _missing(folder, clips, size)
+    batches = processes.shared(_missing(folder, clips, size) if processes.is_first else None)
     if not batches:
+        _see_all(folder, clips, processes)
         return
     assembly = Assembly(spec)
     objective = assembly.objective()
     sampler, autoencoder = assembly.sampler(objective), assembly.autoencoder().to(device)
-    model = trained_model(replicate, device)
-    for numbers in batches:
+    model = trained_model(replicate, device, processes)
+
+    def make(numbers: range) -> None:
         streams = _Streams(
             [(spec.sampling.seed, replicate.seed, number) for number in numbers], assembly.latent_shape(), device
         )
@@ -62,12 +70,20 @@ def sample(
             # Decoded in float32, as the cache was encoded.
             frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
         write_clips(folder / f"clips-{numbers.start:06d}-{numbers.stop:06d}.npy", to_clips(frames))
-        progress("sampling", numbers.stop, clips)
-        if stop() and numbers is not batches[-1]:
-            raise Interrupted(f"stopped after {numbers.stop} of {clips} sampled clips")
+
+    for first in range(0, len(batches), processes.world):
+        turn = batches[first : first + processes.world]
+        if processes.rank < len(turn):
+            make(turn[processes.rank])
+        done = turn[-1].stop
+        stopping = processes.any(stop(), patient=True)  # all have written what they made in this turn
+        progress("sampling", done, clips)
+        if stopping and turn[-1] is not batches[-1]:
+            raise Interrupted(f"stopped after {done} of {clips} sampled clips")
+    _see_all(folder, clips, processes)
 
 
-def trained_model(replicate: Replicate, device: torch.device) -> Latte:
+def trained_model(replicate: Replicate, device: torch.device, processes: Processes = ALONE) -> Latte:
     """The network of the last step, with the weights that the spec says are sampled.
 
     Raises:
@@ -75,9 +91,7 @@ def trained_model(replicate: Replicate, device: torch.device) -> Latte:
     """
     spec = replicate.spec
     path = replicate.folder / "checkpoints" / f"step-{spec.learning.steps:08d}.pt"
-    state = read_checkpoint(path, device)
-    if state is None:
-        raise RunError(f"{path}: no readable checkpoint of the last step")
+    state = read_written(path, processes, device)
     model: Latte = Assembly(spec).model()
     model.load_state_dict(state["model"])
     if spec.sampling.weights == "ema":
@@ -120,6 +134,22 @@ def _missing(folder: Path, clips: int, size: int) -> list[range]:
         at = stop
     gaps.append(range(at, clips))
     return [range(start, min(start + size, gap.stop)) for gap in gaps for start in gap[::size]]
+
+
+def _see_all(folder: Path, clips: int, processes: Processes) -> None:
+    """Wait until this machine sees the files of all processes; a shared file system may be a minute late.
+
+    Raises:
+        RunError: it does not see them.
+    """
+    until = time.monotonic() + VISIBLE_WITHIN
+    while missing := _missing(folder, clips, clips):
+        if time.monotonic() > until:
+            raise RunError(
+                f"{folder}: process {processes.rank} does not see clips {missing[0].start} to {missing[0].stop - 1}, "
+                "which others wrote; do all machines share the folder?"
+            )
+        time.sleep(1.0)
 
 
 def write_clips(path: Path, clips: np.ndarray) -> None:

@@ -22,6 +22,7 @@ from components.scoring.measuring import (
 )
 from components.scoring.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from components.scoring.treatment import Treatment
+from experiments.processes import ALONE, Processes
 from experiments.recording import machine, write_json
 from experiments.sampling import write_clips
 from registry.errors import RunError
@@ -200,6 +201,7 @@ def reference(
     folder: Path,
     progress: Progress,
     known: tuple[Side, Mapping[str, Features]] | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Path, dict[str, Features]]:
     """The measured real side, computed once for all who share it: who comes second waits, or finds it done.
 
@@ -210,12 +212,17 @@ def reference(
         folder: of all references.
         progress: is called with (what, clips done, clips in all).
         known: another side whose shared clips need not be measured again.
+        processes: those that all ask for this at once and measure it together; only rank 0 gets the features.
     """
     own = folder / real.key[:16]
+    if not processes.is_first:  # rank 0 has the lock, for all of them
+        return own, {} if processes.shared() else measure(real, metrics, how, own, progress, known, processes)
     found = features_in(own, metrics, real)
     if found is not None and (own / "clips.npy").exists():
+        processes.shared(True)
         return own, found
     with locked(own, lambda: progress("waiting for another process that measures the same", 0, 1)):
+        processes.shared(False)
         for extractor in extractors_of(metrics, "real").values():
             about = {"data": real.videos.digest, "clips": len(real.clips), "treatment": asdict(real.treatment)}
             weights = {"detector": extractor.label, "fingerprint": extractor.fingerprint(), "device": how.device}
@@ -224,7 +231,7 @@ def reference(
                 own / f"{extractor_key(extractor)}.json"
             ).exists():  # before the features, which are nothing without
                 write_json(own / f"{extractor_key(extractor)}.json", {**about, **weights, "made": made})
-        features = measure(real, metrics, how, own, progress, known)
+        features = measure(real, metrics, how, own, progress, known, processes)
         if not (own / "clips.npy").exists():
             picked = real.clips[:: max(1, len(real.clips) // SHOWN_CLIPS)][:SHOWN_CLIPS]
             pictures = [real.treatment(real.videos.read(c.video, c.indices), c.video.stored) for c in picked]
@@ -253,6 +260,7 @@ def score(
     how: Measuring,
     folder: Path,
     progress: Progress,
+    processes: Processes = ALONE,
 ) -> tuple[Scores, Path]:
     """The scores of sampled clips against the real clips of a spec's protocol, and the reference's folder.
 
@@ -264,13 +272,18 @@ def score(
         how: processes, batches, device.
         folder: where the features of the samples are kept until the scores are written.
         progress: is called with (what, clips done, clips in all).
+        processes: those that measure together; all get the scores that rank 0 computes.
 
     Raises:
         RunError: what `measure` and the metrics raise; where only some metrics fail, the others are in `Scores`.
     """
-    protocol = spec.scoring
-    real, _ = side_of(protocol, "real", real_videos(spec, prepared))
-    fake, _ = side_of(protocol, "fake", ArrayVideos(samples))
-    own, of_real = reference(real, metrics, how, references_of(prepared), progress)
-    of_fake = measure(fake, metrics, how, folder / fake.key[:16], progress)
-    return evaluate(protocol, metrics, fake, real, (of_fake, of_real)), own
+
+    def plan() -> tuple[Side, Side]:
+        real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
+        return side_of(spec.scoring, "fake", ArrayVideos(samples))[0], real
+
+    fake, real = processes.shared(plan() if processes.is_first else None)  # naming every clip reads all of them
+    own, of_real = reference(real, metrics, how, references_of(prepared), progress, processes=processes)
+    of_fake = measure(fake, metrics, how, folder / fake.key[:16], progress, together=processes)
+    found = evaluate(spec.scoring, metrics, fake, real, (of_fake, of_real)) if processes.is_first else None
+    return processes.shared((found, own) if found else None)

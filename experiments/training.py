@@ -4,15 +4,15 @@ One optimiser step: clips from the latent cache, noise, the objective's loss, gr
 on), AdamW, EMA. Everything random comes from one generator whose state is in the checkpoint, and the clips are a
 function of the step, so that a run that was killed and resumed equals an undisturbed one, bit for bit on CPU.
 
+Several processes share out the rows of a batch. Each draws the numbers of the whole batch, in the order in which one
+process would, and loads the clips of its own rows, so that their number changes nothing but the rounding of sums.
+
 Source: paper, section 4.1; golden README, 10.1; the defects of 10.4 are not repeated.
 """
 
-import os
-import pickle
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ from components.data.prepare import Prepared
 from components.learning.ema import EMA
 from components.model.conditioning import drop_labels
 from components.model.latte import Latte
+from experiments.checkpoints import newest_checkpoint, write_checkpoint
+from experiments.gradients import gathering, meeting, pieces_of, summed
+from experiments.processes import ALONE, Processes
 from experiments.recording import Recorder
 from registry.assemble import Assembly
 from registry.errors import RunError
@@ -61,7 +64,7 @@ def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     ema.update(model)
-    return norm
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of all shares, where weights are shared out
 
 
 def _seed(*key: int) -> int:
@@ -77,10 +80,24 @@ class Trainer:
         prepared: the prepared data set.
         cache: its latents.
         device: where to train.
+        processes: those that train it together; each has a Trainer of its own.
+
+    Raises:
+        RunError: there are more processes than clips in a batch.
     """
 
-    def __init__(self, replicate: Replicate, prepared: Prepared, cache: LatentCache, device: torch.device) -> None:
+    def __init__(
+        self,
+        replicate: Replicate,
+        prepared: Prepared,
+        cache: LatentCache,
+        device: torch.device,
+        processes: Processes = ALONE,
+    ) -> None:
         self.spec, self.device, self.cache, self.prepared = replicate.spec, device, cache, prepared
+        self.processes, self.seed = processes, replicate.seed
+        self.pieces = pieces_of(self.spec.learning.batch_size, self.spec.runtime.accumulation, processes)
+        self.sharded = self.spec.runtime.shard and not processes.alone
         self.recorder, self.folder = Recorder(replicate.folder), replicate.folder / "checkpoints"
         assembly, learning = Assembly(replicate.spec), replicate.spec.learning
         self.objective = assembly.objective()
@@ -89,10 +106,15 @@ class Trainer:
         self.model: Latte = assembly.model()
         assembly.initialisation()(self.model, start)
         self.model.to(device)
-        self.ema = EMA(self.model, learning.ema_decay)
         if self.spec.runtime.compile:
             for block in self.model.blocks:
                 block.compile()
+        processes.barrier()  # one may have taken longer to open its data
+        if self.sharded:
+            from experiments import sharding  # slow to import
+
+            sharding.shard(self.model, processes)
+        self.ema = EMA(self.model, learning.ema_decay)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=learning.learning_rate, betas=(learning.beta1, learning.beta2), eps=1e-8,
             weight_decay=learning.weight_decay, fused=True,
@@ -113,19 +135,40 @@ class Trainer:
             learning.batch_size,
             replicate.seed,
         )
+        self.network: nn.Module = self.model  # as it is trained: its gradients are those of all processes
+        if not processes.alone and not self.sharded:
+            self.network = gathering(self.model, self._some_output, device)
         self.step = 0
         self.sums: dict[str, Tensor] = {}  # of the metrics since they were last logged
         self.summed = 0  # how many steps they sum
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Moments (B, F, M, h, w) and labels (B,) of a step's clips, on the device."""
+        """Moments (B, F, M, h, w) and labels (B,) of a step's clips, on the device.
+
+        The moments of other processes' rows are zeros: drawing latents takes as many random numbers for them.
+        """
         clips = self.sampler.batch(step)
         videos = [self.videos[position] for position in clips.videos]
-        moments = self.cache.batch(videos, clips.indices, clips.flipped).to(self.device, non_blocking=True)
+        rows = self.processes.share(len(videos))
+        own = slice(rows.start, rows.stop)
+        moments = self.cache.batch(videos[own], clips.indices[own], clips.flipped[own])
+        moments = moments.to(self.device, non_blocking=True)
+        if len(rows) < len(videos):
+            all_rows = moments.new_zeros(len(videos), *moments.shape[1:])
+            all_rows[own] = moments
+            moments = all_rows
         return moments, self._labels(videos)
 
     def _labels(self, videos: list[int]) -> Tensor | None:
         return torch.tensor(self.prepared.labels(videos), device=self.device) if self.spec.model.classes else None
+
+    def _some_output(self) -> Tensor:
+        """What the network gives for a micro-batch of nothing."""
+        rows = self.pieces[0][0]
+        clips = torch.zeros(rows.stop - rows.start, *Assembly(self.spec).latent_shape(), device=self.device)
+        labels = torch.zeros(len(clips), dtype=torch.int64, device=self.device) if self.spec.model.classes else None
+        with autocast(self.device, self.spec.runtime.precision):
+            return self.model(clips, torch.zeros(len(clips), device=self.device), labels)
 
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step; returns the mean losses and the gradients' norm, still on the device."""
@@ -137,16 +180,23 @@ class Trainer:
         if labels is not None and self.model.null_label is not None and learning.label_drop:
             uniforms = torch.rand(size, generator=self.generator, device=self.device)
             labels = drop_labels(labels, self.model.null_label, learning.label_drop, uniforms)
-        # All numbers of a step are drawn before it is cut into micro-batches: accumulation changes nothing but memory.
+        # All numbers of a step are drawn before it is shared out and cut into micro-batches: neither changes anything.
+        if not self.processes.alone:  # a stream of its own for each process's parts, and the same again after a resume
+            torch.manual_seed(_seed(self.seed, 1, self.processes.rank, self.step))
         means: dict[str, Tensor] = {}
-        for rows in torch.arange(size, device=self.device).chunk(self.spec.runtime.accumulation):
-            with autocast(self.device, self.spec.runtime.precision):
-                terms = losses_of(
-                    self.objective, self.model, x0[rows], t[rows], noise[rows], None if labels is None else labels[rows]
-                )
-            (terms["loss"].sum() / size).backward()
+        for number, (rows, counts) in enumerate(self.pieces):
+            with meeting(self.network, last=number == len(self.pieces) - 1):
+                with autocast(self.device, self.spec.runtime.precision):
+                    terms = losses_of(
+                        self.objective, self.network, x0[rows], t[rows], noise[rows],
+                        None if labels is None else labels[rows],
+                    )  # fmt: skip
+                # Gradients are averaged over the processes: the batch's mean needs their sum.
+                (terms["loss"].sum() * (self.processes.world * counts) / size).backward()
             for name, values in terms.items():
-                means[name] = means.get(name, torch.zeros((), device=self.device)) + values.detach().sum() / size
+                share = values.detach().sum() * counts / size
+                means[name] = means.get(name, torch.zeros((), device=self.device)) + share
+        means = summed(means, self.processes)
         for group in self.optimiser.param_groups:
             group["lr"] = learning.learning_rate * self.lr_schedule.factor(self.step)
         clip_norm = learning.clip_norm if self.step >= learning.clip_from else None
@@ -173,18 +223,26 @@ class Trainer:
         moments = self.cache.batch(videos, indices, torch.zeros(len(videos), dtype=torch.bool))
         x0 = self.draw_latents(moments, rng)
         noise, labels = torch.randn(x0.shape, generator=rng), self._labels(videos)
-        average = self.ema.state_dict()
-
-        def model(x: Tensor, t: Tensor, of: Tensor | None) -> Tensor:
-            return functional_call(self.model, average, (x, t, of))
-
         found = {}
-        for band, times in enumerate(self.objective.band_times(BANDS, TIMES_PER_BAND)):
-            t = times.repeat(VALIDATION_CLIPS // TIMES_PER_BAND).to(self.device)
-            with autocast(self.device, self.spec.runtime.precision):
-                terms = losses_of(self.objective, model, x0.to(self.device), t, noise.to(self.device), labels)
-            found[f"validation_loss_band_{band}"] = float(terms["loss"].mean())
+        with self._averaged() as model:
+            for band, times in enumerate(self.objective.band_times(BANDS, TIMES_PER_BAND)):
+                t = times.repeat(VALIDATION_CLIPS // TIMES_PER_BAND).to(self.device)
+                with autocast(self.device, self.spec.runtime.precision):
+                    terms = losses_of(self.objective, model, x0.to(self.device), t, noise.to(self.device), labels)
+                found[f"validation_loss_band_{band}"] = float(terms["loss"].mean())
         return {"validation_loss": sum(found.values()) / BANDS, **found}
+
+    @contextmanager
+    def _averaged(self) -> Iterator[Callable[..., Tensor]]:
+        """The network with the averaged weights."""
+        average = self.ema.state_dict()
+        if self.sharded:
+            from experiments import sharding
+
+            with sharding.swapped(self.model, average):
+                yield self.model
+        else:
+            yield lambda x, t, labels: functional_call(self.model, average, (x, t, labels))
 
     @property
     def validation_split(self) -> str:
@@ -195,9 +253,12 @@ class Trainer:
             return "train"
         return "test"
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {
+    def state(self, keep: bool = True) -> dict[str, Any]:
+        """Everything that the next step depends on, whole, however many processes hold a share of it.
+
+        All processes must ask at once; weights that are shared out are gathered for those that `keep` them.
+        """
+        state = {
             "step": self.step,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -207,63 +268,60 @@ class Trainer:
             "sums": dict(self.sums),
             "summed": self.summed,
         }
+        if self.sharded:
+            from experiments import sharding
+
+            state = sharding.whole(state, keep)
+        return state
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state, of however many processes."""
         self.step, self.sums, self.summed = state["step"], dict(state["sums"]), state["summed"]
-        self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        model, ema, optimiser = state["model"], state["ema"], state["optimiser"]
+        if self.sharded:
+            from experiments import sharding
+
+            model, ema = sharding.shares_of_weights(model, self.model), sharding.shares_of_weights(ema, self.model)
+            optimiser = sharding.shares_of_optimiser(optimiser, self.optimiser)
+        self.model.load_state_dict(model)
+        self.ema.load_state_dict(ema)
+        self.optimiser.load_state_dict(optimiser)
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_generator"])
 
     def save(self) -> None:
-        """Write a checkpoint atomically, then remove the oldest ones beyond `runtime.keep_checkpoints`."""
-        self.folder.mkdir(exist_ok=True)
-        path = self.folder / f"step-{self.step:08d}.pt"
-        temporary = self.folder / f".{path.name}.{os.getpid()}.tmp"
-        with temporary.open("wb") as file:
-            torch.save(self.state(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        for old in sorted(self.folder.glob("step-*.pt"))[: -self.spec.runtime.keep_checkpoints]:
-            old.unlink()
-        for left in self.folder.glob(".*.tmp"):
-            left.unlink()
+        """Write a checkpoint atomically, then remove the oldest ones beyond `runtime.keep_checkpoints`.
+
+        Rank 0 writes, and the others wait, so that none stands in a collective meanwhile.
+        """
+        state = self.state(keep=self.processes.is_first)
+        if self.processes.is_first:
+            write_checkpoint(self.folder, state, self.spec.runtime.keep_checkpoints)
+        self.processes.barrier()
 
     def resume(self) -> None:
-        """Load the newest readable checkpoint, if there is one."""
-        for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
-            state = read_checkpoint(path, self.device)
-            if state is not None:
-                self.load_state(state)
-                break
-        self.recorder.forget_after(self.step)
+        """Load the newest readable checkpoint, if there is one; all processes the one that rank 0 finds."""
+        state = newest_checkpoint(self.folder, self.processes, torch.device("cpu") if self.sharded else self.device)
+        if state is not None:
+            self.load_state(state)
+        if self.processes.is_first:
+            self.recorder.forget_after(self.step)
 
 
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """A checkpoint's content, or None where the file is damaged (by a file system; ours are written whole)."""
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-        return None
-    # Random states live on the CPU, whatever the device.
-    return state | {key: state[key].cpu() for key in ("generator", "torch_generator")}
-
-
-def train(trainer: Trainer, stop: Callable[[], bool], progress: Callable[[str, int, int], None]) -> dict[str, float]:
+def train(trainer: Trainer, stop: Callable[..., bool], progress: Callable[[str, int, int], None]) -> dict[str, float]:
     """Train to the last step, from wherever the newest checkpoint left off; returns the final validation losses.
 
     Args:
         trainer: what is trained.
-        stop: asked after every step; where it answers yes, a checkpoint is written and `Interrupted` raised.
+        stop: asked after every step, with its number; where it answers yes in any process, a checkpoint is written and
+            `Interrupted` raised.
         progress: is called with (what, steps done, steps in all).
 
     Raises:
         Interrupted: `stop` answered yes.
         RunError: the loss is not finite.
     """
-    runtime, steps = trainer.spec.runtime, trainer.spec.learning.steps
+    runtime, steps, processes = trainer.spec.runtime, trainer.spec.learning.steps, trainer.processes
     trainer.resume()
     speed = _Speed(trainer.step)
     while trainer.step < steps:
@@ -281,20 +339,23 @@ def train(trainer: Trainer, stop: Callable[[], bool], progress: Callable[[str, i
                     f"the loss is not finite at step {step}: {logged}; lower learning.learning_rate, or train in fp32"
                 )
             logged["learning_rate"] = trainer.optimiser.param_groups[0]["lr"]
-            trainer.recorder.metrics(step, logged)
-            trainer.recorder.heartbeat(
-                stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate
-            )
+            if processes.is_first:
+                trainer.recorder.metrics(step, logged)
+                trainer.recorder.heartbeat(
+                    stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate
+                )
             progress("training", step, steps)
         if step % runtime.validate_every == 0 and step < steps:
-            trainer.recorder.metrics(step, trainer.validation_losses())
-        stopping = stop() and step < steps
+            losses = trainer.validation_losses()
+            if processes.is_first:
+                trainer.recorder.metrics(step, losses)
+        stopping = processes.any(stop(step)) and step < steps
         if step % runtime.checkpoint_every == 0 or step == steps or stopping:
             trainer.save()
         if stopping:
             raise Interrupted(f"stopped at step {step} of {steps}; the same command goes on from there")
     final = trainer.validation_losses()
-    if not any(line["step"] == steps and "validation_loss" in line for line in _logged(trainer)):
+    if processes.is_first and not any(line["step"] == steps and "validation_loss" in line for line in _logged(trainer)):
         trainer.recorder.metrics(steps, final)
     return final
 

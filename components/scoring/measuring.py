@@ -3,12 +3,15 @@
 Every clip goes through an extractor alone, in float32, on one thread, and its features go to the clip's own rows of a
 file. So neither the number of processes nor the size of the batches can change a number, and what was measured
 before a failure is there for the next try. Nothing is held in memory but the clips of a batch.
+
+Where several processes run a replicate together, perhaps on several machines, each measures a share into a file of its
+own, which the first then brings together: two machines never write into one file.
 """
 
 import hashlib
 import json
 import multiprocessing
-import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,13 +19,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from typing import Protocol as Shape
 
 import numpy as np
 import torch
 
 from components.scoring.clip_plan import Clip
 from components.scoring.contracts import BLOCK, Extractor, Features
+from components.scoring.feature_rows import Rows
 from components.scoring.sources import Videos
 from components.scoring.treatment import Treatment
 from registry.assemble import build_metrics
@@ -34,6 +39,26 @@ from registry.protocol import MEASURING, Protocol
 Progress = Callable[[str, int, int], None]
 MOST_PROCESSES = 16  # unless more are asked for; on a GPU they share it, and read and decode side by side
 CLIPS_A_PROCESS = 128  # from which another process pays
+
+T = TypeVar("T")
+
+
+class Together(Shape):
+    """The processes that measure a side together; `experiments.processes` has them."""
+
+    @property
+    def rank(self) -> int:
+        """This one's number."""
+
+    @property
+    def world(self) -> int:
+        """How many there are."""
+
+    def shared(self, value: T | None = None) -> T:
+        """What rank 0 gives, in every process."""
+
+    def barrier(self) -> None:
+        """Wait for all."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +117,7 @@ def measure(
     folder: Path,
     progress: Progress,
     known: tuple[Side, Mapping[str, Features]] | None = None,
+    together: Together | None = None,
 ) -> dict[str, Features]:
     """The features of a side by extractor key, measured where they are not yet in the folder.
 
@@ -102,6 +128,7 @@ def measure(
         folder: the features' own; it must belong to this side (`Side.key`).
         progress: is called with (what, clips done, clips in all).
         known: another side of the same videos and treatment with its features, from which shared clips are taken.
+        together: the processes that all ask for this at once; only rank 0 gets the features, the others none.
 
     Raises:
         RunError: the clips are too short for an extractor, a video cannot be read, or a process died; what was
@@ -116,15 +143,75 @@ def measure(
                 f"{extractor.label} needs clips of at least {extractor.minimum_frames} frames, not {frames}; take "
                 "longer clips (frames=…) or another detector"
             )
-    missing = {key: e for key, e in extractors.items() if not (folder / f"{key}.npy").exists()}
-    if missing:
-        files = {key: _Rows(folder, key).make(len(side.clips), frames, e) for key, e in missing.items()}
-        if known is not None:
-            _take_shared(side, files, *known)
-        _measure(side, files, missing, how, progress)
+    first = together is None or together.rank == 0
+    missing = [key for key in extractors if not (folder / f"{key}.npy").exists()] if first else []
+    if together is not None and together.world > 1:
+        missing = together.shared(missing)
+    wanted = {key: extractors[key] for key in missing}
+    if wanted and together is not None and together.world > 1:
+        _measure_together(side, wanted, frames, how, folder, progress, known, together)
+    elif wanted:
+        files = _files(folder, side, wanted, frames, known)
+        _measure(side, _todo(files), files, wanted, how, progress)
         for rows in files.values():
             rows.finish()
-    return _features(side, list(extractors), folder)
+    return _features(side, list(extractors), folder) if first else {}
+
+
+def _files(
+    folder: Path,
+    side: Side,
+    wanted: Mapping[str, Extractor],
+    frames: int,
+    known: tuple[Side, Mapping[str, Features]] | None,
+) -> dict[str, Rows]:
+    """The files of features in the making, with all that was measured before."""
+    files = {key: Rows(folder, key).make(len(side.clips), frames, e) for key, e in wanted.items()}
+    for rows in files.values():
+        rows.gather()
+    if known is not None:
+        _take_shared(side, files, *known)
+    return files
+
+
+def _todo(files: Mapping[str, Rows]) -> list[int]:
+    """The clips that some file lacks."""
+    return sorted(set[int]().union(*(rows.missing() for rows in files.values())))
+
+
+def _measure_together(
+    side: Side,
+    wanted: dict[str, Extractor],
+    frames: int,
+    how: Measuring,
+    folder: Path,
+    progress: Progress,
+    known: tuple[Side, Mapping[str, Features]] | None,
+    together: Together,
+) -> None:
+    """Each process measures every so-manieth clip that is missing; rank 0 brings the rows together."""
+    mine, plan = {}, None
+    if together.rank == 0:
+        mine = _files(folder, side, wanted, frames, known)
+        plan = (_todo(mine), uuid.uuid4().hex[:8])  # names that no machine has looked for before: nothing is cached
+    todo, token = together.shared(plan)
+    if together.rank > 0:
+        mine = {
+            key: Rows(folder, key, f"{token}-{together.rank}").make(len(side.clips), frames, e)
+            for key, e in wanted.items()
+        }
+
+    def tell(what: str, done: int, total: int) -> None:  # rank 0 speaks for all
+        before = total - len(todo)
+        progress(what, min(total, before + (done - before) * together.world), total)
+
+    _measure(side, todo[together.rank :: together.world], mine, wanted, how, tell, len(side.clips) - len(todo))
+    together.barrier()
+    if together.rank == 0:
+        for rows in mine.values():
+            for rank in range(1, together.world):
+                rows.take(Rows(rows.folder, rows.key, f"{token}-{rank}"))
+            rows.finish()
 
 
 def features_in(folder: Path, metrics: Sequence[Any], side: Side) -> dict[str, Features] | None:
@@ -138,7 +225,7 @@ def _features(side: Side, keys: Sequence[str], folder: Path) -> dict[str, Featur
     return {key: Features(folder / f"{key}.npy", videos=videos) for key in keys}
 
 
-def _take_shared(side: Side, files: dict[str, "_Rows"], other: Side, features: Mapping[str, Features]) -> None:
+def _take_shared(side: Side, files: dict[str, Rows], other: Side, features: Mapping[str, Features]) -> None:
     """Rows of clips that another side has measured already."""
     assert side.treatment == other.treatment, "the same clip is the same features only by the same treatment"
     place = {(clip.video.content, clip.indices): number for number, clip in enumerate(other.clips)}
@@ -151,43 +238,19 @@ def _take_shared(side: Side, files: dict[str, "_Rows"], other: Side, features: M
             rows.write(numbers, taken.reshape(len(numbers), -1, taken.shape[-1]))
 
 
-class _Rows:
-    """A file of features in the making: `.<key>.part` and beside it which clips are done."""
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self.path, self.part, self.marks = folder / f"{key}.npy", folder / f".{key}.part", folder / f".{key}.done"
-
-    def make(self, clips: int, frames: int, extractor: Extractor) -> "_Rows":
-        rows = frames if extractor.rows_per_clip == "frames" else int(extractor.rows_per_clip)
-        if not (self.part.exists() and self.marks.exists() and self.marks.stat().st_size == clips):
-            np.lib.format.open_memmap(self.part, "w+", np.float32, (clips, rows, extractor.dimensions)).flush()
-            self.marks.write_bytes(bytes(clips))
-        return self
-
-    def missing(self) -> set[int]:
-        return {number for number, mark in enumerate(self.marks.read_bytes()) if not mark}
-
-    def write(self, numbers: Sequence[int], features: np.ndarray) -> None:
-        """Rows first, then the marks, so that a mark always tells the truth."""
-        array = np.lib.format.open_memmap(self.part, "r+")
-        array[list(numbers)] = features
-        array.flush()
-        with self.marks.open("r+b") as file:
-            for number in numbers:
-                file.seek(number)
-                file.write(b"\1")
-
-    def finish(self) -> None:
-        os.replace(self.part, self.path)
-        self.marks.unlink()
-
-
 def _measure(
-    side: Side, files: dict[str, _Rows], extractors: dict[str, Extractor], how: Measuring, progress: Progress
+    side: Side,
+    todo: list[int],
+    files: dict[str, Rows],
+    extractors: dict[str, Extractor],
+    how: Measuring,
+    progress: Progress,
+    done: int | None = None,
 ) -> None:
-    todo = sorted(set.union(*(rows.missing() for rows in files.values())))
+    """Measure the clips of `todo` into the files; so many others are `done`, all of them if left out."""
     batches = [todo[first : first + how.batch_size] for first in range(0, len(todo), how.batch_size)]
-    what, done, total = f"measuring {side.side} clips", len(side.clips) - len(todo), len(side.clips)
+    what, total = f"measuring {side.side} clips", len(side.clips)
+    done = total - len(todo) if done is None else done
     progress(what, done, total)
     processes = how.processes_for(len(todo))
     if processes == 1:
@@ -218,7 +281,7 @@ def _measure(
 _process: dict[str, Any] = {}  # what a measuring process was started with
 
 
-def _start_process(side: Side, files: dict[str, _Rows], how: Measuring) -> None:
+def _start_process(side: Side, files: dict[str, Rows], how: Measuring) -> None:
     torch.set_num_threads(1)
     metrics = build_metrics(how.protocol, catalogue(how.plugins))
     extractors = {key: e for key, e in extractors_of(metrics, side.side).items() if key in files}
@@ -230,7 +293,7 @@ def _measure_in_process(batch: list[int]) -> None:
 
 
 def _measure_batch(
-    side: Side, batch: list[int], files: dict[str, _Rows], extractors: dict[str, Extractor], device: str
+    side: Side, batch: list[int], files: dict[str, Rows], extractors: dict[str, Extractor], device: str
 ) -> None:
     """Read, treat and measure the clips of a batch, and write their rows."""
     clips = [side.clips[number] for number in batch]

@@ -9,17 +9,18 @@ import pytest
 import torch
 
 from experiments import training
-from experiments.training import Interrupted, read_checkpoint, train
+from experiments.checkpoints import read_checkpoint
+from experiments.training import Interrupted, train
 from registry.errors import RunError
 from registry.runs import Replicate
 from tests.experiments.toy import assert_same, made, never, nothing, trainer_of
 
 
-def stop_after(calls: int) -> Callable[[], bool]:
+def stop_after(calls: int) -> Callable[..., bool]:
     """Answers yes from the given call on."""
     seen = [0]
 
-    def stop() -> bool:
+    def stop(step: int | None = None) -> bool:
         seen[0] += 1
         return seen[0] >= calls
 
@@ -61,7 +62,7 @@ def test_killed_between_checkpoints_and_resumed_equals_undisturbed(tmp_path: Pat
     trainer = trainer_of(replicate)
     trainer.resume()
 
-    def die() -> bool:
+    def die(step: int | None = None) -> bool:
         if trainer.step == 5:
             raise MemoryError  # step 5 is trained, checkpoint and log are of step 4
         return False

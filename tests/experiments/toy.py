@@ -48,7 +48,7 @@ def nothing(what: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
-def never() -> bool:
+def never(step: int | None = None) -> bool:
     """Nobody asks to stop."""
     return False
 
