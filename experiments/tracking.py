@@ -1,18 +1,41 @@
 """MLflow as a view of the run folders: filled from plain files, as often as one likes, and never by training itself."""
 
 import logging
+import math
 import os
 import time
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from experiments.lease import Lease, leased
+from experiments.metric_points import MetricsFile, Points, flat, metric_key, missing
+from registry.attempts import read_json
 from registry.errors import RunError
-from registry.runs import Replicate
+from registry.files import write_atomically
+from registry.runs import Replicate, State
 
-BATCH = 500  # metric points a call; MLflow takes at most 1,000
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "running": "RUNNING"}
+FOLDER = "_sync"  # in the folder of all runs, by experiment: whose turn it is to sync, and the origin of its runs
+PATIENCE = 900.0  # seconds that a sync waits for another one of the same experiment
+POINTS, PARAMS = 800, 100  # a call; MLflow takes at most 1,000 items, of which 100 params
+THREADS = 4  # that talk to a server; an SQLite file has one writer
+STATUS: dict[State, str] = {
+    "missing": "SCHEDULED",
+    "queued": "SCHEDULED",
+    "paused": "SCHEDULED",
+    "running": "RUNNING",
+    "interrupted": "KILLED",
+    "cancelled": "KILLED",
+    "stopped": "KILLED",
+    "failed": "FAILED",
+    "done": "FINISHED",
+}
+# Tag of a run: the state of metrics.jsonl that the run holds, no more and no less; PARTIAL where that is not sure.
+SYNCED, PARTIAL = "synced", "partial"
+LONGEST = {"tag": 5000, "param": 6000}  # characters
 
 
 def default_uri(runs: Path) -> str:
@@ -29,16 +52,24 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def sync(experiment: str, todo: Iterable[Replicate], uri: str) -> dict[str, int]:
-    """Bring MLflow to what the run folders say; a second time adds nothing.
+def sync(
+    experiment: str,
+    todo: Iterable[Replicate],
+    uri: str,
+    patience: float = PATIENCE,
+    waiting: Callable[[str], None] | None = None,
+) -> dict[str, int]:
+    """Bring MLflow to what the run folders say; a second time adds nothing, and after any failure it goes on.
 
-    Each replicate is a run tagged with its replicate id; params and tags come from its stored spec, metric points from
-    metrics.jsonl. A point whose step MLflow already has is left out, so a resumed run doubles nothing.
+    Each replicate is a run, known by its replicate id and the origin of its experiment's folder; params and tags come
+    from its files, metric points from metrics.jsonl. One process at a time syncs an experiment's folder.
 
     Args:
         experiment: the MLflow experiment.
-        todo: replicates; missing ones are passed over.
+        todo: replicates of one experiment; those without a run folder are passed over.
         uri: the tracking server or SQLite file.
+        patience: seconds to wait for another sync of the same folder.
+        waiting: is told once which process that is.
 
     Returns:
         How many runs were seen, and how many metric points were added.
@@ -47,11 +78,20 @@ def sync(experiment: str, todo: Iterable[Replicate], uri: str) -> dict[str, int]
         RunError: the server cannot be reached, or refuses.
     """
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
 
-    try:
-        return _sync(experiment, [replicate for replicate in todo if replicate.folder.exists()], uri)
-    except MlflowException as error:
-        raise RunError(f"MLflow at {uri}: {str(error).splitlines()[0]}") from None
+    seen = [replicate for replicate in todo if replicate.folder.exists()]
+    if not seen:
+        return {"runs": 0, "points": 0}
+    owner = seen[0].folder.parents[1]
+    folder = owner.parent / FOLDER / owner.name
+    with leased(folder, patience, waiting) as lease:
+        try:
+            importer = _Importer(_client(uri), experiment, _origin(folder), lease)
+            points = importer.run(seen, at_once=THREADS if uri.startswith("http") else 1)
+        except (MlflowException, RequestException) as error:
+            raise RunError(f"MLflow at {uri}: {_first_line(error)}") from None
+    return {"runs": len(seen), "points": points}
 
 
 def try_sync(experiment: str, todo: Iterable[Replicate], runs: Path) -> str:
@@ -59,84 +99,196 @@ def try_sync(experiment: str, todo: Iterable[Replicate], runs: Path) -> str:
     try:
         sync(experiment, todo, default_uri(runs))
     except Exception as error:  # whatever a tracking server does, the results are there
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
+        return _first_line(error)
     return ""
 
 
-def _sync(experiment: str, todo: list[Replicate], uri: str) -> dict[str, int]:
-    client = _client(uri)
-    found = client.get_experiment_by_name(experiment)
-    experiment_id = found.experiment_id if found else client.create_experiment(experiment)
-    known: dict[str, Any] = {}
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], max_results=1000, page_token=token)
-        known |= {run.data.tags.get("replicate", ""): run for run in page}
-        token = page.token
-        if not token:
-            break
-    points = sum(_sync_one(client, experiment_id, replicate, known) for replicate in todo)
-    return {"runs": len(todo), "points": points}
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _sync_one(client: Any, experiment_id: str, replicate: Replicate, known: dict[str, Any]) -> int:
-    from mlflow.entities import Metric, Param, RunTag
+def _origin(folder: Path) -> str:
+    """What tells the runs of this experiment's folder from those of another with the same arms and seeds."""
+    path = folder / "origin.txt"
+    if not path.exists():
+        write_atomically(path, uuid.uuid4().hex[:16] + "\n")
+    return path.read_text(encoding="utf-8").strip()
 
-    name = f"{replicate.identity}/seed-{replicate.seed}"
-    run = known.get(name)
-    events = replicate.events()
-    if run is None:
-        began = int(events[0]["time"] * 1000) if events else int(time.time() * 1000)
-        tags = {"replicate": name, "mlflow.runName": replicate.name}
-        run = client.create_run(experiment_id, start_time=began, tags=tags, run_name=replicate.name)
-    run_id = run.info.run_id
-    flat = dict(_flat(replicate.spec.science()))
-    params = [Param(key, str(value)[:6000]) for key, value in flat.items() if key not in run.data.params]
-    for start in range(0, len(params), 100):
-        client.log_batch(run_id, params=params[start : start + 100])
-    result = replicate.result() or {}
-    tags = {"arm": replicate.arm, "seed": str(replicate.seed), "identity": replicate.identity, "state": replicate.state,
-            "folder": str(replicate.folder.resolve())}  # fmt: skip
+
+class _Importer:
+    """Fills the runs of one experiment.
+
+    Args:
+        client: an MlflowClient.
+        experiment: its name in MLflow.
+        origin: of the experiment's folder.
+        lease: confirmed before every run that is written.
+    """
+
+    def __init__(self, client: Any, experiment: str, origin: str, lease: Lease) -> None:
+        self.client, self.origin, self.lease = client, origin, lease
+        self.experiment_id = self._experiment(experiment)
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self.client.create_experiment(name))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)  # another folder's sync was quicker
+        if found.lifecycle_stage == "deleted":
+            raise RunError(f"MLflow's experiment {name!r} was deleted; restore it (mlflow experiments restore), or "
+                           "give the experiment another name")  # fmt: skip
+        return str(found.experiment_id)
+
+    def run(self, todo: Sequence[Replicate], at_once: int) -> int:
+        """Import all; the number of points that were added.
+
+        Raises:
+            RunError: the server refuses what is in some of the runs; all others are imported.
+        """
+        known = self._known(todo)
+        with ThreadPoolExecutor(at_once) as pool:
+            futures = [pool.submit(self._tried, replicate, known.get(_tag(replicate))) for replicate in todo]
+            try:
+                answers = [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        if any(_tag(replicate) not in known for replicate in todo):
+            self._known(todo)  # a run whose making was asked for twice, since the first answer was lost, goes again
+        refused = [answer for answer in answers if isinstance(answer, str)]
+        if refused:
+            raise RunError(f"MLflow refused {len(refused)} of {len(todo)} runs, such as {refused[0]}")
+        return sum(answer for answer in answers if isinstance(answer, int))
+
+    def _known(self, todo: Sequence[Replicate]) -> dict[str, Any]:
+        """Replicate id -> its run. Of several, which lost answers leave, the fullest stays."""
+        folders = {_tag(replicate): str(replicate.folder.resolve()) for replicate in todo}
+        runs: dict[str, list[Any]] = {}
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
+            for run in page:
+                tags = run.data.tags
+                name = tags.get("replicate", "")
+                ours = tags["origin"] == self.origin if "origin" in tags else tags.get("folder") == folders.get(name)
+                if name in folders and ours:
+                    runs.setdefault(name, []).append(run)
+            token = page.token
+            if not token:
+                break
+        known = {}
+        for name, several in runs.items():
+            known[name], *rest = sorted(several, key=lambda run: (-len(run.data.metrics), run.info.run_id))
+            for run in rest:
+                self.client.delete_run(run.info.run_id)
+        return known
+
+    def _tried(self, replicate: Replicate, run: Any) -> int | str:
+        """Import one; the points that were added, or why the server will not have it."""
+        from mlflow.exceptions import MlflowException
+
+        self.lease.confirm()
+        try:
+            return self._import(replicate, run)
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            return f"{replicate.name}: {_first_line(error)}"
+
+    def _import(self, replicate: Replicate, run: Any) -> int:
+        from mlflow.entities import RunTag
+
+        state, events, file = replicate.state, replicate.events(), MetricsFile.read(replicate.folder)
+        lacking = self._lacking(file, run)
+        if lacking is None:  # the run contradicts the file, and the file is right
+            self.client.delete_run(run.info.run_id)
+            lacking, run = (file.points(), True), None
+        points, whole = lacking
+        tags = _tags(replicate, state) | {"origin": self.origin}
+        if run is None:
+            began = int((events[0]["time"] if events else time.time()) * 1000)
+            first = tags | {SYNCED: PARTIAL}
+            run = self.client.create_run(self.experiment_id, start_time=began, tags=first, run_name=replicate.name)
+        elif points and run.data.tags.get(SYNCED) != PARTIAL:
+            self.client.set_tag(run.info.run_id, SYNCED, PARTIAL)  # until the last call nobody relies on the mark
+        self._set_status(run, STATUS[state], events)
+        tags[SYNCED] = file.mark if whole else PARTIAL
+        changed = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
+        params = {key: value for key, value in _params(replicate).items() if key not in run.data.params}
+        self._log(run.info.run_id, points, params, changed)
+        return len(points)
+
+    def _lacking(self, file: MetricsFile, run: Any) -> tuple[Points, bool] | None:
+        """As `metric_points.missing`; the run's history is asked for only where its mark does not tell."""
+        if run is None:
+            return file.points(), True
+        mark = run.data.tags.get(SYNCED, PARTIAL)
+        if mark == file.mark:
+            return {}, True
+        appended = file.appended_to(mark)
+        if appended is not None:
+            return appended, True
+        points = file.points()
+        keys = {key for key, _ in points} | run.data.metrics.keys()
+        return missing(points, (self.client.get_metric_history(run.info.run_id, key) for key in sorted(keys)))
+
+    def _set_status(self, run: Any, status: str, events: list[dict[str, Any]]) -> None:
+        if run.info.status == status:
+            return
+        if status in ("RUNNING", "SCHEDULED"):
+            self.client.update_run(run.info.run_id, status)
+        else:
+            self.client.set_terminated(run.info.run_id, status, int(events[-1]["time"] * 1000) if events else None)
+
+    def _log(self, run_id: str, points: Points, params: dict[str, str], tags: list[Any]) -> None:
+        """In as few calls as MLflow takes; it writes the tags last, and the mark among them in the last call."""
+        from mlflow.entities import Metric, Param
+
+        metrics = [Metric(key, value, at, step) for (key, step), (value, at) in points.items()]
+        written = [Param(key, value) for key, value in params.items()]
+        calls = max(math.ceil(len(metrics) / POINTS), math.ceil(len(written) / PARAMS), bool(tags))
+        for call in range(calls):
+            self.lease.confirm()
+            self.client.log_batch(
+                run_id,
+                metrics=metrics[call * POINTS : (call + 1) * POINTS],
+                params=written[call * PARAMS : (call + 1) * PARAMS],
+                tags=tags if call == calls - 1 else [],
+            )
+
+
+def _tag(replicate: Replicate) -> str:
+    """The replicate id, a tag of its run."""
+    return f"{replicate.identity}/seed-{replicate.seed}"
+
+
+def _tags(replicate: Replicate, state: State) -> dict[str, str]:
+    result, attempts = replicate.result() or {}, replicate.attempts()
+    code = (read_json(replicate.folder / "provenance.json") or {}).get("code", {})
+    latest = attempts[-1] if attempts else {}
+    tags = {
+        "replicate": _tag(replicate),
+        "arm": replicate.arm,
+        "seed": replicate.seed,
+        "identity": replicate.identity,
+        "state": state,
+        "folder": replicate.folder.resolve(),
+        "attempts": len(attempts),
+        "slurm_job": latest.get("job"),
+        "node": latest.get("node"),
+        "commit": code.get("commit"),
+        "data_digest": result.get("data_digest"),
+    }
     tags |= {f"axis.{axis}": label for axis, label in replicate.axes.items()}
     tags |= {f"protocol.{metric_key(name)}": mark for name, mark in result.get("protocols", {}).items()}
-    tags |= {"data_digest": result["data_digest"]} if "data_digest" in result else {}
-    changed = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
-    if changed:
-        client.log_batch(run_id, tags=changed)
-    added = _add_points(client, run_id, replicate, Metric)
-    status = STATUS.get(replicate.state)
-    if status and run.info.status != status:
-        ended = int(events[-1]["time"] * 1000) if events and status != "RUNNING" else None
-        client.set_terminated(run_id, status, ended) if status != "RUNNING" else client.update_run(run_id, status)
-    return added
+    return {key: str(value)[: LONGEST["tag"]] for key, value in tags.items() if value not in (None, "")}
 
 
-def _add_points(client: Any, run_id: str, replicate: Replicate, metric: Any) -> int:
-    have: dict[str, set[int]] = {}
-    points = []
-    for line in replicate.metrics():
-        for key, value in line.items():
-            if key in ("step", "time"):
-                continue
-            allowed = metric_key(key)
-            if allowed not in have:
-                have[allowed] = {point.step for point in client.get_metric_history(run_id, allowed)}
-            if line["step"] not in have[allowed]:
-                have[allowed].add(line["step"])
-                points.append(metric(allowed, float(value), int(line["time"] * 1000), line["step"]))
-    for start in range(0, len(points), BATCH):
-        client.log_batch(run_id, metrics=points[start : start + BATCH])
-    return len(points)
-
-
-def metric_key(name: str) -> str:
-    """A score's name as MLflow takes it: it refuses brackets, so `fvd[random_r3d]` becomes `fvd/random_r3d`."""
-    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name.replace("[", "/").replace("]", ""))
-
-
-def _flat(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(item, f"{prefix}.{key}" if prefix else key)
-    else:
-        yield prefix, value
+def _params(replicate: Replicate) -> dict[str, str]:
+    return {key: str(value)[: LONGEST["param"]] for key, value in flat(replicate.spec.science())}
