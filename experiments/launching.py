@@ -176,7 +176,8 @@ def launch_slurm(plan: Plan) -> Launched:
         return launched
     words = _frozen(plan, arrays.launch_folder)
     if _unprepared(plan, startable):
-        arrays.after = arrays.submit_verb("prepare", words)
+        only = [word for pattern in plan.only for word in ("--only", pattern)]
+        arrays.after = arrays.submit_verb("prepare", [*words, *only])
         launched.jobs.append(f"{arrays.after}: prepares the data")
     try:
         launched.submitted = arrays.submit(startable)

@@ -26,6 +26,7 @@ class Plan:
         claims: every claim, between two of the arms.
         runs: the folder of all runs.
         selected: the arms that this command is about.
+        only: the patterns that selected them.
     """
 
     file: ExperimentFile
@@ -33,6 +34,7 @@ class Plan:
     claims: list[ResolvedClaim]
     runs: Path
     selected: list[Arm]
+    only: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -70,7 +72,8 @@ def load_plan(path: Path, overrides: Iterable[str] = (), runs: Path = Path("runs
     """
     file = load_experiment(path, overrides)
     arms, claims = resolve_experiment(file, count_for_matching)
-    return Plan(file, arms, claims, runs, select(arms, only))
+    only = tuple(only)
+    return Plan(file, arms, claims, runs, select(arms, only), only)
 
 
 def check(plan: Plan, with_data: bool = False) -> list[str]:

@@ -107,13 +107,15 @@ def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None
 
 
 def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
-    """Note in the run folders of the selected replicates which prepared data they are trained on.
+    """Note in those run folders of the selected replicates that are there which prepared data they are trained on.
 
     Raises:
         RunError: a folder's earlier results came from other data.
     """
     weights: dict[str, str] = {}  # autoencoder -> fingerprint: its weights are read once, not for every replicate
     for replicate in plan.replicates:
+        if not replicate.folder.exists():
+            continue  # it was not launched yet
         data = prepared[replicate.arm]
         autoencoder = f"{replicate.spec.data.autoencoder} at {replicate.spec.data.resolution}"
         if autoencoder not in weights:
