@@ -1,4 +1,4 @@
-"""The arrays of a launch: every replicate once, none longer than the cluster allows, together at most `parallel` at once."""
+"""The arrays of a launch: each replicate once, none longer than the cluster allows, `parallel` tasks at once at most."""
 
 import dataclasses
 import subprocess
