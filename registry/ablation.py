@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from registry.claims import ResolvedClaim, resolve_claims, unjudgeable
-from registry.drafts import Draft, make_drafts, sound_axes
+from registry.drafts import Draft, make_drafts, sound_axes, trial_draft
 from registry.errors import SpecError, did_you_mean
 from registry.experiment import ExperimentFile, dotted, merge
 from registry.resolve import Problem, resolve
+from registry.search_checks import screen_problems, search_problems
 from registry.spec import Spec
 
 Count = Callable[[Spec], dict[str, float]]  # spec -> {"parameters": …, "macs": …}
@@ -57,12 +58,40 @@ def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tupl
             specs.append(spec)
     claims, wrong = resolve_claims(file, drafts)
     lines += wrong
+    lines += search_problems(file, baseline)
+    if not lines:
+        lines += screen_problems(file, list(zip((draft.name for draft in drafts), specs, strict=True)))
     if not lines and file.experiment.match is not None and count is not None:
         specs, lines = _all_matched(file, drafts, specs, count)
     if lines:
         raise SpecError(list(dict.fromkeys(lines)))
     arms = [Arm(draft.name, draft.axes, spec) for draft, spec in zip(drafts, specs, strict=True)]
     return _once(file, arms, claims)
+
+
+def resolve_trial(
+    file: ExperimentFile, name: str, values: Mapping[str, Any], baseline: Spec, count: Count | None = None
+) -> Arm:
+    """A trial of the experiment's search as one more arm, resolved and matched like every other.
+
+    Args:
+        file: a sound experiment.
+        name: of the trial.
+        values: by key of the space.
+        baseline: what `match` is about.
+        count: as in `resolve_experiment`.
+
+    Raises:
+        SpecError: the values do not go together.
+    """
+    draft = trial_draft(file, name, values)
+    spec, problems = _resolve(file, draft.raw)
+    lines = [f"{file.place(('search', 'space'))}: {name}: {dotted(key)}: {text}" for key, text in problems]
+    if spec is not None and file.experiment.match is not None and count is not None:
+        spec, lines = _matched(file, draft, spec, baseline, count)
+    if lines or spec is None:
+        raise SpecError(lines)
+    return Arm(name, draft.axes, spec)
 
 
 def _resolve(file: ExperimentFile, raw: Mapping[str, Any]) -> tuple[Spec | None, list[Problem]]:

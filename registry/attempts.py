@@ -36,7 +36,7 @@ def numbered(folder: Path) -> list[Path]:
         names = [name for name in os.listdir(folder) if name.endswith(".json") and name[0].isdigit()]
     except FileNotFoundError:
         return []
-    return [folder / name for name in sorted(names)]
+    return [folder / name for name in sorted(names, key=lambda name: (len(name), name))]  # 9999 before 10000
 
 
 def latest(folder: Path) -> dict[str, Any] | None:
@@ -44,7 +44,7 @@ def latest(folder: Path) -> dict[str, Any] | None:
     files = numbered(folder)
     if not files:
         return None
-    return read_json(files[-1]) or {"number": len(files), "time": files[-1].stat().st_mtime, **_NOBODY}
+    return read_json(files[-1]) or {"number": int(files[-1].stem), "time": files[-1].stat().st_mtime, **_NOBODY}
 
 
 _NOBODY: dict[str, Any] = {"host": "", "pid": 0, "started": None, "job": None, "restart": 0}

@@ -74,7 +74,7 @@ def _resolve_claim(
         if values and label not in values
     ]
     first = values.get(named[0][1], drafts[0]) if named else drafts[0]
-    scores = _scores(first.raw, parts)
+    scores = scores_of(first.raw, parts)
     if scores and claim.metric not in scores:
         wrong.append(("metric", f"no metric {claim.metric!r}; {did_you_mean(claim.metric, scores)}"))
     if wrong:
@@ -141,19 +141,23 @@ def unjudgeable(claim: ResolvedClaim, specs: Sequence[Spec]) -> str:
 
 def incomparable(claim: ResolvedClaim, specs: Sequence[Spec]) -> str:
     """Why the scores of a claim's arms can never be compared, or nothing where they can."""
-    shared = SHARED_BY_LOSSES if claim.metric == VALIDATION_LOSS else SHARED_BY_SCORES
     for label, spec in zip(claim.labels[1:], specs[1:], strict=True):
-        keys = [
-            key
-            for key, _, _ in differing(specs[0].science(), spec.science())
-            if any(key == prefix or key.startswith(prefix + ".") for prefix in shared)
-        ]
-        if keys:
+        if keys := unshared(claim.metric, specs[0], spec):
             open_keys = [key for key in keys if _follows_from_training(key)]
             hint = f"; set {', '.join(open_keys)} in the base" if open_keys else ""
             both = f"{claim.metric} of {claim.labels[0]} and {label}"
             return f"{both} cannot be compared: they differ in {', '.join(keys)}{hint}"
     return ""
+
+
+def unshared(metric: str, left: Spec, right: Spec) -> list[str]:
+    """The keys in which two specs differ although this score of theirs is only comparable where they do not."""
+    shared = SHARED_BY_LOSSES if metric.startswith(VALIDATION_LOSS) else SHARED_BY_SCORES
+    return [
+        key
+        for key, _, _ in differing(left.science(), right.science())
+        if any(key == prefix or key.startswith(prefix + ".") for prefix in shared)
+    ]
 
 
 def _follows_from_training(key: str) -> bool:
@@ -183,10 +187,10 @@ def metric_names(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, str]:
         raw: an arm's sections as written.
         parts: the catalogue.
     """
-    return {name: full for name, (full, _) in _scores(raw, parts).items()}
+    return {name: full for name, (full, _) in scores_of(raw, parts).items()}
 
 
-def _scores(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, Direction]]:
+def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, Direction]]:
     """What a claim may call a score -> its full name, and which way it is better."""
     written = raw.get("scoring")
     scoring = with_preset(written if isinstance(written, Mapping) else {})

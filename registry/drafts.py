@@ -2,13 +2,14 @@
 
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import did_you_mean
 from registry.experiment import ARMS_AXIS, BASELINE, ExperimentFile, merge
 from registry.labels import label_of
+from registry.search_forms import is_trial
 from registry.spec import Spec
 from registry.strict_yaml import Key
 
@@ -36,7 +37,7 @@ def sound_axes(file: ExperimentFile) -> tuple[list[str], ExperimentFile]:
     for section in ("ablate", "grid", "zip"):
         for key, values in getattr(experiment, section).items():
             place = f"{file.place((section, key))}: {section}.{key}"
-            own = _key_problems(key, file) + ([] if values else ["needs at least one value"])
+            own = key_problems(key, file) + ([] if values else ["needs at least one value"])
             wrong += [f"{place}: {text}" for text in own]
             if not own:
                 kept[section][key] = values
@@ -46,9 +47,11 @@ def sound_axes(file: ExperimentFile) -> tuple[list[str], ExperimentFile]:
         kept["zip"] = {}
     for name, changes in experiment.arms.items():
         place = f"{file.place(('arms', name))}: arms.{name}"
-        own = [f"{place}.{key}: {text}" for key in changes for text in _key_problems(key, file)]
+        own = [f"{place}.{key}: {text}" for key in changes for text in key_problems(key, file)]
         if name == BASELINE or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             own.append(f"{place}: {name!r} cannot name an arm; use letters, digits, _ . -, and not {BASELINE!r}")
+        if is_trial(name):
+            own.append(f"{place}: {name!r} is how a search calls its trials; take another name")
         wrong += own
         if not own:
             kept["arms"][name] = changes
@@ -61,7 +64,8 @@ def sound_axes(file: ExperimentFile) -> tuple[list[str], ExperimentFile]:
     return wrong, replace(file, experiment=experiment.model_copy(update={**kept, "claim": claims})) if wrong else file
 
 
-def _key_problems(key: str, file: ExperimentFile) -> list[str]:
+def key_problems(key: str, file: ExperimentFile) -> list[str]:
+    """Why arms or trials cannot differ in a key; empty where they can."""
     section, dot, _ = key.partition(".")
     if section == "runtime":
         return ["runtime is the efficiency half and never changes a result, so it makes no arm; set it in the base"]
@@ -87,13 +91,7 @@ def make_drafts(file: ExperimentFile, baseline: Spec | None) -> list[Draft]:
     def draft(changes: list[tuple[str, Any]], place: Key, name: str | None = None) -> Draft:
         labels = {ARMS_AXIS: name} if name else {names[key]: label_of(value) for key, value in changes}
         differs = ",".join(f"{axis}={label}" for axis, label in labels.items() if at_base[axis] != label)
-        changed = tuple(tuple(key.split(".")) for key, _ in changes)
-        raw = dict(experiment.base)
-        for section in {key[0] for key in changed} & raw.keys():  # the others are shared by all arms
-            raw[section] = copy.deepcopy(raw[section])
-        for key, (_, value) in zip(changed, changes, strict=True):
-            merge(raw, key, copy.deepcopy(value))
-        return Draft(name or differs or BASELINE, at_base | labels, raw, changed, place)
+        return _draft(file, name or differs or BASELINE, at_base | labels, changes, place)
 
     drafts = [
         draft([(key, value)], ("ablate", key, str(index)))
@@ -109,6 +107,24 @@ def make_drafts(file: ExperimentFile, baseline: Spec | None) -> list[Draft]:
     if experiment.ablate or experiment.arms or not drafts:
         drafts.insert(0, draft([], ("base",)))
     return drafts
+
+
+def _draft(
+    file: ExperimentFile, name: str, axes: Mapping[str, str], changes: Iterable[tuple[str, Any]], place: Key
+) -> Draft:
+    written = [(tuple(key.split(".")), value) for key, value in changes]
+    raw = dict(file.experiment.base)
+    for section in {key[0] for key, _ in written} & raw.keys():  # the others are shared by all arms
+        raw[section] = copy.deepcopy(raw[section])
+    for key, value in written:
+        merge(raw, key, copy.deepcopy(value))
+    return Draft(name, axes, raw, tuple(key for key, _ in written), place)
+
+
+def trial_draft(file: ExperimentFile, name: str, values: Mapping[str, Any]) -> Draft:
+    """A trial of the experiment's search: the base with a value for each key of the space."""
+    axes = {key: label_of(value) for key, value in values.items()}
+    return _draft(file, name, axes, values.items(), ("search", "space"))
 
 
 def _axis_names(file: ExperimentFile) -> dict[str, str]:

@@ -15,6 +15,7 @@ from registry.errors import SpecError, did_you_mean
 from registry.parameter_types import NonNegativeInt
 from registry.resolve import model_problems
 from registry.resources import Resources
+from registry.search_forms import Screen, Search
 from registry.section import Section
 from registry.spec import Spec, default_part, slot_fields
 from registry.strict_yaml import Key
@@ -67,6 +68,8 @@ class Experiment(Section):
         "resampled",
     )
     resources: Resources = Resources()
+    search: Search | None = None
+    screen: Screen | None = None
     plugins: tuple[str, ...] = ()
 
     @field_validator("seeds")

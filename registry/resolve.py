@@ -1,7 +1,8 @@
 """Raw mappings -> a resolved `Spec`, with everything that is wrong found in one go."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,6 +28,19 @@ def resolve(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list
     Returns:
         The spec (None if anything is wrong), and the problems as (key, message).
     """
+    spec, found = validate(raw, parts)
+    if spec is None:
+        return None, found
+    try:
+        spec = _derive(spec, parts)
+    except _WrongError as wrong:
+        return None, [(tuple(wrong.key.split(".")), wrong.message)]
+    found = [(tuple(key.split(".")), message) for key, message in legality.problems(spec, parts)]
+    return (None if found else spec), found
+
+
+def validate(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list[Problem]]:
+    """As `resolve`, but each value by itself: nothing is derived, and no combination refused."""
     values = {section: dict(fields) if isinstance(fields, dict) else fields for section, fields in raw.items()}
     if isinstance(values.setdefault("scoring", {}), dict):
         values["scoring"] = with_preset(values["scoring"])
@@ -45,13 +59,6 @@ def resolve(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list
         spec = Spec.model_validate(values)
     except ValidationError as error:
         found += _told(Spec, error)
-    if found:
-        return None, found
-    try:
-        spec = _derive(spec, parts)
-    except _WrongError as wrong:
-        return None, [(tuple(wrong.key.split(".")), wrong.message)]
-    found = [(tuple(key.split(".")), message) for key, message in legality.problems(spec, parts)]
     return (None if found else spec), found
 
 
@@ -85,17 +92,23 @@ def _message(model: type[BaseModel], item: Any) -> str:
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    annotation: Any = model
     for step in loc:
-        if str(step).isdigit():
-            continue  # an item of a list: its fields are those of the list's items
-        info = model.model_fields.get(str(step))
-        annotation = info.annotation if info else None
-        if get_origin(annotation) is tuple:
-            annotation = get_args(annotation)[0]
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+        annotation = _below(annotation, str(step))
+    found = [kind for kind in (get_args(annotation) or (annotation,)) if isinstance(kind, type)]
+    return [name for kind in found if issubclass(kind, BaseModel) for name in kind.model_fields]
+
+
+def _below(annotation: Any, step: str) -> Any:
+    """The annotation of what stands at a field, an item of a list, or a key of a mapping."""
+    for kind in get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,):
+        if get_origin(kind) is tuple:
+            return get_args(kind)[0]
+        if get_origin(kind) is dict:
+            return get_args(kind)[1]
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
+            return kind.model_fields[step].annotation
+    return None
 
 
 def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], list[Problem]]:

@@ -23,6 +23,7 @@ from registry.ablation import Arm
 from registry.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered, read_json
 from registry.differences import differing
 from registry.errors import RunError
+from registry.search_forms import is_trial
 from registry.spec import WITHOUT_EFFECT, Spec
 
 State = Literal["missing", "queued", "running", "interrupted", "failed", "cancelled", "paused", "stopped", "done"]
@@ -206,6 +207,8 @@ def orphans(experiment: str, arms: Iterable[Arm], runs: Path) -> list[Orphan]:
         if folder.name in owned or any(orphan.folder == folder for orphan in found):
             continue
         name = (read_json(about_file) or {}).get("arm", folder.name)
+        if is_trial(name):
+            continue  # of the experiment's search, which is no arm of any version of the file
         differences: list[str] = []
         if name in by_name and (about_file.parent / "spec.yaml").exists():
             stored = strict_yaml.load(about_file.parent / "spec.yaml").value
