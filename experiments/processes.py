@@ -155,8 +155,8 @@ def joined(device: torch.device) -> Iterator[Processes]:
     except BaseException as error:
         _tell(store, rank, error)
         _abandon()
-        if processes.is_first:
-            time.sleep(LAST_WORDS)  # it may hold the store, where the others are about to look
+        if processes.is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+            time.sleep(LAST_WORDS)  # it holds the store, where the others are about to look
         raise
     dist.destroy_process_group()
 

@@ -1,6 +1,7 @@
 """One replicate end to end: train, sample, score, record. Run again, it resumes where it stopped.
 
-`python -m experiments.replicate RUN_DIR` is what every executor starts: the run folder says all.
+`python -m experiments.replicate RUN_DIR` is what every executor starts: the run folder says all. Started several times
+by torchrun or as tasks of one Slurm job, the processes share the work and rank 0 keeps the books.
 """
 
 import os
@@ -18,6 +19,7 @@ import torch
 from components.data.prepare import Prepared
 from components.scoring.measuring import Measuring
 from experiments import slurm_queue
+from experiments.processes import Processes, joined
 from experiments.recording import Attempt, ClaimedError, Recorder
 from experiments.sampling import sample
 from experiments.scoring import score
@@ -37,6 +39,8 @@ def run_replicate(
 ) -> dict[str, Any]:
     """Bring the replicate of a run folder to its result and return it; a finished one is not run again.
 
+    Processes other than rank 0 return nothing.
+
     Args:
         folder: a run folder that the launcher made.
         progress: is called with (what, done, in all).
@@ -47,19 +51,48 @@ def run_replicate(
         ClaimedError: another process is running it.
         RunError: the run failed in a way that is known; any other exception is recorded as well and passed on.
     """
-    replicate, recorder = open_replicate(folder), Recorder(folder)
+    replicate = open_replicate(folder)
+    with joined(device_of(replicate.spec)) as processes:
+        try:
+            if processes.is_first:
+                return _lead(replicate, progress or _silent, requeue, processes)
+            if processes.shared():
+                _follow(replicate, processes)
+            return {}
+        except Interrupted:  # nobody leaves before rank 0 has noted it, since launchers end the others then
+            processes.barrier()
+            raise
+
+
+def _follow(replicate: Replicate, processes: Processes) -> None:
+    """Work along with rank 0, which keeps the books."""
+    with stop_requests(replicate.folder) as stop:
+        _run(replicate, stop, _silent, processes, 0)
+
+
+def _lead(
+    replicate: Replicate, progress: Progress, requeue: Callable[[], bool] | None, processes: Processes
+) -> dict[str, Any]:
+    """Make an attempt: work, and note in the run folder what comes of it. The others are told whether to work along."""
+    folder, recorder = replicate.folder, Recorder(replicate.folder)
     if replicate.state == "done":
+        processes.shared(False)
         return replicate.result() or {}
     with recorder.attempting(slurm_queue.hint) as attempt, recorder.beating(), stop_requests(folder) as stop:
         if (finished := replicate.result()) is not None:  # by another process, while this one came to begin
+            processes.shared(False)
             return finished
         began = time.monotonic()
         try:
             if stop():
+                processes.shared(False)
                 raise Interrupted("before it began")
-            _start(replicate, recorder, attempt)
-            result = _run(replicate, recorder, stop, progress or (lambda what, done, total: None), attempt.number)
+            with processes.explained():
+                _start(replicate, recorder, attempt)
+                processes.shared(True)
+                result = _run(replicate, stop, progress, processes, attempt.number)
         except (Interrupted, KeyboardInterrupt) as error:
+            stop()  # another process's signal may have come a moment before ours
             how, reason = stop.how or "interrupted", str(error) or "stopped at once"
             again = stop.again and requeue is not None
             seconds = round(time.monotonic() - began, 2)
@@ -120,24 +153,31 @@ def trained_steps(replicate: Replicate) -> int:
     return int(next(iter(reversed(replicate.checkpoints())), Path("step-0")).stem.removeprefix("step-"))
 
 
-def _run(replicate: Replicate, recorder: Recorder, stop: Stop, progress: Progress, attempt: int) -> dict[str, Any]:
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def _run(replicate: Replicate, stop: Stop, progress: Progress, processes: Processes, attempt: int) -> dict[str, Any]:
     began = time.monotonic()
-    spec, device = replicate.spec, device_of(replicate.spec)
+    spec, device, recorder = replicate.spec, processes.device, Recorder(replicate.folder)
     prepared, cache = open_data(replicate)
-    trainer = Trainer(replicate, prepared, cache, device)
+    trainer = Trainer(replicate, prepared, cache, device, processes)
     parameters = sum(p.numel() for p in trainer.model.parameters())
     validation, validation_split = train(trainer, stop, progress), trainer.validation_split
     del trainer
     trained = time.monotonic()
-    recorder.heartbeat(stage="sampling", step=spec.learning.steps, steps=spec.learning.steps)
-    sample(replicate, device, stop, progress)
+    if processes.is_first:
+        recorder.heartbeat(stage="sampling", step=spec.learning.steps, steps=spec.learning.steps)
+    sample(replicate, device, stop, progress, processes=processes)
     sampled = time.monotonic()
-    recorder.heartbeat(stage="scoring", step=spec.learning.steps, steps=spec.learning.steps)
+    if processes.is_first:
+        recorder.heartbeat(stage="scoring", step=spec.learning.steps, steps=spec.learning.steps)
     metrics = Assembly(spec).metrics()
     folder = replicate.folder / "features"
-    scores, reference = score(
-        spec, replicate.folder / "samples", prepared, metrics, how_measured(spec, device), folder, progress
-    )
+    how = how_measured(spec, device, processes.local_world)
+    scores, reference = score(spec, replicate.folder / "samples", prepared, metrics, how, folder, progress, processes)
+    if not processes.is_first:
+        return {}
     ended = time.monotonic()
     spent = {"training": trained - began, "sampling": sampled - trained, "scoring": ended - sampled}
     earlier = sum(event.get("seconds", 0.0) for event in replicate.events() if "seconds" in event)
@@ -160,6 +200,7 @@ def _run(replicate: Replicate, recorder: Recorder, stop: Stop, progress: Progres
         "seconds_of": {stage: round(seconds, 2) for stage, seconds in spent.items()},
         "attempts": attempt,
         "device": str(device),
+        "processes": processes.world,
     }
     if not any(scores.values.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
         recorder.metrics(spec.learning.steps, scores.values)
@@ -170,11 +211,18 @@ def _run(replicate: Replicate, recorder: Recorder, stop: Stop, progress: Progres
     return result
 
 
-def how_measured(spec: Spec, device: torch.device) -> Measuring:
-    """How a spec's clips are measured here: by as many processes as torch has threads, and fewer for few clips."""
+def how_measured(spec: Spec, device: torch.device, beside: int = 1) -> Measuring:
+    """How a spec's clips are measured here: by as many processes as torch has threads, and fewer for few clips.
+
+    Args:
+        spec: of the replicate.
+        device: where.
+        beside: how many processes of the replicate are on this machine, and measure a share each.
+    """
     how = Measuring(spec.scoring, spec.plugins, str(device))
     at_once = how.processes_for(spec.sampling.clips)
-    return replace(how, processes=min(at_once, torch.get_num_threads()) if device.type == "cpu" else at_once)
+    most = torch.get_num_threads() if device.type == "cpu" else max(1, at_once // beside)
+    return replace(how, processes=min(at_once, most))
 
 
 def device_of(spec: Spec) -> torch.device:
@@ -255,7 +303,8 @@ def run_folder(folder: Path, requeue: Callable[[], bool] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return 1
-    print("done:", ", ".join(f"{name} {value:.4g}" for name, value in result["scores"].items()))
+    if result:  # rank 0 speaks for all
+        print("done:", ", ".join(f"{name} {value:.4g}" for name, value in result["scores"].items()))
     return 0
 
 

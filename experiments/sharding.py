@@ -74,14 +74,14 @@ def swapped(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
 
     @torch.no_grad()
     def swap() -> None:
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()  # what a forward pass gathered of the weights before stands no longer
         for name, parameter in model.named_parameters():
             mine, theirs = own_share(parameter), own_share(weights[name])
             before = mine.clone()
             mine.copy_(theirs)
             theirs.copy_(before)
-        for module in model.modules():
-            if isinstance(module, FSDPModule):
-                module.reshard()  # what was gathered of the other weights must not be used again
 
     swap()
     try:
