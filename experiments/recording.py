@@ -1,6 +1,7 @@
 """Writing a run folder: attempts, events, metrics and the result, each so that a kill leaves it readable."""
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from typing import Any
 from registry import strict_yaml
 from registry.attempts import ATTEMPTS, Hint, is_alive, latest, read_json, take, this_process
 from registry.errors import RunError
-from registry.files import write_atomically
+from registry.files import write_atomically, write_new
 from registry.runs import Replicate, open_replicate, read_lines
 
 BEAT_SECONDS = 60.0
@@ -36,8 +37,12 @@ PACKAGES = (
 )
 
 
+def as_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1, sort_keys=False) + "\n"
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    write_atomically(path, json.dumps(value, indent=1, sort_keys=False) + "\n")
+    write_atomically(path, as_json(value))
 
 
 def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
@@ -48,17 +53,19 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
     """
     folder = replicate.folder
     folder.mkdir(parents=True, exist_ok=True)
-    stored = (folder / "spec.yaml").exists()
-    if stored:
+    if (folder / "spec.yaml").exists():
         open_replicate(folder)  # refuses a spec that is another one under the same identity
-    if not stored or replicate.state not in ("running", "done"):
-        spec = replicate.spec.model_dump(mode="json")
-        write_atomically(folder / "spec.yaml", strict_yaml.dump(spec))  # the efficiency half may have changed
+        if replicate.state in ("running", "done"):
+            return
     about = {"experiment": replicate.experiment, "arm": replicate.arm, "axes": dict(replicate.axes),
              "seed": replicate.seed, "identity": replicate.identity}  # fmt: skip
-    if not (folder / "provenance.json").exists():
-        write_json(folder / "replicate.json", about)
-        write_json(folder / "provenance.json", {"code": dict(code), **machine()})
+    files = {"replicate.json": about, "provenance.json": {"code": dict(code), **machine()}}
+    for name, content in files.items():
+        if not (folder / name).exists():
+            with contextlib.suppress(FileExistsError):  # another launcher was quicker
+                write_new(folder / name, as_json(content))
+    # Last, since it says that the folder is whole; and again, since the efficiency half may have changed.
+    write_atomically(folder / "spec.yaml", strict_yaml.dump(replicate.spec.model_dump(mode="json")))
 
 
 def bind_data(folder: Path, data: Mapping[str, Any]) -> None:
@@ -83,6 +90,7 @@ def bind_data(folder: Path, data: Mapping[str, Any]) -> None:
         )
 
 
+@functools.cache
 def machine() -> dict[str, Any]:
     """Host, Python and package versions."""
     versions = {}

@@ -5,15 +5,15 @@ dead owner is passed over by taking the number behind its own, so no lock can ou
 """
 
 import contextlib
-import errno
 import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from registry.files import write_new
 
 HEARTBEAT_EXPIRES = 600.0  # seconds after which an attempt on another host without a heartbeat is taken for dead
 ATTEMPTS, SUBMISSIONS = "attempts", "submissions"  # folders in a run folder
@@ -57,24 +57,8 @@ def take(folder: Path, number: int, content: dict[str, Any]) -> Path:
         FileExistsError: another process has that number.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, mine = folder / f"{number:04d}.json", folder / f".{uuid.uuid4().hex}.tmp"
-    text = json.dumps({"number": number, **content}, indent=1) + "\n"
-    with mine.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(mine, path)
-    except FileExistsError:
-        if mine.stat().st_nlink != 2:  # else the answer was lost on its way from the server, and the link is ours
-            raise
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
-            raise
-        with path.open("x", encoding="utf-8") as file:  # a file system without hard links
-            file.write(text)
-    finally:
-        mine.unlink()
+    path = folder / f"{number:04d}.json"
+    write_new(path, json.dumps({"number": number, **content}, indent=1) + "\n")
     return path
 
 

@@ -1,5 +1,6 @@
 """Writing files so that a reader, or a kill, never meets half of one."""
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,31 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a text file whole and at once, which only one process can do: a shared file system grants a link once.
+
+    Raises:
+        FileExistsError: the file is there already.
+    """
+    mine = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with mine.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(mine, path)
+    except FileExistsError:
+        if mine.stat().st_nlink != 2:  # else the answer was lost on its way from the server, and the link is ours
+            raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        with path.open("x", encoding="utf-8") as file:  # a file system without hard links
+            file.write(text)
+    finally:
+        mine.unlink()
 
 
 @contextmanager
