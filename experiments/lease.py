@@ -85,7 +85,10 @@ def leased(folder: Path, patience: float, waiting: Callable[[str], None] | None 
 def _take(folder: Path, patience: float, waiting: Callable[[str], None] | None) -> Lease:
     until, told = time.monotonic() + patience, False
     while True:
-        last, files = latest(folder), numbered(folder)
+        try:
+            last, files = latest(folder), numbered(folder)
+        except FileNotFoundError:
+            continue  # it was the newest when we looked, and gone when we read it
         if not is_alive(last, files[-1] if files else None):
             with contextlib.suppress(FileExistsError):
                 file = take(folder, 1 + (last["number"] if last else 0), this_process())

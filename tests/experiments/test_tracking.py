@@ -1,0 +1,394 @@
+"""MLflow filled from run folders: whatever fails or is killed, the next sync completes it, every point exactly once."""
+
+import contextlib
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import tracking
+from experiments.recording import Recorder
+from registry.attempts import ATTEMPTS, SUBMISSIONS, take, this_process
+from registry.errors import RunError
+from registry.runs import Replicate
+from tests.experiments import mlflow_server
+from tests.experiments.toy import plan_of
+
+STEPS = (2, 4, 6, 8)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[mlflow_server.Server]:
+    """`mlflow server` over PostgreSQL."""
+    if why := mlflow_server.unavailable():
+        pytest.fail(why) if os.environ.get("WORKBENCH_CI") == "1" else pytest.skip(why)
+    with mlflow_server.running() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An SQLite file."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+@pytest.fixture(params=["uri", "server"], ids=["sqlite", "server"])
+def either(request: pytest.FixtureRequest) -> str:
+    """A store that all tests of this module share; each test has an experiment of its own."""
+    found = request.getfixturevalue(request.param)
+    return found if isinstance(found, str) else found.uri
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    return "".join(c if c.isalnum() else "-" for c in request.node.name)
+
+
+def replicates(folder: Path, name: str, seeds: int = 2) -> list[Replicate]:
+    """Run folders with metrics, as running attempts leave them."""
+    plan = plan_of(folder, f"name={name}", f"seeds={list(range(seeds))}", only=["baseline"])
+    for replicate in plan.replicates:
+        replicate.folder.mkdir(parents=True)
+        Recorder(replicate.folder).event("started")
+        log(replicate, STEPS)
+    return plan.replicates
+
+
+def log(replicate: Replicate, steps: tuple[int, ...], shift: float = 0.0) -> None:
+    """Metrics at some steps, with the time that it is."""
+    for step in steps:
+        values = {"loss": 1 / step + replicate.seed + shift, "rate[x]": float(step)}
+        Recorder(replicate.folder).metrics(step, values)
+
+
+def rewritten(replicate: Replicate, checkpoint: int, shift: float = 0.0) -> None:
+    """What a requeued attempt does: it goes on from its checkpoint and writes the same steps, later."""
+    Recorder(replicate.folder).forget_after(checkpoint)
+    log(replicate, tuple(step for step in STEPS if step > checkpoint), shift)
+
+
+def stored(uri: str, name: str) -> dict[str, Any]:
+    """Replicate id -> its only run."""
+    client = tracking._client(uri)
+    runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+    assert max(Counter(run.data.tags["replicate"] for run in runs).values()) == 1
+    return {run.data.tags["replicate"]: run for run in runs}
+
+
+def assert_complete(uri: str, name: str, todo: list[Replicate]) -> None:
+    """Every replicate has one run, and every point of its metrics.jsonl is there exactly once."""
+    runs, client = stored(uri, name), tracking._client(uri)
+    assert runs.keys() == {tracking._tag(replicate) for replicate in todo}
+    for replicate in todo:
+        run = runs[tracking._tag(replicate)]
+        lines = [json.loads(line) for line in (replicate.folder / "metrics.jsonl").read_text().splitlines()]
+        wanted = [
+            (tracking.metric_key(key), line["step"], value)
+            for line in lines
+            for key, value in line.items()
+            if key not in ("step", "time")
+        ]
+        found = [
+            (key, point.step, point.value)
+            for key in run.data.metrics
+            for point in client.get_metric_history(run.info.run_id, key)
+        ]
+        assert sorted(found) == sorted(wanted)
+        assert run.data.params["model.blocks.name"] == "variant_1"
+        assert run.data.tags["state"] == replicate.state
+
+
+class Killed(BaseException):
+    """The process was killed."""
+
+
+class Fragile:
+    """An MlflowClient that does something at its n-th call, before the call or behind it."""
+
+    def __init__(self, client: Any, at: int, act: Any, behind: bool = False) -> None:
+        self.client, self.at, self.act, self.behind = client, at, act, behind
+        self.calls: list[str] = []
+        self.lock = threading.Lock()
+
+    def __getattr__(self, verb: str) -> Any:
+        call = getattr(self.client, verb)
+
+        def called(*words: Any, **options: Any) -> Any:
+            with self.lock:
+                self.calls.append(verb)
+                now = len(self.calls) == self.at
+            if now and not self.behind:
+                self.act()
+            answer = call(*words, **options)
+            if now and self.behind:
+                self.act()
+            return answer
+
+        return called
+
+
+def fragile(monkeypatch: pytest.MonkeyPatch, uri: str, at: int = 0, act: Any = None, behind: bool = False) -> Fragile:
+    found = Fragile(tracking._client(uri), at, act, behind)
+    monkeypatch.setattr(tracking, "_client", lambda uri: found)
+    return found
+
+
+def die() -> None:
+    raise Killed
+
+
+def test_each_state_has_a_status(uri: str, name: str, tmp_path: Path) -> None:
+    todo = replicates(tmp_path, name, seeds=9)
+    missing, queued, running, interrupted, failed, cancelled, paused, stopped, done = todo
+    (missing.folder / "events.jsonl").unlink()
+    take(queued.folder / SUBMISSIONS, 1, {**this_process(), "token": "x", "executor": "slurm", "job": None})
+    take(running.folder / ATTEMPTS, 1, {**this_process(), "job": "12_3", "node": "n7"})
+    Recorder(failed.folder).event("failed", error="no")
+    Recorder(cancelled.folder).control("cancel")
+    Recorder(paused.folder).control("run", until=8)
+    Recorder(paused.folder).event("paused", step=8)
+    Recorder(stopped.folder).control("stop")
+    Recorder(done.folder).result({"data_digest": "abc", "protocols": {"fvd[x]": "p1"}})
+    (done.folder / "provenance.json").write_text(json.dumps({"code": {"commit": "c0ffee"}}))
+    tracking.sync(name, todo, uri)
+    runs = stored(uri, name)
+    told = {run.data.tags["state"]: run.info.status for run in runs.values()}
+    assert told == {
+        "missing": "SCHEDULED", "queued": "SCHEDULED", "running": "RUNNING", "interrupted": "KILLED",
+        "failed": "FAILED", "cancelled": "KILLED", "paused": "SCHEDULED", "stopped": "KILLED", "done": "FINISHED",
+    }  # fmt: skip
+    tags = runs[tracking._tag(running)].data.tags
+    assert (tags["attempts"], tags["slurm_job"], tags["node"]) == ("1", "12_3", "n7")
+    tags = runs[tracking._tag(done)].data.tags
+    assert (tags["commit"], tags["data_digest"], tags["protocol.fvd/x"]) == ("c0ffee", "abc", "p1")
+    assert_complete(uri, name, todo)
+    Recorder(interrupted.folder).result({})
+    tracking.sync(name, todo, uri)
+    assert stored(uri, name)[tracking._tag(interrupted)].info.status == "FINISHED"
+
+
+def test_a_requeued_replicate_doubles_nothing(either: str, name: str, tmp_path: Path) -> None:
+    todo = replicates(tmp_path, name)
+    assert tracking.sync(name, todo, either) == {"runs": 2, "points": 16}
+    rewritten(todo[0], checkpoint=4)
+    assert tracking.sync(name, todo, either) == {"runs": 2, "points": 0}
+    log(todo[0], (10,))
+    assert tracking.sync(name, todo, either) == {"runs": 2, "points": 2}
+    assert_complete(either, name, todo)
+
+
+def test_a_sync_between_the_resumption_and_the_steps_doubles_nothing(uri: str, name: str, tmp_path: Path) -> None:
+    todo = replicates(tmp_path, name)
+    tracking.sync(name, todo, uri)
+    Recorder(todo[0].folder).forget_after(4)
+    tracking.sync(name, todo, uri)
+    log(todo[0], (6, 8, 10))
+    assert tracking.sync(name, todo, uri) == {"runs": 2, "points": 2}
+    assert_complete(uri, name, todo)
+
+
+def test_a_run_that_contradicts_its_file_is_made_anew(uri: str, name: str, tmp_path: Path) -> None:
+    todo = replicates(tmp_path, name)
+    tracking.sync(name, todo, uri)
+    rewritten(todo[0], checkpoint=4, shift=0.5)
+    assert tracking.sync(name, todo, uri) == {"runs": 2, "points": 8}
+    assert_complete(uri, name, todo)
+
+
+def test_a_line_that_is_being_written_waits(uri: str, name: str, tmp_path: Path) -> None:
+    todo = replicates(tmp_path, name, seeds=1)
+    path = todo[0].folder / "metrics.jsonl"
+    whole = path.read_text()
+    path.write_text(whole[:-10])
+    assert tracking.sync(name, todo, uri)["points"] == 6
+    path.write_text(whole)
+    assert tracking.sync(name, todo, uri)["points"] == 2
+    assert_complete(uri, name, todo)
+
+
+def test_numbers_that_are_none(either: str, name: str, tmp_path: Path) -> None:
+    (replicate,) = replicates(tmp_path, name, seeds=1)
+    Recorder(replicate.folder).metrics(20, {"a": float("nan"), "b": float("inf"), "c": float("-inf")})
+    assert tracking.sync(name, [replicate], either)["points"] == 11
+    path = replicate.folder / "metrics.jsonl"
+    path.write_text(json.dumps({"step": 1, "time": 1.0, "a": 1.0}) + "\n" + path.read_text())
+    assert tracking.sync(name, [replicate], either)["points"] == 1, "the history is compared"
+
+
+def test_what_did_not_change_costs_no_call(
+    uri: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = replicates(tmp_path, name, seeds=3)
+    tracking.sync(name, todo, uri)
+    client = fragile(monkeypatch, uri)
+    assert tracking.sync(name, todo, uri) == {"runs": 3, "points": 0}
+    assert client.calls == ["get_experiment_by_name", "search_runs"]
+    log(todo[1], (10,))
+    client.calls.clear()
+    assert tracking.sync(name, todo, uri) == {"runs": 3, "points": 2}
+    assert client.calls == ["get_experiment_by_name", "search_runs", "set_tag", "log_batch"]
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
+def test_a_sync_killed_at_any_call_is_completed(
+    either: str, name: str, behind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, killed = 0, True
+    while killed:
+        at += 1
+        experiment, folder = f"{name}-{at}", tmp_path / str(at)
+        todo = replicates(folder, experiment, seeds=1)
+        killed = False
+        with monkeypatch.context() as patched:
+            patched.setattr(tracking, "POINTS", 3)  # several calls a run
+            client = fragile(patched, either, at, die, behind)
+            try:
+                tracking.sync(experiment, todo, either)
+            except Killed:
+                killed = True
+        rewritten(todo[0], checkpoint=4)
+        tracking.sync(experiment, todo, either)
+        assert_complete(either, experiment, todo)
+    assert {"create_experiment", "search_runs", "create_run", "log_batch"} <= set(client.calls)
+    assert at > 6
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
+def test_an_update_killed_at_any_call_is_completed(
+    uri: str, name: str, behind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = replicates(tmp_path, name, seeds=1)
+    tracking.sync(name, todo, uri)
+    at, killed = 0, True
+    while killed:
+        at, killed = at + 1, False
+        log(todo[0], (10 * at, 10 * at + 5))
+        with monkeypatch.context() as patched:
+            patched.setattr(tracking, "POINTS", 3)
+            fragile(patched, uri, at, die, behind)
+            try:
+                tracking.sync(name, todo, uri)
+            except Killed:
+                killed = True
+        if at % 2:
+            Recorder(todo[0].folder).forget_after(10 * at)
+            log(todo[0], (10 * at + 5,))
+        tracking.sync(name, todo, uri)
+        assert_complete(uri, name, todo)
+    assert at > 4
+
+
+def test_a_run_that_was_made_twice_is_one_again(
+    uri: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = replicates(tmp_path, name, seeds=1)
+    with monkeypatch.context() as patched:
+        client = fragile(patched, uri)
+        create = client.client.create_run
+        client.create_run = lambda *words, **options: (create(*words, **options), create(*words, **options))[1]  # type: ignore[attr-defined]
+        tracking.sync(name, todo, uri)
+    assert_complete(uri, name, todo)
+
+
+def test_one_run_that_is_refused_keeps_no_other_waiting(uri: str, name: str, tmp_path: Path) -> None:
+    todo = replicates(tmp_path, name)
+    Recorder(todo[0].folder).metrics(10, {"x" * 300: 1.0})
+    with pytest.raises(RunError, match="MLflow refused 1 of 2 runs, such as baseline seed 0"):
+        tracking.sync(name, todo, uri)
+    runs = stored(uri, name)
+    assert runs[tracking._tag(todo[1])].data.metrics == {"loss": 1 / 8 + 1, "rate/x": 8.0}
+
+
+def test_two_folders_of_the_same_arms_are_kept_apart(uri: str, name: str, tmp_path: Path) -> None:
+    mine, theirs = (replicates(tmp_path / who, name, seeds=1) for who in ("me", "them"))
+    rewritten(theirs[0], checkpoint=4, shift=0.5)
+    for _ in range(2):
+        tracking.sync(name, mine, uri)
+        tracking.sync(name, theirs, uri)
+    client = tracking._client(uri)
+    runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+    assert {run.data.tags["folder"] for run in runs} == {str(r[0].folder.resolve()) for r in (mine, theirs)}
+    assert len(runs) == 2
+    assert sorted(run.data.metrics["loss"] for run in runs) == [1 / 8, 1 / 8 + 0.5]
+
+
+def test_a_deleted_experiment_is_named(uri: str, name: str, tmp_path: Path) -> None:
+    todo = replicates(tmp_path, name, seeds=1)
+    client = tracking._client(uri)
+    client.delete_experiment(client.create_experiment(name))
+    with pytest.raises(RunError, match="was deleted; restore it"):
+        tracking.sync(name, todo, uri)
+
+
+def test_two_syncs_at_once(either: str, name: str, tmp_path: Path) -> None:
+    todo = replicates(tmp_path, name, seeds=4)
+    waited: list[str] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            tracking.sync(name, todo, either, waiting=waited.append)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(waited) == 1
+    assert_complete(either, name, todo)
+
+
+def test_two_syncs_at_once_without_a_lease(
+    server: mlflow_server.Server, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if one had slept through its lease: what they do to each other is mended by the next sync."""
+
+    class Free:
+        def confirm(self) -> None:
+            """Nobody asks."""
+
+    todo = replicates(tmp_path, name, seeds=4)
+    tracking.sync(name, todo[:2], server.uri)
+    rewritten(todo[0], checkpoint=2)
+    log(todo[1], (10, 12))
+    with monkeypatch.context() as patched:
+        patched.setattr(tracking, "leased", lambda *words: contextlib.nullcontext(Free()))
+
+        def run() -> None:
+            with contextlib.suppress(RunError):  # a run that the other one deletes meanwhile
+                tracking.sync(name, todo, server.uri)
+
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for _ in range(2):
+        tracking.sync(name, todo, server.uri)
+    assert_complete(server.uri, name, todo)
+
+
+def test_a_server_killed_in_the_middle_is_filled_when_it_is_back(
+    server: mlflow_server.Server, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    todo = replicates(tmp_path, name, seeds=8)
+    with monkeypatch.context() as patched:
+        client = fragile(patched, server.uri, at=14, act=server.kill)
+        with pytest.raises(RunError, match=f"MLflow at {server.uri}: "):
+            tracking.sync(name, todo, server.uri)
+    assert {"create_run", "log_batch"} <= set(client.calls)
+    server.start()
+    rewritten(todo[0], checkpoint=4)
+    rewritten(todo[5], checkpoint=2)
+    tracking.sync(name, todo, server.uri)
+    assert_complete(server.uri, name, todo)
+    assert tracking.sync(name, todo, server.uri) == {"runs": 8, "points": 0}
