@@ -97,9 +97,12 @@ def _span(seconds: int | None) -> str:
 def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
     """The status as a table; below it what went wrong, the jobs beside the replicates, and orphaned folders."""
     table(COLUMNS, [cells(row) for row in found], title=title(plan, found))
+    waiting = Counter(row["slurm"] for row in found if row["state"] == "queued" and row["slurm"])
+    for told, number in waiting.most_common():
+        say(f"queued: {number}: {told}")
     for row in found:
-        told = "; ".join(filter(None, (row["error"], row["slurm"] if row["state"] != "running" else None)))
-        if told:
+        told = "; ".join(filter(None, (row["error"], row["slurm"])))
+        if told and row["state"] not in ("queued", "running"):
             say(f"{row['arm']} seed {row['seed']}: {told}")
     for line in beside(plan, found):
         say(line)
