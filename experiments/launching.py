@@ -168,7 +168,7 @@ def launch_slurm(plan: Plan) -> Launched:
         SpecError: the plan, or the user's file of clusters, is wrong.
     """
     check(plan, with_data=True)
-    arrays = _arrays(plan, lambda: freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins)))
+    arrays = arrays_of(plan, lambda: freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins)))
     todo = make_run_folders(plan, arrays.snapshot.about())
     launched = Launched(todo)
     startable = [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in STARTABLE]
@@ -199,7 +199,7 @@ def dry_run(plan: Plan, executor: str) -> list[str]:
     if executor != "slurm":
         return [f"would run {replicate.name}: {replicate.folder}" for replicate in startable] or ["nothing to run"]
     check(plan, with_data=True)
-    arrays = _arrays(plan, lambda: Snapshot((plan.runs / CODE / "TREE").resolve(), "", False))
+    arrays = arrays_of(plan, lambda: Snapshot((plan.runs / CODE / "TREE").resolve(), "", False))
     resources = plan.file.experiment.resources
     texts = []
     if startable and _unprepared(plan, startable):
@@ -217,7 +217,17 @@ def dry_run(plan: Plan, executor: str) -> list[str]:
     return texts or ["nothing to submit"]
 
 
-def _arrays(plan: Plan, snapshot: Callable[[], Snapshot]) -> SlurmArrays:
+def arrays_of(plan: Plan, snapshot: Callable[[], Snapshot]) -> SlurmArrays:
+    """The Slurm executor of a plan.
+
+    Args:
+        plan: what is launched.
+        snapshot: freezes the code; asked when the cluster has answered.
+
+    Raises:
+        RunError: Slurm does not answer.
+        SpecError: the user's file of clusters is wrong.
+    """
     cluster = slurm_queue.cluster()
     defaults = cluster_defaults(cluster.name)
     return SlurmArrays(plan.folder, plan.file.experiment.resources, cluster, defaults, snapshot())

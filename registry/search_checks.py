@@ -7,7 +7,6 @@ from registry.claims import scores_of, unshared
 from registry.drafts import key_problems, trial_draft
 from registry.errors import did_you_mean
 from registry.experiment import ExperimentFile, dotted
-from registry.labels import label_of
 from registry.resolve import resolve, validate
 from registry.search_forms import COUNTED, Search
 from registry.spec import Spec
@@ -53,7 +52,7 @@ def _value_problems(file: ExperimentFile, key: str, search: Search, baseline: Sp
         raw = _raw(file, {key: value})
         wrong = [problem for problem in validate(raw, file.parts)[1] if problem not in known]
         for at, text in wrong:
-            yield f"{label_of(value)}: {dotted(at)}: {text}"
+            yield text if dotted(at) == key else f"{dotted(at)}: {text}"
         if wrong or baseline is None:
             continue
         spec, _ = resolve(raw, file.parts)

@@ -1,0 +1,67 @@
+"""What the controller of a search decides, as functions of what the journal and the run folders say."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from experiments.search_study import Trial
+from registry.runs import State
+from registry.search_forms import Search
+
+MOST_UNSOUND = 10  # times the budget: then the space is mostly made of what does not go together
+Conclusion = Literal["complete", "pruned", "failed", "cancelled"]
+
+
+def concluded(states: Sequence[State]) -> Conclusion | None:
+    """How a trial has ended whose replicates have these states; None where something goes on, or has to be started."""
+    if all(state == "done" for state in states):
+        return "complete"
+    if any(state in ("queued", "running") for state in states):
+        return None
+    if "stopped" in states:
+        return "pruned"
+    if "failed" in states:
+        return "failed"
+    return "cancelled" if "cancelled" in states else None
+
+
+def room(trials: Sequence[Trial], search: Search) -> bool:
+    """Whether one more trial may begin now."""
+    return sum(trial.state == "running" for trial in trials) < search.parallel
+
+
+def wanted_new(trials: Sequence[Trial], search: Search) -> bool:
+    """Whether the budget has a trial left.
+
+    One that is tried again counts once. Values that do not go together cost nothing and do not count, within reason.
+    """
+    unsound = sum(not trial.identity for trial in trials)
+    begun = sum(trial.again_of is None and bool(trial.identity) for trial in trials)
+    return begun < search.trials and unsound < MOST_UNSOUND * search.trials
+
+
+def wanted_again(trials: Sequence[Trial]) -> int | None:
+    """The failed trial that is to be tried again first, if there is one; each is tried again once."""
+    taken = {trial.again_of for trial in trials}
+    for trial in trials:
+        if trial.state == "failed" and trial.failed.get("again") and trial.number not in taken:
+            return trial.number
+    return None
+
+
+def may_try_again(trial: Trial, trials: Sequence[Trial]) -> bool:
+    """Whether a failed trial has a second chance: not if its spec has had one already."""
+    return not any(other.identity == trial.identity and other.again_of is not None for other in trials)
+
+
+def intermediate(lines_by_seed: Sequence[Sequence[Mapping[str, Any]]], metric: str) -> dict[int, float]:
+    """Step -> mean of the metric over the seeds, at the steps that every seed has got to.
+
+    Args:
+        lines_by_seed: the lines of each replicate's metrics.jsonl.
+        metric: a key of some of them.
+    """
+    by_seed = [{int(line["step"]): float(line[metric]) for line in lines if metric in line} for lines in lines_by_seed]
+    if not by_seed:
+        return {}
+    shared = sorted(set(by_seed[0]).intersection(*by_seed[1:]))
+    return {step: sum(own[step] for own in by_seed) / len(by_seed) for step in shared}

@@ -1,0 +1,103 @@
+"""The replicates of a search's trials: ordinary ones, resolved, named and prepared like those of the file's arms."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from experiments.launching import make_run_folders
+from experiments.plans import Plan, check
+from experiments.preparing import bind_replicates, prepare_data
+from experiments.replicate import Progress
+from experiments.search_goals import seeds_of
+from experiments.search_study import Trial
+from registry.ablation import Arm, resolve_trial
+from registry.assemble import values_at
+from registry.attempts import read_json
+from registry.counting import count_for_matching
+from registry.errors import SpecError
+from registry.runs import Replicate
+
+# What prepared data follow from.
+SHARED = ("data", "scoring", "sampling.clips", "model.classes", "runtime.device")
+
+
+class Trials:
+    """The replicates of a search's trials.
+
+    Args:
+        plan: of the experiment.
+        code: what their provenance says of the code.
+        progress: is called while data are prepared.
+    """
+
+    def __init__(self, plan: Plan, code: dict[str, Any], progress: Progress) -> None:
+        self.plan, self.code, self.progress = plan, code, progress
+        self.seeds = seeds_of(plan)
+        self._prepared: dict[str, Any] = {}
+        self._made: dict[int, list[Replicate]] = {}
+        self._arms: dict[int, Arm] = {}
+
+    def arm(self, number: int, values: Mapping[str, Any]) -> Arm:
+        """A trial's arm.
+
+        Raises:
+            SpecError: the values do not go together.
+        """
+        if number not in self._arms:
+            baseline = self.plan.arms[0].spec
+            self._arms[number] = resolve_trial(self.plan.file, f"trial-{number}", values, baseline, count_for_matching)
+        return self._arms[number]
+
+    def owner(self, arm: Arm, trials: Sequence[Trial]) -> str:
+        """Whose run folders hold an arm's spec: an arm of the file, an earlier trial, or the arm itself."""
+        owners = {trial.identity: trial.arm for trial in reversed(trials) if trial.identity}
+        owners |= {own.identity: own.name for own in self.plan.arms}
+        return owners.get(arm.identity, arm.name)
+
+    def replicates(self, trial: Trial) -> list[Replicate]:
+        """The replicates of a trial, their run folders made and their data prepared.
+
+        Raises:
+            SpecError: its spec cannot be assembled, or is another one than when it was asked for.
+            RunError: its data cannot be prepared.
+        """
+        if trial.number not in self._made:
+            arm = self.arm(trial.number, trial.values)
+            if arm.identity != trial.identity:
+                raise SpecError(f"{trial.name}: its values now make {arm.identity}, and made {trial.identity}")
+            own = {arm.name: arm for arm in self.plan.arms}
+            self._made[trial.number] = self._make(own.get(trial.arm, replace(arm, name=trial.arm)))
+        return self._made[trial.number]
+
+    def prepare_base(self) -> None:
+        """Prepare the data of the base, so that what is wrong with them is no trial's fault.
+
+        Raises:
+            RunError: nothing readable.
+            SpecError: a path or split that is wrong.
+        """
+        arm = self.plan.arms[0]
+        self._prepared[values_at(arm.spec, SHARED)] = prepare_data(self._plan_of(arm), self.progress)[arm.name]
+
+    def _plan_of(self, arm: Arm) -> Plan:
+        """A plan with this arm alone, and the search's seeds."""
+        experiment = self.plan.file.experiment.model_copy(update={"seeds": self.seeds, "floors": ()})
+        file = replace(self.plan.file, experiment=experiment)
+        return replace(self.plan, file=file, arms=[arm], claims=[], selected=[arm])
+
+    def _make(self, arm: Arm) -> list[Replicate]:
+        own = self._plan_of(arm)
+        check(own)
+        made = make_run_folders(own, self.code)
+        if not all(_bound(replicate) for replicate in made):
+            shared = values_at(arm.spec, SHARED)
+            if shared not in self._prepared:
+                self._prepared[shared] = prepare_data(own, self.progress)[arm.name]
+            bind_replicates(own, {arm.name: self._prepared[shared]})
+        return made
+
+
+def _bound(replicate: Replicate) -> bool:
+    data = (read_json(replicate.folder / "provenance.json") or {}).get("data")
+    return data is not None and Path(data["folder"]).is_dir()
