@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.scoring.weights import KNOWN, cache_folder, find
+from experiments import slurm_queue
 from experiments.recording import PACKAGES
 from registry.errors import RunError
 from registry.machine import usable_cores
+from registry.resources import clusters_file
 
 
 class Check(NamedTuple):
@@ -22,7 +24,7 @@ class Check(NamedTuple):
 
 def checks(runs: Path) -> list[Check]:
     """Every check; none of them writes."""
-    return [*_packages(), *_devices(), *_programs(), *weights(), _disk(runs)]
+    return [*_packages(), *_devices(), *_slurm(), *weights(), _disk(runs)]
 
 
 def _packages() -> list[Check]:
@@ -51,9 +53,17 @@ def _devices() -> list[Check]:
     return found
 
 
-def _programs() -> list[Check]:
-    sbatch = shutil.which("sbatch")
-    return [Check("Slurm", None, sbatch or "no sbatch on PATH; this version launches on this machine only")]
+def _slurm() -> list[Check]:
+    try:
+        found = slurm_queue.cluster()
+    except RunError as error:
+        return [Check("Slurm", None, str(error))]
+    file = clusters_file()
+    more = f"defaults from {file}" if file.exists() else f"no defaults for it ({file} is not there)"
+    checks = [Check("Slurm", True, f"cluster {found.name}, arrays of at most {found.max_array}; {more}")]
+    accounting = slurm_queue.accounting()
+    told = "sacct answers" if accounting else "sacct does not answer; why a job died is not told then"
+    return [*checks, Check("Slurm's accounting", True if accounting else None, told)]
 
 
 def weights() -> list[Check]:

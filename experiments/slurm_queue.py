@@ -117,6 +117,12 @@ def cluster() -> Cluster:
     return Cluster(said.get("ClusterName", ""), int(most) if most.isdigit() else DEFAULT_MAX_ARRAY)
 
 
+def accounting() -> bool:
+    """Whether the accounting answers, so that the end of a job that said nothing can be told."""
+    done = _run("sacct", "--allocations", "--noheader", "--parsable2", "--format=JobID", "--starttime=now")
+    return done is not None and done.returncode == 0
+
+
 def cancel(jobs: Iterable[str]) -> None:
     """End jobs, running or waiting.
 
