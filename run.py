@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from analysis.verdicts import Verdict
     from experiments.plans import Plan
+    from experiments.search_study import Study
 
 
 class Verbs(click.Group):
@@ -49,7 +50,9 @@ def app() -> None:
     """
 
 
-def verb(*, on_experiment: bool = True, formats: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def verb(
+    *, on_experiment: bool = True, formats: bool = False, selects: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The arguments that all verbs on an experiment share, and errors for people: exit code 2 or 1, no traceback."""
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
@@ -73,10 +76,11 @@ def verb(*, on_experiment: bool = True, formats: bool = False) -> Callable[[Call
         if formats:
             choice = click.Choice(["table", "json"])
             wrapped = click.option("--format", "form", type=choice, default="table", help="How to print.")(wrapped)
-        if on_experiment:
+        if on_experiment and selects:
             wrapped = click.option(
                 "--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away)."
             )(wrapped)
+        if on_experiment:
             wrapped = click.option(
                 "--runs",
                 type=click.Path(path_type=Path),
@@ -223,6 +227,41 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hou
     console.next_command(*_again("logs" if unfinished else "table"))
     if unfinished:
         raise RunError("\n".join([*unfinished, f"{len(unfinished)} of {len(launched.todo)} replicates are not done"]))
+
+
+@app.command()
+@EXECUTOR
+@click.option("--show", is_flag=True, help="Only show what was found so far; nothing is run.")
+@verb(formats=True, selects=False)
+def search(file: Path, overrides: tuple[str, ...], runs: Path, executor: str, show: bool, form: str) -> None:
+    """Search over keys of the spec as the file's `search` says; killed and started again, it goes on.
+
+    On Slurm this process only submits and watches: it may run on the login node or in a job, and be killed.
+    """
+    from analysis import search_figures
+    from experiments import console, plans, search_results
+
+    found = plans.load_plan(file, overrides, runs)
+    study = search_results.read(found) if show else _searched(found, executor, apart=form == "json")
+    told = search_results.summary(found, study)
+    drawn = search_figures.draw(**search_results.for_figures(found, told))
+    if form == "json":
+        return print(json.dumps(told, indent=1))
+    search_results.show(told)
+    for path in drawn:
+        console.say(f"wrote {path}")
+    console.next_command(*_again("search"), *([] if show else ["--show"]))
+
+
+def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
+    from experiments import console, tracking
+    from experiments.search import run_search
+
+    with console.Bars(apart) as bars:
+        study, todo = run_search(found, executor, bars.show, bars.watch, bars.line)
+    if untracked := tracking.try_sync(f"{found.name}-search", todo, found.runs):
+        bars.line(f"not tracked yet: {untracked}; the same command does it later, nothing is lost")
+    return study
 
 
 @app.command()
@@ -473,7 +512,7 @@ def _again(verb: str) -> list[str]:
     words = ["python run.py", verb, str(given["file"]), *given["overrides"]]
     if given["runs"] != Path("runs"):
         words += ["--runs", str(given["runs"])]
-    return words + [word for pattern in given["only"] for word in ("--only", pattern)]
+    return words + [word for pattern in given.get("only", ()) for word in ("--only", pattern)]
 
 
 def _frame(found: "Plan", *, selected: bool = False) -> "DataFrame":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
             told += ", grey: real halves ± sd"
     named = f"{metric}, protocol {protocol}" if protocol else metric
     axes.set_xlabel(f"{named}\n{told}", fontsize=9)
-    _plain(axes, grid="x")
+    plain(axes, grid="x")
     return figure
 
 
@@ -101,7 +101,7 @@ def curves_figure(
     if log:
         axes.set_yscale("log")
     axes.legend(frameon=False, fontsize=9)
-    _plain(axes, grid="y")
+    plain(axes, grid="y")
     return figure
 
 
@@ -145,7 +145,7 @@ def curve_figure(
         axes.set_xlim(left=0.0)
         axes.set_ylabel(names[0])
         axes.set_xlabel("1 / clips on the scored side   (point: mean of disjoint subsets, bar: their sd)")
-        _plain(axes, grid="y")
+        plain(axes, grid="y")
     figure.savefig(path, dpi=150, metadata={"Software": None} if str(path).endswith(".png") else None)
     return figure
 
@@ -214,9 +214,10 @@ def _filmstrip(videos: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
     return tiles.transpose(0, 2, 1, 3, 4).reshape(n * h, f * w, 3)[:-gap, :-gap]
 
 
-def _plain(axes: Axes, *, grid: str) -> None:
+def plain(axes: Axes, *, grid: Literal["x", "y", "both"]) -> None:
+    """The house's look: no frame, a light grid along one axis, or `both`."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x" if grid == "x" else "y", color="#e3e3e3", lw=0.8)
+    axes.grid(axis=grid, color="#e3e3e3", lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(color=GREY, labelsize=9)
     for spine in axes.spines.values():

@@ -64,6 +64,13 @@ class Bars:
             self._tasks[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._tasks[what], completed=done, total=total)
 
+    def line(self, text: str) -> None:
+        """A plain line above the bars."""
+        if self._bars is None:
+            print(text, file=self._lines, flush=True)
+        else:
+            say(text)
+
     def watch(self, todo: Sequence[Replicate], states: Sequence[State]) -> None:
         """Show how far the replicates of a launch are: overall, and each running one's step."""
         if self._bars is None:

@@ -16,40 +16,16 @@ from experiments.lease import leased
 from experiments.plans import Plan, check
 from experiments.recording import Recorder
 from experiments.replicate import Progress
-from experiments.search_goals import about, goals_of, reported_metric, score_of, search_of, seeds_of
+from experiments.search_goals import FOLDER, goals_of, open_study, reported_metric, score_of, search_of, seeds_of
 from experiments.search_rules import concluded, intermediate, may_try_again, room, wanted_again, wanted_new
 from experiments.search_study import Study, Trial
 from experiments.search_trials import Trials
 from experiments.states import states
-from registry.differences import differing
 from registry.errors import RunError, SpecError
 from registry.labels import label_of
 from registry.runs import STARTABLE, Replicate, State
 
-FOLDER = "search"  # in that of the experiment
-CONTROLLERS = "controllers"  # in it: whose turn it is
-
-
-def open_study(plan: Plan, writing: bool = False) -> Study:
-    """The study of the experiment, made if this process is its controller.
-
-    Raises:
-        SpecError: its earlier trials cannot be compared with what the file asks for now.
-    """
-    search, goals = search_of(plan), goals_of(plan)
-    study = Study(plan.folder / FOLDER, plan.name, search, [goal.direction for goal in goals], writing)
-    now = about(plan)
-    if not study.about and writing:
-        study.set_about(now)
-    then = study.about or now
-    wrong = [f"{key}: {old} then, {new} now" for key, old, new in differing(then, now)]
-    if wrong:
-        raise SpecError([
-            f"{plan.file.path}: the trials in {plan.folder / FOLDER} cannot be compared with new ones: they were made",
-            *(f"  with {line}" for line in wrong),
-            "give the experiment another name, or remove that folder (run folders stay, and cost nothing again)",
-        ])  # fmt: skip
-    return study
+CONTROLLERS = "controllers"  # in the folder of the search: whose turn it is
 
 
 class Controller:
@@ -223,8 +199,12 @@ def _error(replicate: Replicate) -> str:
     return f"{replicate.name}: {errors[-1] if errors else 'failed'}"
 
 
-def run_search(plan: Plan, executor: str, progress: Progress, watch: Watch, say: Callable[[str], None]) -> Study:
+def run_search(
+    plan: Plan, executor: str, progress: Progress, watch: Watch, say: Callable[[str], None]
+) -> tuple[Study, list[Replicate]]:
     """Bring the experiment's search to the end of its budget; killed and called again, it goes on.
+
+    Returns its memory, and the replicates of its trials.
 
     Args:
         plan: of the experiment.
@@ -250,4 +230,4 @@ def run_search(plan: Plan, executor: str, progress: Progress, watch: Watch, say:
                 watch(*going)
                 time.sleep(runner.pause)
                 lease.confirm()
-    return study
+    return study, trials.all(study.trials())

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.plans import Plan
+from experiments.search_study import Study
 from registry.claims import VALIDATION_LOSS, Direction, scores_of
 from registry.counting import count_network
+from registry.differences import differing
 from registry.errors import SpecError
 from registry.labels import label_of
 from registry.runs import Replicate
 from registry.search_forms import COUNTED, Search
+
+FOLDER = "search"  # in that of the experiment
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,28 @@ def goals_of(plan: Plan) -> list[Goal]:
 def seeds_of(plan: Plan) -> tuple[int, ...]:
     """The seeds of each trial."""
     return search_of(plan).seeds or plan.file.experiment.seeds[:1]
+
+
+def open_study(plan: Plan, writing: bool = False) -> Study:
+    """The study of the experiment, made if this process is its controller.
+
+    Raises:
+        SpecError: its earlier trials cannot be compared with what the file asks for now.
+    """
+    search, goals = search_of(plan), goals_of(plan)
+    study = Study(plan.folder / FOLDER, plan.name, search, [goal.direction for goal in goals], writing)
+    now = about(plan)
+    if not study.about and writing:
+        study.set_about(now)
+    then = study.about or now
+    wrong = [f"{key}: {old} then, {new} now" for key, old, new in differing(then, now)]
+    if wrong:
+        raise SpecError([
+            f"{plan.file.path}: the trials in {plan.folder / FOLDER} cannot be compared with new ones: they were made",
+            *(f"  with {line}" for line in wrong),
+            "give the experiment another name, or remove that folder (run folders stay, and cost nothing again)",
+        ])  # fmt: skip
+    return study
 
 
 def about(plan: Plan) -> dict[str, Any]:

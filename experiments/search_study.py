@@ -158,7 +158,9 @@ class Study:
         frozen = self._frozen()
         space = self.search.space
         with _quietly():
-            study = self._copy(frozen, _sampler(self.search, len(frozen)), self._study.directions)
+            study = self._copy(
+                _imputed(frozen, self._study.directions), _sampler(self.search, len(frozen)), self._study.directions
+            )
             study.ask({key: distribution(dimension) for key, dimension in space.items()})
             asked = study.get_trials(deepcopy=False)[-1]
         params = {key: _short(space[key], param) for key, param in asked.params.items()}
@@ -266,6 +268,29 @@ class Study:
             tuple(frozen.values) if complete else (), dict(frozen.intermediate_values), said.get("judged", {}),
             said["again_of"], said.get("failed", {}),
         )  # fmt: skip
+
+
+def _imputed(frozen: Sequence[FrozenTrial], directions: Sequence[Any]) -> list[FrozenTrial]:
+    """The trials with failed ones counted as the worst so far, so that samplers keep away from what fails.
+
+    That is what they do with values that do not go together, or with a step size that diverges; left out as failed,
+    such trials would be asked for again and again.
+    """
+    complete = [trial.values for trial in frozen if trial.state is TrialState.COMPLETE]
+    if not complete:
+        return list(frozen)
+    worst = [
+        (max if direction.name == "MINIMIZE" else min)(values)
+        for direction, values in zip(directions, zip(*complete, strict=True), strict=True)
+    ]
+    found = []
+    for trial in frozen:
+        if trial.state is TrialState.FAIL:
+            trial = copy.copy(trial)
+            trial.values = worst
+            trial.state = TrialState.COMPLETE
+        found.append(trial)
+    return found
 
 
 def _mend(path: Path) -> None:

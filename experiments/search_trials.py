@@ -70,6 +70,16 @@ class Trials:
             self._made[trial.number] = self._make(own.get(trial.arm, replace(arm, name=trial.arm)))
         return self._made[trial.number]
 
+    def all(self, trials: Sequence[Trial]) -> list[Replicate]:
+        """The replicates of trials, each once, without those of the file's own arms; nothing is made."""
+        own = {arm.name for arm in self.plan.arms}
+        found: dict[Path, Replicate] = {}
+        for trial in trials:
+            if trial.identity and trial.arm not in own:
+                arm = replace(self.arm(trial.number, trial.values), name=trial.arm)
+                found |= {replicate.folder: replicate for replicate in self._plan_of(arm).replicates}
+        return list(found.values())
+
     def prepare_base(self) -> None:
         """Prepare the data of the base, so that what is wrong with them is no trial's fault.
 

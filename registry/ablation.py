@@ -86,7 +86,7 @@ def resolve_trial(
     """
     draft = trial_draft(file, name, values)
     spec, problems = _resolve(file, draft.raw)
-    lines = [f"{file.place(('search', 'space'))}: {name}: {dotted(key)}: {text}" for key, text in problems]
+    lines = [f"{dotted(key)}: {text}" for key, text in problems]
     if spec is not None and file.experiment.match is not None and count is not None:
         spec, lines = _matched(file, draft, spec, baseline, count)
     if lines or spec is None:

@@ -1,0 +1,119 @@
+"""What a search has found so far: its trials as rows, the best, and what matters. Only the journal is read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from experiments.console import say, table
+from experiments.plans import Plan
+from experiments.search_goals import FOLDER, Goal, goals_of, open_study, search_of
+from experiments.search_study import JOURNAL, Study, Trial
+from registry.errors import RunError
+from registry.labels import label_of
+
+FEWEST = 10  # complete trials that importances are estimated from
+
+
+def rows(study: Study, goals: list[Goal]) -> list[dict[str, Any]]:
+    """One row a trial: number, state, values by key, objectives, where it was pruned, and why it failed."""
+    return [_row(trial, goals) for trial in study.trials()]
+
+
+def _row(trial: Trial, goals: list[Goal]) -> dict[str, Any]:
+    scores = trial.scores or (None,) * len(goals)
+    return {
+        "trial": trial.number, "state": trial.state, "again_of": trial.again_of,
+        "values": {key: label_of(value) for key, value in trial.values.items()},
+        "objectives": {goal.name: score for goal, score in zip(goals, scores, strict=True)},
+        "pruned_at": max(trial.reported, default=None) if trial.state == "pruned" else None,
+        "arm": trial.arm, "identity": trial.identity or None, "error": trial.failed.get("why"),
+    }  # fmt: skip
+
+
+def summary(plan: Plan, study: Study) -> dict[str, Any]:
+    """All that `search --show` says, as plain values."""
+    goals = goals_of(plan)
+    found = rows(study, goals)
+    complete = sum(row["state"] == "complete" for row in found)
+    enough = complete >= FEWEST
+    return {
+        "experiment": plan.name,
+        "objectives": {goal.name: goal.direction for goal in goals},
+        "trials": found,
+        "best": study.best() if complete else [],
+        "importances": {goal.name: study.importances(n) for n, goal in enumerate(goals)} if enough else {},
+        "note": "" if enough else f"importances: too few trials ({complete} complete, {FEWEST} are needed)",
+    }
+
+
+def read(plan: Plan) -> Study:
+    """The study of an experiment, to look at.
+
+    Raises:
+        RunError: nothing was searched yet.
+        SpecError: the experiment has no search, or another one than its trials were made with.
+    """
+    search_of(plan)
+    if not (plan.folder / FOLDER / JOURNAL).exists():
+        raise RunError(f"{plan.folder / FOLDER}: nothing was searched yet; run `search {plan.file.path}`")
+    return open_study(plan)
+
+
+def for_figures(plan: Plan, found: dict[str, Any]) -> dict[str, Any]:
+    """A summary as `analysis.search_figures.draw` takes it."""
+    scales = {
+        key: "choices" if dimension.choices is not None else "log" if dimension.log else "linear"
+        for key, dimension in search_of(plan).space.items()
+    }
+    return {
+        "folder": plan.folder / FOLDER, "trials": _frame(found, scales), "scales": scales,
+        "directions": found["objectives"], "importances": found["importances"], "best": found["best"],
+    }  # fmt: skip
+
+
+def _frame(found: dict[str, Any], scales: Mapping[str, str]) -> pd.DataFrame:
+    flat = []
+    for row in found["trials"]:
+        values = {key: float(v) if scales[key] != "choices" else v for key, v in row["values"].items()}
+        flat.append({name: row[name] for name in ("trial", "state", "pruned_at")} | values | row["objectives"])
+    made = pd.DataFrame(flat, columns=["trial", "state", "pruned_at", *scales, *found["objectives"]])
+    return made.astype(dict.fromkeys(found["objectives"], "float64"))
+
+
+def show(found: dict[str, Any]) -> None:
+    """The trials as a table; below it the best, the importances, and why trials failed."""
+    keys = list(dict.fromkeys(key for row in found["trials"] for key in row["values"]))
+    names = list(found["objectives"])
+    lines = [
+        [row["trial"], row["state"], *(row["values"].get(key) for key in keys),
+         *(_number(row["objectives"][name]) for name in names), row["pruned_at"]]
+        for row in found["trials"]
+    ]  # fmt: skip
+    states = pd.Series([row["state"] for row in found["trials"]], dtype=object).value_counts()
+    counts = ", ".join(f"{number} {state}" for state, number in states.items())
+    table(
+        ["trial", "state", *keys, *names, "pruned at"], lines, title=f"{found['experiment']}: {counts or 'no trials'}"
+    )
+    errors: dict[str, list[str]] = {}
+    for row in found["trials"]:
+        if row["error"]:
+            errors.setdefault(row["error"], []).append(f"trial-{row['trial']}")
+    for error, trials in errors.items():
+        say(f"{', '.join(trials[:6])}{f' and {len(trials) - 6} more' if len(trials) > 6 else ''}: {error}")
+    best = [row for row in found["trials"] if row["trial"] in found["best"]]
+    heading = "best" if len(names) == 1 else "Pareto front (no trial is better in every objective)"
+    for row in best:
+        told = ", ".join(f"{name} {_number(row['objectives'][name])}" for name in names)
+        chosen = " ".join(f"{key}={value}" for key, value in row["values"].items())
+        say(f"{heading}: trial-{row['trial']}: {told}: {chosen}")
+    for name, shares in found["importances"].items():
+        told = ", ".join(f"{key} {share:.2f}" for key, share in sorted(shares.items(), key=lambda item: -item[1]))
+        say(f"importances for {name} (PED-ANOVA): {told}")
+    if found["note"]:
+        say(found["note"])
+    say("trials are no arms: they enter no table and no verdict; for a claim, make the best an arm, with seeds")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
