@@ -109,15 +109,23 @@ class Processes:
         """Turn the collective that failed because another process did into what that process said.
 
         Raises:
-            RunError: instead of the collective's own error.
+            RunError: what it said, instead of the collective's own error.
+            LostError: it said nothing.
         """
         try:
             yield
         except Exception as error:
             if self.alone or not _is_echo(error):
                 raise
-            silent = f"another process of this run ended without a word (killed?), or hangs: {_line(error)}"
-            raise RunError(_told(self._store, self.rank) or silent) from error
+            if told := _told(self._store, self.rank):
+                raise RunError(told) from error
+            raise LostError(
+                f"another process of this run ended without a word (killed?), or hangs: {_line(error)}"
+            ) from error
+
+
+class LostError(RunError):
+    """Another process of the run is gone, or hangs, and did not say why: what was computed is kept."""
 
 
 ALONE = Processes()
@@ -245,8 +253,11 @@ def _briefly(ask: Any) -> Any:
 
 def _is_echo(error: BaseException) -> bool:
     """Whether an error says that a collective failed, which is what a process meets when another one has gone."""
+    if isinstance(error, RunError):
+        return False
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
 
 
 def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:500]
+    """The first line of an error, without torch's encouragement behind it."""
+    return (str(error).strip().splitlines() or [""])[0].split(" This is typically")[0][:500]

@@ -19,7 +19,7 @@ import torch
 from components.data.prepare import Prepared
 from components.scoring.measuring import Measuring
 from experiments import slurm_queue
-from experiments.processes import Processes, joined
+from experiments.processes import LostError, Processes, joined
 from experiments.recording import Attempt, ClaimedError, Recorder
 from experiments.sampling import sample
 from experiments.scoring import score
@@ -91,7 +91,7 @@ def _lead(
                 _start(replicate, recorder, attempt)
                 processes.shared(True)
                 result = _run(replicate, stop, progress, processes, attempt.number)
-        except (Interrupted, KeyboardInterrupt) as error:
+        except (Interrupted, LostError, KeyboardInterrupt) as error:
             stop()  # another process's signal may have come a moment before ours
             how, reason = stop.how or "interrupted", str(error) or "stopped at once"
             again = stop.again and requeue is not None
