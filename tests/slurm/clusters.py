@@ -1,6 +1,7 @@
 """The two Slurms that tests run on: a real one of one node, which `tests/slurm/start` makes, and a fake one on PATH."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -93,7 +94,8 @@ def why_no_real() -> str:
 def real_cluster() -> Iterator[Cluster]:
     """The real cluster, for one at a time: other processes of the tests wait, and its queue is empty."""
     place = os.environ.get("SLURM_CONF") or os.path.realpath("/etc/slurm/slurm.conf")
-    with filelock.FileLock(Path(tempfile.gettempdir()) / f"workbench-tests-slurm-{os.getuid()}.lock"):
+    mark = hashlib.sha256(place.encode()).hexdigest()[:10]
+    with filelock.FileLock(Path(tempfile.gettempdir()) / f"workbench-tests-slurm-{os.getuid()}-{mark}.lock"):
         cluster = Cluster(Path(place).parent.parent)
         try:
             yield cluster

@@ -1,0 +1,145 @@
+"""A sweep of small replicates that last as long as a test likes, driven by the command line as a user would."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments import tracking
+from experiments.plans import Plan, load_plan
+from tests.slurm.clusters import Cluster, until
+
+ROOT = Path(__file__).parent.parent.parent
+PACE = "SWEEP_PACE"  # seconds that a step waits: part of the environment, not of the science
+
+PLUGIN = '''
+import os
+import time
+
+from registry.catalogue import part
+
+
+@part("lr_schedule", "patient")
+class Patient:
+    """The same learning rate throughout, after a pause; raises at a step, if it is told to.
+
+    Source: none, for tests
+    Official code: no
+    """
+
+    def __init__(self, steps: int, *, raise_at: int = -1) -> None:
+        self.raise_at = raise_at
+
+    def factor(self, step: int) -> float:
+        time.sleep(float(os.environ.get("SWEEP_PACE", 0)))
+        if step == self.raise_at:
+            raise ValueError("a step too far")
+        return 1.0
+'''
+
+EXPERIMENT = """
+name: sweep
+plugins: [sweep_parts]
+base:
+  model: {width: 16, heads: 2, depth: 2, patch: 2, classes: 2}
+  data:
+    dataset: {name: moving_shapes, videos: 16, length: 8}
+    resolution: 16
+    frames: 4
+    interval: 1
+    autoencoder: {name: pixels, factor: 4}
+  diffusion: {objective: v_prediction}
+  learning:
+    {steps: 40, batch_size: 4, learning_rate: 1e-3, ema_decay: 0.5, clip_norm: 1.0, clip_from: 1, lr_schedule: patient}
+  sampling: {sampler: {name: ddim, steps: 2}, clips: 6}
+  scoring: {real_clips: 8}
+  runtime:
+    {device: cpu, log_every: 2, validate_every: 10, checkpoint_every: 5, sampling_batch: 4, threads: 1, attempts: 50}
+floors: [real_halves]
+"""
+
+
+class Sweep:
+    """An experiment file of its own, its runs beside it.
+
+    Args:
+        folder: where both lie.
+        rest: the rest of the file: arms, seeds, resources.
+        cluster: where its jobs go.
+        pace: seconds that a step waits.
+    """
+
+    def __init__(self, folder: Path, rest: str, cluster: Cluster, pace: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.cluster, self.pace = cluster, pace
+        self.file, self.runs = folder / "sweep.yaml", folder / "runs"
+        self.file.write_text(EXPERIMENT + rest, encoding="utf-8")
+        (folder / "sweep_parts.py").write_text(PLUGIN, encoding="utf-8")
+
+    def verb(self, verb: str, *words: str, runs: Path | None = None, pace: float | None = None, code: int = 0) -> str:
+        """What a verb prints on both streams; it must exit with `code`."""
+        command = [sys.executable, str(ROOT / "run.py"), verb, str(self.file), "--runs", str(runs or self.runs), *words]
+        environment = os.environ | self.cluster.environment
+        environment |= {PACE: str(self.pace if pace is None else pace), "OMP_NUM_THREADS": "1"}
+        environment.pop(tracking.URI_VARIABLE, None)
+        done = subprocess.run(
+            command, cwd=self.file.parent, env=environment, capture_output=True, text=True, timeout=900
+        )
+        if done.returncode != code:
+            raise AssertionError(f"{verb} {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def plan(self, *overrides: str, runs: Path | None = None) -> Plan:
+        return load_plan(self.file, overrides, runs or self.runs)
+
+    def rows(self, *words: str) -> dict[str, dict[str, Any]]:
+        """The rows of `status` by replicate: "ARM seed N"."""
+        command = [sys.executable, str(ROOT / "run.py"), "status", str(self.file), "--runs", str(self.runs), *words]
+        environment = os.environ | self.cluster.environment
+        done = subprocess.run(
+            [*command, "--format", "json"], env=environment, capture_output=True, text=True, check=True, timeout=300
+        )
+        return {f"{row['arm']} seed {row['seed']}": row for row in json.loads(done.stdout)["replicates"]}
+
+    def until_over(self, *words: str, seconds: float = 300) -> dict[str, dict[str, Any]]:
+        """Wait until no replicate waits or runs and no job is left; returns the rows."""
+        until(lambda: not self.cluster.queue(), "all jobs have ended", seconds)
+        rows = self.rows(*words)
+        going = [name for name, row in rows.items() if row["state"] in ("queued", "running")]
+        assert not going, f"no job is left, but status says of {going} that they wait or run"
+        return rows
+
+    def undisturbed(self, *words: str) -> Path:
+        """Runs of the same replicates on this machine, without pauses and without harm."""
+        runs = self.file.parent / "undisturbed"
+        self.verb("launch", "--executor", "local", *words, runs=runs, pace=0)
+        return runs
+
+
+def unequal_scores(one: dict[str, Any] | None, other: dict[str, Any] | None) -> list[str]:
+    """In what two results differ, digit by digit: names of scores."""
+    left, right = (one or {}).get("scores", {}), (other or {}).get("scores", {})
+    if not left or not right:
+        return ["there is no result"]
+    return [name for name in sorted({*left, *right}) if repr(left.get(name)) != repr(right.get(name))]
+
+
+def points_of_file(folder: Path) -> dict[tuple[str, int], float]:
+    """(metric, step) -> value of a run folder's metrics.jsonl, by the names that MLflow has for them."""
+    from experiments.metric_points import MetricsFile
+
+    return {key: value for key, (value, _) in MetricsFile.read(folder).points().items()}
+
+
+def points_of_mlflow(plan: Plan, replicate: str) -> list[tuple[tuple[str, int], float]]:
+    """Every metric point that MLflow holds of a replicate, given by its tag "identity/seed-N"; doubled ones twice."""
+    client = tracking._client(f"sqlite:///{(plan.runs / 'mlflow.db').resolve()}")
+    experiment = client.get_experiment_by_name(plan.name)
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.replicate = '{replicate}'")
+    return [
+        ((key, point.step), point.value)
+        for key in run.data.metrics
+        for point in client.get_metric_history(run.info.run_id, key)
+    ]

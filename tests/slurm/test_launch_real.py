@@ -1,0 +1,87 @@
+"""A sweep on the real Slurm to which everything happens that happens to sweeps."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis import reports
+from experiments import slurm_queue
+from registry.runs import read_lines
+from tests.slurm.clusters import Cluster, until
+from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
+
+# Twelve arms of one seed. Nine have one shape, two want a GPU, and one gets too little time.
+REST = """
+arms:
+  plain_1: {learning.learning_rate: 0.0011}
+  plain_2: {learning.learning_rate: 0.0012}
+  plain_3: {learning.learning_rate: 0.0013}
+  plain_4: {learning.learning_rate: 0.0014}
+  plain_5: {learning.learning_rate: 0.0015}
+  raises: {learning.lr_schedule: {name: patient, raise_at: 7}}
+  requeued: {learning.steps: 100}
+  cancelled: {learning.steps: 300}
+  gpu_1: {learning.learning_rate: 0.0018}
+  gpu_2: {learning.learning_rate: 0.0019}
+  late: {learning.steps: 240}
+resources:
+  memory: 1G
+  time: 10m
+  arms:
+    gpu_*: {gpus: 1}
+    late: {time: 1m, signal_seconds: 30}
+"""
+
+
+@pytest.mark.slow
+def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, REST, real_slurm, pace=0.2)
+    most = slurm_queue.cluster().max_array
+    told = sweep.verb("launch", "--executor", "slurm")
+    arrays = [int(line.split()[2]) for line in told.splitlines() if line.endswith("replicates") and "submitted" in line]
+    assert sorted(arrays) == sorted([*(min(most, 9 - first) for first in range(0, 9, most)), 2, 1]), told
+    assert "0 of 12 replicates were submitted now" in sweep.verb("launch", "--executor", "slurm")
+
+    def running_at(arm: str) -> str:
+        """The job of an arm that has trained a while, else nothing."""
+        row = sweep.rows("--only", arm)[f"{arm} seed 0"]
+        return row["job"] if row["state"] == "running" and (row["step"] or 0) >= 8 else ""
+
+    until(lambda: running_at("requeued"), "the replicate that is to be requeued trains", 180)
+    real_slurm.ask("scontrol", "requeue", running_at("requeued"))
+    until(lambda: running_at("cancelled"), "the replicate that is to be cancelled trains", 180)
+    assert "cancelled seed 0" in sweep.verb("cancel", "--only", "cancelled")
+    real_slurm.restart("slurmctld")
+    rows = sweep.until_over()
+
+    states = {name.split()[0]: row["state"] for name, row in rows.items()}
+    assert {arm for arm, state in states.items() if state == "done"} == states.keys() - {"raises", "cancelled"}
+    assert (states["raises"], states["cancelled"]) == ("failed", "cancelled")
+    assert "a step too far" in rows["raises seed 0"]["error"]
+    assert rows["requeued seed 0"]["attempts"] == 2
+    assert rows["late seed 0"]["attempts"] > 1
+    assert rows["plain_1 seed 0"]["attempts"] == 1
+    late = Path(rows["late seed 0"]["folder"])
+    reasons = [event["reason"] for event in read_lines(late / "events.jsonl") if event["event"] == "interrupted"]
+    assert reasons, "it never wrote a checkpoint on the signal"
+    assert all("Slurm's time limit" in reason for reason in reasons)
+    for name in ("gpu_1 seed 0", "gpu_2 seed 0"):
+        granted = real_slurm.ask("sacct", "-X", "-n", "-P", "-j", rows[name]["job"], "--format=AllocTRES")
+        assert "gres/gpu=1" in granted
+
+    table = (sweep.plan().folder / reports.FOLDER / "table.md").read_text()  # by the report job
+    assert "late" in table
+
+    sweep.verb("retry", "--only", "cancelled", "--executor", "slurm")
+    sweep.until_over()
+    interesting = ["late", "requeued", "cancelled", "plain_1", "gpu_1"]
+    quiet = sweep.undisturbed(*(word for arm in interesting for word in ("--only", arm)))
+    calm = {replicate.arm: replicate for replicate in sweep.plan(runs=quiet).replicates}
+    sweep.verb("sync")
+    for replicate in sweep.plan().replicates:
+        if replicate.arm in interesting:
+            assert replicate.state == "done", replicate.name
+            assert unequal_scores(replicate.result(), calm[replicate.arm].result()) == [], replicate.name
+            tracked = points_of_mlflow(sweep.plan(), f"{replicate.identity}/seed-{replicate.seed}")
+            assert dict(tracked) == points_of_file(replicate.folder), replicate.name
+            assert len(tracked) == len(dict(tracked)), f"{replicate.name}: MLflow has points twice"
