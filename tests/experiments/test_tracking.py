@@ -142,7 +142,7 @@ def die() -> None:
     raise Killed
 
 
-def test_each_state_has_a_status(uri: str, name: str, tmp_path: Path) -> None:
+def test_each_state_has_a_status(either: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     todo = replicates(tmp_path, name, seeds=9)
     missing, queued, running, interrupted, failed, cancelled, paused, stopped, done = todo
     (missing.folder / "events.jsonl").unlink()
@@ -155,8 +155,8 @@ def test_each_state_has_a_status(uri: str, name: str, tmp_path: Path) -> None:
     Recorder(stopped.folder).control("stop")
     Recorder(done.folder).result({"data_digest": "abc", "protocols": {"fvd[x]": "p1"}})
     (done.folder / "provenance.json").write_text(json.dumps({"code": {"commit": "c0ffee"}}))
-    tracking.sync(name, todo, uri)
-    runs = stored(uri, name)
+    tracking.sync(name, todo, either)
+    runs = stored(either, name)
     told = {run.data.tags["state"]: run.info.status for run in runs.values()}
     assert told == {
         "missing": "SCHEDULED", "queued": "SCHEDULED", "running": "RUNNING", "interrupted": "KILLED",
@@ -166,10 +166,11 @@ def test_each_state_has_a_status(uri: str, name: str, tmp_path: Path) -> None:
     assert (tags["attempts"], tags["slurm_job"], tags["node"]) == ("1", "12_3", "n7")
     tags = runs[tracking._tag(done)].data.tags
     assert (tags["commit"], tags["data_digest"], tags["protocol.fvd/x"]) == ("c0ffee", "abc", "p1")
-    assert_complete(uri, name, todo)
+    assert_complete(either, name, todo)
     Recorder(interrupted.folder).result({})
-    tracking.sync(name, todo, uri)
-    assert stored(uri, name)[tracking._tag(interrupted)].info.status == "FINISHED"
+    tracking.sync(name, todo, either)
+    assert stored(either, name)[tracking._tag(interrupted)].info.status == "FINISHED"
+    assert capsys.readouterr().out == "", "MLflow has a line or two for every run that ends"
 
 
 def test_a_requeued_replicate_doubles_nothing(either: str, name: str, tmp_path: Path) -> None:
@@ -197,6 +198,18 @@ def test_a_run_that_contradicts_its_file_is_made_anew(uri: str, name: str, tmp_p
     tracking.sync(name, todo, uri)
     rewritten(todo[0], checkpoint=4, shift=0.5)
     assert tracking.sync(name, todo, uri) == {"runs": 2, "points": 8}
+    assert_complete(uri, name, todo)
+
+
+def test_a_run_that_has_a_step_twice_is_made_anew(uri: str, name: str, tmp_path: Path) -> None:
+    """Two syncs that knew nothing of each other, around a resumption, leave such a run."""
+    todo = replicates(tmp_path, name)
+    tracking.sync(name, todo, uri)
+    run = stored(uri, name)[tracking._tag(todo[0])]
+    client = tracking._client(uri)
+    client.log_metric(run.info.run_id, "loss", 1 / 4, timestamp=5, step=4)
+    client.set_tag(run.info.run_id, tracking.SYNCED, tracking.PARTIAL)
+    tracking.sync(name, todo, uri)
     assert_complete(uri, name, todo)
 
 
