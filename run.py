@@ -175,7 +175,11 @@ MOST = click.option(
 @MOST
 @verb()
 def launch(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], **how: Any) -> None:
-    """Run every replicate that is not done; the same command again resumes, and skips what is finished."""
+    """Run every replicate that is not done; the same command again resumes, and skips what is finished.
+
+    With a `screen` in the file only the best arms run to their end; this process watches until then, on Slurm as well,
+    and can be killed: the same command goes on.
+    """
     from experiments import plans
 
     _launch(plans.load_plan(file, overrides, runs, only), **how)
@@ -201,6 +205,7 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hou
     from analysis import rendering
     from experiments import console, costs, launching, plans, preparing
 
+    screened = found.file.experiment.screen is not None
     if max_gpu_hours is not None:
         costs.refuse_above(plans.rows(found), max_gpu_hours)
     if dry_run:
@@ -208,7 +213,12 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hou
             console.say(text)
         return
     with console.Bars() as bars:
-        if executor == "slurm":
+        if screened:
+            from experiments.screening import launch_screened
+
+            launched = launch_screened(found, executor, bars.show, bars.watch, bars.line)
+            preparing.late_floor(found, launched.todo, bars.show)
+        elif executor == "slurm":
             launched = launching.launch_slurm(found)
             for line in launched.jobs:
                 console.say(f"submitted {line}")
@@ -219,7 +229,7 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hou
         else:
             launched = launching.launch_here(found, executor, bars.show, bars.watch)
             preparing.late_floor(found, launched.todo, bars.show)
-    if executor == "slurm":  # the report job has written and synced everything
+    if executor == "slurm" and not screened:  # the report job has written and synced everything
         print(rendering.verdicts_table(found.name, _answers(found), "table"))
     else:
         _report(found)
@@ -309,7 +319,7 @@ def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, 
         states = {row["state"] for row in rows}
         following = "status" if states & {"queued", "running"} else "launch"
         following = "retry" if states & {"failed", "cancelled"} else following
-        console.next_command(*_again("verdict" if states == {"done"} else following))
+        console.next_command(*_again("verdict" if states <= {"done", "stopped"} else following))
 
 
 @app.command()

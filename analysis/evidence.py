@@ -16,6 +16,7 @@ from analysis import power
 from analysis.floors import Floors, unit_of
 from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_arm
 from analysis.statistics import EquivalenceTest, PairedTest, equivalence_test, paired_test, slopes_on_rank
+from analysis.stopped import STOPPED, reasons
 from registry.claims import ResolvedClaim
 from registry.errors import did_you_mean
 
@@ -150,6 +151,8 @@ def _waits_for(frame: pd.DataFrame, claim: ResolvedClaim, by_arm: dict[str, pd.S
         open_states = Counter(str(state) for state in own if state != DONE)
         if not len(own):
             told.append(f"arm {arm!r} has no replicate")
+        elif STOPPED in own:
+            told.append(f"arm {arm!r} was stopped early ({reasons(frame)[arm]}), which says nothing about a claim")
         elif open_states:
             named = ", ".join(f"{count} {state}" for state, count in open_states.items())
             told.append(f"{open_states.total()} of {len(own)} seeds of arm {arm!r} not done ({named})")

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from analysis.floors import Floor, Floors, floors_of, left_out
 from analysis.results import DONE, paired_scores, protocol_of, scores_by_seed
+from analysis.stopped import NOTE, reasons
 
 BASELINE = "baseline"
 NOTHING = "–"  # noqa: RUF001 - the en dash of an empty cell
@@ -24,7 +25,8 @@ class Summary:
     """The scores by arm.
 
     `rows` has a line per floor and then one per arm, in the order of the frame, with the columns `arm`, `kind`
-    (`floor` or `arm`), `done` and `planned` (seeds, or draws of a floor), and per metric its mean, `<metric> sd`
+    (`floor` or `arm`), `done` and `planned` (seeds, or draws of a floor), `stopped` (why an arm was stopped early; only
+    there where one was), and per metric its mean, `<metric> sd`
     (n - 1), `<metric> delta`, the mean difference to the baseline over the seeds that both have, and
     `<metric> protocol`. A number that is not defined is missing. `protocols` maps each metric to the fingerprint that
     all its scores share; `notes` say what the numbers do not.
@@ -65,7 +67,12 @@ def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) ->
     for metric in metrics:
         if others := left_out(floors, metric, protocols[metric]):
             notes.append(f"{metric}: floors of another protocol are left out: {', '.join(others)}")
-    return Summary(pd.DataFrame(rows, columns=["arm", "kind", "done", "planned", *columns]), protocols, tuple(notes))
+    about = ["arm", "kind", "done", "planned"]
+    if stopped := reasons(frame):
+        rows = [{**row, "stopped": stopped.get(row["arm"], "")} for row in rows]
+        about.append("stopped")
+        notes.append(NOTE)
+    return Summary(pd.DataFrame(rows, columns=[*about, *columns]), protocols, tuple(notes))
 
 
 def _floor_row(name: str, own: dict[str, Floor], protocols: dict[str, str | None]) -> dict[str, Any]:
@@ -164,7 +171,8 @@ def _cells(table: Summary) -> tuple[list[str], list[list[str]]]:
             if row["kind"] == "floor"
             else f"{row['done']}/{row['planned']}"
         )
-        cells = [str(row["arm"]), seeds]
+        arm = f"{row['arm']} ({row['stopped']})" if row.get("stopped") else str(row["arm"])
+        cells = [arm, seeds]
         for metric in table.protocols:
             delta = row[f"{metric} delta"]
             cells += [with_spread(row[metric], row[f"{metric} sd"]), NOTHING if math.isnan(delta) else f"{delta:+#.3g}"]

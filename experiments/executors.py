@@ -4,9 +4,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from experiments import slurm_queue
 from experiments.launching import Executor, arrays_of, closing_on_signals
 from experiments.local_pool import LocalPool
 from experiments.plans import Plan
+from experiments.recording import Recorder
 from experiments.replicate import Progress, run_replicate
 from experiments.snapshot import Snapshot, freeze
 from experiments.states import states
@@ -116,3 +118,15 @@ def controlled(
             while pool.busy:  # what was told to stop is ending
                 pool.poll()
                 time.sleep(0.1)
+
+
+def stop_for_good(replicates: Sequence[Replicate], reason: str) -> None:
+    """End replicates that must never run again: running ones see it themselves, jobs that wait are taken away."""
+    now = states(replicates)
+    for replicate, state in zip(replicates, now, strict=True):
+        if state not in ("done", "stopped"):
+            Recorder(replicate.folder).control("stop", reason=reason)
+    waiting = [replicate for replicate, state in zip(replicates, now, strict=True) if state == "queued"]
+    jobs = [job for replicate in waiting if (job := (replicate.submission() or {}).get("job"))]
+    with contextlib.suppress(RunError):  # a job that is left finds the wish when it begins
+        slurm_queue.cancel(jobs)

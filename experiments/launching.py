@@ -34,6 +34,7 @@ from registry.runs import FLOORS_FILE, RETRIED, STARTABLE, Replicate, State
 Watch = Callable[[Sequence[Replicate], Sequence[State]], None]
 POLL_SECONDS = 0.25
 GOING_ON: tuple[State, ...] = ("queued", "running")
+ENDED: tuple[State, ...] = ("done", "stopped")  # nothing is to be done about these
 
 
 class Executor(Protocol):
@@ -217,6 +218,30 @@ def dry_run(plan: Plan, executor: str) -> list[str]:
     return texts or ["nothing to submit"]
 
 
+class PreparingJob:
+    """The Slurm job that prepares the data before replicates that are submitted.
+
+    Args:
+        plan: what is launched.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.job = plan, ""
+
+    def go_before(self, arrays: SlurmArrays, replicates: Sequence[Replicate]) -> str | None:
+        """Let the next arrays wait for it while the data of replicates are not prepared; its id, if it is needed.
+
+        Args:
+            arrays: their executor.
+            replicates: what is about to be submitted.
+        """
+        arrays.after = None
+        if _unprepared(self.plan, replicates):
+            self.job = self.job or arrays.submit_verb("prepare", _frozen(self.plan, arrays.launch_folder))
+            arrays.after = self.job
+        return arrays.after
+
+
 def arrays_of(plan: Plan, snapshot: Callable[[], Snapshot]) -> SlurmArrays:
     """The Slurm executor of a plan.
 
@@ -305,7 +330,7 @@ def cancel(plan: Plan, dry_run: bool = False) -> list[Replicate]:
 def unfinished(todo: Sequence[Replicate]) -> list[str]:
     """One line for each replicate that has ended without a result: what happened, and what makes it go on."""
     now = states(todo)
-    ended = [(replicate, state) for replicate, state in zip(todo, now, strict=True) if state not in ("done", *GOING_ON)]
+    ended = [(replicate, state) for replicate, state in zip(todo, now, strict=True) if state not in (*ENDED, *GOING_ON)]
     silent = [job for replicate, _ in ended if (job := (replicate.submission() or {}).get("job"))]
     endings = slurm_queue.endings(silent)
     lines = []

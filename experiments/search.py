@@ -4,20 +4,19 @@ All that it knows is in the journal and in the run folders. So it can be killed 
 round it reads what there is, decides, and writes each decision before it acts on it.
 """
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
 
-from experiments import slurm_queue
-from experiments.executors import Controlled, controlled
+from experiments.early_metrics import by_step
+from experiments.executors import Controlled, controlled, stop_for_good
 from experiments.launching import Watch
 from experiments.lease import leased
 from experiments.plans import Plan, check
 from experiments.recording import Recorder
 from experiments.replicate import Progress
 from experiments.search_goals import FOLDER, goals_of, open_study, reported_metric, score_of, search_of, seeds_of
-from experiments.search_rules import concluded, intermediate, may_try_again, room, wanted_again, wanted_new
+from experiments.search_rules import concluded, may_try_again, room, wanted_again, wanted_new
 from experiments.search_study import Study, Trial
 from experiments.search_trials import Trials
 from experiments.states import states
@@ -151,7 +150,7 @@ class Controller:
                 return True
         elif judged and trial.judged.get("stop"):
             return self._prune(trial, replicates, last)
-        for step, value in intermediate([replicate.metrics() for replicate in replicates], metric).items():
+        for step, value in by_step([replicate.metrics() for replicate in replicates], metric).items():
             if step > last:
                 self.study.report(trial.number, step, value)
                 if judged and self._judge(trial, replicates, step):
@@ -173,18 +172,6 @@ class Controller:
     def _fail(self, trial: Trial, why: str, again: bool = False) -> None:
         self.study.tell(trial.number, "failed", why=why, again=again)
         self.say(f"{trial.name}: failed: {why}{'; will be tried again once' if again else ''}")
-
-
-def stop_for_good(replicates: Sequence[Replicate], reason: str) -> None:
-    """End replicates that must never run again: running ones see it themselves, jobs that wait are taken away."""
-    now = states(replicates)
-    for replicate, state in zip(replicates, now, strict=True):
-        if state not in ("done", "stopped"):
-            Recorder(replicate.folder).control("stop", reason=reason)
-    waiting = [replicate for replicate, state in zip(replicates, now, strict=True) if state == "queued"]
-    jobs = [job for replicate in waiting if (job := (replicate.submission() or {}).get("job"))]
-    with contextlib.suppress(RunError):  # a job that is left finds the wish when it begins
-        slurm_queue.cancel(jobs)
 
 
 def _open_again(replicate: Replicate, trial: Trial) -> None:

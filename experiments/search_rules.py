@@ -1,7 +1,7 @@
 """What the controller of a search decides, as functions of what the journal and the run folders say."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from experiments.search_study import Trial
 from registry.runs import State
@@ -51,17 +51,3 @@ def wanted_again(trials: Sequence[Trial]) -> int | None:
 def may_try_again(trial: Trial, trials: Sequence[Trial]) -> bool:
     """Whether a failed trial has a second chance: not if its spec has had one already."""
     return not any(other.identity == trial.identity and other.again_of is not None for other in trials)
-
-
-def intermediate(lines_by_seed: Sequence[Sequence[Mapping[str, Any]]], metric: str) -> dict[int, float]:
-    """Step -> mean of the metric over the seeds, at the steps that every seed has got to.
-
-    Args:
-        lines_by_seed: the lines of each replicate's metrics.jsonl.
-        metric: a key of some of them.
-    """
-    by_seed = [{int(line["step"]): float(line[metric]) for line in lines if metric in line} for lines in lines_by_seed]
-    if not by_seed:
-        return {}
-    shared = sorted(set(by_seed[0]).intersection(*by_seed[1:]))
-    return {step: sum(own[step] for own in by_seed) / len(by_seed) for step in shared}

@@ -95,7 +95,7 @@ class Pruning(Section):
     @model_validator(mode="after")
     def _own_keys(self) -> "Pruning":
         foreign = "factor" if self.method == "median" else "startup"
-        if foreign in self.model_fields_set:
+        if getattr(self, foreign) != Pruning.model_fields[foreign].default:
             raise ValueError(f"expected no {foreign} with {self.method}")
         return self
 

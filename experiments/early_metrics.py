@@ -1,0 +1,18 @@
+"""What can be seen of replicates before they are done: their metrics at fixed steps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def by_step(lines_by_seed: Sequence[Sequence[Mapping[str, Any]]], metric: str) -> dict[int, float]:
+    """Step -> mean of the metric over the seeds, at the steps that every seed has got to.
+
+    Args:
+        lines_by_seed: the lines of each replicate's metrics.jsonl.
+        metric: a key of some of them.
+    """
+    by_seed = [{int(line["step"]): float(line[metric]) for line in lines if metric in line} for lines in lines_by_seed]
+    if not by_seed:
+        return {}
+    shared = sorted(set(by_seed[0]).intersection(*by_seed[1:]))
+    return {step: sum(own[step] for own in by_seed) / len(by_seed) for step in shared}
