@@ -1,10 +1,13 @@
 """Features into files: the same bits by any number of processes and any batches, and nothing lost by a failure."""
 
+import itertools
 import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -219,6 +222,83 @@ def test_the_treatment_comes_before_the_extractor(tmp_path: Path) -> None:
     found = measure(side_of(Counted(tmp_path / "log"), treatment), METRICS, HOW, tmp_path, nothing)
     alone = features_of(METRICS[0].extractor, treatment(clip_of(3), "raw"))
     assert np.array_equal(found[KEY].of([3]), alone)
+
+
+# ---------------------------------------------------------------- processes that measure together
+
+
+@dataclass
+class Rank:
+    """One of several processes that measure together, here a thread."""
+
+    rank: int
+    world: int
+    gate: threading.Barrier
+    board: list[Any]
+
+    def shared(self, value: Any = None) -> Any:
+        if self.rank == 0:
+            self.board[:] = [value]
+        self.gate.wait(30)
+        said = self.board[0]
+        self.gate.wait(30)
+        return said
+
+    def barrier(self) -> None:
+        self.gate.wait(30)
+
+
+def measure_together(world: int, folder: Path, log: Path, gone: dict[int, tuple[int, ...]] | None = None) -> list[Any]:
+    """What `measure` gives in each of so many processes, each with videos of its own; its error where it fails."""
+    gate, board, torch_threads = threading.Barrier(world), [], torch.get_num_threads()
+
+    def work(rank: int) -> Any:
+        videos = Counted(log / f"{world}-{rank}", gone=(gone or {}).get(rank, ()))
+        metrics = build_metrics(PROTOCOL, catalogue())
+        how = replace(HOW, batch_size=2, processes=1)
+        try:
+            return measure(side_of(videos), metrics, how, folder, nothing, together=Rank(rank, world, gate, board))
+        except (RunError, threading.BrokenBarrierError) as error:
+            gate.abort()
+            return error
+
+    try:
+        with ThreadPoolExecutor(world) as pool:
+            return list(pool.map(work, range(world)))
+    finally:
+        torch.set_num_threads(torch_threads)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_shares_of_several_machines_are_the_same_file(tmp_path: Path, expected: bytes, world: int) -> None:
+    """Each into a file of its own; rank 0 brings them together, and alone gives the features."""
+    first, *others = measure_together(world, tmp_path / "made", tmp_path)
+    assert first[KEY].clips == CLIPS
+    assert others == [{}] * (world - 1)
+    assert [path.name for path in (tmp_path / "made").iterdir()] == [f"{KEY}.npy"]
+    assert (tmp_path / "made" / f"{KEY}.npy").read_bytes() == expected
+    read = [Counted(tmp_path / f"{world}-{rank}").reads() for rank in range(world)]
+    assert sorted(itertools.chain.from_iterable(read)) == list(range(CLIPS))
+    assert max(map(len, read)) - min(map(len, read)) <= 1
+
+
+def test_what_other_machines_measured_before_a_failure_is_kept(tmp_path: Path, expected: bytes) -> None:
+    """By another number of processes as well."""
+    made = tmp_path / "made"
+    first, second, third = measure_together(3, made, tmp_path, gone={1: (13,)})
+    assert str(second) == "v013: is gone"
+    assert isinstance(first, threading.BrokenBarrierError)
+    assert isinstance(third, threading.BrokenBarrierError)
+    assert not (made / f"{KEY}.npy").exists()
+    read = [Counted(tmp_path / f"3-{rank}").reads() for rank in range(3)]
+    # Rank 1 wrote its whole batches before the one with clip 13 in it.
+    done = {*read[0], *read[2], *read[1][: (read[1].index(13)) // 2 * 2]}
+    assert 0 < len(done) < CLIPS
+    measure_together(2, made, tmp_path)
+    again = [clip for rank in range(2) for clip in Counted(tmp_path / f"2-{rank}").reads()]
+    assert sorted(again) == sorted(set(range(CLIPS)) - done)
+    assert [path.name for path in made.iterdir()] == [f"{KEY}.npy"]
+    assert (made / f"{KEY}.npy").read_bytes() == expected
 
 
 # ---------------------------------------------------------------- a reference that many want
