@@ -15,6 +15,7 @@ import torch
 import torch._dynamo  # the first optimiser imports it, and takes seconds
 
 import experiments.sharding  # noqa: F401
+from experiments.gradients import gathering, meeting
 from experiments.processes import Processes, joined
 from experiments.replicate import how_measured, open_data
 from experiments.sampling import sample
@@ -131,3 +132,17 @@ def fail(processes: Processes, how: str, folder: Path) -> None:
             raise ValueError("a bad disk\nand more")
         os._exit(9)
     trainer.train_step()
+
+
+def train_with_an_idle_layer(processes: Processes) -> Any:
+    """Two accumulated steps of a network with a layer that plays no part: its gradient, and that of the other layer."""
+    torch.manual_seed(0)
+    network = torch.nn.ModuleList([torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)])
+    network.forward = lambda x: network[0](x)  # type: ignore[method-assign]
+    wrapped = gathering(network, lambda: network(torch.zeros(1, 3)), CPU)
+    for _ in range(2):
+        network.zero_grad(set_to_none=True)
+        for last in (False, True):
+            with meeting(wrapped, last):
+                wrapped(torch.full((1, 3), 1.0 + processes.rank)).sum().backward()
+    return network[0].weight.grad.tolist(), network[1].weight.grad, wrapped.find_unused_parameters

@@ -17,7 +17,16 @@ from experiments.processes import ALONE, Processes, joined
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs import Replicate
-from tests.experiments.ranks import CPU, ask, fail, sample_and_score, together, train_on, train_several
+from tests.experiments.ranks import (
+    CPU,
+    ask,
+    fail,
+    sample_and_score,
+    together,
+    train_on,
+    train_several,
+    train_with_an_idle_layer,
+)
 from tests.experiments.toy import assert_same, made
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +135,12 @@ def test_pieces_are_a_batch_once_and_as_many_everywhere() -> None:
 def test_more_processes_than_clips_are_refused() -> None:
     with pytest.raises(RunError, match=r"a batch of 4 clips cannot be shared out over 5 processes; start at most 4"):
         pieces_of(4, 1, Processes(0, 5))
+
+
+def test_a_layer_that_plays_no_part_stops_nothing() -> None:
+    """Its weights get no gradient, as with one process, where torch's wrapper alone would wait for it."""
+    twice_the_mean = [[3.0] * 3] * 2  # of 1 and 2, over two micro-batches
+    assert together(2, train_with_an_idle_layer) == [(twice_the_mean, None, True)] * 2
 
 
 @pytest.mark.parametrize("world", [2, 3])
