@@ -105,7 +105,10 @@ def try_sync(experiment: str, todo: Iterable[Replicate], runs: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "Invalid Host header" in text:
+        text += "; start the server with --allowed-hosts and this address, with its port (docs/mlflow.md)"
+    return text
 
 
 def _origin(folder: Path) -> str:
