@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,9 +46,10 @@ class Cluster:
         path.write_text(f"#!/bin/bash\n#SBATCH --output={folder}/%A_%a.out --open-mode=append\n{script}\n")
         return int(self.ask("sbatch", "--parsable", *options, path, **more))
 
-    def queue(self) -> dict[str, str]:
-        """State by job id of what waits or runs."""
-        lines = self.ask("squeue", "--me", "--noheader", "--array", "--format=%i|%T").splitlines()
+    def queue(self, *names: str) -> dict[str, str]:
+        """State by job id of what waits or runs; of jobs of these names, if any are given."""
+        only = [f"--name={','.join(names)}"] if names else []
+        lines = self.ask("squeue", "--me", "--noheader", "--array", "--format=%i|%T", *only).splitlines()
         return dict(line.split("|") for line in lines)
 
     def accounted(self, job: int) -> dict[str, str]:
@@ -87,20 +89,24 @@ def why_no_real() -> str:
         return "sinfo does not answer"
     if asked.returncode:
         return f"sinfo fails ({asked.stderr.strip()}); as root on Debian: make slurm-up, then: . .slurm/env"
+    config = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60).stdout
+    if not re.search(r"^ClusterName\s*= tests$", config, re.MULTILINE):
+        return "the cluster here is not one that tests/slurm/start made, and tests leave others alone: make slurm-up"
     return ""
 
 
 @contextlib.contextmanager
 def real_cluster() -> Iterator[Cluster]:
-    """The real cluster, for one at a time: other processes of the tests wait, and its queue is empty."""
+    """The real cluster, for one at a time: other processes of the tests wait. Jobs from before are left alone."""
     place = os.environ.get("SLURM_CONF") or os.path.realpath("/etc/slurm/slurm.conf")
     mark = hashlib.sha256(place.encode()).hexdigest()[:10]
     with filelock.FileLock(Path(tempfile.gettempdir()) / f"workbench-tests-slurm-{os.getuid()}-{mark}.lock"):
         cluster = Cluster(Path(place).parent.parent)
+        before = {job.split("_")[0] for job in cluster.queue()}
         try:
             yield cluster
         finally:
-            _empty(cluster)
+            _empty(cluster, before)
 
 
 @contextlib.contextmanager
@@ -118,12 +124,17 @@ def fake_cluster(folder: Path, cpus: int = 4, max_array: int = 1001) -> Iterator
         yield cluster
     finally:
         cluster.up()
-        _empty(cluster)
+        _empty(cluster, set())
 
 
-def _empty(cluster: Cluster) -> None:
-    """Wait until no job is left; end those that do not end by themselves soon."""
+def _empty(cluster: Cluster, before: set[str]) -> None:
+    """Wait until no job is left but those from before; end what does not end by itself soon."""
+
+    def left() -> set[str]:
+        return {job.split("_")[0] for job in cluster.queue()} - before
+
     with contextlib.suppress(AssertionError):  # one that is just ending would take longer if it were cancelled
-        until(lambda: not cluster.ask("squeue", "--noheader"), "", seconds=2)
-    cluster.run("scancel", "--me", check=False)
-    until(lambda: not cluster.ask("squeue", "--noheader"), "all jobs of the test have gone")
+        until(lambda: not left(), "", seconds=2)
+    if jobs := left():
+        cluster.run("scancel", *jobs, check=False)
+    until(lambda: not left(), "all jobs of the test have gone")

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ resources: {memory: 1G, time: 30m, parallel: 4}
 """
 PACE = 1.0  # seconds a step, so that a replicate takes about a minute
 LONGEST_PAUSE = 4.0  # seconds between two kills
+MOST = 3  # kills of one replicate, so that they are spread over the sweep
 
 
 @dataclass
@@ -99,13 +101,17 @@ def disturbed(sweep: Sweep, wanted: int, chance: random.Random) -> tuple[list[Ki
             if "interrupted" in states or "missing" in states:  # killed: launching again goes on with them
                 sweep.verb("launch", "--executor", "slurm", words)
             if time.monotonic() >= strike and len(kills) < wanted:
+                struck = Counter(kill.replicate.name for kill in kills)
                 victims = [each for each in sweep.plan(words).replicates if each.state == "running"]
+                victims = [each for each in victims if struck[each.name] < MOST]
+                fewest = min((struck[each.name] for each in victims), default=0)
+                victims = [each for each in victims if struck[each.name] == fewest]
                 if victims and (kill := _kill(sweep, chance.choice(victims), chance)):
                     kills.append(kill)
                     print(f"{len(kills)}: {kill.how}, {kill.moment}, {kill.replicate.name}", file=sys.stderr)
                 strike = time.monotonic() + chance.uniform(0, LONGEST_PAUSE)
             time.sleep(0.5)
-        until(lambda: not sweep.cluster.queue(), "the report job has ended", 300)
+        until(lambda: not sweep.jobs(), "the report job has ended", 300)
     return kills, rounds
 
 

@@ -103,9 +103,13 @@ class Sweep:
         )
         return {f"{row['arm']} seed {row['seed']}": row for row in json.loads(done.stdout)["replicates"]}
 
+    def jobs(self) -> dict[str, str]:
+        """State by job id of the jobs of sweeps, other than those of other tests."""
+        return self.cluster.queue("sweep", "sweep-prepare", "sweep-report")
+
     def until_over(self, *words: str, seconds: float = 300) -> dict[str, dict[str, Any]]:
         """Wait until no replicate waits or runs and no job is left; returns the rows."""
-        until(lambda: not self.cluster.queue(), "all jobs have ended", seconds)
+        until(lambda: not self.jobs(), "all jobs have ended", seconds)
         rows = self.rows(*words)
         going = [name for name, row in rows.items() if row["state"] in ("queued", "running")]
         assert not going, f"no job is left, but status says of {going} that they wait or run"
