@@ -271,7 +271,7 @@ class Study:
 
 
 def _imputed(frozen: Sequence[FrozenTrial], directions: Sequence[Any]) -> list[FrozenTrial]:
-    """The trials with failed ones counted as the worst so far, so that samplers keep away from what fails.
+    """The trials with failed ones counted as worse than any so far, so that samplers keep away from what fails.
 
     That is what they do with values that do not go together, or with a step size that diverges; left out as failed,
     such trials would be asked for again and again.
@@ -280,7 +280,9 @@ def _imputed(frozen: Sequence[FrozenTrial], directions: Sequence[Any]) -> list[F
     if not complete:
         return list(frozen)
     worst = [
-        (max if direction.name == "MINIMIZE" else min)(values)
+        math.nextafter(max(values), math.inf)
+        if direction.name == "MINIMIZE"
+        else math.nextafter(min(values), -math.inf)
         for direction, values in zip(directions, zip(*complete, strict=True), strict=True)
     ]
     found = []
