@@ -172,10 +172,12 @@ class SlurmArrays:
             'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"  # since Slurm 22.05 srun does not take it over',
         ]
         executor = SlurmExecutor(self.launch_folder, max_num_timeout=2**31)  # runtime.attempts counts, not submitit
+        # A process that dies must not leave the others waiting for it.
+        srun = [*(["--kill-on-bad-exit=1"] if shape.tasks > 1 else []), *(shape.srun or ())]
         said = {
             "partition": shape.partition, "account": shape.account, "qos": shape.qos, "constraint": shape.constraint,
             "gres": shape.gres, "gpus_per_node": None if shape.gres or not shape.gpus else shape.gpus,
-            "mem": shape.memory, "cpus_per_task": shape.cpus, "srun_args": list(shape.srun) if shape.srun else None,
+            "mem": shape.memory, "cpus_per_task": shape.cpus, "srun_args": srun or None,
         }  # fmt: skip
         parameters = {
             "job_name": name, "comment": self.token, "time": minutes(shape.time or ""), "nodes": shape.nodes,

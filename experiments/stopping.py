@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.attempts import read_json
 
+TWICE_SECONDS = 1.0  # within which a signal is the same one: on Ctrl-C, torchrun and the terminal both send it
 LOOK_SECONDS = 2.0  # between looks at control.json, which may lie on a slow shared file system
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
@@ -31,7 +32,7 @@ class Stop:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "control.json"
         self.how, self.reason, self.again = "", "", False
-        self._signals: list[int] = []
+        self._signals: dict[int, float] = {}  # and when it first came
         self._control: dict[str, Any] = {}
         self._looked = float("-inf")
 
@@ -62,11 +63,10 @@ class Stop:
 
     def signalled(self, number: int, frame: Any) -> None:
         """Take note of a signal; SIGTERM or SIGINT a second time stop at once."""
-        if number in self._signals and number != signal.SIGUSR2:
-            signal.default_int_handler(
-                number, frame
-            )  # on Ctrl-C the launcher's SIGTERM comes behind the terminal's SIGINT
-        self._signals.append(number)
+        now = time.monotonic()
+        first = self._signals.setdefault(number, now)
+        if number != signal.SIGUSR2 and now - first > TWICE_SECONDS:
+            signal.default_int_handler(number, frame)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The arrays of a launch: each replicate once, none longer than the cluster allows, `parallel` tasks at once at most."""
+"""Arrays of a launch: each replicate once, none longer than the cluster allows, at most `parallel` tasks at once."""
 
 import dataclasses
 import subprocess
@@ -89,7 +89,8 @@ def test_everything_that_is_asked_for_stands_in_the_batch_script(tmp_path: Path,
         assert f"#SBATCH {line}\n" in text, line
     assert "\nmodule load cuda\n" in text
     assert f"export PYTHONPATH={tmp_path}/_code/0123" in text
-    assert "--mpi=none" in text
+    assert "srun --unbuffered" in text
+    assert "--kill-on-bad-exit=1 --mpi=none" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
 
 
@@ -98,7 +99,7 @@ def test_what_is_not_asked_for_does_not(tmp_path: Path, replicate: Replicate) ->
     arrays = arrays_of(tmp_path, Resources())
     (chunk,) = chunks([replicate], arrays.resources, arrays.cluster, arrays.defaults)
     text = script(arrays.executor(chunk), 1)
-    for word in ("wckey", "partition", "account", "gpus", "gres", "mem", "array", "dependency"):
+    for word in ("wckey", "partition", "account", "gpus", "gres", "mem", "array", "dependency", "kill-on-bad-exit"):
         assert f"--{word}" not in text, word
     named_otherwise = arrays_of(tmp_path, Resources(gres="gpu:a100:2", gpus=2))
     (chunk,) = chunks([replicate], named_otherwise.resources, arrays.cluster, arrays.defaults)

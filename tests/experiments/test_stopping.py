@@ -54,7 +54,14 @@ def test_signals(tmp_path: Path, number: signal.Signals, again: bool) -> None:
     assert signal.getsignal(number) == before
 
 
-def test_a_second_ctrl_c_ends_at_once_and_a_second_warning_of_slurm_does_not(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_at_once_and_a_second_warning_of_slurm_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stop_requests(tmp_path) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # of the same Ctrl-C, from the terminal and from torchrun
+        assert stop(1)
+    monkeypatch.setattr(stopping, "TWICE_SECONDS", 0.0)
     with stop_requests(tmp_path):
         os.kill(os.getpid(), signal.SIGUSR2)
         os.kill(os.getpid(), signal.SIGUSR2)
