@@ -125,8 +125,9 @@ def make_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str
             text.lstrip("+-").replace(".", "", 1).replace("e", "", 1).replace("-", "").isdigit() for text in column
         )
         shown.add_column(header.replace("[", r"\["), justify="right" if numeric else "left", overflow="fold")
-    texts = [[Text(cell, style=COLOURS.get(cell, "")) for cell in row] for row in cells]
-    if cells and _fits(headers, cells):
+    lines = _lines(headers, cells) if cells else None
+    texts = [[Text(cell, style=COLOURS.get(cell, "")) for cell in row] for row in lines or cells]
+    if lines:
         # One row of whole columns looks the same, and is laid out in a quarter of the time.
         texts = [[Text("\n").join(column) for column in zip(*texts, strict=True)]]
     for line in texts:
@@ -134,12 +135,24 @@ def make_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     return shown
 
 
-def _fits(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> bool:
-    """Whether no cell of a table has to be folded."""
+def _lines(headers: Sequence[str], cells: list[list[str]]) -> list[list[str]] | None:
+    """The cells line by line where at most the widest column, of single words, is folded; None where more is."""
     if any("\n" in cell for row in cells for cell in row):
-        return False
+        return None
     widths = [max(map(cell_len, column)) for column in zip(headers, *cells, strict=True)]
-    return sum(widths) + 2 * (len(widths) - 1) <= (console.width if console.is_terminal else WIDTH)
+    over = sum(widths) + 2 * (len(widths) - 1) - (console.width if console.is_terminal else WIDTH)
+    if over <= 0:
+        return cells
+    *others, widest = sorted(widths)
+    at, room = widths.index(widest), widest - over
+    if room <= max([*others, cell_len(headers[at])]) or any(" " in row[at] or not row[at].isascii() for row in cells):
+        return None
+    lines = []
+    for row in cells:
+        pieces = [row[at][start : start + room] for start in range(0, len(row[at]), room)] or [""]
+        lines.append([*row[:at], pieces[0], *row[at + 1 :]])
+        lines += [[piece if column == at else "" for column in range(len(row))] for piece in pieces[1:]]
+    return lines
 
 
 def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:

@@ -164,14 +164,24 @@ def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
     return Catalogue((*BUILT_IN, *installed, *plugins))
 
 
-def _read_module(module: str) -> list[PartInfo]:
+def _source_of(module: str) -> Path:
+    """The file of a module, found without importing the packages that it lies in where they are plain folders."""
+    top, *rest = module.split(".")
     try:
+        package = importlib.util.find_spec(top)
+        for place in (package and package.submodule_search_locations) or ():
+            if rest and (file := Path(place, *rest).with_suffix(".py")).is_file():
+                return file
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         found = None
     if found is None or found.origin is None or not found.origin.endswith(".py"):
         raise SpecError(f"plugins: no Python module {module!r} is importable from here")
-    path = Path(found.origin)
+    return Path(found.origin)
+
+
+def _read_module(module: str) -> list[PartInfo]:
+    path = _source_of(module)
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except SyntaxError as error:
