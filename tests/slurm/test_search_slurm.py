@@ -1,0 +1,122 @@
+"""Searches and screens whose replicates are Slurm jobs, watched by a controller that is killed in the middle."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.executors import stop_for_good
+from experiments.plans import load_plan
+from registry.runs import Replicate
+from tests.cli.command import ROOT
+from tests.experiments.toy import TOY
+from tests.slurm.clusters import Cluster, until
+
+NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+BASE = TOY[: TOY.index("ablate:")] + "seeds: [0]\nfloors: []\nresources: {memory: 1G, time: 10m}\n"
+SEARCH = """
+search:
+  space: {learning.learning_rate: {low: 1e-4, high: 1e-2, log: true}}
+  sampler: random
+  trials: 3
+  parallel: 2
+"""
+SCREEN = """
+arms: {fast: {learning.learning_rate: 5e-3}, slow: {learning.learning_rate: 1e-5}}
+screen: {rungs: [3], keep: 0.6}
+"""
+
+
+def begin(folder: Path, verb: str, *overrides: str) -> "subprocess.Popen[str]":
+    """A verb on the folder's experiment, on Slurm, in the background."""
+    words = [verb, str(folder / "toy.yaml"), *overrides, "--executor", "slurm", "--runs", str(folder / "runs")]
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *words],
+        cwd=folder,
+        env=os.environ | NOWHERE | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, out + err
+    return out
+
+
+def numbered(folder: Path, what: str) -> dict[str, list[dict[str, Any]]]:
+    """The attempts or submissions by arm."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob(f"runs/toy/*/seed-0/{what}/*.json")):
+        found.setdefault(path.parents[2].name, []).append(json.loads(path.read_text()))
+    return found
+
+
+def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
+    words = ["learning.steps=300", "runtime.validate_every=100", "runtime.checkpoint_every=50"]
+    search = begin(tmp_path, "search", *words)
+    until(lambda: search.poll() is not None or len(numbered(tmp_path, "attempts")) == 2, "two trials run", 200)
+    search.kill()
+    search.communicate()
+    out = finish(begin(tmp_path, "search", *words))
+    assert "best: trial-" in out
+    attempts, submissions = numbered(tmp_path, "attempts"), numbered(tmp_path, "submissions")
+    assert {arm: len(made) for arm, made in attempts.items()} == dict.fromkeys(attempts, 1)
+    assert {arm: len(made) for arm, made in submissions.items()} == dict.fromkeys(attempts, 1)
+    assert len(attempts) == 3
+    assert len({made[0]["job"] for made in attempts.values()}) == 3
+    assert all(made[0]["job"] == submissions[arm][0]["job"] for arm, made in attempts.items())
+    journal = (tmp_path / "runs" / "toy" / "search" / "journal.log").read_text()
+    lines = [json.loads(line) for line in journal.splitlines()]
+    assert Counter(line["trial_id"] for line in lines if line["op_code"] == 6) == Counter(range(3))
+
+
+def test_a_screen_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(BASE + SCREEN, encoding="utf-8")
+    launch = begin(tmp_path, "launch")
+    until(lambda: launch.poll() is not None or len(numbered(tmp_path, "submissions")) == 3, "three are submitted", 200)
+    launch.kill()
+    launch.communicate()
+    out = finish(begin(tmp_path, "launch"))
+    assert "screen: at step 3 2 of 3 arms go on: fast, baseline" in out
+    plan = load_plan(tmp_path / "toy.yaml", (), tmp_path / "runs")
+    states = {replicate.arm: replicate.state for replicate in plan.replicates}
+    assert states == {"baseline": "done", "fast": "done", "slow": "stopped"}
+    told = {replicate.arm: [event["event"] for event in replicate.events()] for replicate in plan.replicates}
+    assert told == {
+        "baseline": ["started", "paused", "started", "done"],
+        "fast": ["started", "paused", "started", "done"],
+        "slow": ["started", "paused"],
+    }
+
+
+def test_what_is_stopped_for_good_leaves_the_queue(
+    fake_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = BASE.replace("resources: {", "resources: {parallel: 1, ") + SCREEN[: SCREEN.index("screen")]
+    (tmp_path / "toy.yaml").write_text(text, encoding="utf-8")
+    long = ["learning.steps=100000", "runtime.checkpoint_every=20"]
+    finish(begin(tmp_path, "launch", *long))
+    todo = load_plan(tmp_path / "toy.yaml", long, tmp_path / "runs").replicates
+
+    def running() -> list[Replicate]:
+        return [replicate for replicate in todo if replicate.state == "running" and replicate.checkpoints()]
+
+    until(running, "one of the three trains", 120)
+    (first,) = running()
+    waiting = [replicate for replicate in todo if replicate.folder != first.folder]
+    stop_for_good(todo, "no longer wanted")
+    until(lambda: first.state == "stopped", "the one that ran has seen it")
+    assert [replicate.state for replicate in waiting] == ["stopped", "stopped"]
+    assert [replicate.attempts() for replicate in waiting] == [[], []], "they left the queue and never began"
+    assert (first.checkpoints()[-1].stat().st_size) > 0
+    assert first.events()[-1]["event"] == "stopped"
+    assert first.events()[-1]["reason"].startswith("no longer wanted")
