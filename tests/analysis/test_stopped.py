@@ -1,0 +1,67 @@
+"""Arms that a screen has stopped: named as such everywhere, and never evidence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import rendering, results, tables
+from analysis.stopped import NOTE, reasons
+from analysis.verdicts import judge
+from tests.analysis.replicates import claim, equivalent, improving, replicates
+
+REASON = "screened out at step 1000, 14th of 27"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[dict[str, Any]]:
+    """Three arms of six seeds; `c` would be far the best, and was stopped at its third seed."""
+    found = replicates({
+        "baseline": [1.0, 1.1, 1.2, 1.0, 1.1, 1.2],
+        "b": [2.0, 2.2, 2.1, 2.3, 2.0, 2.1],
+        "c": [0.1, 0.1, None, None, None, None],
+    })  # fmt: skip
+    for row in found:
+        if row["result"] is None:
+            folder = tmp_path / row["arm"] / f"seed-{row['seed']}"
+            folder.mkdir(parents=True)
+            (folder / "control.json").write_text(json.dumps({"action": "stop", "until": None, "reason": REASON}))
+            row |= {"state": "stopped", "folder": str(folder)}
+    return found
+
+
+def test_the_reason_is_read_from_the_run_folder(rows: list[dict[str, Any]]) -> None:
+    assert reasons(results.load(rows)) == {"c": REASON}
+    assert reasons(results.load(row for row in rows if row["arm"] != "c")) == {}
+
+
+def test_tables_say_so_in_the_row_and_below(rows: list[dict[str, Any]]) -> None:
+    summary = tables.summary(results.load(rows), ["fvd"])
+    assert NOTE in summary.notes
+    assert dict(zip(summary.rows["arm"], summary.rows["stopped"], strict=True)) == {
+        "baseline": "",
+        "b": "",
+        "c": REASON,
+    }
+    for form in ("table", "md", "tex", "json", "csv"):
+        text = rendering.scores_table(results.load(rows), ["fvd"], form)
+        assert REASON in " ".join(text.split()), form
+        assert form == "csv" or NOTE in text
+    without = tables.summary(results.load(row for row in rows if row["arm"] != "c"), ["fvd"])
+    assert NOTE not in without.notes
+    assert "stopped" not in without.rows
+
+
+@pytest.mark.parametrize(
+    "about", [claim("c", "b"), claim("b", "c"), equivalent("c", "b", margin=9.0), improving("b", "baseline", "c")]
+)
+def test_no_claim_is_judged_by_an_arm_that_was_stopped(rows: list[dict[str, Any]], about: Any) -> None:
+    (answer,) = judge(results.load(rows), [about])
+    assert (answer.verdict, answer.p) == ("undecided", None)
+    assert f"arm 'c' was stopped early ({REASON}), which says nothing about a claim" in answer.reason
+
+
+def test_claims_about_the_others_are_judged_as_ever(rows: list[dict[str, Any]]) -> None:
+    (answer,) = judge(results.load(rows), [claim("baseline", "b")])
+    assert answer.verdict == "supported"
