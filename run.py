@@ -53,7 +53,13 @@ def app() -> None:
 def verb(
     *, on_experiment: bool = True, formats: bool = False, selects: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The arguments that all verbs on an experiment share, and errors for people: exit code 2 or 1, no traceback."""
+    """What all verbs share: errors for people (exit code 2 or 1, no traceback) and, on an experiment, its plan.
+
+    Args:
+        on_experiment: the verb takes FILE, overrides and --runs, and is called with the plan that they give.
+        selects: it also takes --only.
+        formats: it also takes --format.
+    """
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
@@ -61,6 +67,11 @@ def verb(
             from experiments.console import complain
 
             try:
+                if on_experiment:
+                    from experiments.plans import load_plan
+
+                    given = {name: kwargs.pop(name) for name in ("overrides", "runs", "only") if name in kwargs}
+                    args = (load_plan(kwargs.pop("file"), **given), *args)
                 function(*args, **kwargs)
             except SpecError as error:
                 complain(error.problems)
@@ -110,11 +121,11 @@ def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
 
 @app.command()
 @verb()
-def check(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
+def check(found: "Plan") -> None:
     """Validate an experiment and assemble every arm without memory; everything wrong is told in one go."""
     from experiments import console, plans
 
-    for line in plans.check(plans.load_plan(file, overrides, runs, only)):
+    for line in plans.check(found):
         console.say(line)
     console.next_command(*_again("plan"))
 
@@ -122,11 +133,10 @@ def check(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, .
 @app.command()
 @click.option("--measure", is_flag=True, help="Take a few steps of every arm here, and plan by how long they take.")
 @verb(formats=True)
-def plan(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], measure: bool, form: str) -> None:
+def plan(found: "Plan", measure: bool, form: str) -> None:
     """Show arms, identities, depths, parameters, MACs, states and GPU-hours; writes nothing."""
     from experiments import console, plans
 
-    found = plans.load_plan(file, overrides, runs, only)
     with console.Bars(apart=form == "json") as bars:
         paces = plans.paces(found, bars.show) if measure else None
     rows = plans.rows(found, paces)
@@ -139,11 +149,10 @@ def plan(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
 
 @app.command()
 @verb()
-def prepare(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
+def prepare(found: "Plan") -> None:
     """Index the videos, fill the latent cache, and measure the reference statistics."""
-    from experiments import console, plans, preparing
+    from experiments import console, preparing
 
-    found = plans.load_plan(file, overrides, runs, only)
     with console.Bars() as bars:
         prepared = preparing.prepare_data(found, bars.show)
     preparing.bind_replicates(found, prepared)
@@ -174,15 +183,14 @@ MOST = click.option(
 @WAIT
 @MOST
 @verb()
-def launch(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], **how: Any) -> None:
+def launch(found: "Plan", **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
     With a `screen` in the file only the best arms run to their end; this process watches until then, on Slurm as well,
     and can be killed: the same command goes on.
     """
-    from experiments import plans
 
-    _launch(plans.load_plan(file, overrides, runs, only), **how)
+    _launch(found, **how)
 
 
 @app.command()
@@ -191,11 +199,10 @@ def launch(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, 
 @WAIT
 @MOST
 @verb()
-def retry(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], dry_run: bool, **how: Any) -> None:
+def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     """Launch again with the failed and cancelled replicates; they go on from their last checkpoint."""
-    from experiments import console, launching, plans
+    from experiments import console, launching
 
-    found = plans.load_plan(file, overrides, runs, only)
     again = launching.retried(found) if dry_run else launching.retry(found)
     console.say(f"{len(again)} failed or cancelled replicates {'would be' if dry_run else 'are'} tried again")
     _launch(found, dry_run=dry_run, **how)
@@ -243,15 +250,14 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hou
 @EXECUTOR
 @click.option("--show", is_flag=True, help="Only show what was found so far; nothing is run.")
 @verb(formats=True, selects=False)
-def search(file: Path, overrides: tuple[str, ...], runs: Path, executor: str, show: bool, form: str) -> None:
+def search(found: "Plan", executor: str, show: bool, form: str) -> None:
     """Search over keys of the spec as the file's `search` says; killed and started again, it goes on.
 
     On Slurm this process only submits and watches: it may run on the login node or in a job, and be killed.
     """
     from analysis import search_figures
-    from experiments import console, plans, search_results
+    from experiments import console, search_results
 
-    found = plans.load_plan(file, overrides, runs)
     study = search_results.read(found) if show else _searched(found, executor, apart=form == "json")
     told = search_results.summary(found, study)
     drawn = search_figures.draw(**search_results.for_figures(found, told))
@@ -276,11 +282,10 @@ def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
 
 @app.command()
 @verb()
-def report(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
+def report(found: "Plan") -> None:
     """Sync, measure the floor of resampling, draw the figures, and write the table and the verdict."""
-    from experiments import console, plans, preparing
+    from experiments import console, preparing
 
-    found = plans.load_plan(file, overrides, runs, only)
     with console.Bars() as bars:
         preparing.late_floor(found, found.replicates, bars.show)
     _report(found)
@@ -305,12 +310,11 @@ def _report(found: "Plan") -> None:
 @app.command()
 @click.option("--watch", is_flag=True, help="Again every few seconds, until nothing waits or runs.")
 @verb(formats=True)
-def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], watch: bool, form: str) -> None:
+def status(found: "Plan", watch: bool, form: str) -> None:
     """How far every replicate is; read from its files and from Slurm's queue, nothing is written."""
-    from experiments import console, plans
+    from experiments import console
     from experiments import status as progress
 
-    found = plans.load_plan(file, overrides, runs, only)
     rows = progress.watch(found) if watch else progress.rows(found)
     if form == "json":
         print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
@@ -327,20 +331,11 @@ def status(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, 
 @click.option("--lines", type=int, default=20, show_default=True, help="So many last lines of each log.")
 @click.option("--follow", is_flag=True, help="Go on printing as the logs grow, until nothing waits or runs.")
 @verb()
-def logs(
-    file: Path,
-    overrides: tuple[str, ...],
-    runs: Path,
-    only: tuple[str, ...],
-    seed: int | None,
-    lines: int,
-    follow: bool,
-) -> None:
+def logs(found: "Plan", seed: int | None, lines: int, follow: bool) -> None:
     """The last lines of each replicate's log (pick arms by --only), and the traceback of a failed one."""
-    from experiments import console, plans
+    from experiments import console
     from experiments import status as progress
 
-    found = plans.load_plan(file, overrides, runs, only)
     progress.follow(found, seed) if follow else progress.show_logs(found, seed, lines)
     console.next_command(*_again("status"))
 
@@ -348,11 +343,11 @@ def logs(
 @app.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be cancelled.")
 @verb()
-def cancel(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], dry_run: bool) -> None:
+def cancel(found: "Plan", dry_run: bool) -> None:
     """End the replicates that wait or run (pick arms by --only), wherever they do; `retry` goes on with them."""
-    from experiments import console, launching, plans
+    from experiments import console, launching
 
-    ended = launching.cancel(plans.load_plan(file, overrides, runs, only), dry_run)
+    ended = launching.cancel(found, dry_run)
     for replicate in ended:
         console.say(f"{'would cancel' if dry_run else 'cancelled'} {replicate.name}")
     console.say(f"{len(ended)} replicates")
@@ -364,12 +359,11 @@ def cancel(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, 
     "--tracking-uri", help="MLflow server or store; left out: $MLFLOW_TRACKING_URI, else sqlite in the runs folder."
 )
 @verb()
-def sync(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], tracking_uri: str | None) -> None:
+def sync(found: "Plan", tracking_uri: str | None) -> None:
     """Fill MLflow from the run folders; again adds nothing."""
-    from experiments import console, plans, tracking
+    from experiments import console, tracking
 
-    found = plans.load_plan(file, overrides, runs, only)
-    uri = tracking_uri or tracking.default_uri(runs)
+    uri = tracking_uri or tracking.default_uri(found.runs)
     told = tracking.sync(found.name, found.replicates, uri)
     console.say(f"{uri}: {told['runs']} runs, {told['points']} metric points added")
     console.next_command("mlflow ui --backend-store-uri", uri)
@@ -381,36 +375,30 @@ def sync(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ..
     "--format", "form", type=click.Choice(["table", "json", "md", "tex", "csv"]), default="table", help="How to print."
 )
 @verb()
-def table(
-    file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], metrics: tuple[str, ...], form: str
-) -> None:
+def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
     """Scores by arm: mean, spread over seeds, and difference to the baseline."""
     from analysis import rendering
-    from experiments import console, plans
+    from experiments import console
 
-    found = plans.load_plan(file, overrides, runs, only)
     print(rendering.scores_table(_frame(found, selected=True), metrics, form, found.name, _floors(found)))
     console.next_command(*_again("verdict")) if form == "table" else None
 
 
 @app.command()
 @verb(formats=True)
-def verdict(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...], form: str) -> None:
+def verdict(found: "Plan", form: str) -> None:
     """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written."""
     from analysis import rendering
-    from experiments import plans
 
-    found = plans.load_plan(file, overrides, runs, only)
     print(rendering.verdicts_table(found.name, _answers(found), form))
 
 
 @app.command()
 @verb()
-def diff(file: Path, overrides: tuple[str, ...], runs: Path, only: tuple[str, ...]) -> None:
+def diff(found: "Plan") -> None:
     """The keys in which each arm (see --only) differs from the baseline, as resolved."""
-    from experiments import console, plans
+    from experiments import console
 
-    found = plans.load_plan(file, overrides, runs, only)
     console.show_differences(found)
     console.next_command(*_again("plan"))
 
