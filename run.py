@@ -364,9 +364,10 @@ def sync(found: "Plan", tracking_uri: str | None) -> None:
     from experiments import console, tracking
 
     uri = tracking_uri or tracking.default_uri(found.runs)
-    told = tracking.sync(found.name, found.replicates, uri)
+    told = tracking.sync(found.name, found.replicates, uri, waiting=lambda who: console.say(f"waits for {who}"))
     console.say(f"{uri}: {told['runs']} runs, {told['points']} metric points added")
-    console.next_command("mlflow ui --backend-store-uri", uri)
+    if not uri.startswith("http"):  # a server is looked at where it is
+        console.next_command("mlflow ui --backend-store-uri", uri)
 
 
 @app.command()

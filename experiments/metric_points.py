@@ -53,7 +53,7 @@ class MetricsFile:
             except (ValueError, KeyError, TypeError):
                 continue  # cut short by a kill
             for name, value in line.items():
-                if name not in ("step", "time"):
+                if name not in ("step", "time") and isinstance(value, (int, float)):
                     found.setdefault((metric_key(name), step), (float(value), milliseconds))
         return found
 
