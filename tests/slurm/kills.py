@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -51,13 +52,15 @@ def main() -> int:
     parser.add_argument("--fake", action="store_true", help="on the fake Slurm, even where a real one answers")
     asked = parser.parse_args()
     fake = asked.fake or bool(why_no_real())
-    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        cluster = fake_cluster(Path(folder, "slurm")) if fake else real_cluster()
-        with cluster as found:
-            sweep = Sweep(Path(folder, "sweep"), REST, found, PACE)
-            with _environment(found):
-                kills, rounds = disturbed(sweep, asked.kills, random.Random(asked.seed))
-            lines, wrong = table(sweep, kills, rounds)
+    folder = Path(tempfile.mkdtemp(prefix="kills-"))
+    print(f"runs in {folder}, which stays unless all is well", file=sys.stderr)
+    with fake_cluster(folder / "slurm") if fake else real_cluster() as found:
+        sweep = Sweep(folder / "sweep", REST, found, PACE)
+        with _environment(found):
+            kills, rounds = disturbed(sweep, asked.kills, random.Random(asked.seed))
+        lines, wrong = table(sweep, kills, rounds)
+    if not wrong:
+        shutil.rmtree(folder)
     kind = "the fake Slurm" if fake else "a real Slurm"
     text = "\n".join([f"{len(kills)} kills on {kind}, moments drawn with seed {asked.seed}.", "", *lines]) + "\n"
     print(text)
