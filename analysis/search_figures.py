@@ -102,7 +102,7 @@ def pareto_figure(trials: pd.DataFrame, directions: Mapping[str, str], best: Seq
         axes.plot(done[x], done[y], "o", ms=5, mfc="none", mec=GREY, mew=1.0)
         ordered = front.sort_values([x, y])
         if len(names) == 2:
-            axes.step(ordered[x], ordered[y], where="post", color=ORANGE, lw=1.0)
+            axes.step(ordered[x], ordered[y], where="post" if directions[x] == "min" else "pre", color=ORANGE, lw=1.0)
         axes.plot(ordered[x], ordered[y], "D", ms=6, color=ORANGE, label="Pareto front")
         for number, a, b in zip(ordered["trial"], ordered[x], ordered[y], strict=True):
             axes.annotate(str(number), (a, b), textcoords="offset points", xytext=(5, 4), fontsize=8, color=GREY)

@@ -95,13 +95,14 @@ def about(plan: Plan) -> dict[str, Any]:
             place = place.get(step) if isinstance(place, dict) else None
         if isinstance(place, dict):
             place.pop(last, None)
-    choices = {
+    space = {
         key: [label_of(choice) for choice in dimension.choices]
-        for key, dimension in search.space.items()
         if dimension.choices is not None
+        else f"a span of {'integers' if dimension.whole else 'numbers'}{', log' if dimension.log else ''}"
+        for key, dimension in search.space.items()
     }
     return {
-        "space": sorted(search.space), "choices": choices, "seeds": list(seeds_of(plan)),
+        "space": space, "seeds": list(seeds_of(plan)),
         "objectives": [[goal.name, goal.direction] for goal in goals_of(plan)],
         "reported": reported_metric(search), "base": base,
     }  # fmt: skip

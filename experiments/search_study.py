@@ -300,7 +300,7 @@ def _mend(path: Path) -> None:
 
     Only the one controller writes, so nobody else can hold that lock.
     """
-    Path(f"{path}{optuna.storages.journal._file.LOCK_FILE_SUFFIX}").unlink(missing_ok=True)
+    Path(f"{path}.lock").unlink(missing_ok=True)
     if path.exists():
         whole = path.read_bytes()
         end = whole.rfind(b"\n") + 1

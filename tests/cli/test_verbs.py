@@ -17,6 +17,7 @@ VERBS = [
     "prepare",
     "launch",
     "retry",
+    "search",
     "status",
     "logs",
     "sync",

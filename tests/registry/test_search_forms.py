@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from registry import strict_yaml
+from registry.ablation import resolve_trial
+from registry.counting import count_for_matching
+from registry.errors import SpecError
 from registry.experiment import load_experiment
 from registry.search_forms import Objective, Search
 from tests.registry.writing import TOY, arms, one, problems, write
@@ -117,6 +120,24 @@ def test_pruning_needs_a_loss_before_the_end(tmp_path: Path) -> None:
     path = write(tmp_path, searching("learning.ema_decay: {low: 0.5, high: 0.9}", "  pruning: median\n"))
     assert "no trial can be pruned" in one(problems(path, "learning.steps=500"), "search.pruning")
     assert problems(path, "learning.steps=500", "runtime.validate_every=100") == []
+
+
+def test_a_trial_is_resolved_and_matched_like_an_arm(tmp_path: Path) -> None:
+    path = write(tmp_path, TOY.replace("depth: 2", "depth: 8") + "match: {parameters: 25%}\n")
+    file, baseline = load_experiment(path), arms(path)["baseline"]
+    values = {"model.conditioning": "all_tokens", "learning.learning_rate": 0.0003}
+    trial = resolve_trial(file, "trial-7", values, baseline.spec, count_for_matching)
+    named = arms(path, "arms={same: {model.conditioning: all_tokens, learning.learning_rate: 0.0003}}")["same"]
+    assert trial.identity == named.identity
+    assert trial.spec.model.depth == named.spec.model.depth != baseline.spec.model.depth
+    assert (trial.name, trial.axes) == (
+        "trial-7",
+        {"model.conditioning": "all_tokens", "learning.learning_rate": "0.0003"},
+    )
+    with pytest.raises(SpecError, match=r"model\.blocks: no blocks 'variant_9'"):
+        resolve_trial(file, "trial-8", {"model.blocks": "variant_9"}, baseline.spec, count_for_matching)
+    searched = f"{path.read_text()}search: {{space: {{model.depth: {{low: 2, high: 8}}}}}}\n"
+    assert "match sets the depth itself" in one(problems(write(tmp_path, searched)), "search.space.model.depth")
 
 
 def test_trials_have_names_that_no_arm_may_have(tmp_path: Path) -> None:
