@@ -177,6 +177,11 @@ MOST = click.option(
 )
 
 
+WATCHING = (
+    "this process only submits and watches: it can be killed, its jobs go on, and the same command goes on with them"
+)
+
+
 @app.command()
 @EXECUTOR
 @DRY_RUN
@@ -223,6 +228,8 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hou
         if screened:
             from experiments.screening import launch_screened
 
+            if executor == "slurm":
+                bars.line(WATCHING)
             launched = launch_screened(found, executor, bars.show, bars.watch, bars.line)
             preparing.late_floor(found, launched.todo, bars.show)
         elif executor == "slurm":
@@ -274,6 +281,8 @@ def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
     from experiments.search import run_search
 
     with console.Bars(apart) as bars:
+        if executor == "slurm":
+            bars.line(WATCHING)
         study, todo = run_search(found, executor, bars.show, bars.watch, bars.line)
     if untracked := tracking.try_sync(f"{found.name}-search", todo, found.runs):
         bars.line(f"not tracked yet: {untracked}; the same command does it later, nothing is lost")
