@@ -15,6 +15,10 @@ from registry.errors import SpecError
 
 Key = tuple[str, ...]
 
+# libyaml is many times faster than PyYAML's own code; its wheels bring it, a build from source may not.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 # YAML 1.2 core schema, section 10.3.2: what a plain scalar means.
 _PLAIN: list[tuple[re.Pattern[str], Callable[[str], Any]]] = [
     (re.compile(r"null|Null|NULL|~|"), lambda text: None),
@@ -59,7 +63,7 @@ def load(path: Path) -> Document:
 def parse(text: str, name: str) -> Document:
     """Parse YAML text; `name` stands before the line in `Document.where`."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -112,16 +116,16 @@ def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(_SafeDumper):
     """Writes floats so that they are read back as the same floats, and strings that look like numbers in quotes."""
 
 
-def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+def _float(dumper: Any, value: float) -> yaml.ScalarNode:
     text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _text(dumper: Any, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain(text) == text else "'")
 
 
