@@ -169,6 +169,12 @@ def joined(device: torch.device) -> Iterator[Processes]:
     dist.destroy_process_group()
 
 
+def leads() -> bool:
+    """Whether this process will be rank 0, or the only one: known before the others are joined."""
+    slurm = os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+    return int(os.environ.get("RANK") or (os.environ.get("SLURM_PROCID") if slurm else None) or 0) == 0
+
+
 def _environment() -> tuple[int, int, int, int] | None:
     """(rank, world, local rank, processes on this machine) as the environment says, or None for one process."""
     slurm = os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and int(os.environ.get("SLURM_NTASKS", "1")) > 1

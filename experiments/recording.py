@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import platform
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import strict_yaml
-from registry.attempts import ATTEMPTS, Hint, is_alive, latest, read_json, take, this_process
+from registry.attempts import ATTEMPTS, Hint, is_alive, latest, numbered, read_json, take, this_process
 from registry.errors import RunError
 from registry.files import write_atomically, write_new
 from registry.runs import Replicate, open_replicate, read_lines
@@ -100,20 +99,6 @@ def machine() -> dict[str, Any]:
     return {"host": platform.node(), "python": platform.python_version(), "packages": versions, "cpus": os.cpu_count()}
 
 
-def code_state() -> dict[str, Any]:
-    """Commit and uncommitted changes of the code that runs; empty where it is not a git checkout."""
-    root = Path(__file__).parent.parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
-        return done.stdout if done.returncode == 0 else ""
-
-    try:
-        return {"commit": git("rev-parse", "HEAD").strip(), "diff": git("diff", "HEAD")}
-    except FileNotFoundError:
-        return {"commit": "", "diff": ""}
-
-
 class ClaimedError(RunError):
     """Another process is running the replicate."""
 
@@ -132,6 +117,16 @@ class Attempt:
     @property
     def number(self) -> int:
         return int(self.path.stem)
+
+    @property
+    def over(self) -> bool:
+        """Whether its end is noted."""
+        return "ended" in self.content
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another process took this one for dead and has begun the next attempt."""
+        return bool(numbered(self.path.parent)[-1:] != [self.path])
 
     def end(self, how: str, requeued: bool = False) -> None:
         """Note that it is over, and whether Slurm will start another one by itself."""
@@ -177,7 +172,7 @@ class Recorder:
         try:
             yield attempt
         finally:
-            if "ended" not in attempt.content:
+            if not attempt.over:
                 attempt.end("left")
 
     @contextlib.contextmanager
@@ -189,7 +184,8 @@ class Recorder:
 
         def beat() -> None:
             while not ended.wait(BEAT_SECONDS):  # the file's time alone, so that no newer content is overwritten
-                os.utime(self.folder / "heartbeat.json")
+                with contextlib.suppress(OSError):  # a shared file system that is away comes back
+                    os.utime(self.folder / "heartbeat.json")
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

@@ -19,10 +19,11 @@ import torch
 from components.data.prepare import Prepared
 from components.scoring.measuring import Measuring
 from experiments import slurm_queue
-from experiments.processes import LostError, Processes, joined
+from experiments.processes import LostError, Processes, joined, leads
 from experiments.recording import Attempt, ClaimedError, Recorder
 from experiments.sampling import sample
 from experiments.scoring import score
+from experiments.snapshot import code_of
 from experiments.stopping import Stop, stop_requests
 from experiments.training import Interrupted, Trainer, train
 from registry.assemble import Assembly
@@ -51,70 +52,98 @@ def run_replicate(
         ClaimedError: another process is running it.
         RunError: the run failed in a way that is known; any other exception is recorded as well and passed on.
     """
-    replicate = open_replicate(folder)
-    with joined(device_of(replicate.spec)) as processes:
-        try:
-            if processes.is_first:
-                return _lead(replicate, progress or _silent, requeue, processes)
-            if processes.shared():
-                _follow(replicate, processes)
-            return {}
-        except Interrupted:  # nobody leaves before rank 0 has noted it, since launchers end the others then
-            processes.barrier()
-            raise
-
-
-def _follow(replicate: Replicate, processes: Processes) -> None:
-    """Work along with rank 0, which keeps the books."""
-    with stop_requests(replicate.folder) as stop:
-        _run(replicate, stop, _silent, processes, 0)
-
-
-def _lead(
-    replicate: Replicate, progress: Progress, requeue: Callable[[], bool] | None, processes: Processes
-) -> dict[str, Any]:
-    """Make an attempt: work, and note in the run folder what comes of it. The others are told whether to work along."""
-    folder, recorder = replicate.folder, Recorder(replicate.folder)
-    if replicate.state == "done":
-        processes.shared(False)
-        return replicate.result() or {}
-    with recorder.attempting(slurm_queue.hint) as attempt, recorder.beating(), stop_requests(folder) as stop:
-        if (finished := replicate.result()) is not None:  # by another process, while this one came to begin
-            processes.shared(False)
+    if (finished := read_json(folder / "result.json")) is not None:
+        open_replicate(folder)
+        return finished
+    if not leads():
+        return _follow(open_replicate(folder))
+    recorder = Recorder(folder)
+    with recorder.attempting(slurm_queue.hint) as attempt, recorder.beating(), stop_requests(folder, attempt) as stop:
+        if (finished := read_json(folder / "result.json")) is not None:  # by another process, while this one came
             return finished
-        began = time.monotonic()
+        books = _Books(recorder, attempt, stop, requeue)
         try:
-            if stop():
-                processes.shared(False)
-                raise Interrupted("before it began")
-            with processes.explained():
-                _start(replicate, recorder, attempt)
-                processes.shared(True)
-                result = _run(replicate, stop, progress, processes, attempt.number)
+            return _lead(open_replicate(folder), books, progress or _silent)
+        except ClaimedError:
+            raise  # another process took this one for dead, and keeps the books now
         except (Interrupted, LostError, KeyboardInterrupt) as error:
-            stop()  # another process's signal may have come a moment before ours
-            how, reason = stop.how or "interrupted", str(error) or "stopped at once"
-            again = stop.again and requeue is not None
-            seconds = round(time.monotonic() - began, 2)
-            step = trained_steps(replicate)
-            why = f"{stop.reason}: {reason}" if stop.reason else reason
-            recorder.event(how, attempt=attempt.number, reason=why, seconds=seconds, step=step, requeued=again)
-            attempt.end(how, again)
-            if again and requeue is not None and not requeue():
-                attempt.end(how)
+            books.interrupted(error)
             raise
         except BaseException as error:
-            recorder.event(
-                "failed",
-                attempt=attempt.number,
-                error=f"{type(error).__name__}: {error}",
-                traceback=traceback.format_exc(),
-            )
-            attempt.end("failed")
+            books.failed(error)
             raise
-        recorder.event("done", attempt=attempt.number)
-        attempt.end("done")
-        return result
+
+
+class _Books:
+    """What rank 0 notes of its attempt; how it ended is noted once.
+
+    Args:
+        recorder: of the run folder.
+        attempt: this one.
+        stop: why it may have to end.
+        requeue: has Slurm start the job anew.
+    """
+
+    def __init__(self, recorder: Recorder, attempt: Attempt, stop: Stop, requeue: Callable[[], bool] | None) -> None:
+        self.recorder, self.attempt, self.stop, self.requeue = recorder, attempt, stop, requeue
+        self.began = time.monotonic()
+
+    def interrupted(self, error: BaseException) -> None:
+        """Note that it was asked to stop, and have the job started anew where its time was up."""
+        if self.attempt.over:
+            return
+        self.stop()  # another process's signal may have come a moment before ours
+        reason = str(error) or "stopped at once"
+        why = f"{self.stop.reason}: {reason}" if self.stop.reason else reason
+        again = self.stop.again and self.requeue is not None
+        self._event(self.stop.how or "interrupted", reason=why, requeued=again)
+        self.attempt.end(self.stop.how or "interrupted", again)  # before Slurm is asked, which ends this process
+        if again and self.requeue is not None and not self.requeue():
+            self._event("interrupted", reason=f"{why}; Slurm would not start the job anew", requeued=False)
+            self.attempt.end("interrupted")
+
+    def failed(self, error: BaseException) -> None:
+        """Note what went wrong."""
+        if not self.attempt.over:
+            self._event("failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+            self.attempt.end("failed")
+
+    def done(self) -> None:
+        """Note that the result is written."""
+        self._event("done")
+        self.attempt.end("done")
+
+    def _event(self, event: str, **details: Any) -> None:
+        about = {"seconds": round(time.monotonic() - self.began, 2), "step": trained_steps(self.recorder.folder)}
+        self.recorder.event(event, attempt=self.attempt.number, **about, **details)
+
+
+def _lead(replicate: Replicate, books: _Books, progress: Progress) -> dict[str, Any]:
+    """Work, alone or with others, as the process that keeps the books."""
+    _start(replicate, books.recorder, books.attempt)
+    if books.stop():
+        raise Interrupted("before it began")
+    with joined(device_of(replicate.spec)) as processes:
+        try:
+            with processes.explained():
+                result = _run(replicate, books.stop, progress, processes, books.attempt.number)
+        except Interrupted as error:
+            books.interrupted(error)
+            processes.barrier()  # nobody leaves before it is noted, since launchers end the others then
+            raise
+        books.done()
+    return result
+
+
+def _follow(replicate: Replicate) -> dict[str, Any]:
+    """Work along with rank 0, which keeps the books."""
+    with stop_requests(replicate.folder) as stop, joined(device_of(replicate.spec)) as processes:
+        try:
+            _run(replicate, stop, _silent, processes, 0)
+        except Interrupted:
+            processes.barrier()
+            raise
+    return {}
 
 
 def _start(replicate: Replicate, recorder: Recorder, attempt: Attempt) -> None:
@@ -130,7 +159,9 @@ def _start(replicate: Replicate, recorder: Recorder, attempt: Attempt) -> None:
             earlier.append(event.get("progress"))
         elif event["event"] in ("retry", "paused"):
             earlier = []
-    about = {"host": attempt.content["host"], "pid": os.getpid(), "job": attempt.content["job"]}
+    about = {key: attempt.content[key] for key in ("host", "pid", "job")} | {
+        "code": code_of(Path(__file__).parent.parent)
+    }
     recorder.event("started", attempt=attempt.number, **about, progress=progress, command=sys.argv)
     most = replicate.spec.runtime.attempts
     if len(earlier) >= most and all(there == progress for there in earlier[-most:]):
@@ -145,12 +176,12 @@ def _progress(replicate: Replicate) -> list[int]:
     samples = len(list((replicate.folder / "samples").glob("clips-*.npy")))
     features = sum(path.stat().st_size for path in (replicate.folder / "features").rglob("*.npy"))
     marked = sum(path.read_bytes().count(1) for path in (replicate.folder / "features").rglob(".*.done"))
-    return [trained_steps(replicate), samples, features + marked]
+    return [trained_steps(replicate.folder), samples, features + marked]
 
 
-def trained_steps(replicate: Replicate) -> int:
-    """The step of the newest checkpoint, 0 without one."""
-    return int(next(iter(reversed(replicate.checkpoints())), Path("step-0")).stem.removeprefix("step-"))
+def trained_steps(folder: Path) -> int:
+    """The step of a run folder's newest checkpoint, 0 without one."""
+    return max((int(path.stem.removeprefix("step-")) for path in (folder / "checkpoints").glob("step-*.pt")), default=0)
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -180,7 +211,7 @@ def _run(replicate: Replicate, stop: Stop, progress: Progress, processes: Proces
         return {}
     ended = time.monotonic()
     spent = {"training": trained - began, "sampling": sampled - trained, "scoring": ended - sampled}
-    earlier = sum(event.get("seconds", 0.0) for event in replicate.events() if "seconds" in event)
+    earlier = sum(event.get("seconds", 0.0) for event in replicate.events())
     result = {
         "experiment": replicate.experiment,
         "arm": replicate.arm,

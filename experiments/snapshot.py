@@ -79,6 +79,11 @@ def freeze(runs: Path, experiment_file: Path, plugins: bool = False) -> Snapshot
     return Snapshot(snapshot.folder, snapshot.commit, snapshot.changed, frozen)
 
 
+def code_of(root: Path) -> str | None:
+    """The snapshot that lies in a folder, or None where the code runs from elsewhere."""
+    return root.name if root.parent.name == FOLDER else None
+
+
 def _is_checkout() -> bool:
     return (ROOT / ".git").exists() and shutil.which("git") is not None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from experiments.recording import Attempt, ClaimedError
 from registry.attempts import read_json
 
 TWICE_SECONDS = 1.0  # within which a signal is the same one: on Ctrl-C, torchrun and the terminal both send it
@@ -22,6 +23,7 @@ class Stop:
 
     Args:
         folder: the run folder, whose control.json is looked at.
+        attempt: the attempt of this process, if it makes one.
 
     Attributes:
         how: `interrupted`, `paused`, `cancelled` or `stopped` once the answer is yes, else empty.
@@ -29,8 +31,8 @@ class Stop:
         again: whether the job should be started anew.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "control.json"
+    def __init__(self, folder: Path, attempt: Attempt | None = None) -> None:
+        self.path, self.attempt = folder / "control.json", attempt
         self.how, self.reason, self.again = "", "", False
         self._signals: dict[int, float] = {}  # and when it first came
         self._control: dict[str, Any] = {}
@@ -41,6 +43,9 @@ class Stop:
 
         Args:
             step: the optimiser step that was just made, where there is one.
+
+        Raises:
+            ClaimedError: another process took this one for dead, and runs the replicate now.
         """
         if self.how:
             return True
@@ -60,6 +65,8 @@ class Stop:
         clock = time.monotonic()
         if now or clock - self._looked >= LOOK_SECONDS:
             self._looked, self._control = clock, read_json(self.path) or {}
+            if self.attempt is not None and self.attempt.superseded:
+                raise ClaimedError(f"{self.path.parent}: another process took this one for dead, and goes on from here")
 
     def signalled(self, number: int, frame: Any) -> None:
         """Take note of a signal; SIGTERM or SIGINT a second time stop at once."""
@@ -70,9 +77,9 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_requests(folder: Path) -> Iterator[Stop]:
+def stop_requests(folder: Path, attempt: Attempt | None = None) -> Iterator[Stop]:
     """A `Stop` that signals reach while the block runs."""
-    stop = Stop(folder)
+    stop = Stop(folder, attempt)
     try:
         before = {number: signal.signal(number, stop.signalled) for number in SIGNALS}
     except ValueError:  # not in the main thread: signals are somebody else's

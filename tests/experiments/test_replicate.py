@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from experiments import replicate as replicate_module
+from experiments import stopping, training
 from experiments.launching import retry, unfinished
 from experiments.recording import ClaimedError, Recorder
 from experiments.replicate import run_replicate
@@ -172,6 +173,39 @@ def test_failed_is_told_and_goes_on_after_retry(
         "open_data",
     )
     assert retry(plan) == []
+
+
+def test_what_fails_before_the_work_begins_is_noted_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replicate = made(tmp_path, "floors=[]", "runtime.device=cuda")[0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RunError, match=r"runtime\.device is cuda"):
+        run_replicate(replicate.folder)
+    assert replicate.state == "failed"
+    assert "runtime.device is cuda" in replicate.events()[-1]["error"]
+    (replicate.folder / "spec.yaml").write_text("model: {depht: 1}\n")
+    Recorder(replicate.folder).event("retry")
+    with pytest.raises(RunError, match="is no spec of this version"):
+        run_replicate(replicate.folder)
+    assert replicate.state == "failed"
+    assert [attempt["how"] for attempt in replicate.attempts()] == ["failed", "failed"]
+
+
+def test_who_was_taken_for_dead_leaves_the_books_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replicate = made(tmp_path, "floors=[]")[0]
+    monkeypatch.setattr(stopping, "LOOK_SECONDS", 0.0)
+    step = training.Trainer.train_step
+
+    def paused(trainer: training.Trainer) -> dict[str, torch.Tensor]:
+        if trainer.step == 2:  # another host saw no heartbeat for long, and has begun
+            take(replicate.folder / ATTEMPTS, 2, this_process())
+        return step(trainer)
+
+    monkeypatch.setattr(training.Trainer, "train_step", paused)
+    with pytest.raises(ClaimedError, match="took this one for dead"):
+        run_replicate(replicate.folder)
+    assert [event["event"] for event in replicate.events()] == ["started"]
+    assert [attempt.get("how") for attempt in replicate.attempts()] == ["left", None]
+    assert replicate.state == "running"
 
 
 def process_of(replicate: Replicate) -> subprocess.Popen[str]:
