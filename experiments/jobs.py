@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import slurm_queue
+from experiments.states import newest_submission
 from registry.attempts import this_job
 
 ROOT = Path(__file__).parent.parent
@@ -26,15 +27,24 @@ class Task:
 
 
 class ReplicateTask(Task):
-    """Brings one replicate to its result; every process of a job of several tasks runs it."""
+    """Brings one replicate to its result; every process of a job of several tasks runs it.
+
+    It takes the run folder and the number of its submission. A job that was superseded ends: a launcher may have died
+    between sbatch and noting the job, and the replicate have been submitted again.
+    """
 
     def __call__(self, *arguments: str) -> None:
-        (folder,) = arguments
+        folder, number = Path(arguments[0]), int(arguments[1])
         rank = int(os.environ.get("SLURM_PROCID", 0))
-        _write_to(Path(folder) / ("log.txt" if rank == 0 else f"log-{rank}.txt"))
+        _write_to(folder / ("log.txt" if rank == 0 else f"log-{rank}.txt"))
+        newest = newest_submission(folder)
+        if newest is not None and newest.number > number:
+            return print(f"submission {number} of {folder} was superseded by submission {newest.number}; this job ends")
+        if rank == 0 and newest is not None and newest.number == number and newest.content["job"] is None:
+            newest.sent(this_job() or "")
         from experiments.replicate import run_folder
 
-        _end(run_folder(Path(folder), requeue_this))
+        _end(run_folder(folder, requeue_this))
 
 
 class VerbTask(Task):

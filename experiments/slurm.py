@@ -123,8 +123,9 @@ class SlurmArrays:
     def _submit(self, chunk: Chunk, behind: str | None, mine: dict[Path, tuple[Replicate, Submission]]) -> str:
         executor = self.executor(chunk, behind)
         folders = [str(replicate.folder.resolve()) for replicate in chunk.replicates]
+        numbers = [str(mine[replicate.folder][1].number) for replicate in chunk.replicates]
         try:
-            jobs = executor.map_array(ReplicateTask(), folders)
+            jobs = executor.map_array(ReplicateTask(), folders, numbers)
         except (FailedJobError, FailedSubmissionError) as error:
             raise RunError(self._refused(error, chunk.shape)) from None
         for replicate, job in zip(chunk.replicates, jobs, strict=True):
@@ -182,7 +183,7 @@ class SlurmArrays:
         parameters = {
             "job_name": name, "comment": self.token, "time": minutes(shape.time or ""), "nodes": shape.nodes,
             "ntasks_per_node": shape.tasks_per_node, "signal_delay_s": shape.signal_seconds, "setup": setup,
-            "array_parallelism": limit, "wckey": shape.wckey, "additional_parameters": {**more, **(shape.sbatch or {})},
+            "array_parallelism": limit, "wckey": shape.wckey, "additional_parameters": {**(shape.sbatch or {}), **more},
         }  # fmt: skip
         executor.parameters = {**parameters, **{name: value for name, value in said.items() if value is not None}}
         return executor

@@ -9,7 +9,7 @@ from typing import Any
 from experiments import slurm_queue
 from experiments.recording import write_json
 from experiments.slurm_queue import Queue
-from registry.attempts import ATTEMPTS, SUBMISSIONS, latest, take, this_process
+from registry.attempts import ATTEMPTS, SUBMISSIONS, latest, numbered, take, this_process
 from registry.runs import STARTABLE, Replicate, State
 
 
@@ -40,6 +40,11 @@ class Submission:
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
         self.path, self.content = path, dict(content)
 
+    @property
+    def number(self) -> int:
+        """Which submission of the replicate it is."""
+        return int(self.path.stem)
+
     def sent(self, job: str) -> None:
         """Note the Slurm job that it became."""
         self._note(job=job)
@@ -51,6 +56,12 @@ class Submission:
     def _note(self, **more: Any) -> None:
         self.content |= more
         write_json(self.path, self.content)
+
+
+def newest_submission(folder: Path) -> Submission | None:
+    """The newest submission of a run folder's replicate."""
+    content = latest(folder / SUBMISSIONS)
+    return Submission(numbered(folder / SUBMISSIONS)[-1], content) if content is not None else None
 
 
 def new_token() -> str:

@@ -69,6 +69,10 @@ class Shape(Section):
     def below(self, more: "Shape | None") -> "Shape":
         """This shape with what a more particular one says."""
         said = {name: value for name in Shape.model_fields if (value := getattr(more, name, None)) is not None}
+        if self.sbatch and "sbatch" in said:
+            said["sbatch"] = {**self.sbatch, **said["sbatch"]}
+        if "gres" in said and "gpus" not in said:
+            said["gpus"] = _gpus_of(said["gres"])
         return Shape(**{name: getattr(self, name) for name in Shape.model_fields} | said)
 
     @property
@@ -80,6 +84,12 @@ class Shape(Section):
     def devices(self) -> int:
         """GPUs of one replicate, or 1 where it has none: what an hour of it counts in GPU-hours."""
         return (self.nodes or 1) * max(self.gpus or 0, 1)
+
+
+def _gpus_of(gres: str) -> int:
+    """The GPUs that a gres asks for: 2 for gpu:a100:2, 1 for gpu."""
+    counts = [item.split("(")[0].split(":")[1:] for item in gres.split(",") if item.split(":")[0] == "gpu"]
+    return sum(int(words[-1]) if words and words[-1].isdigit() else 1 for words in counts)
 
 
 BUILT_IN = Shape(nodes=1, gpus=0, cpus=1, time="4h", signal_seconds=120)
@@ -97,11 +107,20 @@ class Resources(Shape):
 
 
 def shape_of(arm: str, resources: Resources, cluster: Shape) -> Shape:
-    """The shape of an arm's replicates on a cluster."""
+    """The shape of an arm's replicates on a cluster.
+
+    Raises:
+        SpecError: a job would be told that its time is up before it has begun.
+    """
     shape = BUILT_IN.below(cluster).below(resources)
     for pattern, own in resources.arms.items():
         if fnmatchcase(arm, pattern):
             shape = shape.below(own)
+    if 60 * minutes(shape.time or "") <= (shape.signal_seconds or 0):
+        raise SpecError(
+            f"resources: time {shape.time} is no longer than signal_seconds {shape.signal_seconds}: a job would be "
+            "told to write its checkpoint as soon as it begins; give it more time"
+        )
     return shape if shape.tasks_per_node else shape.below(Shape(tasks_per_node=max(1, shape.gpus or 0)))
 
 

@@ -176,13 +176,15 @@ def test_failed_is_told_and_goes_on_after_retry(
 
 
 def test_what_fails_before_the_work_begins_is_noted_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replicate = made(tmp_path, "floors=[]", "runtime.device=cuda")[0]
+    replicate = made(tmp_path, "floors=[]")[0]
+    spec = replicate.folder / "spec.yaml"
+    spec.write_text(spec.read_text().replace("device: cpu", "device: cuda"))  # which is no part of the identity
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RunError, match=r"runtime\.device is cuda"):
         run_replicate(replicate.folder)
     assert replicate.state == "failed"
     assert "runtime.device is cuda" in replicate.events()[-1]["error"]
-    (replicate.folder / "spec.yaml").write_text("model: {depht: 1}\n")
+    spec.write_text("model: {depht: 1}\n")
     Recorder(replicate.folder).event("retry")
     with pytest.raises(RunError, match="is no spec of this version"):
         run_replicate(replicate.folder)

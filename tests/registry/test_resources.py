@@ -83,3 +83,25 @@ def test_a_wrong_file_of_clusters_is_told_with_its_lines(clusters: Path) -> None
     clusters.write_text("[lab]\n")
     with pytest.raises(SpecError, match="expected a mapping of cluster names"):
         cluster_defaults("lab")
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"), [("gpu", 1), ("gpu:2", 2), ("gpu:a100:8", 8), ("gpu:a100:4,tpu:1", 4), ("tpu:2", 0)]
+)
+def test_gpus_that_are_named_by_gres_count_as_gpus(gres: str, gpus: int) -> None:
+    shape = shape_of("a", Resources(gres=gres), Shape())
+    assert (shape.gpus, shape.tasks_per_node, shape.devices) == (gpus, max(1, gpus), max(1, gpus))
+    assert shape_of("a", Resources(gres=gres, gpus=3), Shape()).gpus == 3
+
+
+def test_sbatch_options_of_several_places_go_together() -> None:
+    shape = shape_of(
+        "a", Resources(sbatch={"reservation": "mine"}), Shape(sbatch={"exclusive": True, "reservation": "lab"})
+    )
+    assert shape.sbatch == {"exclusive": True, "reservation": "mine"}
+
+
+def test_a_job_has_more_time_than_its_warning() -> None:
+    with pytest.raises(SpecError, match="time 1m is no longer than signal_seconds 120"):
+        shape_of("a", Resources(time="1m"), Shape())
+    assert shape_of("a", Resources(time="1m", signal_seconds=30), Shape()).time == "1m"
