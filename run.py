@@ -208,20 +208,28 @@ def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     """Launch again with the failed and cancelled replicates; they go on from their last checkpoint."""
     from experiments import console, launching
 
+    _within_budget(found, how["executor"], how["max_gpu_hours"])
     again = launching.retried(found) if dry_run else launching.retry(found)
     console.say(f"{len(again)} failed or cancelled replicates {'would be' if dry_run else 'are'} tried again")
     _launch(found, dry_run=dry_run, **how)
 
 
+def _within_budget(found: "Plan", executor: str, most: float | None) -> None:
+    from experiments import costs, plans, submitting
+
+    if most is not None:
+        defaults = submitting.defaults_here() if executor == "slurm" else None
+        costs.refuse_above(plans.rows(found, defaults=defaults), most)
+
+
 def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hours: float | None) -> None:
     from analysis import rendering
-    from experiments import console, costs, launching, plans, preparing
+    from experiments import console, launching, status, submitting
 
     screened = found.file.experiment.screen is not None
-    if max_gpu_hours is not None:
-        costs.refuse_above(plans.rows(found), max_gpu_hours)
+    _within_budget(found, executor, max_gpu_hours)
     if dry_run:
-        for text in launching.dry_run(found, executor):
+        for text in submitting.dry_run(found, executor):
             console.say(text)
         return
     with console.Bars() as bars:
@@ -231,18 +239,16 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hou
             if executor == "slurm":
                 bars.line(WATCHING)
             launched = launch_screened(found, executor, bars.show, bars.watch, bars.line)
-            preparing.late_floor(found, launched.todo, bars.show)
         elif executor == "slurm":
-            launched = launching.launch_slurm(found)
+            launched = submitting.launch_slurm(found)
             for line in launched.jobs:
                 console.say(f"submitted {line}")
             if not wait:
                 console.say(f"{len(launched.submitted)} of {len(launched.todo)} replicates were submitted now")
                 return console.next_command(*_again("status"), "--watch")
-            launching.wait_for_slurm(launched, bars.watch)
+            submitting.wait_for_slurm(launched, bars.watch, bars.line)
         else:
             launched = launching.launch_here(found, executor, bars.show, bars.watch)
-            preparing.late_floor(found, launched.todo, bars.show)
     if executor == "slurm" and not screened:  # the report job has written and synced everything
         print(rendering.verdicts_table(found.name, _answers(found), "table"))
     else:
@@ -250,7 +256,8 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hou
     unfinished = launching.unfinished(launched.todo)
     console.next_command(*_again("logs" if unfinished else "table"))
     if unfinished:
-        raise RunError("\n".join([*unfinished, f"{len(unfinished)} of {len(launched.todo)} replicates are not done"]))
+        total = f"{len(unfinished)} of {len(launched.todo)} replicates are not done"
+        raise RunError("\n".join([*unfinished, *status.beside(found, status.rows(found)), total]))
 
 
 @app.command()
@@ -292,28 +299,38 @@ def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
 @app.command()
 @verb()
 def report(found: "Plan") -> None:
-    """Sync, measure the floor of resampling, draw the figures, and write the table and the verdict."""
-    from experiments import console, preparing
+    """Write the figures, the table and the verdict as files, fill MLflow, and measure the floor of resampling."""
+    from experiments import console
 
-    with console.Bars() as bars:
-        preparing.late_floor(found, found.replicates, bars.show)
     _report(found)
     console.next_command(*_again("table"))
 
 
 def _report(found: "Plan") -> None:
-    """What stands at the end of every launch: files and figures of it all, MLflow filled, the verdict printed."""
-    from analysis import rendering, reports
-    from experiments import console, tracking
+    """What stands at the end of every launch. The floor comes last, since it takes long; then all is written anew."""
+    from analysis import rendering
+    from experiments import console, preparing, tracking
 
-    _draw(found)
-    answers = _answers(found)
-    frame, floors = _frame(found), _floors(found)
-    for path in reports.write(found.folder, found.name, frame, floors, answers):
-        console.say(f"wrote {path}")
-    print(rendering.verdicts_table(found.name, answers, "table"))
+    written = _write_report(found)
     if untracked := tracking.try_sync(found.name, found.all_replicates, found.runs):
         console.say(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
+    with console.Bars() as bars:
+        try:
+            if preparing.late_floor(found, found.all_replicates, bars.show):
+                written = _write_report(found)
+        except RunError as error:
+            bars.line(f"the floor of resampling was not measured: {error}")
+    for path in written:
+        console.say(f"wrote {path}")
+    print(rendering.verdicts_table(found.name, _answers(found), "table"))
+
+
+def _write_report(found: "Plan") -> list[Path]:
+    from analysis import pictures, reports
+
+    frame, floors = _frame(found), _floors(found)
+    drawn = pictures.draw(found.folder, frame, floors)
+    return [*drawn, *reports.write(found.folder, found.name, frame, floors, _answers(found))]
 
 
 @app.command()
@@ -324,7 +341,7 @@ def status(found: "Plan", watch: bool, form: str) -> None:
     from experiments import console
     from experiments import status as progress
 
-    rows = progress.watch(found) if watch else progress.rows(found)
+    rows = progress.watch(found, apart=form == "json") if watch else progress.rows(found)
     if form == "json":
         print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
     else:
@@ -541,14 +558,6 @@ def _answers(found: "Plan") -> "list[Verdict]":
     selected = {arm.name for arm in found.selected}
     claims = [claim for claim in found.claims if set(claim.arms) <= selected]
     return verdicts.judge(_frame(found), claims, floors=_floors(found))
-
-
-def _draw(found: "Plan") -> None:
-    from analysis import pictures
-    from experiments import console
-
-    for path in pictures.draw(found.folder, _frame(found), _floors(found)):
-        console.say(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.assemble import Assembly
 from registry.errors import RunError, SpecError
-from registry.resources import Shape, shape_of
+from registry.resources import Resources, Shape, shape_of
 from registry.runs import Replicate
 from registry.spec import Spec
 
@@ -46,7 +46,15 @@ class Pace:
         return (spec.learning.steps * self.step + spec.sampling.clips * self.clip) / 3600
 
 
-def cost(arm: str, spec: Spec, resources: Any, own: Iterable[Replicate], macs: int, pace: Pace | None = None) -> Cost:
+def cost(
+    arm: str,
+    spec: Spec,
+    resources: Resources,
+    own: Iterable[Replicate],
+    macs: int,
+    pace: Pace | None = None,
+    defaults: Shape | None = None,
+) -> Cost:
     """The cost of one replicate of an arm: as measured on its finished replicates, else by its pace, else arithmetic.
 
     The arithmetic takes 6 FLOP a MAC for a training step and 2 for a sampling step, at `resources.tflops` sustained.
@@ -57,14 +65,15 @@ def cost(arm: str, spec: Spec, resources: Any, own: Iterable[Replicate], macs: i
         resources: of the experiment.
         own: its replicates.
         macs: of one evaluation of its network on one clip.
-        pace: as measured just now.
+        pace: of one device, as measured just now; several share a batch out.
+        defaults: what the user's file says of the cluster.
     """
-    devices = shape_of(arm, resources, Shape()).devices
+    devices = shape_of(arm, resources, defaults or Shape()).devices
     finished = [result["seconds"] for result in (replicate.result() for replicate in own) if result]
     if finished:
         return Cost(sum(finished) / len(finished) / 3600, devices, "finished")
     if pace is not None:
-        return Cost(pace.hours(spec), devices, "measured")
+        return Cost(pace.hours(spec) / devices, devices, "measured")
     flop = 6 * macs * spec.learning.steps * spec.learning.batch_size
     flop += 2 * macs * spec.sampling.clips * evaluations(spec)
     return Cost(flop / (resources.tflops * 1e12) / 3600 / devices, devices, "arithmetic")

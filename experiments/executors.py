@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from experiments import slurm_queue
-from experiments.launching import Executor, arrays_of, closing_on_signals
+from experiments.launching import Executor, closing_on_signals
 from experiments.local_pool import LocalPool
 from experiments.plans import Plan
 from experiments.recording import Recorder
 from experiments.replicate import Progress, run_replicate
 from experiments.snapshot import Snapshot, freeze
 from experiments.states import states
+from experiments.submitting import arrays_of
 from experiments.training import Interrupted
 from registry.errors import RunError
 from registry.runs import STARTABLE, Replicate

@@ -10,26 +10,21 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from experiments import slurm_queue
 from experiments.local_pool import LocalPool
-from experiments.plans import Plan, check
+from experiments.plans import Plan
 from experiments.preparing import bind_replicates, prepare_data
-from experiments.recording import Recorder, create, write_json
+from experiments.recording import Recorder, create
 from experiments.replicate import Progress, run_replicate
-from experiments.slurm import SlurmArrays, chunks, script
-from experiments.snapshot import FOLDER as CODE
-from experiments.snapshot import Snapshot, freeze
+from experiments.snapshot import freeze
 from experiments.states import queue_of, states
-from registry import strict_yaml
-from registry.attempts import ATTEMPTS, is_alive, latest, read_json
-from registry.files import write_atomically
-from registry.resources import cluster_defaults
-from registry.runs import FLOORS_FILE, RETRIED, STARTABLE, Replicate, State
+from registry.attempts import ATTEMPTS, is_alive, latest
+from registry.runs import RETRIED, STARTABLE, Replicate, State
 
 Watch = Callable[[Sequence[Replicate], Sequence[State]], None]
 POLL_SECONDS = 0.25
@@ -71,12 +66,12 @@ def make_run_folders(plan: Plan, code: dict[str, Any]) -> list[Replicate]:
         plan: what is launched.
         code: what their provenance says of the code.
     """
-    for replicate in (found := [_absolute(replicate) for replicate in plan.replicates]):
+    for replicate in (found := [absolute(replicate) for replicate in plan.replicates]):
         create(replicate, code)
     return found
 
 
-def _absolute(replicate: Replicate) -> Replicate:
+def absolute(replicate: Replicate) -> Replicate:
     """The replicate with an absolute path of its data, since a job may start elsewhere."""
     path = replicate.spec.data.path
     if path is None or Path(path).is_absolute():
@@ -150,135 +145,6 @@ def wait(pool: LocalPool | None, todo: Sequence[Replicate], watch: Watch) -> Non
             if not any(state in GOING_ON for state in now) and not (pool is not None and pool.busy):
                 return
         time.sleep(POLL_SECONDS)
-
-
-def wait_for_slurm(launched: Launched, watch: Watch) -> None:
-    """Return when no replicate of a launch waits or runs any more and its report is written."""
-    wait(None, launched.todo, watch)
-    while launched.report is not None and slurm_queue.hint(launched.report) != "":
-        time.sleep(2.0)
-
-
-def launch_slurm(plan: Plan) -> Launched:
-    """Submit every selected replicate that is missing or interrupted to Slurm, and return.
-
-    Before them goes a job that prepares the data, where they are not prepared yet; behind them one that reports.
-
-    Raises:
-        RunError: Slurm does not answer, or refuses.
-        SpecError: the plan, or the user's file of clusters, is wrong.
-    """
-    check(plan, with_data=True)
-    arrays = arrays_of(plan, lambda: freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins)))
-    todo = make_run_folders(plan, arrays.snapshot.about())
-    launched = Launched(todo)
-    startable = [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in STARTABLE]
-    if not startable:
-        return launched
-    words = _frozen(plan, arrays.launch_folder)
-    if _unprepared(plan, startable):
-        only = [word for pattern in plan.only for word in ("--only", pattern)]
-        arrays.after = arrays.submit_verb("prepare", [*words, *only])
-        launched.jobs.append(f"{arrays.after}: prepares the data")
-    try:
-        launched.submitted = arrays.submit(startable)
-    finally:  # also where a later array was refused
-        launched.jobs += [f"{sent.job}: {sent.tasks} replicates" for sent in arrays.sent]
-        if arrays.sent:
-            after = f"afterany:{':'.join(sent.job for sent in arrays.sent)}"
-            launched.report = arrays.submit_verb("report", words, after)
-            launched.jobs.append(f"{launched.report}: reports when they have ended")
-        about = {"prepare": arrays.after, "arrays": [sent._asdict() for sent in arrays.sent], "report": launched.report}
-        write_json(arrays.launch_folder / "launch.json", about)
-    return launched
-
-
-def dry_run(plan: Plan, executor: str) -> list[str]:
-    """What `launch` would do, a text each: for Slurm the batch scripts. Nothing is written or submitted."""
-    todo = [_absolute(replicate) for replicate in plan.replicates]
-    startable = [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in STARTABLE]
-    if executor != "slurm":
-        return [f"would run {replicate.name}: {replicate.folder}" for replicate in startable] or ["nothing to run"]
-    check(plan, with_data=True)
-    arrays = arrays_of(plan, lambda: Snapshot((plan.runs / CODE / "TREE").resolve(), "", False))
-    resources = plan.file.experiment.resources
-    texts = []
-    if startable and _unprepared(plan, startable):
-        texts.append(f"# a job that prepares the data\n{script(arrays.verb_executor('prepare'))}")
-        arrays.after = "PREPARE"
-    for number, chunk in enumerate(chunks(startable, resources, arrays.cluster, arrays.defaults)):
-        behind = f"ARRAY{chunk.behind}" if chunk.behind is not None else None
-        tasks = len(chunk.replicates)
-        names = ", ".join(replicate.name for replicate in chunk.replicates[:3]) + (", …" if tasks > 3 else "")
-        about = f"# ARRAY{number}: {tasks} replicates: {names}"
-        texts.append(f"{about}\n{script(arrays.executor(chunk, behind), tasks)}")
-    if startable:
-        after = "afterany:" + ":".join(f"ARRAY{number}" for number in range(len(texts) - bool(arrays.after)))
-        texts.append(f"# a job that reports when they have ended\n{script(arrays.verb_executor('report', after))}")
-    return texts or ["nothing to submit"]
-
-
-class PreparingJob:
-    """The Slurm job that prepares the data before replicates that are submitted.
-
-    Args:
-        plan: what is launched.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.job = plan, ""
-
-    def go_before(self, arrays: SlurmArrays, replicates: Sequence[Replicate]) -> str | None:
-        """Let the next arrays wait for it while the data of replicates are not prepared; its id, if it is needed.
-
-        Args:
-            arrays: their executor.
-            replicates: what is about to be submitted.
-        """
-        arrays.after = None
-        if _unprepared(self.plan, replicates):
-            self.job = self.job or arrays.submit_verb("prepare", _frozen(self.plan, arrays.launch_folder))
-            arrays.after = self.job
-        return arrays.after
-
-
-def arrays_of(plan: Plan, snapshot: Callable[[], Snapshot]) -> SlurmArrays:
-    """The Slurm executor of a plan.
-
-    Args:
-        plan: what is launched.
-        snapshot: freezes the code; asked when the cluster has answered.
-
-    Raises:
-        RunError: Slurm does not answer.
-        SpecError: the user's file of clusters is wrong.
-    """
-    cluster = slurm_queue.cluster()
-    defaults = cluster_defaults(cluster.name)
-    return SlurmArrays(plan.folder, plan.file.experiment.resources, cluster, defaults, snapshot())
-
-
-def _frozen(plan: Plan, folder: Path) -> list[str]:
-    """Words for a verb on the experiment as it is now, written to the launch's folder: the file may be edited later."""
-    experiment = plan.file.experiment.model_dump(mode="json", exclude_none=True)
-    data = experiment["base"].get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        experiment["base"]["data"] = {**data, "path": str(Path(data["path"]).expanduser().resolve())}
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{plan.name}.yaml"
-    write_atomically(path, strict_yaml.dump(experiment))
-    return [str(path), "--runs", str(plan.runs.resolve())]
-
-
-def _unprepared(plan: Plan, replicates: Iterable[Replicate]) -> bool:
-    """Whether something that replicates share has still to be made."""
-    if set(plan.file.experiment.floors) - {"resampled"} and not (plan.folder / FLOORS_FILE).exists():
-        return True
-    for replicate in replicates:
-        data = (read_json(replicate.folder / "provenance.json") or {}).get("data")
-        if data is None or not Path(data["folder"]).is_dir():
-            return True
-    return False
 
 
 def retried(plan: Plan) -> list[Replicate]:

@@ -13,6 +13,7 @@ from registry.claims import ResolvedClaim
 from registry.counting import count_for_matching, count_network
 from registry.errors import RunError, SpecError
 from registry.experiment import ExperimentFile, load_experiment
+from registry.resources import Shape
 from registry.runs import Orphan, Replicate, orphans, replicates
 
 
@@ -165,19 +166,20 @@ def located(plan: Plan, arms: list[Arm], text: str) -> str:
     return f"{plan.file.place(('base', *key))}: {named}{text}"
 
 
-def rows(plan: Plan, paces: Mapping[str, Pace] | None = None) -> list[dict[str, Any]]:
+def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | None = None) -> list[dict[str, Any]]:
     """One row an arm: identity, depth, parameters, MACs in two conventions, states, GPU-hours in all and still to come.
 
     Args:
         plan: what is planned.
         paces: by arm, where they were measured.
+        defaults: what the user's file says of the cluster, for the GPUs of a replicate.
     """
     found = []
     resources = plan.file.experiment.resources
     for arm, counts in _checked(plan):
         own = replicates(plan.name, [arm], plan.file.experiment.seeds, plan.runs)
         states = [replicate.state for replicate in own]
-        one = cost(arm.name, arm.spec, resources, own, counts.evaluated, (paces or {}).get(arm.name))
+        one = cost(arm.name, arm.spec, resources, own, counts.evaluated, (paces or {}).get(arm.name), defaults)
         found.append({
             "arm": arm.name,
             "identity": arm.identity,

@@ -78,19 +78,28 @@ def _early_floors(
         floors.add_floors(plan.folder, found)
 
 
-def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> None:
-    """The samples of the first replicate that is done against samples of its checkpoint from other noise."""
+def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
+    """The samples of the first replicate that is done against samples of its checkpoint from other noise.
+
+    Returns:
+        Whether it was measured now; not where it is there already, not wanted, or nothing is done yet.
+
+    Raises:
+        RunError: it cannot be measured here.
+    """
     first = next((replicate for replicate in todo if replicate.state == "done"), None)
     if first is None or "resampled" not in plan.file.experiment.floors:
-        return
+        return False
     result = first.result() or {}
     have = {(r["of"], r["protocol"]) for r in read_floors(plan.folder) if r["floor"] == "resampled"}
     against_real = {mark for mark, bound in result["protocol_specs"].items() if "real" in bound}
-    if any((floors.owner_of(first), mark) not in have for mark in against_real):
-        prepared, _ = open_data(first)
-        how = how_measured(first.spec, device_of(first.spec))
-        metrics = Assembly(first.spec).metrics()
-        floors.add_floors(plan.folder, floors.resampled(first, metrics, prepared, how, lambda: False, progress))
+    if all((floors.owner_of(first), mark) in have for mark in against_real):
+        return False
+    prepared, _ = open_data(first)
+    how = how_measured(first.spec, device_of(first.spec))
+    metrics = Assembly(first.spec).metrics()
+    floors.add_floors(plan.folder, floors.resampled(first, metrics, prepared, how, lambda: False, progress))
+    return True
 
 
 def _needs(spec: Spec) -> set[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments.early_metrics import by_step
 from experiments.executors import Controlled, controlled, stop_for_good
 from experiments.halving import Cut, Decision, Standing, decide
-from experiments.launching import Launched, PreparingJob, Watch, make_run_folders
+from experiments.launching import Launched, Watch, make_run_folders
 from experiments.lease import leased
 from experiments.plans import Plan, check
 from experiments.preparing import bind_replicates, prepare_data
@@ -19,6 +19,7 @@ from experiments.recording import Recorder
 from experiments.replicate import Progress
 from experiments.slurm import SlurmArrays
 from experiments.states import states
+from experiments.submitting import PreparingJob
 from registry.attempts import numbered, read_json, take
 from registry.errors import SpecError
 from registry.runs import STARTABLE, Replicate, State

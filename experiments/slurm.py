@@ -143,9 +143,13 @@ class SlurmArrays:
         """
         executor = self.verb_executor(verb, after)
         try:
-            return str(executor.submit(VerbTask(), str(self.launch_folder / f"{verb}.txt"), verb, *words).job_id)
+            return str(executor.submit(VerbTask(), str(self.log_of(verb)), verb, *words).job_id)
         except (FailedJobError, FailedSubmissionError) as error:
             raise RunError(self._refused(error, self.verb_shape(verb))) from None
+
+    def log_of(self, verb: str) -> Path:
+        """What the job of a verb prints into."""
+        return self.launch_folder / f"{verb}.txt"
 
     def verb_shape(self, verb: str) -> Shape:
         """The shape of a job beside the replicates: the experiment's, one process, and what is said of it alone."""

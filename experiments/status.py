@@ -1,10 +1,11 @@
 """How far every replicate is: read from its files, with one question to Slurm; nothing is written."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.live import Live
 from rich.table import Table
@@ -15,10 +16,19 @@ from experiments.plans import Plan
 from experiments.slurm import LAUNCHES
 from experiments.slurm_queue import Ending, Queue, base
 from experiments.states import queue_of, states
+from experiments.submitting import failed_beside
 from registry.attempts import ATTEMPTS, latest, read_json
 from registry.runs import Replicate, State
 
 WATCH_SECONDS = 5.0
+ALIVE = (
+    "COMPLETED",
+    "PENDING",
+    "RUNNING",
+    "REQUEUED",
+    "COMPLETING",
+    "SUSPENDED",
+)  # in the accounting: nothing is wrong
 COLUMNS = ("arm", "seed", "state", "step", "loss", "it/s", "eta", "node", "job", "attempts")
 
 
@@ -42,7 +52,8 @@ def _row(replicate: Replicate, state: State, queue: Queue, endings: dict[str, En
     beat = replicate.heartbeat() or {}
     attempt = latest(replicate.folder / ATTEMPTS) or {}
     submission = replicate.submission() or {}
-    job = submission.get("job") if state == "queued" else attempt.get("job") or submission.get("job")
+    newer = submission.get("time", 0.0) > attempt.get("time", 0.0)
+    job = submission.get("job") if newer or not attempt.get("job") else attempt["job"]
     rate = beat.get("steps_per_second") if state == "running" else None
     left = (beat["steps"] - beat["step"]) / rate if rate and "steps" in beat else None
     return {
@@ -118,34 +129,39 @@ def title(plan: Plan, found: Sequence[dict[str, Any]]) -> str:
 
 
 def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
-    """Where replicates wait in vain because the job that prepares their data has failed: which, and its last words."""
-    launches = {
+    """Jobs beside the replicates that have failed: one that should have prepared the data, or the last report."""
+    waiting = {
         (replicate.submission() or {}).get("token", "")
         for replicate, row in zip(plan.replicates, found, strict=True)
         if row["state"] == "missing"
     }
-    lines = []
-    for folder in (plan.folder / LAUNCHES / token for token in sorted(launches - {""})):
-        job = (read_json(folder / "launch.json") or {}).get("prepare")
-        told = slurm_queue.endings([job]).get(job) if job else None
-        if told is not None and told.state != "COMPLETED":
-            log = folder / "prepare.txt"
-            words = [line for line in _lines(log) if line.strip() and not line.startswith("submitit ")]
-            lines.append(
-                f"the job that prepares the data, {job}: {told}: {words[-1] if words else 'no word'}; see {log}"
-            )
-    return lines
+    jobs: dict[str, tuple[str, Path]] = {}
+    for folder in (plan.folder / LAUNCHES / token for token in sorted(waiting - {""})):
+        if job := (read_json(folder / "launch.json") or {}).get("prepare"):
+            jobs[job] = "prepares the data", folder / "prepare.txt"
+    launches = sorted((plan.folder / LAUNCHES).glob("*/launch.json"), key=lambda path: path.stat().st_mtime)
+    over = not any(row["state"] in ("queued", "running") for row in found)
+    if over and launches and (job := (read_json(launches[-1]) or {}).get("report")):
+        jobs[job] = "reports", launches[-1].parent / "report.txt"
+    endings = slurm_queue.endings(jobs)
+    failed = {job: told for job, told in endings.items() if told.state not in ALIVE}
+    return [failed_beside(jobs[job][0], job, told, jobs[job][1]) for job, told in failed.items()]
 
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(errors="replace").splitlines() if path.exists() else []
 
 
-def watch(plan: Plan) -> list[dict[str, Any]]:
-    """Show the status anew every few seconds until nothing waits or runs; on Ctrl-C leave it at that."""
+def watch(plan: Plan, apart: bool = False) -> list[dict[str, Any]]:
+    """Show the status anew every few seconds until nothing waits or runs.
+
+    Args:
+        plan: what is watched.
+        apart: lines go to standard error, because standard output is for a machine.
+    """
     found = rows(plan)
-    if not console.is_terminal:
-        return _watch_plainly(plan, found)
+    if apart or not console.is_terminal:
+        return _watch_plainly(plan, found, sys.stderr if apart else sys.stdout)
     with Live(_live(plan, found), console=console, auto_refresh=False) as live:
         while any(row["state"] in ("queued", "running") for row in found):
             time.sleep(WATCH_SECONDS)
@@ -154,13 +170,13 @@ def watch(plan: Plan) -> list[dict[str, Any]]:
     return found
 
 
-def _watch_plainly(plan: Plan, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _watch_plainly(plan: Plan, found: list[dict[str, Any]], lines: TextIO) -> list[dict[str, Any]]:
     """In a log: a line whenever the counts change."""
     told = ""
     while True:
         if title(plan, found) != told:
             told = title(plan, found)
-            print(f"{time.strftime('%H:%M:%S')} {told}", flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {told}", file=lines, flush=True)
         if not any(row["state"] in ("queued", "running") for row in found):
             return found
         time.sleep(WATCH_SECONDS)

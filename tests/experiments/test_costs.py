@@ -9,7 +9,7 @@ from experiments.costs import Pace, cost, measure, refuse_above
 from experiments.plans import Plan, paces, rows
 from experiments.recording import Recorder, create
 from registry.errors import SpecError
-from registry.resources import Resources
+from registry.resources import Resources, Shape
 from tests.experiments.toy import nothing, plan_of
 
 
@@ -26,13 +26,16 @@ def test_arithmetic_counts_training_and_sampling(plan: Plan) -> None:
     assert found.how == "arithmetic"
 
 
-def test_more_gpus_take_as_many_gpu_hours_by_arithmetic_and_more_when_measured(plan: Plan) -> None:
+def test_more_gpus_take_as_many_gpu_hours(plan: Plan) -> None:
     spec = plan.arms[0].spec
     one, eight = (cost("baseline", spec, Resources(gpus=gpus), [], 1000) for gpus in (1, 8))
     assert eight.gpu_hours == pytest.approx(one.gpu_hours)
     assert eight.hours == pytest.approx(one.hours / 8)
     measured = cost("baseline", spec, Resources(gpus=8), [], 1000, Pace(step=1.0, clip=10.0))
-    assert measured.gpu_hours == pytest.approx(8 * (6 * 1.0 + 6 * 10.0) / 3600)
+    assert measured.gpu_hours == pytest.approx((6 * 1.0 + 6 * 10.0) / 3600)
+    assert measured.hours == pytest.approx(measured.gpu_hours / 8)
+    cluster = cost("baseline", spec, Resources(), [], 1000, defaults=Shape(gpus=4))
+    assert cluster.devices == 4
 
 
 def test_finished_replicates_say_it_better(plan: Plan) -> None:
