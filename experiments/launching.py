@@ -176,6 +176,9 @@ def cancel(plan: Plan, dry_run: bool = False) -> list[Replicate]:
     todo, queue = plan.replicates, queue_of(plan.replicates)
     ended, jobs = [], set()
     for replicate, state in zip(todo, states(todo, queue), strict=True):
+        job = (replicate.submission() or {}).get("job")
+        if state == "cancelled" and job and queue.hint(job) not in (None, "") and not dry_run:
+            jobs.add(job)  # cancelled before, but Slurm has it still
         if state not in GOING_ON:
             continue
         ended.append(replicate)

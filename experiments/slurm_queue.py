@@ -88,7 +88,10 @@ def hint(job: str) -> str | None:
 
 
 def endings(jobs: Iterable[str]) -> dict[str, Ending]:
-    """How jobs ended, by their ids, as far as the accounting knows."""
+    """How jobs ended, by their ids, as far as the accounting knows.
+
+    Elements of an array that never began stand there together, as 123_[2-5%2] or as 123.
+    """
     wanted = set(jobs)
     if not wanted:
         return {}
@@ -96,8 +99,25 @@ def endings(jobs: Iterable[str]) -> dict[str, Ending]:
     done = _run("sacct", "-j", ",".join(sorted({base(job) for job in wanted})), *words)
     if done is None or done.returncode:
         return {}
-    lines = [line.split("|", 4) for line in done.stdout.splitlines() if line.count("|") >= 4]
-    return {number: Ending(*rest) for number, *rest in lines if number in wanted}
+    found = {}
+    for line in done.stdout.splitlines():
+        if line.count("|") >= 4:
+            name, *rest = line.split("|", 4)
+            found |= dict.fromkeys(elements(name), Ending(*rest))
+    return {job: found.get(job) or found[base(job)] for job in wanted if job in found or base(job) in found}
+
+
+def elements(name: str) -> list[str]:
+    """The jobs that a name of the accounting stands for: 7_2 and 7_4 for 7_[2,4%1]."""
+    array, bracket, rest = name.partition("_[")
+    if not bracket:
+        return [name]
+    numbers: list[int] = []
+    for span in rest.rstrip("]").split("%")[0].split(","):
+        first, _, last = span.partition("-")
+        last, _, step = last.partition(":")
+        numbers += range(int(first), int(last or first) + 1, int(step or 1))
+    return [f"{array}_{number}" for number in numbers]
 
 
 def cluster() -> Cluster:

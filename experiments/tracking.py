@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def sync(
         return {"runs": 0, "points": 0}
     owner = seen[0].folder.parents[1]
     folder = owner.parent / FOLDER / owner.name
-    with leased(folder, patience, waiting) as lease:
+    with _store_alone(uri, patience, waiting), leased(folder, patience, waiting) as lease:
         try:
             importer = _Importer(_client(uri), experiment, _origin(folder), lease)
             points = importer.run(seen, at_once=THREADS if uri.startswith("http") else 1)
@@ -109,6 +110,14 @@ def _first_line(error: Exception) -> str:
     if "Invalid Host header" in text:
         text += "; start the server with --allowed-hosts and this address, with its port (docs/mlflow.md)"
     return text
+
+
+def _store_alone(uri: str, patience: float, waiting: Callable[[str], None] | None) -> AbstractContextManager[Any]:
+    """Nobody else writes to the same SQLite file, for whatever experiment: on a shared folder it bears one writer."""
+    if not uri.startswith("sqlite:///"):
+        return nullcontext()
+    store = Path(uri.removeprefix("sqlite:///"))
+    return leased(store.parent / FOLDER / store.name, patience, waiting)
 
 
 def _origin(folder: Path) -> str:

@@ -88,7 +88,7 @@ def test_a_failed_run_ends_with_1_is_logged_and_retried(tmp_path: Path, launched
     assert events == ["started", "failed"]
     retried = run("retry", *words)
     assert retried.code == 1
-    assert "1 failed replicates are tried again" in retried.out
+    assert "1 failed or cancelled replicates are tried again" in retried.out
     assert "the loss is not finite" in retried.err
     events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
     assert events == ["started", "failed", "retry", "started", "failed"]

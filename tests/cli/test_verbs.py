@@ -84,7 +84,8 @@ def test_check(launched: Launched) -> None:
     assert f"next: python run.py plan {launched.file}" in told.out
 
 
-ARM_KEYS = ["arm", "identity", "axes", "depth", "parameters", "macs", "seeds", "state", "gpu_hours"]
+ARM_KEYS = ["arm", "identity", "axes", "depth", "parameters", "macs", "seeds", "state"]
+ARM_KEYS += ["gpu_hours", "gpu_hours_left", "gpu_hours_from"]
 
 
 def test_plan(launched: Launched) -> None:
@@ -251,7 +252,7 @@ def test_prepare_writes_data_and_floors_alone_and_says_where(tmp_path: Path) -> 
 def test_orphans_are_named_in_the_status(launched: Launched) -> None:
     told = launched.verbs("status", "learning.learning_rate=2e-3")
     assert told.code == 0
-    assert told.out.count("orphaned (kept, not counted)") == 2
+    assert told.out.count("orphaned (kept, not counted, never cancelled)") == 2
     assert "learning.learning_rate: 0.001 then, 0.002 now" in told.out
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from submitit.slurm.slurm import SlurmExecutor
 
 from experiments.slurm import Chunk, SlurmArrays, chunks, script
-from experiments.slurm_queue import Cluster, Queue
+from experiments.slurm_queue import Cluster, Queue, elements
 from experiments.snapshot import Snapshot
 from registry.resources import Resources, Shape
 from registry.runs import Replicate
@@ -127,3 +127,12 @@ def test_of_jobs_that_were_not_asked_about_nothing_is_said() -> None:
     assert queue.hint("7_3") == ""
     assert queue.hint("8") is None
     assert Queue(frozenset({"7"}), answered=False).hint("7_3") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [("7", ["7"]), ("7_3", ["7_3"]), ("7_[2-4%2]", ["7_2", "7_3", "7_4"]), ("7_[0,5-6]", ["7_0", "7_5", "7_6"]),
+     ("7_[1-5:2]", ["7_1", "7_3", "7_5"])],
+)  # fmt: skip
+def test_what_stands_together_in_the_accounting(name: str, jobs: list[str]) -> None:
+    assert elements(name) == jobs
