@@ -99,7 +99,7 @@ def endings(jobs: Iterable[str]) -> dict[str, Ending]:
     done = _run("sacct", "-j", ",".join(sorted({base(job) for job in wanted})), *words)
     if done is None or done.returncode:
         return {}
-    found = {}
+    found: dict[str, Ending] = {}
     for line in done.stdout.splitlines():
         if line.count("|") >= 4:
             name, *rest = line.split("|", 4)
