@@ -1,10 +1,14 @@
 """The local executor: a bounded pool of processes, each with its share of the cores, or with GPUs of its own."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import psutil
 
 from experiments.recording import Recorder
 from experiments.snapshot import Snapshot
@@ -15,6 +19,7 @@ from registry.resources import Resources, Shape, shape_of
 from registry.runs import Replicate
 
 RAN_ELSEWHERE = 4  # exit code of a process that found another one running the replicate
+CLOSE_SECONDS = 60.0  # that processes are given to end of themselves, and once more when they are told to end at once
 ENDED = (0, 3, RAN_ELSEWHERE)  # exit codes of processes that have noted their end themselves
 
 
@@ -69,14 +74,22 @@ class LocalPool:
         return bool(self._waiting or self._started)
 
     def close(self) -> None:
-        """End what runs (it writes a checkpoint, and ends as interrupted) and give back what waits."""
+        """End what runs (it writes a checkpoint, and ends as interrupted) and give back what waits.
+
+        A process that takes longer than `CLOSE_SECONDS` is told to end at once, and after as long again it is killed.
+        """
         for _, submission in self._waiting:
             submission.end()
         self._waiting.clear()
-        for _, _, process, _ in self._started.values():
-            process.terminate()
-        for _, submission, process, _ in self._started.values():
-            process.wait()
+        processes = [process for _, _, process, _ in self._started.values()]
+        for _ in range(2):
+            for process in processes:
+                process.terminate()
+            _wait(processes, CLOSE_SECONDS)
+        for replicate, submission, process, _ in self._started.values():
+            if process.poll() is None:
+                _kill(process)
+                _note_silent_death(replicate, process.wait())
             submission.end()
         self._started.clear()
 
@@ -105,6 +118,24 @@ class LocalPool:
             return subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
+
+
+def _wait(processes: "Sequence[subprocess.Popen[bytes]]", seconds: float) -> None:
+    """Wait until all have ended, but not longer."""
+    until = time.monotonic() + seconds
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        for process in processes:
+            process.wait(max(0.0, until - time.monotonic()))
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and those that it started, which torchrun's would outlive."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def visible_gpus() -> list[str]:

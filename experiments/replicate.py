@@ -25,10 +25,10 @@ from experiments.sampling import sample
 from experiments.scoring import score
 from experiments.snapshot import code_of
 from experiments.stopping import Stop, stop_requests
-from experiments.training import Interrupted, Trainer, train
+from experiments.training import Trainer, train
 from registry.assemble import Assembly
 from registry.attempts import read_json
-from registry.errors import RunError, SpecError
+from registry.errors import Interrupted, RunError, SpecError
 from registry.runs import Replicate, open_replicate
 from registry.spec import Spec
 
@@ -206,7 +206,8 @@ def _run(replicate: Replicate, stop: Stop, progress: Progress, processes: Proces
     metrics = Assembly(spec).metrics()
     folder = replicate.folder / "features"
     how = how_measured(spec, device, processes.local_world)
-    scores, reference = score(spec, replicate.folder / "samples", prepared, metrics, how, folder, progress, processes)
+    samples = replicate.folder / "samples"
+    scores, reference = score(spec, samples, prepared, metrics, how, folder, progress, processes, stop)
     if not processes.is_first:
         return {}
     ended = time.monotonic()

@@ -18,9 +18,9 @@ from components.diffusion.guidance import guided
 from components.model.latte import Latte
 from experiments.checkpoints import VISIBLE_WITHIN, read_written
 from experiments.processes import ALONE, Processes
-from experiments.training import Interrupted, autocast
+from experiments.training import autocast
 from registry.assemble import Assembly
-from registry.errors import RunError
+from registry.errors import Interrupted, RunError
 from registry.runs import Replicate
 
 
@@ -78,7 +78,7 @@ def sample(
         done = turn[-1].stop
         stopping = processes.any(stop(), patient=True)  # all have written what they made in this turn
         progress("sampling", done, clips)
-        if stopping and turn[-1] is not batches[-1]:
+        if stopping:
             raise Interrupted(f"stopped after {done} of {clips} sampled clips")
     _see_all(folder, clips, processes)
 

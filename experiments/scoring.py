@@ -1,7 +1,7 @@
 """Scores: both sides of a protocol planned and measured, each metric's protocol bound, every number with its noise."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,22 @@ from components.scoring.measuring import (
     extractors_of,
     features_in,
     measure,
+    never,
 )
 from components.scoring.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from components.scoring.treatment import Treatment
 from experiments.processes import ALONE, Processes
 from experiments.recording import machine, write_json
 from experiments.sampling import write_clips
-from registry.errors import RunError
+from registry.errors import Interrupted, RunError
 from registry.files import locked
 from registry.protocol import Protocol, describe, fingerprint
 from registry.spec import Spec
 
 SHOWN_CLIPS = 8  # real clips kept beside the reference statistics, for pictures
 REFERENCES = "references"  # folder beside those of the prepared data sets
+FOUND, MEASURE = "found", "measure"  # what rank 0 says to the others about a reference,
+STOPPED = "stopped while another process measured the real clips"  # or this
 
 
 @dataclass
@@ -202,6 +205,7 @@ def reference(
     progress: Progress,
     known: tuple[Side, Mapping[str, Features]] | None = None,
     processes: Processes = ALONE,
+    stop: Callable[[], bool] = never,
 ) -> tuple[Path, dict[str, Features]]:
     """The measured real side, computed once for all who share it: who comes second waits, or finds it done.
 
@@ -213,16 +217,30 @@ def reference(
         progress: is called with (what, clips done, clips in all).
         known: another side whose shared clips need not be measured again.
         processes: those that all ask for this at once and measure it together; only rank 0 gets the features.
+        stop: asked after every batch, of all processes, and by rank 0 while it waits for others.
+
+    Raises:
+        Interrupted: `stop` answered yes; what was measured is kept.
     """
     own = folder / real.key[:16]
-    if not processes.is_first:  # rank 0 has the lock, for all of them
-        return own, {} if processes.shared() else measure(real, metrics, how, own, progress, known, processes)
+    if not processes.is_first:  # rank 0 has the lock, for all of them, and says what is to be done
+        said: str = processes.shared()
+        if said == STOPPED:
+            raise Interrupted(STOPPED)
+        return own, {} if said == FOUND else measure(real, metrics, how, own, progress, known, processes, stop)
     found = features_in(own, metrics, real)
     if found is not None and (own / "clips.npy").exists():
-        processes.shared(True)
+        processes.shared(FOUND)
         return own, found
-    with locked(own, lambda: progress("waiting for another process that measures the same", 0, 1)):
-        processes.shared(False)
+
+    def waiting() -> None:
+        progress("waiting for another process that measures the same", 0, 1)
+        if stop():
+            processes.shared(STOPPED)
+            raise Interrupted(STOPPED)
+
+    with locked(own, waiting):
+        processes.shared(MEASURE)
         for extractor in extractors_of(metrics, "real").values():
             about = {"data": real.videos.digest, "clips": len(real.clips), "treatment": asdict(real.treatment)}
             weights = {"detector": extractor.label, "fingerprint": extractor.fingerprint(), "device": how.device}
@@ -231,7 +249,7 @@ def reference(
                 own / f"{extractor_key(extractor)}.json"
             ).exists():  # before the features, which are nothing without
                 write_json(own / f"{extractor_key(extractor)}.json", {**about, **weights, "made": made})
-        features = measure(real, metrics, how, own, progress, known, processes)
+        features = measure(real, metrics, how, own, progress, known, processes, stop)
         if not (own / "clips.npy").exists():
             picked = real.clips[:: max(1, len(real.clips) // SHOWN_CLIPS)][:SHOWN_CLIPS]
             pictures = [real.treatment(real.videos.read(c.video, c.indices), c.video.stored) for c in picked]
@@ -261,6 +279,7 @@ def score(
     folder: Path,
     progress: Progress,
     processes: Processes = ALONE,
+    stop: Callable[[], bool] = never,
 ) -> tuple[Scores, Path]:
     """The scores of sampled clips against the real clips of a spec's protocol, and the reference's folder.
 
@@ -273,8 +292,10 @@ def score(
         folder: where the features of the samples are kept until the scores are written.
         progress: is called with (what, clips done, clips in all).
         processes: those that measure together; all get the scores that rank 0 computes.
+        stop: asked after every batch that is measured, of all processes.
 
     Raises:
+        Interrupted: `stop` answered yes; what was measured is kept.
         RunError: what `measure` and the metrics raise; where only some metrics fail, the others are in `Scores`.
     """
 
@@ -283,7 +304,7 @@ def score(
         return side_of(spec.scoring, "fake", ArrayVideos(samples))[0], real
 
     fake, real = processes.shared(plan() if processes.is_first else None)  # naming every clip reads all of them
-    own, of_real = reference(real, metrics, how, references_of(prepared), progress, processes=processes)
-    of_fake = measure(fake, metrics, how, folder / fake.key[:16], progress, together=processes)
+    own, of_real = reference(real, metrics, how, references_of(prepared), progress, None, processes, stop)
+    of_fake = measure(fake, metrics, how, folder / fake.key[:16], progress, None, processes, stop)
     found = evaluate(spec.scoring, metrics, fake, real, (of_fake, of_real)) if processes.is_first else None
     return processes.shared((found, own) if found else None)

@@ -31,16 +31,12 @@ from experiments.gradients import gathering, meeting, pieces_of, summed
 from experiments.processes import ALONE, Processes
 from experiments.recording import Recorder
 from registry.assemble import Assembly
-from registry.errors import RunError
+from registry.errors import Interrupted, RunError
 from registry.runs import Replicate, read_lines
 
 VALIDATION_CLIPS = 16
 BANDS = 4  # of noise, for the validation loss
 TIMES_PER_BAND = 4
-
-
-class Interrupted(RunError):
-    """The run was asked to stop; a checkpoint of the last finished step has been written."""
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

@@ -16,6 +16,10 @@ class RunError(RuntimeError):
     """Something that failed while doing, told in one line for people; ends with exit code 1."""
 
 
+class Interrupted(RunError):
+    """The run was asked to stop, and did so behind what it had finished, which is kept."""
+
+
 def did_you_mean(wrong: str, valid: Iterable[str]) -> str:
     """A hint that names the nearest valid names, or all of them where none is near.
 

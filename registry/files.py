@@ -54,20 +54,28 @@ def locked(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[
 
     Args:
         folder: what is locked.
-        waiting: is called once if another process has it.
+        waiting: is called every second while another process has it; what it raises ends the waiting.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock: FileLock | SoftFileLock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        _acquire(lock, waiting)
     except NotImplementedError:
         lock = SoftFileLock(folder / ".lock")
-        lock.acquire()
-    except Timeout:
-        if waiting is not None:
-            waiting()
-        lock.acquire()
+        _acquire(lock, waiting)
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: FileLock | SoftFileLock, waiting: Callable[[], None] | None) -> None:
+    timeout = 0.0
+    while True:
+        try:
+            lock.acquire(timeout=timeout)
+            return
+        except Timeout:
+            timeout = 1.0
+            if waiting is not None:
+                waiting()

@@ -10,12 +10,9 @@ own, which the first then brings together: two machines never write into one fil
 
 import hashlib
 import json
-import multiprocessing
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,9 +27,10 @@ from components.scoring.contracts import BLOCK, Extractor, Features
 from components.scoring.feature_rows import Rows
 from components.scoring.sources import Videos
 from components.scoring.treatment import Treatment
+from components.scoring.workers import WorkerDiedError, in_processes
 from registry.assemble import build_metrics
 from registry.catalogue import catalogue
-from registry.errors import RunError
+from registry.errors import Interrupted, RunError
 from registry.machine import usable_cores
 from registry.protocol import MEASURING, Protocol
 
@@ -57,8 +55,16 @@ class Together(Shape):
     def shared(self, value: T | None = None) -> T:
         """What rank 0 gives, in every process."""
 
+    def any(self, flag: bool, patient: bool = False) -> bool:
+        """Whether the flag is set in any process; all ask at the same call, and wait as it takes if patient."""
+
     def barrier(self) -> None:
         """Wait for all."""
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ def measure(
     progress: Progress,
     known: tuple[Side, Mapping[str, Features]] | None = None,
     together: Together | None = None,
+    stop: Callable[[], bool] = never,
 ) -> dict[str, Features]:
     """The features of a side by extractor key, measured where they are not yet in the folder.
 
@@ -129,8 +136,10 @@ def measure(
         progress: is called with (what, clips done, clips in all).
         known: another side of the same videos and treatment with its features, from which shared clips are taken.
         together: the processes that all ask for this at once; only rank 0 gets the features, the others none.
+        stop: asked after every batch, of all processes that measure together.
 
     Raises:
+        Interrupted: `stop` answered yes; what was measured is kept.
         RunError: the clips are too short for an extractor, a video cannot be read, or a process died; what was
             measured is kept.
     """
@@ -149,10 +158,10 @@ def measure(
         missing = together.shared(missing)
     wanted = {key: extractors[key] for key in missing}
     if wanted and together is not None and together.world > 1:
-        _measure_together(side, wanted, frames, how, folder, progress, known, together)
+        _measure_together(side, wanted, frames, how, folder, progress, known, together, stop)
     elif wanted:
         files = _files(folder, side, wanted, frames, known)
-        _measure(side, _todo(files), files, wanted, how, progress)
+        _measure(side, _todo(files), files, wanted, how, progress, stop)
         for rows in files.values():
             rows.finish()
     return _features(side, list(extractors), folder) if first else {}
@@ -188,6 +197,7 @@ def _measure_together(
     progress: Progress,
     known: tuple[Side, Mapping[str, Features]] | None,
     together: Together,
+    stop: Callable[[], bool],
 ) -> None:
     """Each process measures every so-manieth clip that is missing; rank 0 brings the rows together."""
     mine, plan = {}, None
@@ -200,12 +210,7 @@ def _measure_together(
             key: Rows(folder, key, f"{token}-{together.rank}").make(len(side.clips), frames, e)
             for key, e in wanted.items()
         }
-
-    def tell(what: str, done: int, total: int) -> None:  # rank 0 speaks for all
-        before = total - len(todo)
-        progress(what, min(total, before + (done - before) * together.world), total)
-
-    _measure(side, todo[together.rank :: together.world], mine, wanted, how, tell, len(side.clips) - len(todo))
+    _measure(side, todo, mine, wanted, how, progress, stop, together)
     together.barrier()
     if together.rank == 0:
         for rows in mine.values():
@@ -245,51 +250,56 @@ def _measure(
     extractors: dict[str, Extractor],
     how: Measuring,
     progress: Progress,
-    done: int | None = None,
+    stop: Callable[[], bool],
+    together: Together | None = None,
 ) -> None:
-    """Measure the clips of `todo` into the files; so many others are `done`, all of them if left out."""
-    batches = [todo[first : first + how.batch_size] for first in range(0, len(todo), how.batch_size)]
-    what, total = f"measuring {side.side} clips", len(side.clips)
-    done = total - len(todo) if done is None else done
+    """Measure this process's share of the clips of `todo` into the files; all processes ask equally often."""
+    rank, world = (together.rank, together.world) if together is not None else (0, 1)
+    shares = [todo[number::world] for number in (rank, 0)]
+    (batches, most) = (
+        [s[first : first + how.batch_size] for first in range(0, len(s), how.batch_size)] for s in shares
+    )
+    what, total, before, own = f"measuring {side.side} clips", len(side.clips), len(side.clips) - len(todo), 0
+    done, died = before, False
     progress(what, done, total)
-    processes = how.processes_for(len(todo))
-    if processes == 1:
-        with _one_thread():
-            for batch in batches:
-                _measure_batch(side, batch, files, extractors, how.device)
-                done += len(batch)
-                progress(what, done, total)
+    with closing(_measured(side, batches, files, extractors, how)) as measured:
+        for _ in most:  # rank 0 has the largest share
+            try:
+                own += len(next(measured, []))
+            except WorkerDiedError:
+                died = True  # perhaps by what asks this process to stop
+            done = min(total, before + own * world)  # rank 0 speaks for all
+            progress(what, done, total)
+            if together.any(stop(), patient=True) if together is not None else stop():
+                raise Interrupted(f"stopped after {done} of {total} measured {side.side} clips")
+            if died:
+                raise RunError(
+                    f"a measuring process died (out of memory, or killed) behind {done} of {total} {side.side} clips; "
+                    "they are kept: run it again, with fewer processes or smaller batches if memory was short"
+                )
+
+
+def _measured(
+    side: Side, batches: list[list[int]], files: dict[str, Rows], extractors: dict[str, Extractor], how: Measuring
+) -> Generator[list[int], None, None]:
+    """Measure batches of clips, in processes of their own if that pays; gives each batch that is measured."""
+    processes = how.processes_for(sum(map(len, batches)))
+    if processes > 1:
+        yield from in_processes(processes, _measurer, (side, files, how), batches)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start_process, (side, files, how)) as pool:
-        futures: dict[Future[None], int] = {pool.submit(_measure_in_process, batch): len(batch) for batch in batches}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                done += futures[future]
-                progress(what, done, total)
-        except BrokenProcessPool:
-            raise RunError(
-                f"a measuring process died (out of memory, or killed) behind {done} of {total} {side.side} clips; "
-                "they are kept: run it again, with fewer processes or smaller batches if memory was short"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    with _one_thread():
+        for batch in batches:
+            _measure_batch(side, batch, files, extractors, how.device)
+            yield batch
 
 
-_process: dict[str, Any] = {}  # what a measuring process was started with
-
-
-def _start_process(side: Side, files: dict[str, Rows], how: Measuring) -> None:
+def _measurer(given: tuple[Side, dict[str, Rows], Measuring]) -> Callable[[list[int]], None]:
+    """What a process of its own measures batches with."""
+    side, files, how = given
     torch.set_num_threads(1)
     metrics = build_metrics(how.protocol, catalogue(how.plugins))
     extractors = {key: e for key, e in extractors_of(metrics, side.side).items() if key in files}
-    _process.update(side=side, files=files, extractors=extractors, device=how.device)
-
-
-def _measure_in_process(batch: list[int]) -> None:
-    _measure_batch(_process["side"], batch, _process["files"], _process["extractors"], _process["device"])
+    return lambda batch: _measure_batch(side, batch, files, extractors, how.device)
 
 
 def _measure_batch(

@@ -20,8 +20,9 @@ from experiments.processes import Processes, joined
 from experiments.replicate import how_measured, open_data
 from experiments.sampling import sample
 from experiments.scoring import score
-from experiments.training import Interrupted, Trainer, train
+from experiments.training import Trainer, train
 from registry.assemble import Assembly
+from registry.errors import Interrupted
 from registry.runs import open_replicate
 from tests.experiments.toy import never, nothing
 
@@ -99,15 +100,23 @@ def train_several(processes: Processes, turns: list[tuple[Path, int | None]]) ->
 
 
 def sample_and_score(processes: Processes, folder: Path, stops: bool = False) -> Any:
-    """Sample a trained replicate's clips and score them; stopped after the first turn, if asked."""
+    """Sample a trained replicate's clips and score them; each stopped after the first turn, if the last is asked to."""
     replicate = open_replicate(folder)
     spec, prepared = replicate.spec, open_data(replicate)[0]
+
+    def last_only() -> bool:
+        return processes.rank == processes.world - 1
+
     if stops:
         with pytest.raises(Interrupted, match="stopped after 6 of 7"):
-            sample(replicate, CPU, lambda: processes.rank == processes.world - 1, nothing, processes=processes)
+            sample(replicate, CPU, last_only, nothing, processes=processes)
     sample(replicate, CPU, never, nothing, processes=processes)
     how, samples, features = how_measured(spec, CPU), folder / "samples", folder / "features"
-    found, _ = score(spec, samples, prepared, Assembly(spec).metrics(), how, features, nothing, processes)
+    metrics = Assembly(spec).metrics()
+    if stops:
+        with pytest.raises(Interrupted, match=r"stopped after .* measured"):
+            score(spec, samples, prepared, metrics, how, features, nothing, processes, last_only)
+    found, _ = score(spec, samples, prepared, metrics, how, features, nothing, processes)
     return found.values, found.details(), found.protocols
 
 

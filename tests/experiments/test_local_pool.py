@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from experiments import local_pool
@@ -169,6 +170,33 @@ def test_closing_ends_what_runs_and_gives_back_what_waits(
     pool.close()
     assert not pool.busy
     assert len(claim(four, "local", "other")) == 4
+
+
+DEAF = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+(Path(sys.argv[-1]) / "child").write_text(str(child.pid))
+(Path(sys.argv[-1]) / "environment.json").write_text("{}")
+time.sleep(3600)
+"""
+
+
+def test_closing_kills_what_does_not_end(
+    tmp_path: Path, four: list[Replicate], pool_of: Callable[..., LocalPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all that it started."""
+    monkeypatch.setattr(local_pool, "CLOSE_SECONDS", 0.1)
+    (tmp_path / "code" / "experiments" / "replicate.py").write_text(DEAF)
+    pool = pool_of()
+    pool.submit(four[:1])
+    until(lambda: begun(four))
+    pool.close()
+    assert not pool.busy
+    assert states(four[:1]) == ["interrupted"]
+    child = int((four[0].folder / "child").read_text())
+    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
 
 
 def test_several_processes_a_replicate_are_started_by_torchrun(tmp_path: Path) -> None:

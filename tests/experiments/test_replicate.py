@@ -1,5 +1,6 @@
 """One replicate end to end: its states, its claim, its samples, and its result, whatever happens in between."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -22,11 +23,10 @@ from experiments import replicate as replicate_module
 from experiments import stopping, training
 from experiments.launching import retry, unfinished
 from experiments.recording import ClaimedError, Recorder
-from experiments.replicate import run_replicate
+from experiments.replicate import how_measured, run_replicate
 from experiments.sampling import sample
-from experiments.training import Interrupted
 from registry.attempts import ATTEMPTS, is_alive, latest, take, this_process
-from registry.errors import RunError
+from registry.errors import Interrupted, RunError
 from registry.files import write_atomically
 from registry.runs import Replicate, open_replicate, read_lines
 from tests.experiments.toy import made, never, nothing, plan_of
@@ -277,6 +277,70 @@ def test_kill_in_training_and_run_again_equals_undisturbed(tmp_path: Path, long_
     assert scores(replicate) == scores(long_run)
     assert logged(replicate) == logged(long_run)
     assert torch.equal(clips(replicate), clips(long_run))
+
+
+def at(what: str, done: int, call: Callable[[], Any]) -> Callable[[str, int, int], None]:
+    """Progress that calls when a stage has come so far."""
+    return lambda stage, now, total: call() if (stage, now) == (what, done) else None
+
+
+def signal_all(number: int) -> None:
+    """As Slurm does: this process and those that measure for it."""
+    for process in multiprocessing.active_children():
+        if process.pid is not None:
+            os.kill(process.pid, number)
+    os.kill(os.getpid(), number)
+
+
+def sampled(folder: Path, finished: Replicate) -> Replicate:
+    """A replicate of which only the scores are missing."""
+    replicate = made(folder, "floors=[]")[0]
+    shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
+    shutil.copytree(finished.folder / "samples", replicate.folder / "samples")
+    return replicate
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_slurms_warning_while_measuring_has_it_requeued_and_it_goes_on(
+    tmp_path: Path, finished: Replicate, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    how = how_measured(finished.spec, CPU)
+    monkeypatch.setattr(
+        replicate_module, "how_measured", lambda *about: dataclasses.replace(how, processes=count, batch_size=1)
+    )
+    replicate, requeued = sampled(tmp_path, finished), []
+    warn = at("measuring fake clips", 2, lambda: signal_all(signal.SIGUSR2))
+    with pytest.raises(Interrupted, match="stopped after 2 of 6 measured fake clips"):
+        run_replicate(replicate.folder, warn, lambda: requeued.append(True) or True)  # type: ignore[func-returns-value]
+    assert requeued == [True]
+    assert replicate.state == "interrupted"
+    event = replicate.events()[-1]
+    assert (event["event"], event["requeued"]) == ("interrupted", True)
+    assert event["reason"].startswith("Slurm's time limit or preemption: stopped after 2 of 6")
+    told: list[int] = []
+    run_replicate(replicate.folder, lambda stage, done, total: told.append(done) if "fake" in stage else None)
+    assert told[0] >= 2
+    assert scores(replicate) == scores(finished)
+    assert (replicate.result() or {})["score_details"] == (finished.result() or {})["score_details"]
+
+
+def test_cancelled_while_measuring(tmp_path: Path, finished: Replicate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "LOOK_SECONDS", 0.0)
+    replicate = sampled(tmp_path, finished)
+    cancel = at("measuring fake clips", 0, lambda: Recorder(replicate.folder).control("cancel"))
+    with pytest.raises(Interrupted):
+        run_replicate(replicate.folder, cancel)
+    assert replicate.state == "cancelled"
+    assert replicate.result() is None
+
+
+def test_stopped_behind_the_last_sample_is_not_scored(tmp_path: Path, finished: Replicate) -> None:
+    replicate = made(tmp_path, "floors=[]")[0]
+    shutil.copytree(finished.folder / "checkpoints", replicate.folder / "checkpoints")
+    with pytest.raises(Interrupted, match="stopped after 6 of 6 sampled clips"):
+        sample(replicate, CPU, iter([False, True]).__next__, nothing)
+    sample(replicate, CPU, never, nothing)
+    assert torch.equal(clips(replicate), clips(finished))
 
 
 def test_stopped_while_sampling_goes_on_behind_the_last_batch(tmp_path: Path, finished: Replicate) -> None:

@@ -10,8 +10,8 @@ import torch
 
 from experiments import training
 from experiments.checkpoints import read_checkpoint
-from experiments.training import Interrupted, train
-from registry.errors import RunError
+from experiments.training import train
+from registry.errors import Interrupted, RunError
 from registry.runs import Replicate
 from tests.experiments.toy import assert_same, made, never, nothing, trainer_of
 

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +19,13 @@ import torch
 
 from components.scoring.clip_plan import Clip, Video
 from components.scoring.contracts import Features
-from components.scoring.measuring import Measuring, Side, extractor_key, features_in, features_of, measure
+from components.scoring.measuring import Measuring, Side, extractor_key, features_in, features_of, measure, never
 from components.scoring.treatment import Treatment
 from experiments.scoring import reference
 from registry.assemble import build_metrics
 from registry.catalogue import catalogue
-from registry.errors import RunError
+from registry.errors import Interrupted, RunError
+from registry.files import locked
 from registry.protocol import Protocol
 from registry.resolve import resolve_protocol
 
@@ -184,6 +186,43 @@ def test_a_killed_process_is_told_in_words(tmp_path: Path, expected: bytes) -> N
     assert (tmp_path / f"{KEY}.npy").read_bytes() == expected
 
 
+def after(times: int) -> Callable[[], bool]:
+    """Answers yes when it was asked so often."""
+    asked = itertools.count(1)
+    return lambda: next(asked) >= times
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_stopped_while_measuring_goes_on_behind_it(tmp_path: Path, expected: bytes, processes: int) -> None:
+    how, told = replace(HOW, processes=processes, batch_size=2), []
+    with pytest.raises(Interrupted, match="stopped after 6 of 16 measured real clips"):
+        measure(side_of(Counted(tmp_path / "log")), METRICS, how, tmp_path, nothing, stop=after(3))
+    assert not multiprocessing.active_children()
+    second = Counted(tmp_path / "second")
+    measure(side_of(second), METRICS, how, tmp_path, lambda *about: told.append(about))
+    assert told[0][1] >= 6
+    assert len(second.reads()) == CLIPS - told[0][1]
+    assert (tmp_path / f"{KEY}.npy").read_bytes() == expected
+
+
+def test_stopped_behind_the_last_clip(tmp_path: Path, expected: bytes) -> None:
+    how = replace(HOW, batch_size=4)
+    with pytest.raises(Interrupted, match="stopped after 16 of 16"):
+        measure(side_of(Counted(tmp_path / "log")), METRICS, how, tmp_path, nothing, stop=after(4))
+    second = Counted(tmp_path / "second")
+    measure(side_of(second), METRICS, how, tmp_path, nothing)
+    assert second.reads() == []
+    assert (tmp_path / f"{KEY}.npy").read_bytes() == expected
+
+
+def test_a_process_that_was_killed_while_stopping_is_no_failure(tmp_path: Path, expected: bytes) -> None:
+    deadly, how = Counted(tmp_path / "log", dies_at=12), replace(HOW, processes=2, batch_size=2)
+    with pytest.raises(Interrupted):
+        measure(side_of(deadly), METRICS, how, tmp_path, nothing, stop=lambda: 12 in deadly.reads())
+    measure(side_of(Counted(tmp_path / "second")), METRICS, HOW, tmp_path, nothing)
+    assert (tmp_path / f"{KEY}.npy").read_bytes() == expected
+
+
 def test_clips_too_short_for_the_extractor_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     videos = Counted(tmp_path / "log")
     side = replace(side_of(videos), clips=tuple(Clip(video, (0,)) for video in videos.listed))
@@ -235,6 +274,7 @@ class Rank:
     world: int
     gate: threading.Barrier
     board: list[Any]
+    flags: dict[int, bool]
 
     def shared(self, value: Any = None) -> Any:
         if self.rank == 0:
@@ -244,20 +284,38 @@ class Rank:
         self.gate.wait(30)
         return said
 
+    def any(self, flag: bool, patient: bool = False) -> bool:
+        assert patient  # one may read slower than another
+        self.flags[self.rank] = flag
+        self.gate.wait(30)
+        found = any(self.flags.values())
+        self.gate.wait(30)
+        return found
+
     def barrier(self) -> None:
         self.gate.wait(30)
 
 
-def measure_together(world: int, folder: Path, log: Path, gone: dict[int, tuple[int, ...]] | None = None) -> list[Any]:
+def measure_together(
+    world: int,
+    folder: Path,
+    log: Path,
+    gone: dict[int, tuple[int, ...]] | None = None,
+    batch: int = 2,
+    stops: dict[int, Callable[[], bool]] | None = None,
+) -> list[Any]:
     """What `measure` gives in each of so many processes, each with videos of its own; its error where it fails."""
-    gate, board, torch_threads = threading.Barrier(world), [], torch.get_num_threads()
+    gate, board, flags, torch_threads = threading.Barrier(world), [], {}, torch.get_num_threads()
 
     def work(rank: int) -> Any:
         videos = Counted(log / f"{world}-{rank}", gone=(gone or {}).get(rank, ()))
         metrics = build_metrics(PROTOCOL, catalogue())
-        how = replace(HOW, batch_size=2, processes=1)
+        how, this = replace(HOW, batch_size=batch, processes=1), Rank(rank, world, gate, board, flags)
         try:
-            return measure(side_of(videos), metrics, how, folder, nothing, together=Rank(rank, world, gate, board))
+            stop = (stops or {}).get(rank, never)
+            return measure(side_of(videos), metrics, how, folder, nothing, together=this, stop=stop)
+        except Interrupted as stopped:
+            return stopped
         except (RunError, threading.BrokenBarrierError) as error:
             gate.abort()
             return error
@@ -297,6 +355,22 @@ def test_what_other_machines_measured_before_a_failure_is_kept(tmp_path: Path, e
     measure_together(2, made, tmp_path)
     again = [clip for rank in range(2) for clip in Counted(tmp_path / f"2-{rank}").reads()]
     assert sorted(again) == sorted(set(range(CLIPS)) - done)
+    assert [path.name for path in made.iterdir()] == [f"{KEY}.npy"]
+    assert (made / f"{KEY}.npy").read_bytes() == expected
+
+
+@pytest.mark.parametrize(("batch", "asked", "left"), [(2, 1, 4), (5, 0, 0), (5, 2, 0)])
+def test_all_stop_at_once_whoever_is_asked_to(
+    tmp_path: Path, expected: bytes, batch: int, asked: int, left: int
+) -> None:
+    """6, 5 and 5 clips in batches of 5 are two, one and one: all ask along with the first in its second turn."""
+    made = tmp_path / "made"
+    found = measure_together(3, made, tmp_path, batch=batch, stops={asked: after(2)})
+    assert [type(error) for error in found] == [Interrupted] * 3
+    assert str(found[0]) == f"stopped after {CLIPS - left} of 16 measured real clips"
+    assert not (made / f"{KEY}.npy").exists()
+    measure_together(2, made, tmp_path)
+    assert sum(len(Counted(tmp_path / f"2-{rank}").reads()) for rank in range(2)) == left
     assert [path.name for path in made.iterdir()] == [f"{KEY}.npy"]
     assert (made / f"{KEY}.npy").read_bytes() == expected
 
@@ -343,6 +417,14 @@ def test_a_reference_is_found_by_those_who_come_later(tmp_path: Path) -> None:
     own, _ = reference(side_of(first), METRICS, HOW, tmp_path, nothing)
     assert reference(side_of(second), METRICS, HOW, tmp_path, nothing)[0] == own
     assert second.reads() == []
+
+
+def test_who_waits_for_a_reference_of_another_can_be_stopped(tmp_path: Path) -> None:
+    side, told = side_of(Counted(tmp_path / "log")), []
+    with locked(tmp_path / side.key[:16]), pytest.raises(Interrupted, match="while another process measured the real"):
+        reference(side, METRICS, HOW, tmp_path, lambda *about: told.append(about[0]), stop=after(2))
+    assert told == ["waiting for another process that measures the same"] * 2
+    assert side.videos.reads() == []
 
 
 def test_a_reference_that_was_left_half_measured_is_finished(tmp_path: Path, expected: bytes) -> None:
