@@ -30,7 +30,7 @@ ablate: {model.blocks: [variant_1, variant_4]}
 seeds: [0, 1]
 resources: {memory: 1G, time: 30m, parallel: 4}
 """
-PACE = 1.0  # seconds a step, so that a replicate takes about a minute
+PACE = 1.0  # seconds a step and a sampled batch, so that a replicate takes about a minute
 LONGEST_PAUSE = 4.0  # seconds between two kills
 MOST = 3  # kills of one replicate, so that they are spread over the sweep
 

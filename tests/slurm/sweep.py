@@ -18,7 +18,25 @@ PLUGIN = '''
 import os
 import time
 
+from components.data.autoencoders import Pixels
 from registry.catalogue import part
+from registry.parameter_types import PositiveInt
+
+
+@part("autoencoder", "patient_pixels")
+class PatientPixels(Pixels):
+    """As pixels, but takes its time to decode what was sampled.
+
+    Source: none, for tests
+    Official code: no
+    """
+
+    def __init__(self, resolution: int, *, factor: PositiveInt = 4) -> None:
+        super().__init__(resolution, factor=factor)
+
+    def decode(self, latents):
+        time.sleep(float(os.environ.get("SWEEP_PACE", 0)))
+        return super().decode(latents)
 
 
 @part("lr_schedule", "patient")
@@ -49,14 +67,14 @@ base:
     resolution: 16
     frames: 4
     interval: 1
-    autoencoder: {name: pixels, factor: 4}
+    autoencoder: {name: patient_pixels, factor: 4}
   diffusion: {objective: v_prediction}
   learning:
     {steps: 40, batch_size: 4, learning_rate: 1e-3, ema_decay: 0.5, clip_norm: 1.0, clip_from: 1, lr_schedule: patient}
   sampling: {sampler: {name: ddim, steps: 2}, clips: 6}
   scoring: {real_clips: 8}
   runtime:
-    {device: cpu, log_every: 2, validate_every: 10, checkpoint_every: 5, sampling_batch: 4, threads: 1, attempts: 50}
+    {device: cpu, log_every: 2, validate_every: 10, checkpoint_every: 5, sampling_batch: 1, threads: 1, attempts: 50}
 floors: [real_halves]
 """
 
