@@ -103,12 +103,12 @@ class ClaimedError(RunError):
     """Another process is running the replicate."""
 
 
-class Attempt:
-    """One try at a replicate, this process being the one who makes it.
+class Numbered:
+    """A numbered file that this process made, and alone writes to.
 
     Args:
-        path: its file among the attempts.
-        content: what the file says.
+        path: the file.
+        content: what it says.
     """
 
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
@@ -117,6 +117,15 @@ class Attempt:
     @property
     def number(self) -> int:
         return int(self.path.stem)
+
+    def note(self, **more: Any) -> None:
+        """Add to what it says."""
+        self.content |= more
+        write_json(self.path, self.content)
+
+
+class Attempt(Numbered):
+    """One try at a replicate."""
 
     @property
     def over(self) -> bool:
@@ -130,8 +139,7 @@ class Attempt:
 
     def end(self, how: str, requeued: bool = False) -> None:
         """Note that it is over, and whether Slurm will start another one by itself."""
-        self.content |= {"ended": time.time(), "how": how, "requeued": requeued}
-        write_json(self.path, self.content)
+        self.note(ended=time.time(), how=how, requeued=requeued)
 
 
 def _is_earlier_start(last: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:

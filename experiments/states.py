@@ -1,13 +1,13 @@
 """The states of many replicates at once: their files, and one question to Slurm where jobs are concerned."""
 
 import contextlib
+import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from experiments import slurm_queue
-from experiments.recording import write_json
+from experiments.recording import Numbered
 from experiments.slurm_queue import Queue
 from registry.attempts import ATTEMPTS, SUBMISSIONS, latest, numbered, take, this_process
 from registry.runs import STARTABLE, Replicate, State
@@ -29,33 +29,16 @@ def states(replicates: Sequence[Replicate], queue: Queue | None = None) -> list[
     return [replicate.state_with(queue.hint) for replicate in replicates]
 
 
-class Submission:
-    """The sending of one replicate to an executor, this process being the only one who may.
-
-    Args:
-        path: its file among the submissions.
-        content: what the file says.
-    """
-
-    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
-        self.path, self.content = path, dict(content)
-
-    @property
-    def number(self) -> int:
-        """Which submission of the replicate it is."""
-        return int(self.path.stem)
+class Submission(Numbered):
+    """The sending of one replicate to an executor."""
 
     def sent(self, job: str) -> None:
         """Note the Slurm job that it became."""
-        self._note(job=job)
+        self.note(job=job)
 
     def end(self) -> None:
         """Note that nothing waits any more: it was refused, or its process is over."""
-        self._note(ended=this_process()["time"])
-
-    def _note(self, **more: Any) -> None:
-        self.content |= more
-        write_json(self.path, self.content)
+        self.note(ended=time.time())
 
 
 def newest_submission(folder: Path) -> Submission | None:
