@@ -13,8 +13,7 @@ from experiments.replicate import Progress, run_replicate
 from experiments.snapshot import Snapshot, freeze
 from experiments.states import states
 from experiments.submitting import arrays_of
-from experiments.training import Interrupted
-from registry.errors import RunError
+from registry.errors import Interrupted, RunError
 from registry.runs import STARTABLE, Replicate
 
 MOST_REFUSALS = 5  # in a row, and a controller gives up; the same command goes on
