@@ -130,8 +130,13 @@ def check(found: "Plan") -> None:
     console.next_command(*_again("plan"))
 
 
+MEASURE = click.option(
+    "--measure", is_flag=True, help="Take a few steps of every arm here, and count the cost by them."
+)
+
+
 @app.command()
-@click.option("--measure", is_flag=True, help="Take a few steps of every arm here, and plan by how long they take.")
+@MEASURE
 @verb(formats=True)
 def plan(found: "Plan", measure: bool, form: str) -> None:
     """Show arms, identities, depths, parameters, MACs, states and GPU-hours; writes nothing."""
@@ -187,6 +192,7 @@ WATCHING = (
 @DRY_RUN
 @WAIT
 @MOST
+@MEASURE
 @verb()
 def launch(found: "Plan", **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
@@ -203,31 +209,40 @@ def launch(found: "Plan", **how: Any) -> None:
 @DRY_RUN
 @WAIT
 @MOST
+@MEASURE
 @verb()
 def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     """Launch again with the failed and cancelled replicates; they go on from their last checkpoint."""
     from experiments import console, launching
 
-    _within_budget(found, how["executor"], how["max_gpu_hours"])
+    _within_budget(found, how["executor"], how["max_gpu_hours"], how["measure"])
     again = launching.retried(found) if dry_run else launching.retry(found)
     console.say(f"{len(again)} failed or cancelled replicates {'would be' if dry_run else 'are'} tried again")
     _launch(found, dry_run=dry_run, **how)
 
 
-def _within_budget(found: "Plan", executor: str, most: float | None) -> None:
-    from experiments import costs, plans, submitting
+def _within_budget(found: "Plan", executor: str, most: float | None, measure: bool) -> None:
+    from experiments import console, costs, plans, submitting
 
     if most is not None:
         defaults = submitting.defaults_here() if executor == "slurm" else None
-        costs.refuse_above(plans.rows(found, defaults=defaults), most)
+        with console.Bars() as bars:
+            paces = plans.paces(found, bars.show) if measure else None
+        costs.refuse_above(plans.rows(found, paces, defaults), most)
 
 
-def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hours: float | None) -> None:
+def _launch(
+    found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hours: float | None, measure: bool
+) -> None:
     from analysis import rendering
     from experiments import console, launching, status, submitting
 
     screened = found.file.experiment.screen is not None
-    _within_budget(found, executor, max_gpu_hours)
+    if measure and max_gpu_hours is None:
+        raise SpecError(
+            "--measure of a launch is for --max-gpu-hours, which is not given; `plan --measure` shows the cost"
+        )
+    _within_budget(found, executor, max_gpu_hours, measure)
     if dry_run:
         for text in submitting.dry_run(found, executor):
             console.say(text)
