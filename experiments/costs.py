@@ -102,19 +102,15 @@ def refuse_above(rows: Iterable[dict[str, Any]], most: float) -> None:
     left = sorted(((row["gpu_hours_left"], row["arm"]) for row in rows), reverse=True)
     total = sum(hours for hours, _ in left)
     if total > most:
-        dearest = ", ".join(f"{arm} {hours:.2f}" for hours, arm in left[:3])
+        dearest = ", ".join(f"{arm} {hours:.3g}" for hours, arm in left[:3])
         raise SpecError(
-            f"--max-gpu-hours {most:g}: what is not done yet costs about {total:.2f} GPU-hours (the dearest arms: "
+            f"--max-gpu-hours {most:g}: what is not done yet costs about {total:.3g} GPU-hours (the dearest arms: "
             f"{dearest}); nothing was launched. `plan` shows each arm; fewer seeds, or --only, cost less"
         )
 
 
-def measure(spec: Spec, progress: Callable[[str, int, int], None]) -> Pace:
+def measure(spec: Spec) -> Pace:
     """Take a few training and sampling steps of an arm on noise, and return what one takes; writes nothing.
-
-    Args:
-        spec: of the arm.
-        progress: is called with (what, done, in all).
 
     Raises:
         RunError: the device is not there, or its memory does not suffice.
@@ -160,14 +156,13 @@ def measure(spec: Spec, progress: Callable[[str, int, int], None]) -> Pace:
             model(torch.randn(clips, *shape, device=device), times, own)
 
     try:
-        step = _seconds(training, device, lambda done: progress("measuring training steps", done, done))
-        evaluation = _seconds(sampling, device, lambda done: progress("measuring sampling steps", done, done))
+        step, evaluation = _seconds(training, device), _seconds(sampling, device)
     except torch.OutOfMemoryError as error:
         raise RunError(f"{device} has not enough memory for this arm: {str(error).splitlines()[0]}") from None
     return Pace(step, evaluation * evaluations(spec) / clips)
 
 
-def _seconds(what: Callable[[], None], device: Any, told: Callable[[int], None]) -> float:
+def _seconds(what: Callable[[], None], device: Any) -> float:
     """The median time of a call, warm, over a few seconds."""
     import statistics
 
@@ -185,5 +180,4 @@ def _seconds(what: Callable[[], None], device: Any, told: Callable[[int], None])
     times: list[float] = []
     while sum(times) < MEASURE_SECONDS and len(times) < 1000:
         times.append(once())
-        told(len(times))
     return statistics.median(times)

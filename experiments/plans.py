@@ -200,9 +200,10 @@ def paces(plan: Plan, progress: Callable[[str, int, int], None]) -> dict[str, Pa
     """The pace of every selected arm on this machine, measured once for arms that cost the same; writes nothing."""
     known: dict[Any, Pace] = {}
     found = {}
-    for arm in plan.selected:
+    for number, arm in enumerate(plan.selected, 1):
         same = values_at(arm.spec, COSTS)
         if same not in known:
-            known[same] = measure(arm.spec, progress)
+            known[same] = measure(arm.spec)
         found[arm.name] = known[same]
+        progress("measuring the pace of arms", number, len(plan.selected))
     return found
