@@ -162,7 +162,7 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
         lines.append([
             row["arm"], row["identity"], row["depth"], f"{row['parameters']:,}",
             f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['per_clip'] / 1e9:,.2f}",
-            len(row["seeds"]), row["state"], f"{row['gpu_hours']:.2f}",
+            len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
         ])  # fmt: skip
     macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)"]
     headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
@@ -173,7 +173,7 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
         "arithmetic": f"arithmetic at {plan.file.experiment.resources.tflops:g} TFLOP/s sustained",
     }  # fmt: skip
     told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
-    say(f"GPU-hours in all: {total:.2f}, still to come: {left:.2f} (from {told})")
+    say(f"GPU-hours in all: {total:.3g}, still to come: {left:.3g} (from {told})")
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
     say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
