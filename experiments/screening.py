@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments.early_metrics import by_step
 from experiments.executors import Controlled, controlled, stop_for_good
 from experiments.halving import Cut, Decision, Standing, decide
-from experiments.launching import Launched, Watch, make_run_folders
+from experiments.launching import GOING_ON, Launched, Watch, make_run_folders
 from experiments.lease import leased
 from experiments.plans import Plan, check
 from experiments.preparing import bind_replicates, prepare_data
@@ -92,12 +92,16 @@ def standings(todo: Mapping[str, Sequence[Replicate]], now: Mapping[Path, State]
 
 
 def apply(decision: Decision, todo: Mapping[str, Sequence[Replicate]]) -> None:
-    """Write what is wanted into the run folders; again changes nothing. What a person cancelled stays cancelled."""
+    """Write what is wanted into the run folders; again changes nothing. What a person cancelled stays cancelled.
+
+    Replicates that were never launched have no folder; they are told when they are.
+    """
+    there = {identity: [replicate for replicate in own if replicate.folder.exists()] for identity, own in todo.items()}
     for identity, reason in decision.out.items():
-        if own := [replicate for replicate in todo[identity] if replicate.control().get("action") != "stop"]:
+        if own := [replicate for replicate in there[identity] if replicate.control().get("action") != "stop"]:
             stop_for_good(own, reason)
     for identity, until in decision.until.items():
-        for replicate in todo[identity]:
+        for replicate in there[identity]:
             control = replicate.control()
             if control.get("action", "run") == "run" and control.get("until") != until:
                 reason = f"a screen looks at all arms at step {until}" if until is not None else ""
@@ -107,7 +111,9 @@ def apply(decision: Decision, todo: Mapping[str, Sequence[Replicate]]) -> None:
 def launch_screened(
     plan: Plan, executor: str, progress: Progress, watch: Watch, say: Callable[[str], None]
 ) -> Launched:
-    """Run the selected arms as the experiment's screen says, and return when nothing is left to run.
+    """Run the selected arms as the experiment's screen says, and return when they have nothing more to do.
+
+    The race is over all arms of the file, whatever is selected: a rung waits for those that others have to launch.
 
     Args:
         plan: what to launch.
@@ -133,11 +139,12 @@ def launch_screened(
             while race.round(watch):
                 time.sleep(runner.pause)
                 lease.confirm()
+            race.tell_who_waits()
     return launched
 
 
 class Race:
-    """The arms of a screen on their way.
+    """The arms of a screen on their way: all those of the file, of which the selected ones are started.
 
     Args:
         plan: what is launched.
@@ -153,17 +160,16 @@ class Race:
         self.screen, self.rungs, self.runner, self.launched, self.say = rungs.screen, rungs, runner, launched, say
         self.names = {arm.identity: arm.name for arm in plan.arms}
         self.todo: dict[str, list[Replicate]] = {}
-        for replicate in launched.todo:
+        for replicate in plan.all_replicates:
             self.todo.setdefault(replicate.identity, []).append(replicate)
+        self.racing = [replicate for own in self.todo.values() for replicate in own]
         self.preparing = PreparingJob(plan)
 
     def round(self, watch: Watch) -> bool:
         """Look at every arm, decide what can be decided, start what may go on; whether anything goes on."""
         self.runner.poll()
-        every = self.launched.todo
-        now = states(every)
+        by_folder = self._states()
         while True:
-            by_folder = dict(zip((replicate.folder for replicate in every), now, strict=True))
             standing = standings(self.todo, by_folder, self.screen.metric)
             decision = decide(standing, self.screen.rungs, self.screen.keep, self.rungs.decided())
             if decision.cut is None:
@@ -171,15 +177,34 @@ class Race:
             self.rungs.write(decision.cut)
             self._tell(decision.cut)
         apply(decision, self.todo)
-        now = states(every)
-        startable = [replicate for replicate, state in zip(every, now, strict=True) if state in STARTABLE]
+        by_folder = self._states()
+        selected = self.launched.todo
+        startable = [replicate for replicate in selected if by_folder[replicate.folder] in STARTABLE]
         if startable:
             if isinstance(self.runner.executor, SlurmArrays):
                 self.preparing.go_before(self.runner.executor, startable)
             self.launched.submitted += self.runner.submit(startable)
-            now = states(every)
-        watch(every, now)
-        return bool(startable) or any(state in ("queued", "running") for state in now)
+            by_folder = self._states()
+        watch(selected, [by_folder[replicate.folder] for replicate in selected])
+        return bool(startable) or any(state in GOING_ON for state in by_folder.values())
+
+    def tell_who_waits(self) -> None:
+        """Say which arms others have to launch before those that pause can go on."""
+        by_folder = self._states()
+        step = next((replicate.control()["until"] for replicate in self.racing
+                     if by_folder[replicate.folder] == "paused"), None)  # fmt: skip
+        missing = [replicate for replicate in self.racing if by_folder[replicate.folder] in STARTABLE]
+        names = list(dict.fromkeys(replicate.arm for replicate in missing))
+        if step is not None and names:
+            first = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            self.say(
+                f"screen: the race is between all arms of the file: those that are at step {step} wait for {first}; "
+                "launch these as well"
+            )
+
+    def _states(self) -> dict[Path, State]:
+        """Run folder -> state, of every replicate of the race."""
+        return dict(zip((replicate.folder for replicate in self.racing), states(self.racing), strict=True))
 
     def _tell(self, made: Cut) -> None:
         kept = ", ".join(self.names.get(identity, identity) for identity in made.kept)

@@ -29,12 +29,12 @@ def unwatched(*words: object) -> None:
     """Nobody watches."""
 
 
-def screened(folder: Path, *overrides: str) -> Plan:
+def screened(folder: Path, *overrides: str, only: Sequence[str] = ()) -> Plan:
     text = TOY[: TOY.index("ablate:")].replace("steps: 6,", "steps: 9,") + f"{ARMS}\nseeds: [0]\n{SCREEN}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "toy.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_plan(path, overrides, folder / "runs")
+    return load_plan(path, overrides, folder / "runs", only)
 
 
 def run(plan: Plan) -> list[str]:
@@ -219,3 +219,31 @@ def test_what_a_person_cancelled_stays_cancelled(tmp_path: Path) -> None:
     run(plan)
     assert states_of(plan)["slow"] == "cancelled"
     assert len(records(plan)[0]["values"]) == 3
+
+
+def test_the_race_is_over_all_arms_whatever_is_selected(tmp_path: Path, finished: tuple[Plan, list[str]]) -> None:
+    said = run(screened(tmp_path, only=["fast", "slow"]))
+    assert said == [
+        "screen: the race is between all arms of the file: those that are at step 3 wait for baseline, late; "
+        "launch these as well"
+    ]
+    plan = screened(tmp_path)
+    assert records(plan) == [], "nothing is decided on a part of the arms"
+    assert states_of(plan) == {"baseline": "missing", "fast": "paused", "slow": "paused", "late": "missing"}
+    assert not of(plan, "late").folder.exists()
+    said = run(screened(tmp_path, only=["baseline", "late"]))
+    assert said[0] == finished[1][0], "they had been waited for"
+    assert records(plan)[0] == records(finished[0])[0]
+    assert states_of(plan)["slow"] == "stopped", "an arm that was not selected is told, too"
+    run(plan)
+    assert records(plan) == records(finished[0])
+    assert states_of(plan) == states_of(finished[0])
+
+
+def test_an_arm_that_failed_is_not_waited_for_by_those_selected(tmp_path: Path) -> None:
+    plan = screened(tmp_path, "screen.rungs=[3]")
+    screening.make_run_folders(plan, {})
+    for arm in ("baseline", "late"):
+        Recorder(of(plan, arm).folder).event("failed", error="a cosmic ray")
+    run(screened(tmp_path, "screen.rungs=[3]", only=["fast", "slow"]))
+    assert states_of(plan) == {"baseline": "failed", "fast": "done", "slow": "stopped", "late": "failed"}
