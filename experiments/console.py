@@ -173,7 +173,8 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
         "arithmetic": f"arithmetic at {plan.file.experiment.resources.tflops:g} TFLOP/s sustained",
     }  # fmt: skip
     told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
-    say(f"GPU-hours in all: {total:.3g}, still to come: {left:.3g} (from {told})")
+    least = "; at most: what the screen stops is counted to its end" if plan.file.experiment.screen else ""
+    say(f"GPU-hours in all: {total:.3g}, still to come: {left:.3g} (from {told}{least})")
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
     say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")

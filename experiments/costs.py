@@ -89,12 +89,13 @@ def evaluations(spec: Spec) -> int:
     return guided * sum(int(section) for section in steps)
 
 
-def refuse_above(rows: Iterable[dict[str, Any]], most: float) -> None:
+def refuse_above(rows: Iterable[dict[str, Any]], most: float, screened: bool = False) -> None:
     """Stop a launch that would cost more than it may.
 
     Args:
         rows: of the plan, one an arm.
         most: GPU-hours that may be spent on replicates which are not done.
+        screened: whether a screen will stop some of them; they are counted to their end, as nobody knows which.
 
     Raises:
         SpecError: it would cost more; with what costs most.
@@ -103,8 +104,9 @@ def refuse_above(rows: Iterable[dict[str, Any]], most: float) -> None:
     total = sum(hours for hours, _ in left)
     if total > most:
         dearest = ", ".join(f"{arm} {hours:.3g}" for hours, arm in left[:3])
+        about = "at most about" if screened else "about"
         raise SpecError(
-            f"--max-gpu-hours {most:g}: what is not done yet costs about {total:.3g} GPU-hours (the dearest arms: "
+            f"--max-gpu-hours {most:g}: what is not done yet costs {about} {total:.3g} GPU-hours (the dearest arms: "
             f"{dearest}); nothing was launched. `plan` shows each arm; fewer seeds, or --only, cost less"
         )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments import costs
+from experiments.console import plan_table
 from experiments.costs import Pace, cost, measure, refuse_above
 from experiments.plans import Plan, paces, rows
 from experiments.recording import Recorder, create
@@ -74,6 +75,19 @@ def test_too_dear_a_launch_is_refused_with_what_costs_most() -> None:
     refuse_above(made, 10.0)
     with pytest.raises(SpecError, match=r"costs about 10 GPU-hours \(the dearest arms: dear 9, cheap 1\)"):
         refuse_above(made, 9.99)
+    with pytest.raises(SpecError, match=r"costs at most about 10 GPU-hours"):
+        refuse_above(made, 9.99, screened=True)
+
+
+def test_what_a_screen_stopped_costs_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = plan_of(tmp_path, "seeds=[0,1]", "resources.tflops=1e-6", "screen={rungs: [3]}")
+    create(plan.replicates[0], {})
+    Recorder(plan.replicates[0].folder).control("stop", reason="screened out at step 3, 2nd of 2")
+    row, other = rows(plan)
+    assert row["gpu_hours_left"] == pytest.approx(row["gpu_hours"] / 2, rel=1e-3)
+    assert other["gpu_hours_left"] == other["gpu_hours"]
+    plan_table(plan, [row, other])
+    assert "at most: what the screen stops is counted to its end" in " ".join(capsys.readouterr().out.split())
 
 
 def test_guidance_doubles_the_sampling(plan: Plan) -> None:
