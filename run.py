@@ -70,7 +70,9 @@ def verb(
                 if on_experiment:
                     from experiments.plans import load_plan
 
-                    given = {name: kwargs.pop(name) for name in ("overrides", "runs", "only") if name in kwargs}
+                    given = {
+                        name: kwargs.pop(name) for name in ("overrides", "runs", "only", "folders") if name in kwargs
+                    }
                     args = (load_plan(kwargs.pop("file"), **given), *args)
                 function(*args, **kwargs)
             except SpecError as error:
@@ -152,7 +154,14 @@ def plan(found: "Plan", measure: bool, form: str) -> None:
         console.next_command(*_again("launch"))
 
 
+FOLDERS = click.option(
+    "--folder", "folders", multiple=True, metavar="PATTERN",
+    help="Run folders by name (fnmatch) instead of arms, such as 'trial-3-*' of a search.",
+)  # fmt: skip
+
+
 @app.command()
+@FOLDERS
 @verb()
 def prepare(found: "Plan") -> None:
     """Index the videos, fill the latent cache, and measure the reference statistics."""
@@ -163,7 +172,8 @@ def prepare(found: "Plan") -> None:
     preparing.bind_replicates(found, prepared)
     for line in preparing.describe_data(prepared):
         console.say(line)
-    console.next_command(*_again("launch"))
+    if not found.folders:
+        console.next_command(*_again("launch"))
 
 
 EXECUTOR = click.option(
@@ -228,7 +238,8 @@ def _within_budget(found: "Plan", executor: str, most: float | None, measure: bo
         defaults = submitting.defaults_here() if executor == "slurm" else None
         with console.Bars() as bars:
             paces = plans.paces(found, bars.show) if measure else None
-        costs.refuse_above(plans.rows(found, paces, defaults), most)
+        screened = found.file.experiment.screen is not None
+        costs.refuse_above(plans.rows(found, paces, defaults), most, screened)
 
 
 def _launch(
@@ -383,6 +394,7 @@ def logs(found: "Plan", seed: int | None, lines: int, follow: bool) -> None:
 
 @app.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be cancelled.")
+@FOLDERS
 @verb()
 def cancel(found: "Plan", dry_run: bool) -> None:
     """End the replicates that wait or run (pick arms by --only), wherever they do; `retry` goes on with them."""
@@ -392,7 +404,8 @@ def cancel(found: "Plan", dry_run: bool) -> None:
     for replicate in ended:
         console.say(f"{'would cancel' if dry_run else 'cancelled'} {replicate.name}")
     console.say(f"{len(ended)} replicates")
-    console.next_command(*_again("status"))
+    searched = found.folders and found.file.experiment.search is not None
+    console.next_command(*([*_again("search"), "--show"] if searched else _again("status")))
 
 
 @app.command()

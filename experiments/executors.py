@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from experiments import slurm_queue
 from experiments.launching import Executor, closing_on_signals
@@ -13,6 +14,7 @@ from experiments.replicate import Progress, run_replicate
 from experiments.snapshot import Snapshot, freeze
 from experiments.states import states
 from experiments.submitting import arrays_of
+from registry.attempts import ATTEMPTS, numbered
 from registry.errors import Interrupted, RunError
 from registry.runs import STARTABLE, Replicate
 
@@ -57,15 +59,17 @@ class Controlled:
     def __init__(self, executor: Executor, snapshot: Snapshot, pause: float, say: Callable[[str], None]) -> None:
         self.executor, self.snapshot, self.pause, self.say = executor, snapshot, pause, say
         self._refusals = 0
+        self._sent: dict[Path, tuple[int, int]] = {}  # run folder -> attempts when it was first sent, times since then
 
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:
         """As the executor's, but a refusal is told and tried again in the next round.
 
         Raises:
-            RunError: it has refused several times in a row.
+            RunError: it has refused several times in a row, or a replicate's jobs end again and again before it begins.
         """
         if isinstance(self.executor, InProcess):
             return self.executor.submit(replicates)
+        self._refuse_what_never_begins(replicates)
         try:
             started = self.executor.submit(replicates)
         except RunError as error:
@@ -75,7 +79,31 @@ class Controlled:
             self.say(f"{error}; will be tried again")
             return []
         self._refusals = 0
+        for replicate in replicates:
+            if replicate.name in started:
+                attempts, times = self._sent.get(replicate.folder, (0, 0))
+                self._sent[replicate.folder] = attempts, times + 1
         return started
+
+    def _refuse_what_never_begins(self, replicates: Sequence[Replicate]) -> None:
+        """Stop submitting where as many jobs as `runtime.attempts` have ended before the replicate wrote a line.
+
+        What dies after that counts as an attempt, of which a replicate itself knows how many it has.
+        """
+        for replicate in replicates:
+            attempts = len(numbered(replicate.folder / ATTEMPTS))
+            before, times = self._sent.get(replicate.folder, (attempts, 0))
+            if attempts != before:
+                times = 0
+            if times >= replicate.spec.runtime.attempts:
+                job = (replicate.submission() or {}).get("job")
+                told = slurm_queue.endings([job]).get(job) if job else None
+                raise RunError(
+                    f"{replicate.name}: {times} jobs in a row ended before it began"
+                    f"{f' (the last, {job}: {told})' if told else ''}; `logs` shows what they printed. Other jobs go "
+                    "on, and so does the same command"
+                )
+            self._sent[replicate.folder] = attempts, times
 
     def poll(self) -> None:
         """Let a local pool move on."""

@@ -211,5 +211,6 @@ def unfinished(todo: Sequence[Replicate]) -> list[str]:
             why = str(told) if told else why
         on = "mend the cause, then `retry`" if state == "failed" else "the same command goes on from its checkpoint"
         on = "`retry` goes on" if state == "cancelled" else on
+        on = "it goes on when the other arms of the screen have come there" if state == "paused" else on
         lines.append(f"{replicate.name}: {state}: {why or 'it never started'}; {on}")
     return lines

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from registry.ablation import Arm, resolve_experiment, select
 from registry.assemble import NETWORK, Assembly, values_at
 from registry.claims import ResolvedClaim
 from registry.counting import count_for_matching, count_network
-from registry.errors import RunError, SpecError
+from registry.errors import RunError, SpecError, did_you_mean
 from registry.experiment import ExperimentFile, load_experiment
 from registry.resources import Shape
-from registry.runs import Orphan, Replicate, orphans, replicates
+from registry.runs import Orphan, Replicate, open_replicate, orphans, replicates
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Plan:
         runs: the folder of all runs.
         selected: the arms that this command is about.
         only: the patterns that selected them.
+        folders: patterns of run folders that they were read from instead.
     """
 
     file: ExperimentFile
@@ -36,6 +38,7 @@ class Plan:
     runs: Path
     selected: list[Arm]
     only: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,7 +62,13 @@ class Plan:
         return orphans(self.name, self.arms, self.runs)
 
 
-def load_plan(path: Path, overrides: Iterable[str] = (), runs: Path = Path("runs"), only: Iterable[str] = ()) -> Plan:
+def load_plan(
+    path: Path,
+    overrides: Iterable[str] = (),
+    runs: Path = Path("runs"),
+    only: Iterable[str] = (),
+    folders: Iterable[str] = (),
+) -> Plan:
     """Read, validate and resolve an experiment file.
 
     Args:
@@ -67,14 +76,40 @@ def load_plan(path: Path, overrides: Iterable[str] = (), runs: Path = Path("runs
         overrides: `key.path=value` words.
         runs: the folder of all runs.
         only: fnmatch patterns of arm names; `!pattern` takes away.
+        folders: fnmatch patterns of run folders that are selected instead, such as those of a search's trials.
 
     Raises:
         SpecError: with one line for everything that is wrong.
     """
     file = load_experiment(path, overrides)
     arms, claims = resolve_experiment(file, count_for_matching)
-    only = tuple(only)
-    return Plan(file, arms, claims, runs, select(arms, only), only)
+    only, folders = tuple(only), tuple(folders)
+    if folders and only:
+        raise SpecError("--only selects arms and --folder run folders: give one of the two")
+    plan = Plan(file, arms, claims, runs, select(arms, only), only, folders)
+    return _in_folders(plan) if folders else plan
+
+
+def _in_folders(plan: Plan) -> Plan:
+    """The plan with the run folders that its patterns name as what is selected, each as its own files say.
+
+    Raises:
+        SpecError: there are none, or two of them have the same name of an arm.
+        RunError: a folder holds no spec of this version.
+    """
+    names = sorted({path.parents[1].name for path in plan.folder.glob("*/seed-*/replicate.json")})
+    for pattern in plan.folders:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise SpecError(f"no run folder in {plan.folder} matches {pattern!r}; {did_you_mean(pattern, names)}")
+    wanted = [name for name in names if any(fnmatchcase(name, pattern) for pattern in plan.folders)]
+    found = [open_replicate(path) for name in wanted for path in sorted((plan.folder / name).glob("seed-*"))]
+    selected = {one.identity: Arm(one.arm, one.axes, one.spec) for one in found}
+    twice = [name for name, number in Counter(arm.name for arm in selected.values()).items() if number > 1]
+    if twice:
+        raise SpecError(f"several run folders in {plan.folder} are of {twice[0]!r}: name one with its identity")
+    seeds = tuple(sorted({one.seed for one in found}))
+    file = replace(plan.file, experiment=plan.file.experiment.model_copy(update={"seeds": seeds}))
+    return replace(plan, file=file, claims=[], selected=list(selected.values()))
 
 
 def check(plan: Plan, with_data: bool = False) -> list[str]:
@@ -190,7 +225,7 @@ def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | 
             "seeds": list(plan.file.experiment.seeds),
             "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
             "gpu_hours": round(one.gpu_hours * len(own), 6),
-            "gpu_hours_left": round(one.gpu_hours * sum(state != "done" for state in states), 6),
+            "gpu_hours_left": round(one.gpu_hours * sum(state not in ("done", "stopped") for state in states), 6),
             "gpu_hours_from": one.how,
         })  # fmt: skip
     return found

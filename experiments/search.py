@@ -15,10 +15,12 @@ from experiments.lease import leased
 from experiments.plans import Plan, check
 from experiments.recording import Recorder
 from experiments.replicate import Progress
+from experiments.search_data import SearchDataError
 from experiments.search_goals import FOLDER, goals_of, open_study, reported_metric, score_of, search_of, seeds_of
 from experiments.search_rules import concluded, may_try_again, room, wanted_again, wanted_new
 from experiments.search_study import Study, Trial
 from experiments.search_trials import Trials
+from experiments.slurm import SlurmArrays
 from experiments.states import states
 from registry.errors import RunError, SpecError
 from registry.labels import label_of
@@ -61,7 +63,11 @@ class Controller:
             going += self._replicates(begun)
         if not going and not any(trial.state == "running" for trial in self.study.trials()):
             return None
-        startable = [replicate for replicate in going if now.get(replicate.folder, "missing") in STARTABLE]
+        startable = [
+            replicate
+            for replicate in going
+            if now.get(replicate.folder, "missing") in STARTABLE and self.trials.ready(replicate)
+        ]
         if startable:
             self.runner.submit(startable)
         return going, states(going)
@@ -98,6 +104,8 @@ class Controller:
         except SpecError as error:
             self._fail(trial, "; ".join(error.problems))
             return []
+        except SearchDataError:
+            raise  # the trial goes on when the same command does
         except RunError as error:
             self._fail(trial, str(error), may_try_again(trial, self.study.trials()))
             return []
@@ -209,8 +217,9 @@ def run_search(
     with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
         study = open_study(plan, writing=True)
         with controlled(plan, executor, search.parallel * len(seeds), progress, say) as runner:
-            trials = Trials(plan, runner.snapshot.about(), progress)
-            if not study.trials():
+            arrays = runner.executor if isinstance(runner.executor, SlurmArrays) else None
+            trials = Trials(plan, runner.snapshot.about(), progress, arrays)
+            if arrays is None and not study.trials():
                 trials.prepare_base()
             controller = Controller(plan, study, trials, runner, say)
             while (going := controller.round()) is not None:

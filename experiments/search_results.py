@@ -1,4 +1,4 @@
-"""What a search has found so far: its trials as rows, the best, and what matters. Only the journal is read."""
+"""What a search has found so far: its trials as rows, the best, and what matters. Nothing is written, nobody asked."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,10 @@ from experiments.console import say, table
 from experiments.plans import Plan
 from experiments.search_goals import FOLDER, Goal, goals_of, open_study, search_of
 from experiments.search_study import JOURNAL, Study, Trial
+from registry.attempts import SUBMISSIONS, latest
 from registry.errors import RunError
 from registry.labels import label_of
+from registry.runs import folder_name
 
 FEWEST = 10  # complete trials that importances are estimated from
 
@@ -18,6 +20,14 @@ FEWEST = 10  # complete trials that importances are estimated from
 def rows(study: Study, goals: list[Goal]) -> list[dict[str, Any]]:
     """One row a trial: number, state, values by key, objectives, where it was pruned, and why it failed."""
     return [_row(trial, goals) for trial in study.trials()]
+
+
+def jobs_of(plan: Plan, row: dict[str, Any]) -> list[str]:
+    """The Slurm jobs that a running trial was sent as, one a seed."""
+    if row["state"] != "running" or row["identity"] is None:
+        return []
+    folders = sorted((plan.folder / folder_name(row["arm"], row["identity"])).glob("seed-*"))
+    return [job for folder in folders if (job := (latest(folder / SUBMISSIONS) or {}).get("job"))]
 
 
 def _row(trial: Trial, goals: list[Goal]) -> dict[str, Any]:
@@ -34,7 +44,7 @@ def _row(trial: Trial, goals: list[Goal]) -> dict[str, Any]:
 def summary(plan: Plan, study: Study) -> dict[str, Any]:
     """All that `search --show` says, as plain values."""
     goals = goals_of(plan)
-    found = rows(study, goals)
+    found = [{**row, "jobs": jobs_of(plan, row)} for row in rows(study, goals)]
     complete = sum(row["state"] == "complete" for row in found)
     enough = complete >= FEWEST
     return {
@@ -95,6 +105,10 @@ def show(found: dict[str, Any]) -> None:
     table(
         ["trial", "state", *keys, *names, "pruned at"], lines, title=f"{found['experiment']}: {counts or 'no trials'}"
     )
+    for row in found["trials"]:
+        if row["jobs"]:
+            folder = folder_name(row["arm"], row["identity"])
+            say(f"trial-{row['trial']} was sent as {', '.join(row['jobs'])}: `cancel … --folder {folder}` ends it")
     errors: dict[str, list[str]] = {}
     for row in found["trials"]:
         if row["error"]:

@@ -9,17 +9,15 @@ from experiments.launching import make_run_folders
 from experiments.plans import Plan, check
 from experiments.preparing import bind_replicates, prepare_data
 from experiments.replicate import Progress
+from experiments.search_data import SHARED, DataJobs, bound
 from experiments.search_goals import seeds_of
 from experiments.search_study import Trial
+from experiments.slurm import SlurmArrays
 from registry.ablation import Arm, resolve_trial
 from registry.assemble import values_at
-from registry.attempts import read_json
 from registry.counting import count_for_matching
 from registry.errors import SpecError
 from registry.runs import Replicate
-
-# What prepared data follow from.
-SHARED = ("data", "scoring", "sampling.clips", "model.classes", "runtime.device")
 
 
 class Trials:
@@ -29,11 +27,13 @@ class Trials:
         plan: of the experiment.
         code: what their provenance says of the code.
         progress: is called while data are prepared.
+        arrays: where there is Slurm: its jobs prepare the data.
     """
 
-    def __init__(self, plan: Plan, code: dict[str, Any], progress: Progress) -> None:
+    def __init__(self, plan: Plan, code: dict[str, Any], progress: Progress, arrays: SlurmArrays | None = None) -> None:
         self.plan, self.code, self.progress = plan, code, progress
         self.seeds = seeds_of(plan)
+        self._jobs = DataJobs(plan, arrays) if arrays is not None else None
         self._prepared: dict[str, Any] = {}
         self._made: dict[int, list[Replicate]] = {}
         self._arms: dict[int, Arm] = {}
@@ -56,19 +56,26 @@ class Trials:
         return owners.get(arm.identity, arm.name)
 
     def replicates(self, trial: Trial) -> list[Replicate]:
-        """The replicates of a trial, their run folders made and their data prepared.
+        """The replicates of a trial, their run folders made and their data prepared; on Slurm see `ready`.
 
         Raises:
             SpecError: its spec cannot be assembled, or is another one than when it was asked for.
+            SearchDataError: the data of the base cannot be prepared by a job.
             RunError: its data cannot be prepared.
         """
         if trial.number not in self._made:
             arm = self.arm(trial.number, trial.values)
             if arm.identity != trial.identity:
                 raise SpecError(f"{trial.name}: its values now make {arm.identity}, and made {trial.identity}")
-            own = {arm.name: arm for arm in self.plan.arms}
-            self._made[trial.number] = self._make(own.get(trial.arm, replace(arm, name=trial.arm)))
-        return self._made[trial.number]
+            self._made[trial.number] = self._make(self._owned(trial))
+        made = self._made[trial.number]
+        if self._jobs is not None:
+            self._jobs.prepare(self._plan_of(self._owned(trial)), made)
+        return made
+
+    def ready(self, replicate: Replicate) -> bool:
+        """Whether the data of a trial's replicate are there, so that it may be submitted."""
+        return self._jobs is None or bound(replicate) is not None
 
     def all(self, trials: Sequence[Trial]) -> list[Replicate]:
         """The replicates of trials, each once, without those of the file's own arms; nothing is made."""
@@ -90,6 +97,11 @@ class Trials:
         arm = self.plan.arms[0]
         self._prepared[values_at(arm.spec, SHARED)] = prepare_data(self._plan_of(arm), self.progress)[arm.name]
 
+    def _owned(self, trial: Trial) -> Arm:
+        """The arm whose run folders are a trial's."""
+        own = {arm.name: arm for arm in self.plan.arms}
+        return own.get(trial.arm) or replace(self.arm(trial.number, trial.values), name=trial.arm)
+
     def _plan_of(self, arm: Arm) -> Plan:
         """A plan with this arm alone, and the search's seeds."""
         experiment = self.plan.file.experiment.model_copy(update={"seeds": self.seeds, "floors": ()})
@@ -100,14 +112,9 @@ class Trials:
         own = self._plan_of(arm)
         check(own)
         made = make_run_folders(own, self.code)
-        if not all(_bound(replicate) for replicate in made):
+        if self._jobs is None and not all(bound(replicate) for replicate in made):
             shared = values_at(arm.spec, SHARED)
             if shared not in self._prepared:
                 self._prepared[shared] = prepare_data(own, self.progress)[arm.name]
             bind_replicates(own, {arm.name: self._prepared[shared]})
         return made
-
-
-def _bound(replicate: Replicate) -> bool:
-    data = (read_json(replicate.folder / "provenance.json") or {}).get("data")
-    return data is not None and Path(data["folder"]).is_dir()

@@ -129,13 +129,15 @@ class PreparingJob:
             RunError: it has ended without preparing them, or Slurm refuses it.
         """
         arrays.after = None
+        over = bool(self.job) and slurm_queue.hint(self.job) == ""  # asked first: it may end while files are looked at
         if not _unprepared(self.plan, replicates):
             return None
         if not self.job:
             words = _frozen(self.plan, arrays.launch_folder)
-            only = [word for pattern in self.plan.only for word in ("--only", pattern)]
-            self.job, self.log = arrays.submit_verb("prepare", [*words, *only]), arrays.log_of("prepare")
-        elif slurm_queue.hint(self.job) == "":  # it is over
+            words += [word for pattern in self.plan.only for word in ("--only", pattern)]
+            words += [word for pattern in self.plan.folders for word in ("--folder", pattern)]
+            self.job, self.log = arrays.submit_verb("prepare", words), arrays.log_of("prepare")
+        elif over:
             told = slurm_queue.endings([self.job]).get(self.job)
             if told is None or told.state != "COMPLETED":
                 raise RunError(failed_beside("prepares the data", self.job, told, self.log))

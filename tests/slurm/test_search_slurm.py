@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from experiments.executors import stop_for_good
+from experiments.launching import make_run_folders
 from experiments.plans import load_plan
+from experiments.preparing import bind_replicates, prepare_data
 from registry.runs import Replicate
-from tests.cli.command import ROOT
-from tests.experiments.toy import TOY
+from tests.cli.command import ROOT, run
+from tests.experiments.toy import TOY, nothing
 from tests.slurm.clusters import Cluster, until
 
 NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
@@ -43,6 +46,20 @@ def begin(folder: Path, verb: str, *overrides: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def refused(process: "subprocess.Popen[str]", code: int = 1) -> str:
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == code, out + err
+    return err
+
+
+def scripts(folder: Path, verb: str = "") -> list[Path]:
+    """The batch scripts that were submitted: of a verb, or of arrays and single replicates."""
+    found = sorted(folder.glob("runs/toy/_launches/*/[0-9]*_submission.sh"))
+    return [
+        path for path in found if re.search(rf"--job-name=toy{f'-{verb}' if verb else ''}$", path.read_text(), re.M)
+    ]
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
@@ -120,3 +137,84 @@ def test_what_is_stopped_for_good_leaves_the_queue(
     assert (first.checkpoints()[-1].stat().st_size) > 0
     assert first.events()[-1]["event"] == "stopped"
     assert first.events()[-1]["reason"].startswith("no longer wanted")
+
+
+def test_a_search_has_its_data_prepared_by_jobs(fake_slurm: Cluster, tmp_path: Path) -> None:
+    kinds = "search.space={data.flip: [0.0, 0.5], learning.learning_rate: [1e-3, 2e-3, 3e-3]}"
+    (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
+    words = [kinds, "search.objective=fvd", "search.trials=4", "search.parallel=4"]
+    finish(begin(tmp_path, "search", *words))
+    attempts = numbered(tmp_path, "attempts")
+    assert {len(made) for made in attempts.values()} == {1}
+    assert len(scripts(tmp_path, "prepare")) == 2, "one for each kind of data, however many trials it has"
+    (log,) = tmp_path.glob("runs/toy/_launches/*/prepare.txt")
+    assert log.read_text().count("wrote ") == 2
+    finish(begin(tmp_path, "search", *words, "search.trials=5"))
+    assert len(scripts(tmp_path, "prepare")) == 2, "what is known of the data is not made out again"
+
+
+def no_videos(folder: Path) -> list[str]:
+    (folder / "videos").mkdir()
+    return ["data.dataset=video_folder", f"data.path={folder / 'videos'}", "model.classes=0"]
+
+
+@pytest.mark.parametrize(("verb", "text"), [("launch", SCREEN), ("search", SEARCH)])
+def test_data_that_cannot_be_prepared_end_the_command(
+    fake_slurm: Cluster, tmp_path: Path, verb: str, text: str
+) -> None:
+    (tmp_path / "toy.yaml").write_text(BASE + text, encoding="utf-8")
+    words = no_videos(tmp_path)
+    err = refused(begin(tmp_path, verb, *words))
+    assert "the job that prepares the data" in err
+    assert "no readable video" in err
+    assert len(scripts(tmp_path, "prepare")) == 1
+    assert len(scripts(tmp_path)) <= 1, "nothing is submitted again and again"
+    assert numbered(tmp_path, "attempts") == {}
+    if verb == "search":
+        journal = (tmp_path / "runs" / "toy" / "search" / "journal.log").read_text()
+        assert not any(json.loads(line)["op_code"] == 6 for line in journal.splitlines()), "it is no trial's fault"
+
+
+def test_what_fails_at_once_is_submitted_once(fake_slurm: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(BASE + SCREEN, encoding="utf-8")
+    plan = load_plan(tmp_path / "toy.yaml", (), tmp_path / "runs")
+    make_run_folders(plan, {})
+    bind_replicates(plan, prepare_data(plan, nothing))
+    err = refused(begin(tmp_path, "launch", "runtime.device=cuda"))
+    assert "3 of 3 replicates are not done" in err
+    assert {arm: len(made) for arm, made in numbered(tmp_path, "submissions").items()} == {
+        replicate.folder.parent.name: 1 for replicate in plan.replicates
+    }
+    assert [replicate.state for replicate in plan.replicates] == ["failed"] * 3
+
+
+@pytest.mark.parametrize(("verb", "text"), [("launch", SCREEN), ("search", SEARCH)])
+def test_jobs_that_end_before_they_begin_are_not_submitted_for_ever(
+    fake_slurm: Cluster, tmp_path: Path, verb: str, text: str
+) -> None:
+    (tmp_path / "toy.yaml").write_text(BASE + text, encoding="utf-8")
+    broken = "resources={memory: 1G, time: 10m, setup: ['echo no such module; exit 3'], prepare: {setup: []}}"
+    err = refused(begin(tmp_path, verb, broken, "runtime.attempts=2"))
+    assert "2 jobs in a row ended before it began" in err
+    assert {len(made) for made in numbered(tmp_path, "submissions").values()} == {2}
+    assert numbered(tmp_path, "attempts") == {}
+
+
+def test_a_trial_is_cancelled_by_its_folder(fake_slurm: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
+    words = ["learning.steps=100000", "search.trials=2", "runtime.checkpoint_every=50"]
+    search = begin(tmp_path, "search", *words)
+    until(lambda: search.poll() is not None or len(numbered(tmp_path, "attempts")) == 2, "two trials run", 200)
+    plan = [tmp_path / "toy.yaml", *words, "--runs", tmp_path / "runs"]
+    shown = run("search", *plan, "--show").out
+    job = next(iter(numbered(tmp_path, "attempts").values()))[0]["job"]
+    assert job in shown
+    assert "trial-0 was sent as" in shown
+    told = run("cancel", *plan, "--folder", "trial-0-*")
+    assert (told.code, "cancelled trial-0 seed 0" in told.out) == (0, True), told.err
+    assert run("cancel", *plan, "--folder", "trial-*").out.count("cancelled trial-") == 1
+    out, err = search.communicate(timeout=200)
+    assert out.count("was cancelled") >= 2, out + err
+    wrong = run("cancel", *plan, "--folder", "trail-*")
+    assert wrong.code == 2
+    assert "no run folder in" in wrong.err
