@@ -1,12 +1,14 @@
 """Preparing: what replicates share is made once, before them: manifests, latents, references, early floors."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from components.data.clips import frames_needed
 from components.data.prepare import Prepared, prepare
 from components.scoring.measuring import Measuring
 from experiments import floors
+from experiments.lease import leased
 from experiments.plans import Plan, check
 from experiments.recording import bind_data
 from experiments.replicate import Progress, device_of, how_measured, open_data
@@ -23,6 +25,9 @@ from registry.errors import SpecError
 from registry.runs import DATA_FOLDER, Replicate, read_floors
 from registry.spec import Spec
 
+PREPARING = "preparing"  # folder among the prepared data: whose turn it is to prepare
+PATIENCE = 86400.0  # seconds to wait for another process that prepares
+
 
 def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
     """Check the plan; index, cache and measure every data set that the selected arms use; returns them by arm name.
@@ -33,6 +38,15 @@ def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
     """
     check(plan, with_data=True)
     root = plan.runs / DATA_FOLDER
+
+    def told(who: str) -> None:
+        progress(f"waiting for {who}, which prepares data", 0, 1)
+
+    with leased(root / PREPARING, PATIENCE, told):  # what two launches share is made once
+        return _prepare_all(plan, root, progress)
+
+
+def _prepare_all(plan: Plan, root: Path, progress: Progress) -> dict[str, Prepared]:
     needs = sorted({need for arm in plan.selected for need in _needs(arm.spec)})
     by_identity: dict[str, Prepared] = {}
     found: dict[str, Prepared] = {}

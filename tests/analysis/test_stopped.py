@@ -36,7 +36,8 @@ def test_the_reason_is_read_from_the_run_folder(rows: list[dict[str, Any]]) -> N
     assert reasons(results.load(row for row in rows if row["arm"] != "c")) == {}
 
 
-def test_tables_say_so_in_the_row_and_below(rows: list[dict[str, Any]]) -> None:
+def test_tables_say_so_in_the_row_and_below(rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow terminal folds the reason
     summary = tables.summary(results.load(rows), ["fvd"])
     assert NOTE in summary.notes
     assert dict(zip(summary.rows["arm"], summary.rows["stopped"], strict=True)) == {

@@ -1,6 +1,7 @@
 """Launching a whole experiment, and MLflow filled from its folders."""
 
 import json
+import multiprocessing
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -164,3 +165,24 @@ def test_missing_replicates_are_passed_over(launched: Plan, tmp_path: Path) -> N
     told = tracking.sync("under another name", plan.replicates, f"sqlite:///{tmp_path / 'other.db'}")
     assert told["runs"] == 1
     assert told["points"] == sum(len(line) - 2 for line in plan.replicates[0].metrics())
+
+
+def _prepares(folder: Path, barrier: Any, told: Any) -> None:
+    barrier.wait()
+    waited: list[str] = []
+    prepare_data(plan_of(folder, **ONE_ARM), lambda what, done, total: waited.append(what))
+    with told.get_lock():
+        told.value += any(what.startswith("waiting for process") for what in waited)
+
+
+def test_two_launchers_prepare_one_behind_the_other(tmp_path: Path) -> None:
+    plan_of(tmp_path, **ONE_ARM)
+    context = multiprocessing.get_context("spawn")
+    barrier, told = context.Barrier(2), context.Value("i", 0)
+    both = [context.Process(target=_prepares, args=(tmp_path, barrier, told)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert told.value == 1  # the second had to wait
