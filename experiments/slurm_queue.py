@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from registry.errors import RunError
@@ -105,6 +106,13 @@ def endings(jobs: Iterable[str]) -> dict[str, Ending]:
             name, *rest = line.split("|", 4)
             found |= dict.fromkeys(elements(name), Ending(*rest))
     return {job: found.get(job) or found[base(job)] for job in wanted if job in found or base(job) in found}
+
+
+def failed_beside(does: str, job: str, told: Ending | None, log: Path) -> str:
+    """That a job beside the replicates has failed, with its last words."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    words = [line for line in lines if line.strip() and not line.startswith(("submitit ", "next: "))]
+    return f"the job that {does}, {job}: {told or 'ended'}: {words[-1] if words else 'it left no word'}; see {log}"
 
 
 def elements(name: str) -> list[str]:

@@ -16,7 +16,6 @@ from experiments.plans import Plan
 from experiments.slurm import LAUNCHES
 from experiments.slurm_queue import Ending, Queue, base
 from experiments.states import queue_of, states
-from experiments.submitting import failed_beside
 from registry.attempts import ATTEMPTS, latest, read_json
 from registry.runs import Replicate, State
 
@@ -145,7 +144,7 @@ def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
         jobs[job] = "reports", launches[-1].parent / "report.txt"
     endings = slurm_queue.endings(jobs)
     failed = {job: told for job, told in endings.items() if told.state not in ALIVE}
-    return [failed_beside(jobs[job][0], job, told, jobs[job][1]) for job, told in failed.items()]
+    return [slurm_queue.failed_beside(jobs[job][0], job, told, jobs[job][1]) for job, told in failed.items()]
 
 
 def _lines(path: Path) -> list[str]:

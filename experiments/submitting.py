@@ -140,17 +140,10 @@ class PreparingJob:
         elif over:
             told = slurm_queue.endings([self.job]).get(self.job)
             if told is None or told.state != "COMPLETED":
-                raise RunError(failed_beside("prepares the data", self.job, told, self.log))
+                raise RunError(slurm_queue.failed_beside("prepares the data", self.job, told, self.log))
             return None  # another machine may see what it wrote a little before this one does
         arrays.after = self.job
         return self.job
-
-
-def failed_beside(does: str, job: str, told: slurm_queue.Ending | None, log: Path) -> str:
-    """That a job beside the replicates has failed, with its last words."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    words = [line for line in lines if line.strip() and not line.startswith(("submitit ", "next: "))]
-    return f"the job that {does}, {job}: {told or 'ended'}: {words[-1] if words else 'it left no word'}; see {log}"
 
 
 def arrays_of(plan: Plan, snapshot: Callable[[], Snapshot]) -> SlurmArrays:
