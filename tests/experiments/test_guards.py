@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -101,3 +103,8 @@ def test_bars_on_a_terminal_follow_a_launch(tmp_path: Path, monkeypatch: pytest.
         recorder.heartbeat(stage="training", step=2, steps=6)
         bars.watch(replicates, [replicate.state for replicate in replicates])
     assert "baseline seed 0: training" in screen.getvalue()
+
+
+def test_asking_how_far_it_is_does_not_import_torch() -> None:
+    code = "import sys, experiments.status, experiments.plans; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
