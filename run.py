@@ -211,6 +211,7 @@ def launch(found: "Plan", **how: Any) -> None:
     and can be killed: the same command goes on.
     """
 
+    _within_budget(found, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
     _launch(found, **how)
 
 
@@ -225,7 +226,7 @@ def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     """Launch again with the failed and cancelled replicates; they go on from their last checkpoint."""
     from experiments import console, launching
 
-    _within_budget(found, how["executor"], how["max_gpu_hours"], how["measure"])
+    _within_budget(found, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
     again = launching.retried(found) if dry_run else launching.retry(found)
     console.say(f"{len(again)} failed or cancelled replicates {'would be' if dry_run else 'are'} tried again")
     _launch(found, dry_run=dry_run, **how)
@@ -234,6 +235,10 @@ def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
 def _within_budget(found: "Plan", executor: str, most: float | None, measure: bool) -> None:
     from experiments import console, costs, plans, submitting
 
+    if measure and most is None:
+        raise SpecError(
+            "--measure of a launch is for --max-gpu-hours, which is not given; `plan --measure` shows the cost"
+        )
     if most is not None:
         defaults = submitting.defaults_here() if executor == "slurm" else None
         with console.Bars() as bars:
@@ -242,18 +247,11 @@ def _within_budget(found: "Plan", executor: str, most: float | None, measure: bo
         costs.refuse_above(plans.rows(found, paces, defaults), most, screened)
 
 
-def _launch(
-    found: "Plan", executor: str, dry_run: bool, wait: bool, max_gpu_hours: float | None, measure: bool
-) -> None:
+def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool) -> None:
     from analysis import rendering
     from experiments import console, launching, status, submitting
 
     screened = found.file.experiment.screen is not None
-    if measure and max_gpu_hours is None:
-        raise SpecError(
-            "--measure of a launch is for --max-gpu-hours, which is not given; `plan --measure` shows the cost"
-        )
-    _within_budget(found, executor, max_gpu_hours, measure)
     if dry_run:
         for text in submitting.dry_run(found, executor):
             console.say(text)

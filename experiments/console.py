@@ -16,7 +16,7 @@ from rich.text import Text
 from experiments.doctor import Check
 from experiments.plans import Plan
 from registry.differences import differing
-from registry.runs import Replicate, State
+from registry.runs import GOING_ON, Replicate, State
 
 console = Console(soft_wrap=True)
 WIDTH = 160  # of tables that go to a file or a pipe
@@ -24,7 +24,6 @@ COLOURS = {
     "done": "green", "running": "cyan", "queued": "blue", "failed": "bold red", "interrupted": "yellow",
     "cancelled": "magenta", "paused": "yellow", "stopped": "magenta", "missing": "dim",
 }  # fmt: skip
-GOING_ON = ("queued", "running")
 PLAIN_EVERY = 10.0  # seconds between lines in a log
 WATCH_EVERY = 60.0  # seconds between lines about running replicates in a log
 

@@ -22,13 +22,12 @@ from experiments.preparing import bind_replicates, prepare_data
 from experiments.recording import Recorder, create
 from experiments.replicate import Progress, run_replicate
 from experiments.snapshot import freeze
-from experiments.states import queue_of, states
+from experiments.states import in_state, queue_of, states
 from registry.attempts import ATTEMPTS, is_alive, latest
-from registry.runs import RETRIED, STARTABLE, Replicate, State
+from registry.runs import GOING_ON, RETRIED, STARTABLE, Replicate, State
 
 Watch = Callable[[Sequence[Replicate], Sequence[State]], None]
 POLL_SECONDS = 0.25
-GOING_ON: tuple[State, ...] = ("queued", "running")
 ENDED: tuple[State, ...] = ("done", "stopped")  # nothing is to be done about these
 
 
@@ -99,10 +98,9 @@ def launch_here(plan: Plan, executor: str, progress: Progress, watch: Watch) -> 
     bind_replicates(plan, prepared)
     launched = Launched(todo)
     if executor == "debug":
-        for replicate, state in zip(todo, states(todo), strict=True):
-            if state in STARTABLE:
-                run_replicate(replicate.folder, progress)
-                launched.submitted.append(replicate.name)
+        for replicate in in_state(todo, STARTABLE):
+            run_replicate(replicate.folder, progress)
+            launched.submitted.append(replicate.name)
         return launched
     pool = LocalPool(plan.file.experiment.resources, snapshot)
     with closing_on_signals(pool):
@@ -149,8 +147,7 @@ def wait(pool: LocalPool | None, todo: Sequence[Replicate], watch: Watch) -> Non
 
 def retried(plan: Plan) -> list[Replicate]:
     """The selected replicates that `retry` would open again."""
-    todo = plan.replicates
-    return [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in RETRIED]
+    return in_state(plan.replicates, RETRIED)
 
 
 def retry(plan: Plan) -> list[Replicate]:

@@ -89,6 +89,12 @@ def bind_data(folder: Path, data: Mapping[str, Any]) -> None:
         )
 
 
+def bound_data(folder: Path) -> dict[str, Any] | None:
+    """What a run folder says of the data that were prepared for it, if they are there."""
+    data: dict[str, Any] | None = (read_json(folder / "provenance.json") or {}).get("data")
+    return data if data is not None and Path(data["folder"]).is_dir() else None
+
+
 @functools.cache
 def machine() -> dict[str, Any]:
     """Host, Python and package versions."""

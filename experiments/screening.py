@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments.early_metrics import by_step
 from experiments.executors import Controlled, controlled, stop_for_good
 from experiments.halving import Cut, Decision, Standing, decide
-from experiments.launching import GOING_ON, Launched, Watch, make_run_folders
+from experiments.launching import Launched, Watch, make_run_folders
 from experiments.lease import leased
 from experiments.plans import Plan, check
 from experiments.preparing import bind_replicates, prepare_data
@@ -22,7 +22,7 @@ from experiments.states import states
 from experiments.submitting import PreparingJob
 from registry.attempts import numbered, read_json, take
 from registry.errors import SpecError
-from registry.runs import STARTABLE, Replicate, State
+from registry.runs import GOING_ON, STARTABLE, Replicate, State
 from registry.search_forms import Screen
 
 FOLDER = "screen"  # in that of the experiment

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.plans import Plan
-from experiments.recording import bind_data
+from experiments.recording import bind_data, bound_data
 from experiments.slurm import SlurmArrays
 from experiments.submitting import PreparingJob
 from registry.assemble import values_at
-from registry.attempts import read_json
 from registry.errors import RunError
 from registry.runs import Replicate, open_replicate
 
@@ -20,12 +19,6 @@ SHARED = ("data", "scoring", "sampling.clips", "model.classes", "runtime.device"
 
 class SearchDataError(RunError):
     """What the data lack is no trial's fault."""
-
-
-def bound(replicate: Replicate) -> dict[str, Any] | None:
-    """What a run folder says of the data that were prepared for it, if they are there."""
-    data: dict[str, Any] | None = (read_json(replicate.folder / "provenance.json") or {}).get("data")
-    return data if data is not None and Path(data["folder"]).is_dir() else None
 
 
 class DataJobs:
@@ -69,7 +62,9 @@ class DataJobs:
             raise
         finally:
             self.arrays.after = None  # trials are submitted when their data are there
-        if (known := bound(first[0])) is not None and all(bound(replicate) for replicate in first):
+        if (known := bound_data(first[0].folder)) is not None and all(
+            bound_data(replicate.folder) for replicate in first
+        ):
             self._bind(made, known)
 
     def _bind(self, made: Sequence[Replicate], data: dict[str, Any]) -> None:
@@ -85,5 +80,5 @@ def _bound_alike(own: Plan, shared: str) -> Iterator[dict[str, Any]]:
             replicate = open_replicate(path.parent)
         except RunError:  # of another version
             continue
-        if (data := bound(replicate)) is not None and values_at(replicate.spec, SHARED) == shared:
+        if (data := bound_data(replicate.folder)) is not None and values_at(replicate.spec, SHARED) == shared:
             yield data

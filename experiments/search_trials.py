@@ -8,8 +8,9 @@ from typing import Any
 from experiments.launching import make_run_folders
 from experiments.plans import Plan, check
 from experiments.preparing import bind_replicates, prepare_data
+from experiments.recording import bound_data
 from experiments.replicate import Progress
-from experiments.search_data import SHARED, DataJobs, bound
+from experiments.search_data import SHARED, DataJobs
 from experiments.search_goals import seeds_of
 from experiments.search_study import Trial
 from experiments.slurm import SlurmArrays
@@ -75,7 +76,7 @@ class Trials:
 
     def ready(self, replicate: Replicate) -> bool:
         """Whether the data of a trial's replicate are there, so that it may be submitted."""
-        return self._jobs is None or bound(replicate) is not None
+        return self._jobs is None or bound_data(replicate.folder) is not None
 
     def all(self, trials: Sequence[Trial]) -> list[Replicate]:
         """The replicates of trials, each once, without those of the file's own arms; nothing is made."""
@@ -112,7 +113,7 @@ class Trials:
         own = self._plan_of(arm)
         check(own)
         made = make_run_folders(own, self.code)
-        if self._jobs is None and not all(bound(replicate) for replicate in made):
+        if self._jobs is None and not all(bound_data(replicate.folder) for replicate in made):
             shared = values_at(arm.spec, SHARED)
             if shared not in self._prepared:
                 self._prepared[shared] = prepare_data(own, self.progress)[arm.name]

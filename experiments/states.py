@@ -29,6 +29,11 @@ def states(replicates: Sequence[Replicate], queue: Queue | None = None) -> list[
     return [replicate.state_with(queue.hint) for replicate in replicates]
 
 
+def in_state(replicates: Sequence[Replicate], wanted: Sequence[State]) -> list[Replicate]:
+    """Those of the replicates that are in one of these states now."""
+    return [replicate for replicate, state in zip(replicates, states(replicates), strict=True) if state in wanted]
+
+
 class Submission(Numbered):
     """The sending of one replicate to an executor."""
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from experiments import slurm_queue
 from experiments.launching import Launched, Watch, absolute, make_run_folders, wait
 from experiments.plans import Plan, check
-from experiments.recording import write_json
+from experiments.recording import bound_data, write_json
 from experiments.slurm import SlurmArrays, chunks, script
 from experiments.snapshot import FOLDER as CODE
 from experiments.snapshot import Snapshot, freeze
-from experiments.states import states
+from experiments.states import in_state
 from registry import strict_yaml
-from registry.attempts import read_json
 from registry.errors import RunError
 from registry.files import write_atomically
 from registry.resources import Shape, cluster_defaults
@@ -58,7 +57,7 @@ def launch_slurm(plan: Plan) -> Launched:
     arrays = arrays_of(plan, lambda: freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins)))
     todo = make_run_folders(plan, arrays.snapshot.about())
     launched = Launched(todo)
-    startable = [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in STARTABLE]
+    startable = in_state(todo, STARTABLE)
     if not startable:
         return launched
     if job := PreparingJob(plan).go_before(arrays, startable):
@@ -86,7 +85,7 @@ def launch_slurm(plan: Plan) -> Launched:
 def dry_run(plan: Plan, executor: str) -> list[str]:
     """What `launch` would do, a text each: for Slurm the batch scripts. Nothing is written or submitted."""
     todo = [absolute(replicate) for replicate in plan.replicates]
-    startable = [replicate for replicate, state in zip(todo, states(todo), strict=True) if state in STARTABLE]
+    startable = in_state(todo, STARTABLE)
     if executor != "slurm":
         return [f"would run {replicate.name}: {replicate.folder}" for replicate in startable] or ["nothing to run"]
     check(plan, with_data=True)
@@ -178,8 +177,4 @@ def _unprepared(plan: Plan, replicates: Iterable[Replicate]) -> bool:
     """Whether something that replicates share has still to be made."""
     if set(plan.file.experiment.floors) - {"resampled"} and not (plan.folder / FLOORS_FILE).exists():
         return True
-    for replicate in replicates:
-        data = (read_json(replicate.folder / "provenance.json") or {}).get("data")
-        if data is None or not Path(data["folder"]).is_dir():
-            return True
-    return False
+    return any(bound_data(replicate.folder) is None for replicate in replicates)

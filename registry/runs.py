@@ -28,6 +28,7 @@ from registry.spec import WITHOUT_EFFECT, Spec
 
 State = Literal["missing", "queued", "running", "interrupted", "failed", "cancelled", "paused", "stopped", "done"]
 STARTABLE: tuple[State, ...] = ("missing", "interrupted")  # what `launch` starts
+GOING_ON: tuple[State, ...] = ("queued", "running")
 RETRIED: tuple[State, ...] = ("failed", "cancelled")  # what `retry` opens again
 DATA_FOLDER = "_data"
 FLOORS_FILE = "floors.json"

@@ -249,6 +249,10 @@ def test_too_costly_a_launch_is_stopped_before_it_starts(fake_slurm: Cluster, tm
     assert "--max-gpu-hours 0.5: what is not done yet costs about" in told.err
     assert not lab.runs.exists()
     assert lab.launch("--max-gpu-hours", "1e9", "--dry-run").code == 0
+    told = lab.say("retry", "--measure")
+    assert told.code == 2
+    assert "--measure of a launch is for --max-gpu-hours" in told.err
+    assert "tried again" not in told.out
 
 
 def test_a_job_out_of_time_writes_a_checkpoint_and_goes_on_by_itself(fake_slurm: Cluster, tmp_path: Path) -> None:
