@@ -35,7 +35,7 @@ class Watched:
 def test_a_check_reads_only_the_keys_it_is_filed_under(
     attempt: Callable[[Any, bool], Any], classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "count_network", lambda spec: Assembly(spec).counts())
+    monkeypatch.setattr(check, "count_network", lambda spec: Assembly(spec).counts())
     spec = load_plan(write(tmp_path, TOY), [f"model.classes={classes}"]).arms[0].spec
     read: set[str] = set()
     attempt(Assembly(Watched(spec, "", read)), True)  # type: ignore[arg-type]

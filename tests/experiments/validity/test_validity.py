@@ -15,6 +15,7 @@ from experiments.validity import scores
 from experiments.validity import suite as validity
 from experiments.validity.clips import ClipSet, folder_clips, halves, made_clips
 from experiments.validity.page import HEADER, write_section
+from experiments.validity.suite import Row, build, suite
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import catalogue
 from registry.runs.machine import ROOT
