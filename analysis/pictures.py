@@ -11,7 +11,7 @@ from analysis.figures import curves_figure, samples_figure, scores_figure
 from analysis.floors import Floors
 from analysis.results import DONE, score_names
 from registry.errors import RunError
-from registry.runs.run_folder import read_json, read_lines
+from registry.runs.run_folder import read_metrics
 
 SHOWN = 6  # sampled clips beside real ones
 
@@ -43,7 +43,7 @@ def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path
 
 
 def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
-    lines = {(arm, int(seed)): list(read_lines(Path(folder) / "metrics.jsonl"))
+    lines = {(arm, int(seed)): read_metrics(Path(folder).parent.parent)
              for arm, seed, folder in zip(frame["arm"], frame["seed"], frame["folder"], strict=True)}  # fmt: skip
     for key in ("loss", "validation_loss"):
         path = figures / f"curve-{key}.png"
@@ -64,7 +64,7 @@ def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
         )
         if real.is_file() and sampled:
             path = figures / f"samples-{_plain(str(arm))}.png"
-            title = f"{result['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['steps']}"
+            title = f"{rows.iloc[0]['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['step']}"
             samples_figure(np.load(real)[:SHOWN], np.load(sampled[0])[:SHOWN], path, title=title)
             yield path
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from registry.runs.attempts import read_json
+from registry.runs.run_folder import desires
 
 STOPPED = "stopped"
 NOTE = "a screen: arms were stopped early, so their absence is no result"
@@ -19,5 +19,6 @@ def reasons(frame: pd.DataFrame) -> dict[str, str]:
     found: dict[str, str] = {}
     for arm, state, folder in zip(frame["arm"], frame["state"], frame["folder"], strict=True):
         if state == STOPPED and arm not in found:
-            found[arm] = str((read_json(Path(folder) / "control.json") or {}).get("reason") or "stopped early")
+            reasons = (desired.reason for desired in desires(Path(folder)) if desired.action == "stop")
+            found[arm] = next(filter(None, reasons), "stopped early")
     return found

@@ -592,7 +592,7 @@ def _frame(found: "Plan", *, selected: bool = False) -> "DataFrame":
 def _floors(found: "Plan") -> list[dict[str, Any]]:
     from registry.runs.run_folder import read_floors
 
-    return read_floors(found.folder)
+    return [floor.model_dump(mode="json") for floor in read_floors(found.folder)]
 
 
 def _answers(found: "Plan") -> "list[Verdict]":

@@ -15,14 +15,15 @@ from rich.text import Text
 
 from experiments.cli.doctor import Check
 from experiments.plan.plan import Plan
-from registry.runs.run_folder import GOING_ON, Replicate, State
+from registry.runs.records import State
+from registry.runs.run_folder import Replicate
 from registry.schema.differences import differing
 
 console = Console(soft_wrap=True)
 WIDTH = 160  # of tables that go to a file or a pipe
 COLOURS = {
     "done": "green", "running": "cyan", "queued": "blue", "failed": "bold red", "interrupted": "yellow",
-    "cancelled": "magenta", "paused": "yellow", "stopped": "magenta", "missing": "dim",
+    "damaged": "bold red", "cancelled": "magenta", "paused": "yellow", "stopped": "magenta", "missing": "dim",
 }  # fmt: skip
 PLAIN_EVERY = 10.0  # seconds between lines in a log
 WATCH_EVERY = 60.0  # seconds between lines about running replicates in a log
@@ -78,12 +79,12 @@ class Bars:
         if self._bars is None:
             self._watch_plainly(todo, states)
             return
-        self.show("replicates", sum(state not in GOING_ON for state in states), len(todo))
+        self.show("replicates", sum(not state.active for state in states), len(todo))
         for replicate, state in zip(todo, states, strict=True):
             beat = replicate.heartbeat() if state == "running" else None
             if beat:
-                self.show(replicate.name, beat["step"], beat["steps"])
-                self._bars.update(self._tasks[replicate.name], description=f"{replicate.name}: {beat['stage']}")
+                self.show(replicate.name, beat.step, beat.steps)
+                self._bars.update(self._tasks[replicate.name], description=f"{replicate.name}: {beat.stage}")
             elif state != "running" and replicate.name in self._tasks:
                 self._bars.remove_task(self._tasks.pop(replicate.name))
 
@@ -92,7 +93,8 @@ class Bars:
         for replicate, state in zip(todo, states, strict=True):
             if self._seen.get(replicate.name) != state and state not in ("missing", "queued"):
                 self._seen[replicate.name] = state
-                scores = (replicate.result() or {}).get("scores", {}) if state == "done" else {}
+                result = replicate.result() if state == "done" else None
+                scores = result.scores if result else {}
                 told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if "band" not in name)
                 print(f"{replicate.name}: {state}{'  ' + told if told else ''}", flush=True)
         now = time.monotonic()
@@ -103,8 +105,8 @@ class Bars:
                 for replicate, s in zip(todo, states, strict=True)
                 if s == "running"
             ]
-            told = "; ".join(f"{name} {beat['stage']} {beat['step']}/{beat['steps']}" for name, beat in beats if beat)
-            ended = sum(state not in ("missing", *GOING_ON) for state in states)
+            told = "; ".join(f"{name} {beat.stage} {beat.step}/{beat.steps}" for name, beat in beats if beat)
+            ended = sum(state is not State.MISSING and not state.active for state in states)
             print(f"{ended} of {len(todo)} replicates ended{'; ' + told if told else ''}", flush=True)
 
 

@@ -101,13 +101,14 @@ def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
     for replicate, state in zip(plan.replicates, states(plan.replicates), strict=True):
         if seed is not None and replicate.seed != seed:
             continue
-        log = log_of(replicate)
+        log = log_of(plan, replicate)
         say(f"== {replicate.name} ({state}): {log}")
         for line in _lines(log)[-lines:] or ["(no log)"]:
             say(f"  {line}")
         events = replicate.events()
-        if state == "failed" and "traceback" in events[-1]:
-            for line in events[-1]["traceback"].splitlines():
+        failures = [event for event in events if event.traceback]
+        if state == "failed" and failures:
+            for line in failures[-1].traceback.splitlines():
                 say(f"  {line}")
 
 
@@ -119,7 +120,7 @@ def follow(plan: Plan, seed: int | None, seconds: float = 0.5) -> None:
     ended = False
     while True:
         for replicate in todo:
-            log = log_of(replicate)
+            log = log_of(plan, replicate)
             if not log.exists():
                 continue
             with log.open("rb") as file:

@@ -11,13 +11,14 @@ from experiments.launch.slurm_launch import arrays_of
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
-from experiments.record.recording import Recorder
+from experiments.record.recording import desire
 from experiments.record.snapshot import Snapshot, freeze
 from experiments.record.states import states
-from experiments.worker.replicate import run_replicate
+from experiments.worker.run import run_training
 from registry.errors import Interrupted, RunError
 from registry.runs.attempts import ATTEMPTS, numbered
-from registry.runs.run_folder import STARTABLE, Replicate
+from registry.runs.records import State
+from registry.runs.run_folder import Replicate, wanted
 
 MOST_REFUSALS = 5  # in a row, and a controller gives up; the same command goes on
 
@@ -37,12 +38,12 @@ class InProcess:
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:
         """Run those that can be started, to their end or to where they are to pause."""
         started = []
-        for replicate, state in zip(replicates, states(replicates), strict=True):
-            if state in STARTABLE:
+        for replicate in replicates:
+            if replicate.state.startable:  # an earlier one may have made it, since they share a training
                 started.append(replicate.name)
                 with contextlib.suppress(Interrupted):
-                    run_replicate(replicate.folder, self.progress)
-                if replicate.state in STARTABLE:
+                    run_training(replicate.training, self.progress)
+                if replicate.state.startable:
                     raise Interrupted(f"{replicate.name}: stopped; the same command goes on")
         return started
 
@@ -92,12 +93,13 @@ class Controlled:
         What dies after that counts as an attempt, of which a replicate itself knows how many it has.
         """
         for replicate in replicates:
-            attempts = len(numbered(replicate.folder / ATTEMPTS))
+            attempts = len(numbered(replicate.training / ATTEMPTS))
             before, times = self._sent.get(replicate.folder, (attempts, 0))
             if attempts != before:
                 times = 0
             if times >= replicate.spec.runtime.attempts:
-                job = (replicate.submission() or {}).get("job")
+                submission = replicate.submission()
+                job = submission.job if submission else None
                 told = slurm_queue.endings([job]).get(job) if job else None
                 raise RunError(
                     f"{replicate.name}: {times} jobs in a row ended before it began"
@@ -153,9 +155,10 @@ def stop_for_good(replicates: Sequence[Replicate], reason: str) -> None:
     """End replicates that must never run again: running ones see it themselves, jobs that wait are taken away."""
     now = states(replicates)
     for replicate, state in zip(replicates, now, strict=True):
-        if state not in ("done", "stopped"):
-            Recorder(replicate.folder).control("stop", reason=reason)
-    waiting = [replicate for replicate, state in zip(replicates, now, strict=True) if state == "queued"]
-    jobs = [job for replicate in waiting if (job := (replicate.submission() or {}).get("job"))]
+        if not state.ended:
+            desire(replicate, "stop", reason=reason)
+    waiting = [replicate for replicate, state in zip(replicates, now, strict=True) if state is State.QUEUED]
+    sent = [replicate.submission() for replicate in waiting if not wanted(replicate.training)]
+    jobs = [submission.job for submission in sent if submission and submission.job]
     with contextlib.suppress(RunError):  # a job that is left finds the wish when it begins
         slurm_queue.cancel(jobs)

@@ -20,16 +20,16 @@ from experiments.launch.preparing import bind_replicates, prepare_data
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
-from experiments.record.recording import Recorder, create
+from experiments.record.recording import create, desire, open_again
 from experiments.record.snapshot import freeze
 from experiments.record.states import in_state, queue_of, states
-from experiments.worker.replicate import run_replicate
-from registry.runs.attempts import ATTEMPTS, is_alive, latest
-from registry.runs.run_folder import GOING_ON, RETRIED, STARTABLE, Replicate, State
+from experiments.worker.run import run_training
+from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
+from registry.runs.records import Attempt, State, Submission
+from registry.runs.run_folder import Replicate, wanted
 
 Watch = Callable[[Sequence[Replicate], Sequence[State]], None]
 POLL_SECONDS = 0.25
-ENDED: tuple[State, ...] = ("done", "stopped")  # nothing is to be done about these
 
 
 class Executor(Protocol):
@@ -60,19 +60,19 @@ class Launched:
 
 
 def make_run_folders(plan: Plan, code: dict[str, Any]) -> list[Replicate]:
-    """The run folder of every selected replicate, made or checked.
+    """Ask for every selected replicate: make the folders of trainings and evaluations, or check those that are there.
 
     Args:
         plan: what is launched.
         code: what their provenance says of the code.
     """
-    for replicate in (found := [absolute(replicate) for replicate in plan.replicates]):
+    for replicate in (found := [absolute(replicate) for replicate in plan.work]):
         create(replicate, code)
     return found
 
 
 def absolute(replicate: Replicate) -> Replicate:
-    """The replicate with an absolute path of its data, since a job may start elsewhere."""
+    """Return the replicate with an absolute path of its data, since a job may start elsewhere."""
     path = replicate.spec.data.path
     if path is None or Path(path).is_absolute():
         return replicate
@@ -99,14 +99,15 @@ def launch_here(plan: Plan, executor: str, progress: Progress, watch: Watch) -> 
     bind_replicates(plan, prepared)
     launched = Launched(todo)
     if executor == "debug":
-        for replicate in in_state(todo, STARTABLE):
-            run_replicate(replicate.folder, progress)
-            launched.submitted.append(replicate.name)
+        for replicate in todo:
+            if replicate.state.startable:  # an earlier one may have made it, since they share a training
+                run_training(replicate.training, progress)
+                launched.submitted.append(replicate.name)
         return launched
     pool = LocalPool(plan.file.experiment.resources, snapshot)
     with closing_on_signals(pool):
         launched.submitted = pool.submit(todo)
-        wait(pool, todo, watch)
+        wait(pool, launched, watch)
     return launched
 
 
@@ -123,15 +124,18 @@ def closing_on_signals(pool: LocalPool) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def wait(pool: LocalPool | None, todo: Sequence[Replicate], watch: Watch) -> None:
+def wait(pool: LocalPool | None, launched: Launched, watch: Watch) -> None:
     """Return when none of the replicates waits or runs any more, here or elsewhere; states are asked for in moderation.
+
+    What another launcher has begun is waited for, and taken over where it ends without a result.
 
     Args:
         pool: is let move on; None where Slurm does the work.
-        todo: the replicates.
+        launched: its replicates; it takes note of what is taken over.
         watch: is called with them and their states.
     """
     asked = pause = 0.0
+    todo = launched.todo
     while True:
         if pool is not None:
             pool.poll()
@@ -141,28 +145,32 @@ def wait(pool: LocalPool | None, todo: Sequence[Replicate], watch: Watch) -> Non
             asked = time.monotonic()
             pause = max(2 * POLL_SECONDS if pool is not None else 5.0, 20 * (asked - began))
             watch(todo, now)
-            if not any(state in GOING_ON for state in now) and not (pool is not None and pool.busy):
+            left = [one for one, state in zip(todo, now, strict=True) if state.startable]
+            left = [replicate for replicate in left if replicate.name not in launched.submitted]
+            if pool is not None and left:
+                launched.submitted += pool.submit(left)
+            elif not any(state.active for state in now) and not (pool is not None and pool.busy):
                 return
         time.sleep(POLL_SECONDS)
 
 
 def retried(plan: Plan) -> list[Replicate]:
-    """The selected replicates that `retry` would open again."""
-    return in_state(plan.replicates, RETRIED)
+    """Return the selected replicates that `retry` would open again."""
+    return in_state(plan.work, lambda state: state.retried)
 
 
 def retry(plan: Plan) -> list[Replicate]:
-    """Mark the selected failed and cancelled replicates as wanted again; they go on from their last checkpoint."""
+    """Mark the selected failed, cancelled and damaged replicates as wanted again; they go on from checkpoints."""
     again = retried(plan)
     for replicate in again:
-        if replicate.control().get("action") == "cancel":
-            Recorder(replicate.folder).control("run")
-        Recorder(replicate.folder).event("retry")
+        open_again(replicate)
     return again
 
 
 def cancel(plan: Plan, dry_run: bool = False) -> list[Replicate]:
     """End the selected replicates that wait or run, wherever they do; they are cancelled until `retry`.
+
+    A training goes on as long as another experiment, or another arm, still wants something of it.
 
     Args:
         plan: what is selected.
@@ -171,44 +179,52 @@ def cancel(plan: Plan, dry_run: bool = False) -> list[Replicate]:
     Raises:
         RunError: scancel fails.
     """
-    todo, queue = plan.replicates, queue_of(plan.replicates)
-    ended, jobs = [], set()
-    for replicate, state in zip(todo, states(todo, queue), strict=True):
-        job = (replicate.submission() or {}).get("job")
-        if state == "cancelled" and job and queue.hint(job) not in (None, "") and not dry_run:
-            jobs.add(job)  # cancelled before, but Slurm has it still
-        if state not in GOING_ON:
+    todo, queue = plan.work, queue_of(plan.work)
+    now = states(todo, queue)
+    ended = [replicate for replicate, state in zip(todo, now, strict=True) if state.active]
+    if dry_run:
+        return ended
+    for replicate in ended:
+        desire(replicate, "cancel", reason=f"by {getpass.getuser()} on {socket.gethostname()}")
+    before = [one for one, state in zip(todo, now, strict=True) if state is State.CANCELLED]  # Slurm may have it still
+    jobs: set[str] = set()
+    for training in dict.fromkeys(one.training for one in (*ended, *before)):
+        if wanted(training):
             continue
-        ended.append(replicate)
-        if dry_run:
-            continue
-        Recorder(replicate.folder).control("cancel", reason=f"by {getpass.getuser()} on {socket.gethostname()}")
-        attempt, submission = latest(replicate.folder / ATTEMPTS), replicate.submission() or {}
-        alive = is_alive(attempt, replicate.folder / "heartbeat.json", queue.hint)
-        if job := (attempt["job"] if alive and attempt else None) or submission.get("job"):
+        submission = latest(training / SUBMISSIONS, Submission)
+        attempt = latest(training / ATTEMPTS, Attempt)
+        alive = is_alive(attempt, training / "heartbeat.json", queue.hint)
+        job = (attempt.job if alive and attempt else None) or (submission.job if submission else None)
+        if job and queue.hint(job) != "":
             jobs.add(job)
-        elif alive and attempt and attempt["host"] == socket.gethostname():
+        elif alive and attempt and attempt.host == socket.gethostname():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(attempt["pid"], signal.SIGTERM)
+                os.kill(attempt.pid, signal.SIGTERM)
     slurm_queue.cancel(jobs)
     return ended
 
 
 def unfinished(todo: Sequence[Replicate]) -> list[str]:
-    """One line for each replicate that has ended without a result: what happened, and what makes it go on."""
+    """Return a line for each replicate that has ended without a result: what happened, and what makes it go on."""
     now = states(todo)
-    ended = [(replicate, state) for replicate, state in zip(todo, now, strict=True) if state not in (*ENDED, *GOING_ON)]
-    silent = [job for replicate, _ in ended if (job := (replicate.submission() or {}).get("job"))]
-    endings = slurm_queue.endings(silent)
+    ended = [(one, state) for one, state in zip(todo, now, strict=True) if not state.ended and not state.active]
+    endings = slurm_queue.endings([job for replicate, _ in ended if (job := _job_of(replicate))])
     lines = []
     for replicate, state in ended:
-        last: dict[str, Any] = next(iter(reversed(replicate.events())), {})
-        told = endings.get((replicate.submission() or {}).get("job") or "")
-        why = last.get("error") or last.get("reason") or replicate.control().get("reason")
-        if last.get("event") in (None, "started", "retry"):
+        last = next((event for event in reversed(replicate.events())), None)
+        told = endings.get(_job_of(replicate) or "")
+        desired = replicate.desired()
+        why = (last.error or last.reason if last else "") or (desired.reason if desired else "") or replicate.damage()
+        if last is None or last.event in ("started", "retry"):
             why = str(told) if told else why
-        on = "mend the cause, then `retry`" if state == "failed" else "the same command goes on from its checkpoint"
-        on = "`retry` goes on" if state == "cancelled" else on
-        on = "it goes on when the other arms of the screen have come there" if state == "paused" else on
+        on = "mend the cause, then `retry`" if state.retried else "the same command goes on from its checkpoint"
+        on = "`retry` goes on" if state is State.CANCELLED else on
+        on = "`retry` makes it again" if state is State.DAMAGED else on
+        on = "it goes on when the other arms of the screen have come there" if state is State.PAUSED else on
         lines.append(f"{replicate.name}: {state}: {why or 'it never started'}; {on}")
     return lines
+
+
+def _job_of(replicate: Replicate) -> str | None:
+    submission = replicate.submission()
+    return submission.job if submission else None

@@ -26,6 +26,7 @@ from experiments.scores.scoring import (
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
+from registry.runs.records import State
 from registry.runs.run_folder import DATA_FOLDER, Replicate, read_floors
 from registry.schema.spec import Spec
 
@@ -79,7 +80,7 @@ def _early_floors(
 ) -> None:
     """The floors that need no training, where the experiment's file does not have them yet."""
     owners = {"real_halves": "", "reconstruction": floors.owner(autoencoder)}
-    have = {(r["floor"], r["of"], r["protocol"]) for r in read_floors(plan.folder)}
+    have = {(floor.floor, floor.of, floor.protocol) for floor in read_floors(plan.folder)}
     protocols = floors.protocols_of(spec, prepared, metrics)
     wanted = [name for name in owners if name in plan.file.experiment.floors]
     missing = [name for name in wanted if any((name, owners[name], mark) not in have for mark in protocols)]
@@ -105,12 +106,12 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     Raises:
         RunError: it cannot be measured here.
     """
-    first = next((replicate for replicate in todo if replicate.state == "done"), None)
+    first = next((replicate for replicate in todo if replicate.state is State.DONE), None)
     if first is None or "resampled" not in plan.file.experiment.floors:
         return False
-    result = first.result() or {}
-    have = {(r["of"], r["protocol"]) for r in read_floors(plan.folder) if r["floor"] == "resampled"}
-    against_real = {mark for mark, bound in result["protocol_specs"].items() if "real" in bound}
+    result = first.result()
+    have = {(floor.of, floor.protocol) for floor in read_floors(plan.folder) if floor.floor == "resampled"}
+    against_real = {mark for mark, bound in result.protocol_specs.items() if "real" in bound} if result else set()
     if all((floors.owner_of(first), mark) in have for mark in against_real):
         return False
     prepared, _ = open_data(first)
@@ -134,21 +135,23 @@ def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None
 
 
 def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
-    """Note in those run folders of the selected replicates that are there which prepared data they are trained on.
+    """Note in the folders of the selected trainings that are there which prepared data they are trained on.
 
     Raises:
-        RunError: a folder's earlier results came from other data.
+        RunError: a training came from other data.
     """
     weights: dict[str, str] = {}  # autoencoder -> fingerprint: its weights are read once, not for every replicate
+    bound: set[Path] = set()
     for replicate in plan.replicates:
-        if not replicate.folder.exists():
-            continue  # it was not launched yet
+        if not replicate.training.exists() or replicate.training in bound:
+            continue  # it was not launched yet, or shares its training
+        bound.add(replicate.training)
         data = prepared[replicate.arm]
         autoencoder = f"{replicate.spec.data.autoencoder} at {replicate.spec.data.resolution}"
         if autoencoder not in weights:
             weights[autoencoder] = Assembly(replicate.spec).autoencoder().fingerprint()
         about = {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}
-        bind_data(replicate.folder, {**about, "autoencoder": weights[autoencoder]})
+        bind_data(replicate.training, {**about, "autoencoder": weights[autoencoder]})
 
 
 def describe_data(prepared: dict[str, Prepared]) -> list[str]:

@@ -11,8 +11,8 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from experiments.record.slurm_queue import Cluster, base
 from experiments.record.snapshot import Snapshot
-from experiments.record.states import Submission, claim, new_token
-from experiments.worker.jobs import ReplicateTask, VerbTask
+from experiments.record.states import Claim, Task, claim, new_token
+from experiments.worker.jobs import TrainingTask, VerbTask
 from registry.errors import RunError
 from registry.runs.run_folder import LAUNCHES, Replicate
 from registry.schema.resources import SMALL, Resources, Shape, minutes, shape_of
@@ -20,34 +20,34 @@ from registry.schema.resources import SMALL, Resources, Shape, minutes, shape_of
 
 @dataclass(frozen=True)
 class Chunk:
-    """Replicates that become one array.
+    """Trainings that become one array.
 
     Args:
         shape: of each of its tasks.
-        replicates: one a task.
+        tasks: one a task of the array.
         limit: so many tasks at once.
         behind: number of the chunk that it waits for, so that `resources.parallel` holds over several arrays.
     """
 
     shape: Shape
-    replicates: list[Replicate]
+    tasks: list[Task]
     limit: int
     behind: int | None
 
 
-def chunks(replicates: Sequence[Replicate], resources: Resources, cluster: Cluster, defaults: Shape) -> list[Chunk]:
+def chunks(tasks: Sequence[Task], resources: Resources, cluster: Cluster, defaults: Shape) -> list[Chunk]:
     """The arrays of a launch: by shape, none longer than the cluster allows, together at most `parallel` tasks at once.
 
     Args:
-        replicates: what is launched.
+        tasks: what is launched.
         resources: of the experiment.
         cluster: says the longest array.
         defaults: what the user's file says of the cluster.
     """
-    by_shape: dict[str, tuple[Shape, list[Replicate]]] = {}
-    for replicate in replicates:
-        shape = shape_of(replicate.arm, resources, defaults)
-        by_shape.setdefault(shape.model_dump_json(), (shape, []))[1].append(replicate)
+    by_shape: dict[str, tuple[Shape, list[Task]]] = {}
+    for task in tasks:
+        shape = shape_of(task.replicates[0].arm, resources, defaults)
+        by_shape.setdefault(shape.model_dump_json(), (shape, []))[1].append(task)
     cut = [
         (shape, own[first : first + cluster.max_array])
         for shape, own in by_shape.values()
@@ -74,7 +74,7 @@ class Sent(NamedTuple):
 
 
 class SlurmArrays:
-    """Submits replicates as job arrays.
+    """Submits trainings as job arrays.
 
     Args:
         folder: of the experiment.
@@ -100,34 +100,35 @@ class SlurmArrays:
         return self.folder / LAUNCHES / self.token
 
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:
-        """Submit those that can be started and that nobody else submits; returns their names.
+        """Submit the trainings that can be started and that nobody else submits; return the names of the replicates.
 
         Raises:
             RunError: sbatch refuses; what was submitted before stays, the rest can be launched again.
         """
-        mine = {replicate.folder: (replicate, sent) for replicate, sent in claim(replicates, self.name, self.token)}
-        todo = chunks([replicate for replicate, _ in mine.values()], self.resources, self.cluster, self.defaults)
+        mine = claim(replicates, self.name, self.token)
+        todo = chunks(mine, self.resources, self.cluster, self.defaults)
         jobs: list[str] = []
         try:
             for chunk in todo:
                 behind = jobs[chunk.behind] if chunk.behind is not None else None
-                jobs.append(self._submit(chunk, behind, mine))
+                jobs.append(self._submit(chunk, behind, {claimed.training: claimed for claimed in mine}))
         finally:
-            for _, submission in mine.values():
-                if submission.content["job"] is None:  # refused: it waits for nothing
-                    submission.end()
-        return [replicate.name for replicate, _ in mine.values()]
+            for claimed in mine:
+                if claimed.submission.content.job is None:  # refused: it waits for nothing
+                    claimed.submission.end()
+        return [replicate.name for claimed in mine for replicate in claimed.replicates]
 
-    def _submit(self, chunk: Chunk, behind: str | None, mine: dict[Path, tuple[Replicate, Submission]]) -> str:
+    def _submit(self, chunk: Chunk, behind: str | None, mine: dict[Path, Claim]) -> str:
         executor = self.executor(chunk, behind)
-        folders = [str(replicate.folder.resolve()) for replicate in chunk.replicates]
-        numbers = [str(mine[replicate.folder][1].number) for replicate in chunk.replicates]
+        claims = [mine[task.training] for task in chunk.tasks]
+        folders = [str(claimed.training.resolve()) for claimed in claims]
+        numbers = [str(claimed.submission.number) for claimed in claims]
         try:
-            jobs = executor.map_array(ReplicateTask(), folders, numbers)
+            jobs = executor.map_array(TrainingTask(), folders, numbers)
         except (FailedJobError, FailedSubmissionError) as error:
             raise RunError(self._refused(error, chunk.shape)) from None
-        for replicate, job in zip(chunk.replicates, jobs, strict=True):
-            mine[replicate.folder][1].sent(job.job_id)
+        for claimed, job in zip(claims, jobs, strict=True):
+            claimed.submission.sent(job.job_id)
         self.sent.append(Sent(base(jobs[0].job_id), len(jobs)))
         return self.sent[-1].job
 

@@ -12,12 +12,12 @@ from experiments.record import slurm_queue
 from experiments.record.recording import bound_data, write_json
 from experiments.record.snapshot import FOLDER as CODE
 from experiments.record.snapshot import Snapshot, freeze
-from experiments.record.states import in_state
+from experiments.record.states import in_state, startable, tasks_of
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.experiment.clusters import cluster_defaults
 from registry.runs.files import write_atomically
-from registry.runs.run_folder import FLOORS_FILE, STARTABLE, Replicate
+from registry.runs.run_folder import FLOORS_FILE, Replicate
 from registry.schema.resources import Shape
 
 
@@ -29,7 +29,7 @@ def wait_for_slurm(launched: Launched, watch: Watch, say: Callable[[str], None])
         watch: is called with the replicates and their states.
         say: takes a line when only the report is waited for.
     """
-    wait(None, launched.todo, watch)
+    wait(None, launched, watch)
     if launched.report is not None and slurm_queue.hint(launched.report) != "":
         say(f"waiting for the job that reports, {launched.report}")
         while slurm_queue.hint(launched.report) != "":
@@ -59,17 +59,17 @@ def launch_slurm(plan: Plan) -> Launched:
     arrays = arrays_of(plan, lambda: freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins)))
     todo = make_run_folders(plan, arrays.snapshot.about())
     launched = Launched(todo)
-    startable = in_state(todo, STARTABLE)
-    if not startable:
+    waiting = in_state(todo, startable)
+    if not waiting:
         return launched
-    if job := PreparingJob(plan).go_before(arrays, startable):
+    if job := PreparingJob(plan).go_before(arrays, waiting):
         launched.jobs.append(f"{job}: prepares the data")
     refused: RunError | None = None
     try:
-        launched.submitted = arrays.submit(startable)
+        launched.submitted = arrays.submit(waiting)
     except RunError as error:  # of a later array; those before it were accepted
         refused = error
-    launched.jobs += [f"{sent.job}: {sent.tasks} replicates" for sent in arrays.sent]
+    launched.jobs += [f"{sent.job}: {sent.tasks} trainings" for sent in arrays.sent]
     about = {"prepare": arrays.after, "arrays": [sent._asdict() for sent in arrays.sent], "report": None}
     write_json(arrays.launch_folder / "launch.json", about)
     try:
@@ -86,24 +86,23 @@ def launch_slurm(plan: Plan) -> Launched:
 
 def dry_run(plan: Plan, executor: str) -> list[str]:
     """What `launch` would do, a text each: for Slurm the batch scripts. Nothing is written or submitted."""
-    todo = [absolute(replicate) for replicate in plan.replicates]
-    startable = in_state(todo, STARTABLE)
+    waiting = in_state([absolute(replicate) for replicate in plan.work], startable)
     if executor != "slurm":
-        return [f"would run {replicate.name}: {replicate.folder}" for replicate in startable] or ["nothing to run"]
+        return [f"would run {replicate.name}: {replicate.folder}" for replicate in waiting] or ["nothing to run"]
     check(plan, with_data=True)
     arrays = arrays_of(plan, lambda: Snapshot((plan.runs / CODE / "TREE").resolve(), "", False))
     resources = plan.file.experiment.resources
     texts = []
-    if startable and _unprepared(plan, startable):
+    if waiting and _unprepared(plan, waiting):
         texts.append(f"# a job that prepares the data\n{script(arrays.verb_executor('prepare'))}")
         arrays.after = "PREPARE"
-    for number, chunk in enumerate(chunks(startable, resources, arrays.cluster, arrays.defaults)):
+    for number, chunk in enumerate(chunks(tasks_of(waiting), resources, arrays.cluster, arrays.defaults)):
         behind = f"ARRAY{chunk.behind}" if chunk.behind is not None else None
-        tasks = len(chunk.replicates)
-        names = ", ".join(replicate.name for replicate in chunk.replicates[:3]) + (", …" if tasks > 3 else "")
-        about = f"# ARRAY{number}: {tasks} replicates: {names}"
+        tasks = len(chunk.tasks)
+        names = ", ".join(task.name for task in chunk.tasks[:3]) + (", …" if tasks > 3 else "")
+        about = f"# ARRAY{number}: {tasks} trainings: {names}"
         texts.append(f"{about}\n{script(arrays.executor(chunk, behind), tasks)}")
-    if startable:
+    if waiting:
         after = "afterany:" + ":".join(f"ARRAY{number}" for number in range(len(texts) - bool(arrays.after)))
         texts.append(f"# a job that reports when they have ended\n{script(arrays.verb_executor('report', after))}")
     return texts or ["nothing to submit"]
@@ -179,4 +178,4 @@ def _unprepared(plan: Plan, replicates: Iterable[Replicate]) -> bool:
     """Whether something that replicates share has still to be made."""
     if set(plan.file.experiment.floors) - {"resampled"} and not (plan.folder / FLOORS_FILE).exists():
         return True
-    return any(bound_data(replicate.folder) is None for replicate in replicates)
+    return any(bound_data(replicate.training) is None for replicate in replicates)

@@ -19,14 +19,20 @@ class Cost:
     """The hours of one replicate.
 
     Args:
-        hours: from its first step to its scores.
+        training: hours of its training, which other arms may share.
+        evaluation: hours of sampling and scoring it.
         devices: GPUs (or, without GPUs, nodes) that it keeps busy.
         how: `finished`, `measured` or `arithmetic`.
     """
 
-    hours: float
+    training: float
+    evaluation: float
     devices: int
     how: str
+
+    @property
+    def hours(self) -> float:
+        return self.training + self.evaluation
 
     @property
     def gpu_hours(self) -> float:
@@ -40,10 +46,6 @@ class Pace:
     step: float
     clip: float
 
-    def hours(self, spec: Spec) -> float:
-        """Hours of one replicate without scoring."""
-        return (spec.learning.steps * self.step + spec.sampling.clips * self.clip) / 3600
-
 
 def cost(
     arm: str,
@@ -54,7 +56,7 @@ def cost(
     pace: Pace | None = None,
     defaults: Shape | None = None,
 ) -> Cost:
-    """The cost of one replicate of an arm: as measured on its finished replicates, else by its pace, else arithmetic.
+    """Return the cost of one replicate of an arm: as its finished ones measured it, else by its pace, else arithmetic.
 
     The arithmetic takes 6 FLOP a MAC for a training step and 2 for a sampling step, at `resources.tflops` sustained.
 
@@ -64,18 +66,21 @@ def cost(
         resources: of the experiment.
         own: its replicates.
         macs: of one evaluation of its network on one clip.
-        pace: of one device, as measured just now; several share a batch out.
+        pace: of one device, as measured just now; several share a batch out. Scoring is not counted.
         defaults: what the user's file says of the cluster.
     """
     devices = shape_of(arm, resources, defaults or Shape()).devices
-    finished = [result["seconds"] for result in (replicate.result() for replicate in own) if result]
-    if finished:
-        return Cost(sum(finished) / len(finished) / 3600, devices, "finished")
+    results = [result for replicate in own if (result := replicate.result())]
+    if results:
+        trained = [result.seconds_of.get("training", 0.0) for result in results]
+        hours = sum(trained) / len(results) / 3600, sum(result.seconds for result in results) / len(results) / 3600
+        return Cost(hours[0], hours[1] - hours[0], devices, "finished")
     if pace is not None:
-        return Cost(pace.hours(spec) / devices, devices, "measured")
-    flop = 6 * macs * spec.learning.steps * spec.learning.batch_size
-    flop += 2 * macs * spec.sampling.clips * evaluations(spec)
-    return Cost(flop / (resources.tflops * 1e12) / 3600 / devices, devices, "arithmetic")
+        hours = spec.step * pace.step / 3600, spec.sampling.clips * pace.clip / 3600
+        return Cost(hours[0] / devices, hours[1] / devices, devices, "measured")
+    flop = 6 * macs * spec.step * spec.learning.batch_size, 2 * macs * spec.sampling.clips * evaluations(spec)
+    a_second = resources.tflops * 1e12 * 3600 * devices
+    return Cost(flop[0] / a_second, flop[1] / a_second, devices, "arithmetic")
 
 
 def evaluations(spec: Spec) -> int:
@@ -102,7 +107,7 @@ def refuse_above(rows: Iterable[dict[str, Any]], most: float, screened: bool = F
     left = sorted(((row["gpu_hours_left"], row["arm"]) for row in rows), reverse=True)
     total = sum(hours for hours, _ in left)
     if total > most:
-        dearest = ", ".join(f"{arm} {hours:.3g}" for hours, arm in left[:3])
+        dearest = ", ".join(f"{arm} {hours:.3g}" for hours, arm in left[:3] if hours)
         about = "at most about" if screened else "about"
         raise SpecError(
             f"--max-gpu-hours {most:g}: what is not done yet costs {about} {total:.3g} GPU-hours (the dearest arms: "

@@ -10,8 +10,9 @@ from experiments.plan.network_counts import count_for_matching
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.arms import Arm, resolve_experiment, select
 from registry.experiment.claims import ResolvedClaim
+from registry.experiment.evaluate_at import early_steps
 from registry.experiment.experiment_file import ExperimentFile, load_experiment
-from registry.runs.run_folder import Orphan, Replicate, open_replicate, orphans, replicates
+from registry.runs.run_folder import Orphan, Replicate, open_replicate, orphans, replicate_of, replicates
 
 
 @dataclass
@@ -53,6 +54,22 @@ class Plan:
     def all_replicates(self) -> list[Replicate]:
         return replicates(self.name, self.arms, self.file.experiment.seeds, self.runs)
 
+    @property
+    def work(self) -> list[Replicate]:
+        """The replicates of the selected arms, and behind them those that evaluate their trainings at earlier steps."""
+        return [*self.replicates, *self.early]
+
+    @property
+    def early(self) -> list[Replicate]:
+        """What evaluates the selected arms' trainings at the steps of `evaluate_at` before the one that is compared."""
+        seeds = self.file.experiment.seeds
+        return [
+            replicate_of(self.name, arm, seed, self.runs, step)
+            for arm in self.selected
+            for step in early_steps(self.file.experiment, arm.spec)
+            for seed in seeds
+        ]
+
     def orphans(self) -> list[Orphan]:
         """Run folders of this experiment that no arm owns any more."""
         return orphans(self.name, self.arms, self.runs)
@@ -93,12 +110,12 @@ def _in_folders(plan: Plan) -> Plan:
         SpecError: there are none, or two of them have the same name of an arm.
         RunError: a folder holds no spec of this version.
     """
-    names = sorted({path.parents[1].name for path in plan.folder.glob("*/seed-*/replicate.json")})
+    places = [path for path in sorted(plan.folder.glob("*/seed-*")) if path.is_symlink()]
+    names = sorted({path.parent.name for path in places})
     for pattern in plan.folders:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise SpecError(f"no run folder in {plan.folder} matches {pattern!r}; {did_you_mean(pattern, names)}")
-    wanted = [name for name in names if any(fnmatchcase(name, pattern) for pattern in plan.folders)]
-    found = [open_replicate(path) for name in wanted for path in sorted((plan.folder / name).glob("seed-*"))]
+    found = [open_replicate(path) for path in places if any(fnmatchcase(path.parent.name, one) for one in plan.folders)]
     selected = {one.identity: Arm(one.arm, one.axes, one.spec) for one in found}
     twice = [name for name, number in Counter(arm.name for arm in selected.values()).items() if number > 1]
     if twice:

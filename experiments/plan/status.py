@@ -9,8 +9,9 @@ from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.slurm_queue import Ending, Queue, base
 from experiments.record.states import queue_of, states
-from registry.runs.attempts import ATTEMPTS, latest, read_json
-from registry.runs.run_folder import LAUNCHES, Replicate, State
+from registry.runs.attempts import ATTEMPTS, latest
+from registry.runs.records import Attempt, Heartbeat, State, read_json
+from registry.runs.run_folder import LAUNCHES, Replicate
 
 ALIVE = (
     "COMPLETED",
@@ -23,38 +24,40 @@ ALIVE = (
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
-    """One row a replicate, from its files and from what Slurm says of its job."""
+    """Return a row for each replicate, from its files and from what Slurm says of its job."""
     todo = plan.replicates
     queue = queue_of(todo)
     now = states(todo, queue)
-    silent = {
-        job
-        for replicate, state in zip(todo, now, strict=True)
-        if state in ("interrupted", "missing") and (job := (replicate.submission() or {}).get("job"))
-    }
-    endings = slurm_queue.endings(silent)
+    silent = {_sent_as(one) for one, state in zip(todo, now, strict=True) if state.startable}
+    endings = slurm_queue.endings(job for job in silent if job)
     return [_row(replicate, state, queue, endings) for replicate, state in zip(todo, now, strict=True)]
 
 
+def _sent_as(replicate: Replicate) -> str | None:
+    submission = replicate.submission()
+    return submission.job if submission else None
+
+
 def _row(replicate: Replicate, state: State, queue: Queue, endings: dict[str, Ending]) -> dict[str, Any]:
-    result = replicate.result() if state == "done" else None
-    result = result or {}
-    beat = replicate.heartbeat() or {}
-    attempt = latest(replicate.folder / ATTEMPTS) or {}
-    submission = replicate.submission() or {}
-    newer = submission.get("time", 0.0) > attempt.get("time", 0.0)
-    job = submission.get("job") if newer or not attempt.get("job") else attempt["job"]
-    rate = beat.get("steps_per_second") if state == "running" else None
-    left = (beat["steps"] - beat["step"]) / rate if rate and "steps" in beat else None
+    result = replicate.result() if state is State.DONE else None
+    running = state is State.RUNNING
+    beat = replicate.heartbeat() or Heartbeat()
+    attempt = latest(replicate.training / ATTEMPTS, Attempt)
+    submission = replicate.submission()
+    newer = submission is not None and (attempt is None or submission.time > attempt.time)
+    job = attempt.job if attempt is not None and attempt.job and not newer else _sent_as(replicate)
+    rate = beat.steps_per_second if running else None
+    left = (beat.steps - beat.step) / rate if rate else None
     return {
         "arm": replicate.arm, "seed": replicate.seed, "state": state,
-        "stage": beat.get("stage") if state == "running" else None,
-        "step": result.get("steps", beat.get("step")), "steps": replicate.spec.learning.steps,
-        "loss": beat.get("loss"), "steps_per_second": rate,
+        "training": replicate.training.parent.name, "evaluation": replicate.folder.name,
+        "stage": beat.stage if running else None,
+        "step": result.step if result else beat.step, "steps": replicate.spec.step,
+        "loss": beat.loss, "steps_per_second": rate,
         "eta_seconds": round(left) if left is not None else None,
-        "node": attempt.get("node"), "job": job, "slurm": _told(job, queue, endings),
-        "attempts": attempt.get("number", 0), "scores": result.get("scores", {}), "folder": str(replicate.folder),
-        "error": _why(replicate, state),
+        "node": attempt.node if attempt else None, "job": job, "slurm": _told(job, queue, endings),
+        "attempts": attempt.number if attempt else 0, "scores": result.scores if result else {},
+        "folder": str(replicate.folder), "error": _why(replicate, state),
     }  # fmt: skip
 
 
@@ -70,12 +73,15 @@ def _told(job: str | None, queue: Queue, endings: dict[str, Ending]) -> str | No
 
 
 def _why(replicate: Replicate, state: State) -> str | None:
-    if state in ("stopped", "cancelled"):
-        return str(replicate.control().get("reason") or "") or None
-    if state not in ("failed", "interrupted", "paused"):
+    if state is State.DAMAGED:
+        return replicate.damage()
+    if state in (State.STOPPED, State.CANCELLED):
+        desired = replicate.desired()
+        return desired.reason or None if desired else None
+    if state not in (State.FAILED, State.INTERRUPTED, State.PAUSED):
         return None
-    last: dict[str, Any] = next(iter(reversed(replicate.events())), {})
-    return last.get("error") or last.get("reason")
+    last = next(iter(reversed(replicate.events())), None)
+    return last.error or last.reason or None if last else None
 
 
 def title(plan: Plan, found: Sequence[dict[str, Any]]) -> str:
@@ -87,9 +93,9 @@ def title(plan: Plan, found: Sequence[dict[str, Any]]) -> str:
 def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
     """Jobs beside the replicates that have failed: one that should have prepared the data, or the last report."""
     waiting = {
-        (replicate.submission() or {}).get("token", "")
+        submission.token
         for replicate, row in zip(plan.replicates, found, strict=True)
-        if row["state"] == "missing"
+        if row["state"] == "missing" and (submission := replicate.submission())
     }
     jobs: dict[str, tuple[str, Path]] = {}
     for folder in (plan.folder / LAUNCHES / token for token in sorted(waiting - {""})):
@@ -104,12 +110,12 @@ def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
     return [slurm_queue.failed_beside(jobs[job][0], job, told, jobs[job][1]) for job, told in failed.items()]
 
 
-def log_of(replicate: Replicate) -> Path:
-    """What the replicate printed; before its first line, what Slurm printed for its job."""
-    own = replicate.folder / "log.txt"
-    submission = replicate.submission() or {}
-    if own.exists() or not submission.get("job"):
+def log_of(plan: Plan, replicate: Replicate) -> Path:
+    """Return what the replicate's training printed; before its first line, what Slurm printed for its job."""
+    own = replicate.training / "log.txt"
+    submission = replicate.submission()
+    if own.exists() or submission is None or not submission.job:
         return own
-    folder = replicate.folder.parent.parent / LAUNCHES / submission["token"]
-    found = sorted(folder.glob(f"{submission['job']}_*log.err")) or sorted(folder.glob(f"{base(submission['job'])}_*"))
+    folder = plan.folder / LAUNCHES / submission.token
+    found = sorted(folder.glob(f"{submission.job}_*log.err")) or sorted(folder.glob(f"{base(submission.job)}_*"))
     return found[0] if found else own

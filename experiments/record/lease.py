@@ -16,6 +16,7 @@ from pathlib import Path
 from registry.errors import RunError
 from registry.runs.attempts import is_alive, latest, numbered, take, this_process
 from registry.runs.files import write_atomically
+from registry.runs.records import Owner
 
 BEAT_SECONDS = 30.0
 LOOK_SECONDS = 0.5  # between two looks at a lease that another process holds
@@ -86,12 +87,12 @@ def _take(folder: Path, patience: float, waiting: Callable[[str], None] | None) 
     until, told = time.monotonic() + patience, False
     while True:
         try:
-            last, files = latest(folder), numbered(folder)
+            last, files = latest(folder, Owner), numbered(folder)
         except FileNotFoundError:
             continue  # it was the newest when we looked, and gone when we read it
         if not is_alive(last, files[-1] if files else None):
             with contextlib.suppress(FileExistsError):
-                file = take(folder, 1 + (last["number"] if last else 0), this_process())
+                file = take(folder, 1 + (last.number if last else 0), this_process())
                 *older, newest = numbered(folder)
                 if newest == file:
                     for old in older:
@@ -101,9 +102,9 @@ def _take(folder: Path, patience: float, waiting: Callable[[str], None] | None) 
             time.sleep(LOOK_SECONDS / 10)
             continue
         assert last is not None
-        holder = f"process {last['pid']} on {last['host']}"
+        holder = f"process {last.pid} on {last.host}" if last.host else f"whoever left {files[-1].name} unreadable"
         if time.monotonic() >= until:
-            raise RunError(f"{folder}: {holder} is at work there since {time.ctime(last['time'])}; try again later")
+            raise RunError(f"{folder}: {holder} is at work there since {time.ctime(last.time)}; try again later")
         if not told and waiting is not None:
             waiting(holder)
         told = True

@@ -7,16 +7,18 @@ import os
 import platform
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from registry import strict_yaml
 from registry.errors import RunError
-from registry.runs.attempts import ATTEMPTS, Hint, is_alive, latest, numbered, read_json, take, this_process
+from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
 from registry.runs.files import write_atomically, write_new
-from registry.runs.run_folder import Replicate, open_replicate, read_lines
+from registry.runs.records import Attempt, Desired, Result, State, read_json, sealed
+from registry.runs.run_folder import DESIRED, Replicate, read_metrics, read_spec
 
 BEAT_SECONDS = 60.0
 PACKAGES = (
@@ -45,54 +47,110 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
-    """Make the run folder, or check that the one that is there holds the same spec.
+    """Ask for a replicate: make the folders of its training and its evaluation, or check that they hold the same spec.
 
     Raises:
-        RunError: its spec is another one under the same identity.
+        RunError: a stored spec is another one under the same identity.
     """
-    folder = replicate.folder
+    training, folder = replicate.training, replicate.folder
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "spec.yaml").exists():
-        open_replicate(folder)  # refuses a spec that is another one under the same identity
-        if replicate.state in ("running", "done"):
-            return
-    about = {"experiment": replicate.experiment, "arm": replicate.arm, "axes": dict(replicate.axes),
-             "seed": replicate.seed, "identity": replicate.identity}  # fmt: skip
-    files = {"replicate.json": about, "provenance.json": {"code": dict(code), **machine()}}
-    for name, content in files.items():
-        if not (folder / name).exists():
-            with contextlib.suppress(FileExistsError):  # another launcher was quicker
-                write_new(folder / name, as_json(content))
-    # Last, since it says that the folder is whole; and again, since the efficiency half may have changed.
-    write_atomically(folder / "spec.yaml", strict_yaml.dump(replicate.spec.model_dump(mode="json")))
+    own = replicate.spec
+    for place, kind, identity in ((training, "training", own.training), (folder, "evaluation", own.evaluation)):
+        if (place / "spec.yaml").exists() and (there := getattr(read_spec(place), kind)) != identity:
+            raise RunError(
+                f"{place / 'spec.yaml'}: is of {kind} {there}, the folder of {identity}; the stored spec was edited, or "
+                "it was written by another version of the workbench"
+            )
+    if not (training / "provenance.json").exists():
+        with contextlib.suppress(FileExistsError):  # another launcher was quicker
+            write_new(training / "provenance.json", as_json({"code": dict(code), **machine()}))
+    text = strict_yaml.dump(replicate.spec.model_dump(mode="json"))
+    if replicate.state not in (State.RUNNING, State.DONE):  # the efficiency half may have changed
+        write_atomically(training / "spec.yaml", text)
+    if not (folder / "result.json").exists():
+        write_atomically(folder / "spec.yaml", text)
+    link(replicate)
+    if replicate.desired() is None:
+        desire(replicate, "run")
 
 
-def bind_data(folder: Path, data: Mapping[str, Any]) -> None:
-    """Note in a run folder which prepared data it is trained on, or check that they are those of its earlier attempts.
+def link(replicate: Replicate) -> None:
+    """Make the link among the experiment's runs that leads to the replicate's evaluation."""
+    place = replicate.link
+    target = os.path.relpath(replicate.folder, place.parent)
+    if place.is_symlink() and os.readlink(place) == target:
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
+    os.symlink(target, temporary)
+    os.replace(temporary, place)
+    with contextlib.suppress(FileExistsError):
+        os.symlink(os.path.join("..", ".."), replicate.folder / "training")
+
+
+def desire(replicate: Replicate, action: str, *, until: int | None = None, reason: str = "") -> None:
+    """Say what the experiment wants of a replicate: `run`, perhaps `until` a step only, `cancel`, or `stop` for good."""
+    wish = Desired(
+        experiment=replicate.experiment, arm=replicate.arm, axes=dict(replicate.axes), action=action, until=until,
+        reason=reason, time=time.time(),
+    )  # fmt: skip
+    folder = replicate.folder / DESIRED
+    folder.mkdir(exist_ok=True)
+    write_json(folder / f"{replicate.experiment}.json", wish.model_dump(mode="json"))
+
+
+def open_again(replicate: Replicate, trial: int | None = None) -> None:
+    """Let a failed, cancelled or damaged replicate run again, from the training's last checkpoint.
+
+    Args:
+        replicate: the one to try again.
+        trial: of a search, that gives it a second chance.
+    """
+    if replicate.damage():
+        os.replace(replicate.folder / "result.json", replicate.folder / f"damaged-{int(time.time())}.json")
+    desired = replicate.desired()
+    if desired is None or desired.over:
+        desire(replicate, "run")
+    more = {} if trial is None else {"trial": trial}
+    Recorder(replicate.training).event("retry", evaluation=replicate.folder.name, **more)
+
+
+def bind_data(training: Path, data: Mapping[str, Any]) -> None:
+    """Note in a training's folder which prepared data it is trained on, or check that they are the same as before.
+
+    Prepared data with the same content may have moved: their place is renewed.
 
     Raises:
-        RunError: the folder's results came from other data.
+        RunError: the training came from other data.
     """
-    provenance = read_json(folder / "provenance.json") or {}
+    provenance = read_json(training / "provenance.json") or {}
     earlier = provenance.get("data")
-    if earlier is None:
-        write_json(folder / "provenance.json", {**provenance, "data": dict(data)})
-    elif earlier.get("autoencoder") != data.get("autoencoder"):
+    if isinstance(earlier, dict) and earlier.get("autoencoder") != data.get("autoencoder"):
         raise RunError(
-            f"{folder}: its latents came from other weights of the autoencoder; give the experiment another name"
+            f"{training}: its latents came from other weights of the autoencoder; use another --runs folder, or remove "
+            "that of the training"
         )
-    elif earlier["digest"] != data["digest"]:
+    if isinstance(earlier, dict) and earlier.get("digest") != data["digest"]:
         raise RunError(
-            f"{folder}: was made from other data (manifest {earlier['digest'][:10]} in "
-            f"{earlier['folder']}; now {data['digest'][:10]} in {data['folder']}); give the experiment another "
-            "name, use another --runs folder, or remove the run folder"
+            f"{training}: was made from other data (manifest {str(earlier.get('digest'))[:10]} in "
+            f"{earlier.get('folder')}; now {data['digest'][:10]} in {data['folder']}); use another --runs folder, or "
+            "remove that of the training"
         )
+    if earlier != dict(data):
+        write_json(training / "provenance.json", {**provenance, "data": dict(data)})
 
 
-def bound_data(folder: Path) -> dict[str, Any] | None:
-    """What a run folder says of the data that were prepared for it, if they are there."""
-    data: dict[str, Any] | None = (read_json(folder / "provenance.json") or {}).get("data")
-    return data if data is not None and Path(data["folder"]).is_dir() else None
+def bound_data(training: Path) -> dict[str, Any] | None:
+    """Return what a training's folder says of the data that were prepared for it, if they are there."""
+    data = (read_json(training / "provenance.json") or {}).get("data")
+    there = isinstance(data, dict) and Path(str(data.get("folder", ""))).is_dir()
+    return data if there else None
+
+
+def bound_code(training: Path) -> dict[str, Any]:
+    """Return what a training's folder says of the code that it was launched with."""
+    code = (read_json(training / "provenance.json") or {}).get("code")
+    return code if isinstance(code, dict) else {}
 
 
 @functools.cache
@@ -106,10 +164,10 @@ def machine() -> dict[str, Any]:
 
 
 class ClaimedError(RunError):
-    """Another process is running the replicate."""
+    """Another process is running the training."""
 
 
-class Numbered:
+class Numbered(Generic[Kind]):
     """A numbered file that this process made, and alone writes to.
 
     Args:
@@ -117,26 +175,26 @@ class Numbered:
         content: what it says.
     """
 
-    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
-        self.path, self.content = path, dict(content)
+    def __init__(self, path: Path, content: Kind) -> None:
+        self.path, self.content = path, content
 
     @property
     def number(self) -> int:
-        return int(self.path.stem)
+        return self.content.number
 
     def note(self, **more: Any) -> None:
         """Add to what it says."""
-        self.content |= more
-        write_json(self.path, self.content)
+        self.content = self.content.model_copy(update=more)
+        write_json(self.path, self.content.model_dump(mode="json"))
 
 
-class Attempt(Numbered):
-    """One try at a replicate."""
+class OwnAttempt(Numbered[Attempt]):
+    """One try at a training and its evaluations, made by this process."""
 
     @property
     def over(self) -> bool:
         """Whether its end is noted."""
-        return "ended" in self.content
+        return self.content.ended is not None
 
     @property
     def superseded(self) -> bool:
@@ -148,24 +206,24 @@ class Attempt(Numbered):
         self.note(ended=time.time(), how=how, requeued=requeued)
 
 
-def _is_earlier_start(last: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
+def _is_earlier_start(last: Attempt, mine: Mapping[str, Any]) -> bool:
     """Whether an attempt was an earlier start of this very Slurm job, which Slurm has ended before it began anew."""
-    return mine["job"] is not None and last["job"] == mine["job"] and last["restart"] < mine["restart"]
+    return mine["job"] is not None and last.job == mine["job"] and last.restart < mine["restart"]
 
 
 class Recorder:
-    """Appends to the files of one running replicate.
+    """Appends to the files of one running training, or of an evaluation.
 
     Args:
-        folder: the run folder.
+        folder: of the training or the evaluation.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextlib.contextmanager
-    def attempting(self, hint: Hint | None = None) -> Iterator[Attempt]:
-        """Be the only one who runs the replicate; the number behind a dead attempt's is taken.
+    def attempting(self, hint: Hint | None = None) -> Iterator[OwnAttempt]:
+        """Be the only one who runs the training; the number behind a dead attempt's is taken.
 
         Args:
             hint: what Slurm says of jobs, asked about an attempt of another host.
@@ -174,13 +232,13 @@ class Recorder:
             ClaimedError: another process is running it, or was quicker to begin.
         """
         folder = self.folder / ATTEMPTS
-        last, mine = latest(folder), this_process()
+        last, mine = latest(folder, Attempt), this_process()
         alive = is_alive(last, self.folder / "heartbeat.json", hint)
         if last is not None and alive and not _is_earlier_start(last, mine):
-            raise ClaimedError(f"{self.folder}: is being run by process {last['pid']} on {last['host']}")
-        number = 1 + (last["number"] if last else 0)
+            raise ClaimedError(f"{self.folder}: is being run by process {last.pid} on {last.host}")
+        number = 1 + (last.number if last else 0)
         try:
-            attempt = Attempt(take(folder, number, mine), {"number": number, **mine})
+            attempt = OwnAttempt(take(folder, number, mine), Attempt(number=number, **mine))
         except FileExistsError:
             raise ClaimedError(f"{self.folder}: another process has just begun to run it") from None
         try:
@@ -213,11 +271,6 @@ class Recorder:
         """Note what happened to the attempt."""
         self._append("events.jsonl", {"event": event, "time": time.time(), **details})
 
-    def control(self, action: str, *, until: int | None = None, reason: str = "") -> None:
-        """Say what is wanted of the replicate: `run`, perhaps `until` a step only, `cancel`, or `stop` for good."""
-        wish = {"action": action, "until": until, "reason": reason, "time": time.time()}
-        write_json(self.folder / "control.json", wish)
-
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics at an optimiser step."""
         self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
@@ -230,12 +283,12 @@ class Recorder:
         """Drop metrics of steps that a resumed attempt will make again."""
         path = self.folder / "metrics.jsonl"
         if path.exists():
-            kept = [line for line in read_lines(path) if line["step"] <= step]
+            kept = [line for line in read_metrics(self.folder) if line["step"] <= step]
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def result(self, result: Mapping[str, Any]) -> None:
-        """Write the result, last and at once: from here on the replicate is done."""
-        write_json(self.folder / "result.json", result)
+    def result(self, result: Result) -> None:
+        """Write the result, last and at once: from here on the evaluation is done."""
+        write_json(self.folder / "result.json", sealed(result.model_dump(mode="json")))
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         with (self.folder / name).open("ab+") as file:

@@ -11,7 +11,7 @@ Forsyth 2020, arXiv 1911.07023; a reconstruction's own part is left as it is). W
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ from experiments.scores.scoring import (
 )
 from registry.errors import RunError
 from registry.runs.files import locked
+from registry.runs.records import Floor
 from registry.runs.run_folder import FLOORS_FILE, Replicate, read_floors
 from registry.schema.protocol import Protocol, fingerprint
 from registry.schema.spec import Spec
@@ -48,33 +49,13 @@ Kind = Literal["real_halves", "reconstruction", "resampled"]
 DRAWS = 5  # random splits of the real videos into two
 
 
-@dataclass(frozen=True)
-class FloorRecord:
-    """A floor of one metric under one protocol.
-
-    `of` says whose it is: the autoencoder, or the replicate; empty for real clips. `values` are at the score's counts
-    `n_fake` and `n_real`, one a draw; `measured` are what came out at the counts `measured_at`.
-    """
-
-    floor: Kind
-    metric: str
-    protocol: str
-    of: str
-    values: list[float]
-    n_fake: int
-    n_real: int
-    measured: list[float]
-    measured_at: list[int]
-
-
-def add_floors(folder: Path, found: Sequence[FloorRecord]) -> None:
+def add_floors(folder: Path, found: Sequence[Floor]) -> None:
     """Put records into the experiment's file; one of the same floor, metric, protocol and owner is replaced."""
     if not found:
         return
     with locked(folder):
-        records = {(r["floor"], r["metric"], r["protocol"], r["of"]): r for r in read_floors(folder)}
-        records |= {(r.floor, r.metric, r.protocol, r.of): asdict(r) for r in found}
-        write_json(folder / FLOORS_FILE, {"floors": list(records.values())})
+        records = {(r.floor, r.metric, r.protocol, r.of): r for r in (*read_floors(folder), *found)}
+        write_json(folder / FLOORS_FILE, {"floors": [record.model_dump(mode="json") for record in records.values()]})
 
 
 def protocols_of(spec: Spec, prepared: Prepared, metrics: Sequence[Any]) -> set[str]:
@@ -127,7 +108,7 @@ def pool_of(
     return Pool(protocol, real, n_fake, resized, side, features)
 
 
-def real_halves(pool: Pool, metrics: Sequence[Any]) -> list[FloorRecord]:
+def real_halves(pool: Pool, metrics: Sequence[Any]) -> list[Floor]:
     """Real clips against real clips of other videos, `DRAWS` times; fewer than 4 videos give no floor."""
     return _by_splits("real_halves", "", pool, pool.features, metrics)
 
@@ -135,7 +116,7 @@ def real_halves(pool: Pool, metrics: Sequence[Any]) -> list[FloorRecord]:
 def reconstruction(
     spec: Spec, autoencoder: Any, pool: Pool, prepared: Prepared, metrics: Sequence[Any], how: Measuring,
     progress: Progress,
-) -> list[FloorRecord]:  # fmt: skip
+) -> list[Floor]:  # fmt: skip
     """Clips through an autoencoder, treated like samples, against real clips of other videos.
 
     Args:
@@ -187,7 +168,7 @@ def _coded(spec: Spec, autoencoder: Any, side: Side, clip: Clip, device: torch.d
 def resampled(
     replicate: Replicate, metrics: Sequence[Any], prepared: Prepared, how: Measuring,
     stop: Callable[[], bool], progress: Progress,
-) -> list[FloorRecord]:  # fmt: skip
+) -> list[Floor]:  # fmt: skip
     """The samples of a finished replicate against samples of the same checkpoint from other noise.
 
     Args:
@@ -215,9 +196,7 @@ def resampled(
         bound = fingerprint(bind(spec.scoring, metric, real, counts[0], changes_size(first, real)))
         for name, found in metric.score(of_second[key], of_first[key]).items():
             value = found.value * _factor(metric, name, at, counts)
-            records.append(
-                FloorRecord("resampled", name, bound, owner_of(replicate), [value], *counts, [found.value], list(at))
-            )
+            records.append(_floor("resampled", name, bound, owner_of(replicate), [value], counts, [found.value], at))
     return records
 
 
@@ -228,7 +207,7 @@ def owner_of(replicate: Replicate) -> str:
 
 def _by_splits(
     kind: Kind, of: str, pool: Pool, left_features: Mapping[str, Features], metrics: Sequence[Any]
-) -> list[FloorRecord]:
+) -> list[Floor]:
     """A record per score: one half's clips by the left features against the other half's by the pool's."""
     values: dict[str, list[float]] = {}
     measured: dict[str, list[float]] = {}
@@ -252,9 +231,17 @@ def _by_splits(
                 measured.setdefault(name, []).append(score.value)
                 values.setdefault(name, []).append(score.value + bias)
                 protocols[name] = mark
-    return [
-        FloorRecord(kind, name, protocols[name], of, values[name], *counts, measured[name], list(at)) for name in values
-    ]
+    return [_floor(kind, name, protocols[name], of, values[name], counts, measured[name], at) for name in values]
+
+
+def _floor(
+    kind: Kind, metric: str, protocol: str, of: str, values: list[float], counts: tuple[int, int],
+    measured: list[float], at: tuple[int, int],
+) -> Floor:  # fmt: skip
+    return Floor(
+        floor=kind, metric=metric, protocol=protocol, of=of, values=values, n_fake=counts[0], n_real=counts[1],
+        measured=measured, measured_at=list(at),
+    )  # fmt: skip
 
 
 def _factor(metric: Any, name: str, at: tuple[int, int], counts: tuple[int, int]) -> float:

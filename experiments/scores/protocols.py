@@ -9,7 +9,7 @@ from registry.errors import SpecError, did_you_mean
 from registry.experiment.experiment_file import merge
 from registry.experiment.resolve import resolve_protocol
 from registry.parts.catalogue import catalogue
-from registry.runs.run_folder import read_json
+from registry.runs.records import read_json
 from registry.schema.differences import differing
 from registry.schema.protocol import PRESETS, Protocol, describe, with_preset
 

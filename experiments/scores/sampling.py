@@ -17,7 +17,8 @@ from components.assembly import Assembly
 from components.data.transforms import quantise
 from components.diffusion.guidance import guided
 from components.model.latte import Latte
-from experiments.training.checkpoints import VISIBLE_WITHIN, read_written
+from experiments.record.recording import bound_data
+from experiments.training.checkpoints import VISIBLE_WITHIN, Origin, path_of, read_written
 from experiments.training.processes import ALONE, Processes
 from experiments.training.trainer import autocast
 from registry.errors import Interrupted, RunError
@@ -44,7 +45,7 @@ def sample(
 
     Raises:
         Interrupted: `stop` answered yes.
-        RunError: there is no checkpoint of the last step, or a process does not see what the others wrote.
+        RunError: there is no checkpoint of the step, or a process does not see what the others wrote.
     """
     spec, folder = replicate.spec, folder or replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
@@ -84,14 +85,15 @@ def sample(
 
 
 def trained_model(replicate: Replicate, device: torch.device, processes: Processes = ALONE) -> Latte:
-    """The network of the last step, with the weights that the spec says are sampled.
+    """Return the network of the evaluation's step, with the weights that the spec says are sampled.
 
     Raises:
-        RunError: there is no readable checkpoint of the last step.
+        RunError: there is no checkpoint of that step that can be believed.
     """
     spec = replicate.spec
-    path = replicate.folder / "checkpoints" / f"step-{spec.learning.steps:08d}.pt"
-    state = read_written(path, processes, device)
+    data = bound_data(replicate.training) or {"digest": ""}
+    origin = Origin(spec.training, replicate.seed, data["digest"])
+    state = read_written(path_of(replicate.training, spec.step), origin, processes, device)
     model: Latte = Assembly(spec).model()
     model.load_state_dict(state["model"])
     if spec.sampling.weights == "ema":

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from components.scoring.features.extraction import Measuring, Progress, Side, me
 from components.scoring.features.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from components.scoring.protocol_metrics import build_metrics
 from experiments.record.recording import machine, write_json
-from experiments.scores.floors import FloorRecord, pool_of, real_halves, with_reference
+from experiments.scores.floors import Floor, pool_of, real_halves, with_reference
 from experiments.scores.protocols import load_protocol, measured
 from experiments.scores.scoring import REFERENCES, Scores, changes_size, evaluate, reference, side_of
 from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import catalogue
 from registry.runs.files import locked
-from registry.runs.run_folder import DATA_FOLDER, open_replicate, read_floors
+from registry.runs.records import Floor
+from registry.runs.run_folder import DATA_FOLDER, is_replicate, open_replicate, read_floors
 from registry.schema.differences import differing
 from registry.schema.protocol import Protocol
 
@@ -85,7 +86,7 @@ def request_of(
     """
     named = [f"metrics=[{metrics}]"] if metrics else []
     if name is None:
-        name = _experiments_protocol(samples) if (samples / "replicate.json").exists() else "clean"
+        name = _experiments_protocol(samples) if is_replicate(samples) else "clean"
     protocol = load_protocol(name, [*overrides, *named], plugins)
     where = str(device_named(device))
     repeats = Path(name) if measured(Path(name)) is not None and not overrides else None
@@ -187,7 +188,7 @@ def open_videos(path: Path, split: str, data: Path, progress: Progress) -> Video
         raise SpecError(f"{path}: is a file; give the folder that holds the videos")
     if not path.is_dir():
         raise SpecError(f"{path}: no such folder")
-    if (path / "replicate.json").exists():
+    if is_replicate(path):
         return _samples_of(path)
     entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     arrays = [entry for entry in entries if entry.suffix == ".npy"]
@@ -215,12 +216,11 @@ def _samples_of(run: Path) -> ArrayVideos:
     return videos
 
 
-def _floors_of_run(samples: Path) -> list[FloorRecord]:
+def _floors_of_run(samples: Path) -> list[Floor]:
     """The floors that the experiment of a run folder has measured."""
-    if not (samples / "replicate.json").exists():
+    if not is_replicate(samples) or not samples.is_symlink():  # the folder behind it belongs to no one experiment
         return []
-    records = read_floors(samples.parent.parent)
-    return [FloorRecord(**record) for record in records if record["floor"] != "real_halves"]
+    return [floor for floor in read_floors(samples.absolute().parent.parent) if floor.floor != "real_halves"]
 
 
 def _about(path: Path, side: Side, short: Sequence[Video]) -> dict[str, Any]:
@@ -237,11 +237,11 @@ def _about(path: Path, side: Side, short: Sequence[Video]) -> dict[str, Any]:
     }
 
 
-def _row(name: str, found: Scores, floors: Sequence[FloorRecord]) -> dict[str, Any]:
+def _row(name: str, found: Scores, floors: Sequence[Floor]) -> dict[str, Any]:
     """A score with all that belongs beside it."""
     own = found.protocols[name]
     beside = {
-        floor.floor: {"mean": float(np.mean(floor.values)), **asdict(floor)}
+        floor.floor: {"mean": float(np.mean(floor.values)), **floor.model_dump(mode="json")}
         for floor in floors
         if floor.metric == name and floor.protocol == own
     }

@@ -15,7 +15,7 @@ from experiments.plan.check import check
 from experiments.plan.plan import Plan
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
-from experiments.record.recording import Recorder
+from experiments.record.recording import open_again
 from experiments.record.states import states
 from experiments.search.data_jobs import SearchDataError
 from experiments.search.early_metrics import by_step
@@ -24,7 +24,8 @@ from experiments.search.rules import concluded, may_try_again, room, wanted_agai
 from experiments.search.study import Study, Trial
 from experiments.search.trials import Trials
 from registry.errors import RunError, SpecError
-from registry.runs.run_folder import STARTABLE, Replicate, State
+from registry.runs.records import State
+from registry.runs.run_folder import Replicate
 from registry.schema.labels import label_of
 
 CONTROLLERS = "controllers"  # in the folder of the search: whose turn it is
@@ -67,7 +68,7 @@ class Controller:
         startable = [
             replicate
             for replicate in going
-            if now.get(replicate.folder, "missing") in STARTABLE and self.trials.ready(replicate)
+            if now.get(replicate.folder, State.MISSING).startable and self.trials.ready(replicate)
         ]
         if startable:
             self.runner.submit(startable)
@@ -185,13 +186,13 @@ class Controller:
 
 def _open_again(replicate: Replicate, trial: Trial) -> None:
     """Let a failed replicate run again for the trial that gives it its second chance, once."""
-    known = any(event["event"] == "retry" and event.get("trial") == trial.number for event in replicate.events())
-    if not known and replicate.state == "failed":
-        Recorder(replicate.folder).event("retry", trial=trial.number)
+    known = any(event.event == "retry" and event.trial == trial.number for event in replicate.events())
+    if not known and replicate.state is State.FAILED:
+        open_again(replicate, trial.number)
 
 
 def _error(replicate: Replicate) -> str:
-    errors = [event["error"] for event in replicate.events() if "error" in event]
+    errors = [event.error for event in replicate.events() if event.error]
     return f"{replicate.name}: {errors[-1] if errors else 'failed'}"
 
 

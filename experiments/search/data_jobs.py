@@ -45,13 +45,13 @@ class DataJobs:
             SearchDataError: the data of the base cannot be prepared, or Slurm refuses the job.
             RunError: the data of this trial cannot be prepared.
         """
-        if all(replicate.folder in self._ready for replicate in made):
+        if all(replicate.training in self._ready for replicate in made):
             return
         shared = values_at(made[0].spec, SHARED)
         if shared not in self._jobs:
             if (known := next(_bound_alike(own, shared), None)) is not None:
                 return self._bind(made, known)
-            names = tuple(dict.fromkeys(replicate.folder.parent.name for replicate in made))
+            names = tuple(dict.fromkeys(replicate.link.parent.name for replicate in made))
             self._jobs[shared] = PreparingJob(replace(own, folders=names)), made
         job, first = self._jobs[shared]
         try:
@@ -62,23 +62,23 @@ class DataJobs:
             raise
         finally:
             self.arrays.after = None  # trials are submitted when their data are there
-        if (known := bound_data(first[0].folder)) is not None and all(
-            bound_data(replicate.folder) for replicate in first
+        if (known := bound_data(first[0].training)) is not None and all(
+            bound_data(replicate.training) for replicate in first
         ):
             self._bind(made, known)
 
     def _bind(self, made: Sequence[Replicate], data: dict[str, Any]) -> None:
         for replicate in made:
-            bind_data(replicate.folder, data)
-            self._ready.add(replicate.folder)
+            bind_data(replicate.training, data)
+            self._ready.add(replicate.training)
 
 
 def _bound_alike(own: Plan, shared: str) -> Iterator[dict[str, Any]]:
     """What the experiment's run folders with the same data say of them."""
-    for path in sorted(own.folder.glob("*/seed-*/replicate.json")):
+    for path in sorted(own.folder.glob("*/seed-*")):
         try:
-            replicate = open_replicate(path.parent)
+            replicate = open_replicate(path)
         except RunError:  # of another version
             continue
-        if (data := bound_data(replicate.folder)) is not None and values_at(replicate.spec, SHARED) == shared:
+        if (data := bound_data(replicate.training)) is not None and values_at(replicate.spec, SHARED) == shared:
             yield data

@@ -122,7 +122,8 @@ def score_of(goal: Goal, replicates: Sequence[Replicate]) -> float | None:
         return float(counts.parameters if goal.name == "parameters" else counts.per_clip)
     found = []
     for replicate in replicates:
-        scores = (replicate.result() or {}).get("scores", {})
+        result = replicate.result()
+        scores = result.scores if result else {}
         # A score may be named by weights of its own: `fid` is then `fid[3c1f09aa]`.
         names = [name for name in scores if re.fullmatch(rf"{re.escape(goal.score)}(\[[0-9a-f]{{8}}\])?", name)]
         if goal.score not in scores and len(names) != 1:

@@ -10,6 +10,7 @@ from experiments.search.goals import FOLDER, Goal, goals_of, open_study, search_
 from experiments.search.study import JOURNAL, Study, Trial
 from registry.errors import RunError
 from registry.runs.attempts import SUBMISSIONS, latest
+from registry.runs.records import Submission
 from registry.runs.run_folder import folder_name
 from registry.schema.labels import label_of
 
@@ -25,8 +26,9 @@ def jobs_of(plan: Plan, row: dict[str, Any]) -> list[str]:
     """The Slurm jobs that a running trial was sent as, one a seed."""
     if row["state"] != "running" or row["identity"] is None:
         return []
-    folders = sorted((plan.folder / folder_name(row["arm"], row["identity"])).glob("seed-*"))
-    return [job for folder in folders if (job := (latest(folder / SUBMISSIONS) or {}).get("job"))]
+    links = sorted((plan.folder / folder_name(row["arm"], row["identity"])).glob("seed-*"))
+    sent = [latest(link.resolve().parent.parent / SUBMISSIONS, Submission) for link in links]
+    return [submission.job for submission in sent if submission and submission.job]
 
 
 def _row(trial: Trial, goals: list[Goal]) -> dict[str, Any]:

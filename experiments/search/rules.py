@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from experiments.search.study import Trial
-from registry.runs.run_folder import State
+from registry.runs.records import State
 from registry.schema.search import Search
 
 MOST_UNSOUND = 10  # times the budget: then the space is mostly made of what does not go together
@@ -15,11 +15,11 @@ def concluded(states: Sequence[State]) -> Conclusion | None:
     """How a trial has ended whose replicates have these states; None where something goes on, or has to be started."""
     if all(state == "done" for state in states):
         return "complete"
-    if any(state in ("queued", "running") for state in states):
+    if any(state.active for state in states):
         return None
     if "stopped" in states:
         return "pruned"
-    if "failed" in states:
+    if State.FAILED in states or State.DAMAGED in states:
         return "failed"
     return "cancelled" if "cancelled" in states else None
 

@@ -1,6 +1,6 @@
 """A screen: all arms run to the first rung, the best share of them to the next, and so on.
 
-The controller only writes what it wants into control.json (pause at a step, or stop for good) and starts what may go
+The controller only writes what is desired of each replicate (pause at a step, or stop for good) and starts what may go
 on; pausing and going on is exact. All that it knows is in files, so it can be killed and the same command goes on.
 """
 
@@ -17,18 +17,19 @@ from experiments.plan.check import check
 from experiments.plan.plan import Plan
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
-from experiments.record.recording import Recorder
+from experiments.record.recording import desire
 from experiments.record.states import states
 from experiments.search.early_metrics import by_step
 from experiments.search.halving import Cut, Decision, Standing, decide
 from registry.errors import SpecError
-from registry.runs.attempts import numbered, read_json, take
-from registry.runs.run_folder import GOING_ON, STARTABLE, Replicate, State
+from registry.runs.attempts import numbered, take
+from registry.runs.records import State, read_json
+from registry.runs.run_folder import Replicate
 from registry.schema.search import Screen
 
 FOLDER = "screen"  # in that of the experiment
 CONTROLLERS = "controllers"  # in it: whose turn it is
-OUT_OF_RACE: tuple[State, ...] = ("failed", "cancelled", "stopped")
+OUT_OF_RACE = (State.FAILED, State.DAMAGED, State.CANCELLED, State.STOPPED)
 
 
 class Rungs:
@@ -99,14 +100,20 @@ def apply(decision: Decision, todo: Mapping[str, Sequence[Replicate]]) -> None:
     """
     there = {identity: [replicate for replicate in own if replicate.folder.exists()] for identity, own in todo.items()}
     for identity, reason in decision.out.items():
-        if own := [replicate for replicate in there[identity] if replicate.control().get("action") != "stop"]:
+        if own := [replicate for replicate in there[identity] if _wish(replicate)[0] != "stop"]:
             stop_for_good(own, reason)
     for identity, until in decision.until.items():
         for replicate in there[identity]:
-            control = replicate.control()
-            if control.get("action", "run") == "run" and control.get("until") != until:
+            action, before = _wish(replicate)
+            if action == "run" and before != until:
                 reason = f"a screen looks at all arms at step {until}" if until is not None else ""
-                Recorder(replicate.folder).control("run", until=until, reason=reason)
+                desire(replicate, "run", until=until, reason=reason)
+
+
+def _wish(replicate: Replicate) -> tuple[str, int | None]:
+    """What is desired of a replicate, and the step that it is to pause at."""
+    desired = replicate.desired()
+    return (desired.action, desired.until) if desired else ("run", None)
 
 
 def launch_screened(
@@ -180,21 +187,21 @@ class Race:
         apply(decision, self.todo)
         by_folder = self._states()
         selected = self.launched.todo
-        startable = [replicate for replicate in selected if by_folder[replicate.folder] in STARTABLE]
+        startable = [replicate for replicate in selected if by_folder[replicate.folder].startable]
         if startable:
             if isinstance(self.runner.executor, SlurmArrays):
                 self.preparing.go_before(self.runner.executor, startable)
             self.launched.submitted += self.runner.submit(startable)
             by_folder = self._states()
         watch(selected, [by_folder[replicate.folder] for replicate in selected])
-        return bool(startable) or any(state in GOING_ON for state in by_folder.values())
+        return bool(startable) or any(state.active for state in by_folder.values())
 
     def tell_who_waits(self) -> None:
         """Say which arms others have to launch before those that pause can go on."""
         by_folder = self._states()
-        step = next((replicate.control()["until"] for replicate in self.racing
+        step = next((_wish(replicate)[1] for replicate in self.racing
                      if by_folder[replicate.folder] == "paused"), None)  # fmt: skip
-        missing = [replicate for replicate in self.racing if by_folder[replicate.folder] in STARTABLE]
+        missing = [replicate for replicate in self.racing if by_folder[replicate.folder].startable]
         names = list(dict.fromkeys(replicate.arm for replicate in missing))
         if step is not None and names:
             first = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -77,7 +77,7 @@ class Trials:
 
     def ready(self, replicate: Replicate) -> bool:
         """Whether the data of a trial's replicate are there, so that it may be submitted."""
-        return self._jobs is None or bound_data(replicate.folder) is not None
+        return self._jobs is None or bound_data(replicate.training) is not None
 
     def all(self, trials: Sequence[Trial]) -> list[Replicate]:
         """The replicates of trials, each once, without those of the file's own arms; nothing is made."""
@@ -114,7 +114,7 @@ class Trials:
         own = self._plan_of(arm)
         check(own)
         made = make_run_folders(own, self.code)
-        if self._jobs is None and not all(bound_data(replicate.folder) for replicate in made):
+        if self._jobs is None and not all(bound_data(replicate.training) for replicate in made):
             shared = values_at(arm.spec, SHARED)
             if shared not in self._prepared:
                 self._prepared[shared] = prepare_data(own, self.progress)[arm.name]

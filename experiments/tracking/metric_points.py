@@ -4,6 +4,7 @@ A point is a metric's value at a step. A resumed attempt drops the lines behind 
 with the same steps and later times, so a point is known by its metric and step alone.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -30,13 +31,14 @@ class MetricsFile:
     content: bytes
 
     @classmethod
-    def read(cls, folder: Path) -> "MetricsFile":
-        """The file of a run folder; where there is none, nothing."""
-        try:
-            content = (folder / "metrics.jsonl").read_bytes()
-        except FileNotFoundError:
-            content = b""
-        return cls(content[: content.rfind(b"\n") + 1])
+    def read(cls, *folders: Path) -> "MetricsFile":
+        """Return the files of a training and behind it of an evaluation as one; where there is none, nothing."""
+        whole = b""
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):
+                content = (folder / "metrics.jsonl").read_bytes()
+                whole += content[: content.rfind(b"\n") + 1]
+        return cls(whole)
 
     @property
     def mark(self) -> str:
@@ -52,7 +54,7 @@ class MetricsFile:
                 step, milliseconds = int(line["step"]), int(line["time"] * 1000)
             except (ValueError, KeyError, TypeError):
                 continue  # cut short by a kill
-            for name, value in line.items():
+            for name, value in line.items() if isinstance(line, dict) else ():
                 if name not in ("step", "time") and isinstance(value, (int, float)):
                     found.setdefault((metric_key(name), step), (float(value), milliseconds))
         return found

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.record.lease import Lease, leased
+from experiments.record.recording import bound_code
 from experiments.tracking.metric_points import MetricsFile, Points, flat, metric_key, missing
 from registry.errors import RunError
-from registry.runs.attempts import read_json
 from registry.runs.files import write_atomically
-from registry.runs.run_folder import Replicate, State
+from registry.runs.records import Event, State
+from registry.runs.run_folder import Replicate
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 FOLDER = "_sync"  # in the folder of all runs, by experiment: whose turn it is to sync, and the origin of its runs
@@ -24,15 +25,16 @@ PATIENCE = 900.0  # seconds that a sync waits for another one of the same experi
 POINTS, PARAMS = 800, 100  # a call; MLflow takes at most 1,000 items, of which 100 params
 THREADS = 4  # that talk to a server; an SQLite file has one writer
 STATUS: dict[State, str] = {
-    "missing": "SCHEDULED",
-    "queued": "SCHEDULED",
-    "paused": "SCHEDULED",
-    "running": "RUNNING",
-    "interrupted": "KILLED",
-    "cancelled": "KILLED",
-    "stopped": "KILLED",
-    "failed": "FAILED",
-    "done": "FINISHED",
+    State.MISSING: "SCHEDULED",
+    State.QUEUED: "SCHEDULED",
+    State.PAUSED: "SCHEDULED",
+    State.RUNNING: "RUNNING",
+    State.INTERRUPTED: "KILLED",
+    State.CANCELLED: "KILLED",
+    State.STOPPED: "KILLED",
+    State.FAILED: "FAILED",
+    State.DAMAGED: "FAILED",
+    State.DONE: "FINISHED",
 }
 # Tag of a run: the state of metrics.jsonl that the run holds, no more and no less; PARTIAL where that is not sure.
 SYNCED, PARTIAL = "synced", "partial"
@@ -82,10 +84,10 @@ def sync(
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
-    seen = [replicate for replicate in todo if replicate.folder.exists()]
+    seen = [replicate for replicate in todo if replicate.link.exists()]
     if not seen:
         return {"runs": 0, "points": 0}
-    owner = seen[0].folder.parents[1]
+    owner = seen[0].link.parents[1]  # the experiment's folder
     folder = owner.parent / FOLDER / owner.name
     with _store_alone(uri, patience, waiting), leased(folder, patience, waiting) as lease:
         try:
@@ -181,7 +183,7 @@ class _Importer:
 
     def _known(self, todo: Sequence[Replicate]) -> dict[str, Any]:
         """Replicate id -> its run. Of several, which lost answers leave, the fullest stays."""
-        folders = {_tag(replicate): str(replicate.folder.resolve()) for replicate in todo}
+        folders = {_tag(replicate): str(replicate.link.absolute()) for replicate in todo}
         runs: dict[str, list[Any]] = {}
         token = None
         while True:
@@ -217,7 +219,11 @@ class _Importer:
     def _import(self, replicate: Replicate, run: Any) -> int:
         from mlflow.entities import RunTag
 
-        state, events, file = replicate.state, replicate.events(), MetricsFile.read(replicate.folder)
+        state, events, file = (
+            replicate.state,
+            replicate.events(),
+            MetricsFile.read(replicate.training, replicate.folder),
+        )
         lacking = self._lacking(file, run)
         if lacking is None:  # the run contradicts the file, and the file is right
             self.client.delete_run(run.info.run_id)
@@ -225,7 +231,7 @@ class _Importer:
         points, whole = lacking
         tags = _tags(replicate, state) | {"origin": self.origin}
         if run is None:
-            began = int((events[0]["time"] if events else time.time()) * 1000)
+            began = int((events[0].time if events else time.time()) * 1000)
             first = tags | {SYNCED: PARTIAL}
             run = self.client.create_run(self.experiment_id, start_time=began, tags=first, run_name=replicate.name)
         elif points and run.data.tags.get(SYNCED) != PARTIAL:
@@ -251,13 +257,13 @@ class _Importer:
         keys = {key for key, _ in points} | run.data.metrics.keys()
         return missing(points, (self.client.get_metric_history(run.info.run_id, key) for key in sorted(keys)))
 
-    def _set_status(self, run: Any, status: str, events: list[dict[str, Any]]) -> None:
+    def _set_status(self, run: Any, status: str, events: list[Event]) -> None:
         if run.info.status == status:
             return
         if status in ("RUNNING", "SCHEDULED"):
             self.client.update_run(run.info.run_id, status)
         else:
-            self.client.set_terminated(run.info.run_id, status, int(events[-1]["time"] * 1000) if events else None)
+            self.client.set_terminated(run.info.run_id, status, int(events[-1].time * 1000) if events else None)
 
     def _log(self, run_id: str, points: Points, params: dict[str, str], tags: list[Any]) -> None:
         """In as few calls as MLflow takes; it writes the tags last, and the mark among them in the last call."""
@@ -282,24 +288,25 @@ def _tag(replicate: Replicate) -> str:
 
 
 def _tags(replicate: Replicate, state: State) -> dict[str, str]:
-    result, attempts = replicate.result() or {}, replicate.attempts()
-    code = (read_json(replicate.folder / "provenance.json") or {}).get("code", {})
-    latest = attempts[-1] if attempts else {}
+    result, attempts = replicate.result(), replicate.attempts()
+    code = bound_code(replicate.training)
     tags = {
         "replicate": _tag(replicate),
         "arm": replicate.arm,
         "seed": replicate.seed,
         "identity": replicate.identity,
+        "training": replicate.training.parent.name,
+        "evaluation": replicate.folder.name,
         "state": state,
-        "folder": replicate.folder.resolve(),
+        "folder": replicate.link.absolute(),
         "attempts": len(attempts),
-        "slurm_job": latest.get("job"),
-        "node": latest.get("node"),
+        "slurm_job": attempts[-1].job if attempts else None,
+        "node": attempts[-1].node if attempts else None,
         "commit": code.get("commit"),
-        "data_digest": result.get("data_digest"),
+        "data_digest": result.data_digest if result else None,
     }
     tags |= {f"axis.{axis}": label for axis, label in replicate.axes.items()}
-    tags |= {f"protocol.{metric_key(name)}": mark for name, mark in result.get("protocols", {}).items()}
+    tags |= {f"protocol.{metric_key(name)}": mark for name, mark in (result.protocols if result else {}).items()}
     return {key: str(value)[: LONGEST["tag"]] for key, value in tags.items() if value not in (None, "")}
 
 

@@ -13,6 +13,7 @@ Source: paper, section 4.1; golden README, 10.1; the defects of 10.4 are not rep
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,12 @@ from components.learning.ema import EMA
 from components.model.conditioning import drop_labels
 from components.model.latte import Latte
 from experiments.record.recording import Recorder
-from experiments.training.checkpoints import newest_checkpoint, write_checkpoint
+from experiments.training.checkpoints import Origin, newest_checkpoint, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.processes import ALONE, Processes
 from registry.errors import Interrupted, RunError
-from registry.runs.run_folder import Replicate, read_lines
+from registry.runs.run_folder import Replicate, read_metrics
+from registry.schema.spec import Spec
 
 VALIDATION_CLIPS = 16
 BANDS = 4  # of noise, for the validation loss
@@ -94,7 +96,9 @@ class Trainer:
         self.processes, self.seed = processes, replicate.seed
         self.pieces = pieces_of(self.spec.learning.batch_size, self.spec.runtime.accumulation, processes)
         self.sharded = self.spec.runtime.shard and not processes.alone
-        self.recorder, self.folder = Recorder(replicate.folder), replicate.folder / "checkpoints"
+        self.recorder, self.folder = Recorder(replicate.training), replicate.training
+        self.origin = origin_of(replicate, prepared)
+        self.needed: set[int] = set()  # steps whose checkpoints are kept until they are evaluated
         assembly, learning = Assembly(replicate.spec), replicate.spec.learning
         self.objective = assembly.objective()
         self.draw_latents = assembly.autoencoder_class().draw
@@ -242,12 +246,8 @@ class Trainer:
 
     @property
     def validation_split(self) -> str:
-        """`test`, or `train` where no test video is long enough; it stands in the result beside the loss."""
-        try:
-            self.prepared.videos("test", frames_needed(self.spec.data.frames, self.spec.data.interval))
-        except RunError:
-            return "train"
-        return "test"
+        """The split that the validation losses are of."""
+        return validation_split_of(self.spec, self.prepared)
 
     def state(self, keep: bool = True) -> dict[str, Any]:
         """Everything that the next step depends on, whole, however many processes hold a share of it.
@@ -292,72 +292,113 @@ class Trainer:
         """
         state = self.state(keep=self.processes.is_first)
         if self.processes.is_first:
-            write_checkpoint(self.folder, state, self.spec.runtime.keep_checkpoints)
+            write_checkpoint(self.folder, self.origin, state, self.spec.runtime.keep_checkpoints, self.needed)
         self.processes.barrier()
 
     def resume(self) -> None:
         """Load the newest readable checkpoint, if there is one; all processes the one that rank 0 finds."""
-        state = newest_checkpoint(self.folder, self.processes, torch.device("cpu") if self.sharded else self.device)
+        device = torch.device("cpu") if self.sharded else self.device
+        state = newest_checkpoint(self.folder, self.origin, self.processes, device)
         if state is not None:
             self.load_state(state)
         if self.processes.is_first:
             self.recorder.forget_after(self.step)
 
 
-def train(trainer: Trainer, stop: Callable[..., bool], progress: Callable[[str, int, int], None]) -> dict[str, float]:
-    """Train to the last step, from wherever the newest checkpoint left off; returns the final validation losses.
+def train(
+    trainer: Trainer,
+    stop: Callable[..., bool],
+    progress: Callable[[str, int, int], None],
+    until: int | None = None,
+) -> dict[str, float]:
+    """Train on from where the trainer is, and return the validation losses at the end.
 
     Args:
-        trainer: what is trained.
+        trainer: what is trained, resumed from its newest checkpoint.
         stop: asked after every step, with its number; where it answers yes in any process, a checkpoint is written and
             `Interrupted` raised.
         progress: is called with (what, steps done, steps in all).
+        until: the step to train to, whose checkpoint is written; left out, the last.
 
     Raises:
         Interrupted: `stop` answered yes.
         RunError: the loss is not finite.
     """
     runtime, steps, processes = trainer.spec.runtime, trainer.spec.learning.steps, trainer.processes
-    trainer.resume()
+    until = steps if until is None else until
     speed = _Speed(trainer.step)
-    while trainer.step < steps:
+    while trainer.step < until:
         means = trainer.train_step()
         step = trainer.step
         for name, value in means.items():
             trainer.sums[name] = trainer.sums.get(name, 0) + value  # stays on the device: no waiting for it
         trainer.summed += 1
         if step % runtime.log_every == 0 or step == steps:
-            logged = {name: float(value) / trainer.summed for name, value in trainer.sums.items()}
-            trainer.sums, trainer.summed = {}, 0
-            rate = speed.steps_per_second(step)
-            if not all(abs(value) < float("inf") for value in logged.values()):
-                raise RunError(
-                    f"the loss is not finite at step {step}: {logged}; lower learning.learning_rate, or train in fp32"
-                )
-            logged["learning_rate"] = trainer.optimiser.param_groups[0]["lr"]
-            if processes.is_first:
-                trainer.recorder.metrics(step, logged)
-                trainer.recorder.heartbeat(
-                    stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate
-                )
+            _log(trainer, speed.steps_per_second(step))
             progress("training", step, steps)
-        if step % runtime.validate_every == 0 and step < steps:
+        if step % runtime.validate_every == 0 and step < until:
             losses = trainer.validation_losses()
             if processes.is_first:
                 trainer.recorder.metrics(step, losses)
-        stopping = processes.any(stop(step)) and step < steps
-        if step % runtime.checkpoint_every == 0 or step == steps or stopping:
+        stopping = processes.any(stop(step)) and step < until
+        if step % runtime.checkpoint_every == 0 or step == until or stopping:
             trainer.save()
         if stopping:
             raise Interrupted(f"stopped at step {step} of {steps}; the same command goes on from there")
     final = trainer.validation_losses()
-    if processes.is_first and not any(line["step"] == steps and "validation_loss" in line for line in _logged(trainer)):
-        trainer.recorder.metrics(steps, final)
+    if processes.is_first and validation_at(trainer.folder, until) is None:
+        trainer.recorder.metrics(until, final)
     return final
 
 
-def _logged(trainer: Trainer) -> Iterator[dict[str, Any]]:
-    return read_lines(trainer.recorder.folder / "metrics.jsonl")
+def _log(trainer: Trainer, rate: float) -> None:
+    """Write down the means since the last time.
+
+    Raises:
+        RunError: the loss is not finite.
+    """
+    step = trainer.step
+    logged = {name: float(value) / trainer.summed for name, value in trainer.sums.items()}
+    trainer.sums, trainer.summed = {}, 0
+    if not all(abs(value) < float("inf") for value in logged.values()):
+        raise RunError(
+            f"the loss is not finite at step {step}: {logged}; lower learning.learning_rate, or train in fp32"
+        )
+    logged["learning_rate"] = trainer.optimiser.param_groups[0]["lr"]
+    if trainer.processes.is_first:
+        steps = trainer.spec.learning.steps
+        trainer.recorder.metrics(step, logged)
+        trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
+
+
+def validation_at(training: Path, step: int) -> dict[str, float] | None:
+    """Return the validation losses that were logged at a step, None where there are none."""
+    for line in read_metrics(training):
+        if line["step"] == step and "validation_loss" in line:
+            return {name: value for name, value in line.items() if name.startswith("validation_loss")}
+    return None
+
+
+def origin_of(replicate: Replicate, prepared: Prepared) -> Origin:
+    """Return what the checkpoints of a replicate's training are of."""
+    return Origin(replicate.spec.training, replicate.seed, prepared.digest)
+
+
+@contextmanager
+def keeping_random_state() -> Iterator[None]:
+    """Leave torch's own random streams as they were, so that evaluating in between changes no training step."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with torch.random.fork_rng(devices):
+        yield
+
+
+def validation_split_of(spec: Spec, prepared: Prepared) -> str:
+    """Return `test`, or `train` where no test video is long enough; it stands in the result beside the loss."""
+    try:
+        prepared.videos("test", frames_needed(spec.data.frames, spec.data.interval))
+    except RunError:
+        return "train"
+    return "test"
 
 
 class _Speed:

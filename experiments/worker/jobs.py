@@ -25,11 +25,11 @@ class Task:
         return DelayedSubmission(self, *arguments)
 
 
-class ReplicateTask(Task):
-    """Brings one replicate to its result; every process of a job of several tasks runs it.
+class TrainingTask(Task):
+    """Brings one training and its evaluations to their results; every process of a job of several tasks runs it.
 
-    It takes the run folder and the number of its submission. A job that was superseded ends: a launcher may have died
-    between sbatch and noting the job, and the replicate have been submitted again.
+    It takes the training's folder and the number of its submission. A job that was superseded ends: a launcher may have
+    died between sbatch and noting the job, and the training have been submitted again.
     """
 
     def __call__(self, *arguments: str) -> None:
@@ -39,15 +39,15 @@ class ReplicateTask(Task):
         newest = newest_submission(folder)
         if newest is not None and newest.number > number:
             return print(f"submission {number} of {folder} was superseded by submission {newest.number}; this job ends")
-        if rank == 0 and newest is not None and newest.number == number and newest.content["job"] is None:
+        if rank == 0 and newest is not None and newest.number == number and newest.content.job is None:
             newest.sent(this_job() or "")
-        from experiments.worker.replicate import run_folder
+        from experiments.worker.run import run_folder
 
         _end(run_folder(folder, requeue_this))
 
 
 class VerbTask(Task):
-    """Runs the command line, its output in a file: `prepare` before the replicates, `report` after them."""
+    """Runs the command line, its output in a file: `prepare` before the trainings, `report` after them."""
 
     def __call__(self, *arguments: str) -> None:
         log, *words = arguments

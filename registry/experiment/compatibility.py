@@ -95,6 +95,11 @@ def _learning(spec: Spec) -> Iterator[Problem]:
         yield "runtime.accumulation", f"{pieces} does not divide learning.batch_size {learning.batch_size}"
     if spec.model.classes == 0 and learning.label_drop:
         yield "learning.label_drop", "an unconditional model (model.classes: 0) has no labels to drop"
+    if spec.step > learning.steps:
+        yield (
+            "sampling.step",
+            f"step {spec.step} is behind the last step of the training (learning.steps {learning.steps})",
+        )
     if spec.sampling.guidance != 1.0:
         if spec.model.classes == 0:
             yield "sampling.guidance", "guidance needs a class-conditional model; model.classes is 0"

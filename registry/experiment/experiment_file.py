@@ -13,7 +13,7 @@ from registry.errors import SpecError, did_you_mean
 from registry.experiment.resolve import model_problems
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.schema.claim import Claim
-from registry.schema.parameter_types import NonNegativeInt
+from registry.schema.parameter_types import NonNegativeInt, PositiveInt
 from registry.schema.resources import Resources
 from registry.schema.search import Screen, Search
 from registry.schema.section import Section
@@ -49,6 +49,12 @@ class Match(Section):
         return self
 
 
+class Every(Section):
+    """Steps at equal distances: `{every: 1000}`."""
+
+    every: PositiveInt
+
+
 class Experiment(Section):
     """The validated top level of an experiment file; the base and the variants stay as written until arms are made."""
 
@@ -60,6 +66,7 @@ class Experiment(Section):
     zip: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seeds: tuple[NonNegativeInt, ...] = (0,)
+    evaluate_at: tuple[PositiveInt, ...] | Every | None = None  # steps at which trainings are scored on their way
     claim: tuple[Claim, ...] = ()
     match: Match | None = None
     floors: tuple[Literal["real_halves", "reconstruction", "resampled"], ...] = (

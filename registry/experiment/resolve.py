@@ -175,9 +175,10 @@ def _derive(spec: Spec, parts: Catalogue) -> Spec:
     if schedule is None:
         schedules = compatibility.going_with(parts, "objective", objective.name, "noise_schedule")
         changes["diffusion"] = {"noise_schedule": _first(schedules, "noise_schedule", parts)}
+    changes["sampling"] = {"step": spec.step}
     if sampler is None:
         samplers = compatibility.going_with(parts, "objective", objective.name, "sampler")
-        changes["sampling"] = {"sampler": _first(samplers, "sampler", parts)}
+        changes["sampling"]["sampler"] = _first(samplers, "sampler", parts)
     if spec.learning.label_drop is None:
         changes["learning"] = {"label_drop": 0.1 if spec.model.classes else 0.0}
     open_keys = {key: value for key, value in _from_training(spec).items() if getattr(spec.scoring, key) is None}

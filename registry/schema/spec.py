@@ -1,7 +1,8 @@
 """The spec: the complete, validated description of one arm.
 
-Frozen, strict pydantic models; unknown keys are refused. `model`, `data`, `diffusion`, `learning`, `sampling` and
-`scoring` are the science half and make up the identity; `runtime` is the efficiency half and stays out of it.
+Frozen, strict pydantic models; unknown keys are refused. `model`, `data`, `diffusion` and `learning` are what is
+trained, `sampling` and `scoring` how the training is evaluated: together the science half, which makes up the identity.
+`runtime` is the efficiency half and stays out of it.
 """
 
 import hashlib
@@ -15,8 +16,10 @@ from registry.schema.parameter_types import Fraction, NonNegativeFloat, NonNegat
 from registry.schema.protocol import Protocol
 from registry.schema.section import Part, Section, Slot
 
-SCHEMA_VERSION = 2
-SCIENCE = ("model", "data", "diffusion", "learning", "sampling", "scoring")
+SCHEMA_VERSION = 3
+TRAINING = ("model", "data", "diffusion", "learning")  # sections: what is learned, once for all arms that share it
+EVALUATION = ("sampling", "scoring")  # sections: one way to sample a training and to score the samples
+SCIENCE = (*TRAINING, *EVALUATION)
 WITHOUT_EFFECT = ("data.path", "model.size", "scoring.protocol")  # keys of the science half that name what others say
 IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
 
@@ -85,6 +88,7 @@ class SamplingSpec(Section):
     sampler: Annotated[Part | None, Slot("sampler")] = None
     guidance: PositiveFloat = 1.0  # classifier-free guidance scale; 1 is off
     clips: PositiveInt = 2048
+    step: PositiveInt | None = None  # whose weights are sampled; left out: the last of the training
     weights: Literal["ema", "model"] = "ema"
     seed: NonNegativeInt = 0
 
@@ -118,19 +122,38 @@ class Spec(Section):
     runtime: RuntimeSpec = RuntimeSpec()
     plugins: tuple[str, ...] = ()
 
-    def science(self) -> dict[str, Any]:
-        """The science half as plain values, without what does not change results: paths, and the names of presets."""
-        science = self.model_dump(mode="json", include=set(SCIENCE))
+    def science(self, sections: tuple[str, ...] = SCIENCE) -> dict[str, Any]:
+        """Return sections of the science half as plain values, without what changes no result: paths, preset names."""
+        science = self.model_dump(mode="json", include=set(sections))
         for key in WITHOUT_EFFECT:
             section, name = key.split(".")
-            del science[section][name]
+            science.get(section, {}).pop(name, None)
         return science
 
     @property
     def identity(self) -> str:
         """Hash of the resolved science half and the schema version: equal for equal science, however it was written."""
-        text = json.dumps({"schema": SCHEMA_VERSION, **self.science()}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:IDENTITY_LENGTH]
+        return _hash(self.science())
+
+    @property
+    def training(self) -> str:
+        """Identity of the training: arms that agree in it train one network a seed."""
+        return _hash(self.science(TRAINING))
+
+    @property
+    def evaluation(self) -> str:
+        """Identity of the evaluation within its training."""
+        return _hash(self.science(EVALUATION))
+
+    @property
+    def step(self) -> int:
+        """The optimiser step whose weights are evaluated."""
+        return self.sampling.step or self.learning.steps
+
+
+def _hash(science: dict[str, Any]) -> str:
+    text = json.dumps({"schema": SCHEMA_VERSION, **science}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:IDENTITY_LENGTH]
 
 
 def default_part(*key: str) -> str | None:
