@@ -21,7 +21,7 @@ from analysis.tables import NOTHING, markdown
 from analysis.verdicts import judge
 from registry.errors import RunError
 from registry.experiment.claims import ResolvedClaim
-from registry.runs.run_folder import read_json
+from registry.runs.records import read_json
 
 MARK = "aa-experiment"
 SHUFFLES = 2000
