@@ -2,8 +2,9 @@
 
 import functools
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.verdicts import Verdict
     from experiments.plan.plan import Plan
     from experiments.search.study import Study
+    from registry.schema.resources import Shape
 
 
 class Verbs(click.Group):
@@ -51,12 +53,13 @@ def app() -> None:
 
 
 def verb(
-    *, on_experiment: bool = True, formats: bool = False, selects: bool = True
+    *, on_experiment: bool = True, several: bool = False, formats: bool = False, selects: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """What all verbs share: errors for people (exit code 2 or 1, no traceback) and, on an experiment, its plan.
 
     Args:
         on_experiment: the verb takes FILE, overrides and --runs, and is called with the plan that they give.
+        several: it takes several files, and is called with the list of their plans.
         selects: it also takes --only.
         formats: it also takes --format.
     """
@@ -70,10 +73,13 @@ def verb(
                 if on_experiment:
                     from experiments.plan.plan import load_plan
 
-                    given = {
+                    given: dict[str, Any] = {
                         name: kwargs.pop(name) for name in ("overrides", "runs", "only", "folders") if name in kwargs
                     }
-                    args = (load_plan(kwargs.pop("file"), **given), *args)
+                    if several:
+                        args = (_load_plans(kwargs.pop("words"), given), *args)
+                    else:
+                        args = (load_plan(kwargs.pop("file"), **given), *args)
                 function(*args, **kwargs)
             except SpecError as error:
                 complain(error.problems)
@@ -101,11 +107,40 @@ def verb(
                 show_default=True,
                 help="Folder of all runs.",
             )(wrapped)
+            if several:
+                words = click.argument("words", nargs=-1, required=True, metavar="FILE... [KEY.PATH=VALUE]...")
+                return words(wrapped)
             wrapped = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...")(wrapped)
             wrapped = click.argument("file", type=click.Path(path_type=Path))(wrapped)
         return wrapped
 
     return wrap
+
+
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+def _load_plans(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
+    """The plan of each file among the words, with the overrides among them; everything wrong is told in one go."""
+    from experiments.plan.plan import load_plan
+
+    files = [Path(word) for word in words if not OVERRIDE.match(word)]
+    overrides = [word for word in words if OVERRIDE.match(word)]
+    if not files:
+        raise SpecError("name at least one experiment file")
+    plans, wrong = [], []
+    for file in dict.fromkeys(files):
+        try:
+            plans.append(load_plan(file, overrides, **given))
+        except SpecError as error:
+            wrong += error.problems
+    by_name: dict[str, Path] = {}
+    for plan in plans:
+        if (other := by_name.setdefault(plan.name, plan.file.path)) != plan.file.path:
+            wrong.append(f"{plan.file.path}: name: {other} has the name {plan.name!r} as well; give each file its own")
+    if wrong:
+        raise SpecError(list(dict.fromkeys(wrong)))
+    return plans
 
 
 @app.command()
@@ -122,13 +157,21 @@ def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
 
 
 @app.command()
-@verb()
-def check(found: "Plan") -> None:
-    """Validate an experiment and assemble every arm without memory; everything wrong is told in one go."""
+@verb(several=True)
+def check(plans: "list[Plan]") -> None:
+    """Validate experiments and assemble every arm without memory; everything wrong is told in one go."""
     from experiments.cli import console
     from experiments.plan.check import check as check_plan
 
-    for line in check_plan(found):
+    lines, wrong = [], []
+    for found in plans:
+        try:
+            lines += [f"{found.name}: {line}" if len(plans) > 1 else line for line in check_plan(found)]
+        except SpecError as error:
+            wrong += error.problems
+    if wrong:
+        raise SpecError(wrong)
+    for line in lines:
         console.say(line)
     console.next_command(*_again("plan"))
 
@@ -140,20 +183,42 @@ MEASURE = click.option(
 
 @app.command()
 @MEASURE
-@verb(formats=True)
-def plan(found: "Plan", measure: bool, form: str) -> None:
-    """Show arms, identities, depths, parameters, MACs, states and GPU-hours; writes nothing."""
+@verb(several=True, formats=True)
+def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
+    """Show arms, trainings that they share, parameters, MACs, states and GPU-hours; writes nothing.
+
+    With several files one total of all of them, each training counted once.
+    """
     from experiments.cli import console
     from experiments.plan import rows as planned
 
     with console.Bars(apart=form == "json") as bars:
-        paces = planned.paces(found, bars.show) if measure else None
-    rows = planned.rows(found, paces)
+        rows = _arm_rows(plans, measure, bars.show)
+    trainings = planned.trainings(plans, rows)
+    total = planned.totals(rows, trainings)
     if form == "json":
-        print(json.dumps({"experiment": found.name, "arms": rows}, indent=1))
+        name = plans[0].name if len(plans) == 1 else None
+        print(json.dumps({"experiment": name, "arms": rows, "trainings": trainings, "gpu_hours": total}, indent=1))
     else:
-        console.plan_table(found, rows)
+        for found in plans:
+            console.plan_table(found, [row for row in rows if row["experiment"] == found.name])
+        console.plan_totals(plans, rows, trainings, total)
         console.next_command(*_again("launch"))
+
+
+def _arm_rows(
+    plans: "list[Plan]", measure: bool, progress: Callable[[str, int, int], None], defaults: "Shape | None" = None
+) -> list[dict[str, Any]]:
+    """The rows of all plans' arms, with what is still to come counted once."""
+    from experiments.plan import rows as planned
+
+    rows: list[dict[str, Any]] = []
+    trainings: set[Path] = set()
+    for found in plans:
+        paces = planned.paces(found, progress) if measure else None
+        rows += planned.rows(found, paces, defaults, trainings)
+        trainings |= {replicate.training for replicate in found.replicates}
+    return rows
 
 
 FOLDERS = click.option(
@@ -206,16 +271,25 @@ WATCHING = (
 @WAIT
 @MOST
 @MEASURE
-@verb()
-def launch(found: "Plan", **how: Any) -> None:
+@verb(several=True)
+def launch(plans: "list[Plan]", **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
     With a `screen` in the file only the best arms run to their end; this process watches until then, on Slurm as well,
     and can be killed: the same command goes on.
     """
 
-    _within_budget(found, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
-    _launch(found, **how)
+    _within_budget(plans, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
+    failed = []
+    for found in plans:  # one behind the other; what one has trained, the next finds done
+        try:
+            _launch(found, **how)
+        except RunError as error:
+            if len(plans) == 1:
+                raise
+            failed.append(f"{found.name}: {error}")
+    if failed:
+        raise RunError("\n".join(failed))
 
 
 @app.command()
@@ -230,17 +304,16 @@ def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     from experiments.cli import console
     from experiments.launch import launching
 
-    _within_budget(found, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
+    _within_budget([found], how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
     again = launching.retried(found) if dry_run else launching.retry(found)
     console.say(f"{len(again)} failed or cancelled replicates {'would be' if dry_run else 'are'} tried again")
     _launch(found, dry_run=dry_run, **how)
 
 
-def _within_budget(found: "Plan", executor: str, most: float | None, measure: bool) -> None:
+def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measure: bool) -> None:
     from experiments.cli import console
     from experiments.launch import slurm_launch
     from experiments.plan import costs
-    from experiments.plan import rows as planned
 
     if measure and most is None:
         raise SpecError(
@@ -249,9 +322,9 @@ def _within_budget(found: "Plan", executor: str, most: float | None, measure: bo
     if most is not None:
         defaults = slurm_launch.defaults_here() if executor == "slurm" else None
         with console.Bars() as bars:
-            paces = planned.paces(found, bars.show) if measure else None
-        screened = found.file.experiment.screen is not None
-        costs.refuse_above(planned.rows(found, paces, defaults), most, screened)
+            rows = _arm_rows(plans, measure, bars.show, defaults)
+        screened = any(found.file.experiment.screen is not None for found in plans)
+        costs.refuse_above(rows, most, screened)
 
 
 def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool) -> None:
@@ -372,18 +445,23 @@ def _write_report(found: "Plan") -> list[Path]:
 
 @app.command()
 @click.option("--watch", is_flag=True, help="Again every few seconds, until nothing waits or runs.")
-@verb(formats=True)
-def status(found: "Plan", watch: bool, form: str) -> None:
+@verb(several=True, formats=True)
+def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     """How far every replicate is; read from its files and from Slurm's queue, nothing is written."""
     from experiments.cli import console, status_view
     from experiments.plan.status import rows as rows_of
 
-    rows = status_view.watch(found, apart=form == "json") if watch else rows_of(found)
+    found_rows = []
+    for found in plans:
+        rows = status_view.watch(found, apart=form == "json") if watch else rows_of(found)
+        found_rows += [{"experiment": found.name, **row} for row in rows]
+        if form == "table":
+            status_view.show(found, rows)
     if form == "json":
-        print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
+        name = plans[0].name if len(plans) == 1 else None
+        print(json.dumps({"experiment": name, "replicates": found_rows}, indent=1))
     else:
-        status_view.show(found, rows)
-        states = {row["state"] for row in rows}
+        states = {row["state"] for row in found_rows}
         following = "status" if states & {"queued", "running"} else "launch"
         following = "retry" if states & {"failed", "cancelled"} else following
         console.next_command(*_again("verdict" if states <= {"done", "stopped"} else following))
@@ -563,6 +641,49 @@ def fetch_weights(name: str | None, sha256: str) -> None:
     console.say(weights.checked(name, path, sha256))
 
 
+@app.command("list")
+@RUNS
+@verb(on_experiment=False, formats=True)
+def list_runs(runs: Path, form: str) -> None:
+    """Experiments and trainings of a runs folder, with size, age, and who refers to them; writes nothing."""
+    from experiments.cli import console
+    from experiments.plan import inventory
+
+    experiments, trainings = inventory.experiments_in(runs), inventory.trainings_in(runs)
+    if form == "json":
+        return print(json.dumps({"experiments": experiments, "trainings": trainings}, indent=1))
+    console.show_inventory(experiments, trainings)
+    console.next_command("python run.py prune --dry-run")
+
+
+@app.command()
+@RUNS
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@verb(on_experiment=False, formats=True)
+def prune(runs: Path, dry_run: bool, yes: bool, form: str) -> None:
+    """Remove trainings, evaluations and frozen code that no experiment's folder leads to, after asking.
+
+    An experiment refers to what its folder under the runs leads to; remove that folder, and its trainings can go.
+    """
+    from experiments.cli import console
+    from experiments.plan import inventory
+
+    found = inventory.unreferenced(runs)
+    if form == "json":
+        rows = [{"path": str(one.path), "what": one.what, "bytes": one.size, "kept": one.kept} for one in found]
+        print(json.dumps(rows, indent=1))
+    else:
+        console.show_unreferenced(found)
+    if dry_run or not any(not one.kept for one in found):
+        return
+    if not yes and not sys.stdin.isatty():
+        raise SpecError("prune removes folders for good: add --yes, or --dry-run to only look")
+    if yes or click.confirm("Remove these for good?"):
+        freed = inventory.prune(found)
+        console.say(f"{freed / 1e6:,.1f} MB freed") if form == "table" else None
+
+
 @app.command()
 @RUNS
 @verb(on_experiment=False)
@@ -577,7 +698,11 @@ def doctor(runs: Path) -> None:
 def _again(verb: str) -> list[str]:
     """The command with another verb on the same experiment: file, overrides, runs folder and selection as given."""
     given = click.get_current_context().params
-    words = ["python run.py", verb, str(given["file"]), *given["overrides"]]
+    words = [
+        "python run.py",
+        verb,
+        *(given["words"] if "words" in given else (str(given["file"]), *given["overrides"])),
+    ]
     if given["runs"] != Path("runs"):
         words += ["--runs", str(given["runs"])]
     return words + [word for pattern in given.get("only", ()) for word in ("--only", pattern)]

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.cli.doctor import Check
+from experiments.plan.inventory import Unreferenced
 from experiments.plan.plan import Plan
 from registry.runs.records import State
 from registry.runs.run_folder import Replicate
@@ -168,17 +169,61 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)"]
     headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
     table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
-    total, left = (sum(row[key] for row in rows) for key in ("gpu_hours", "gpu_hours_left"))
-    sources = {
-        "finished": "finished replicates", "measured": "steps measured now, without scoring",
-        "arithmetic": f"arithmetic at {plan.file.experiment.resources.tflops:g} TFLOP/s sustained",
-    }  # fmt: skip
-    told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
-    least = "; at most: what the screen stops is counted to its end" if plan.file.experiment.screen else ""
-    say(f"GPU-hours in all: {total:.3g}, still to come: {left:.3g} (from {told}{least})")
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
     say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
+
+
+def plan_totals(
+    plans: Sequence[Plan], rows: Sequence[dict[str, Any]], trainings: Sequence[dict[str, Any]], total: dict[str, float]
+) -> None:
+    """The trainings that are shared, and what everything costs with and without sharing."""
+    shared = [row for row in trainings if len(row["arms"]) > 1 or len(row["experiments"]) > 1]
+    if shared:
+        lines = [
+            [row["training"], len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}", ", ".join(row["arms"]),
+             ", ".join(row["experiments"])]
+            for row in shared
+        ]  # fmt: skip
+        table(["shared training", "seeds", "state", "GPU-hours", "arms", "experiments"], lines)
+    experiment = plans[0].file.experiment
+    sources = {
+        "finished": "finished replicates", "measured": "steps measured now, without scoring",
+        "arithmetic": f"arithmetic at {experiment.resources.tflops:g} TFLOP/s sustained",
+    }  # fmt: skip
+    told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
+    screened = any(plan.file.experiment.screen for plan in plans)
+    least = "; at most: what the screen stops is counted to its end" if screened else ""
+    alone = f" ({total['alone']:.3g} if every arm trained alone)" if shared else ""
+    say(f"GPU-hours in all: {total['shared']:.3g}{alone}, still to come: {total['left']:.3g} (from {told}{least})")
+
+
+def show_inventory(experiments: Sequence[dict[str, Any]], trainings: Sequence[dict[str, Any]]) -> None:
+    """The experiments and the trainings of a runs folder."""
+    lines = [
+        [row["experiment"], row["arms"], f"{row['done']}/{row['replicates']}", row["trainings"], _megabytes(row),
+         f"{row['days']:.1f}"]
+        for row in experiments
+    ]  # fmt: skip
+    table(["experiment", "arms", "done", "trainings", "MB", "days old"], lines)
+    lines = [
+        [row["training"], row["seed"], row["state"], row["evaluations"], ", ".join(row["experiments"]) or "nobody",
+         _megabytes(row), f"{row['days']:.1f}"]
+        for row in trainings
+    ]  # fmt: skip
+    table(["training", "seed", "state", "evaluations", "wanted by", "MB", "days old"], lines)
+
+
+def show_unreferenced(found: Sequence[Unreferenced]) -> None:
+    """What nothing refers to, and what of it stays."""
+    if not found:
+        return say("everything here is referred to")
+    lines = [[one.what, str(one.path), f"{one.size / 1e6:,.1f}", one.kept or "can go"] for one in found]
+    table(["what", "folder", "MB", ""], lines)
+
+
+def _megabytes(row: dict[str, Any]) -> str:
+    return f"{row['bytes'] / 1e6:,.1f}"
 
 
 def show_scores(found: dict[str, Any], plot: Path | None) -> None:

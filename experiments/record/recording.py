@@ -58,7 +58,7 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
     for place, kind, identity in ((training, "training", own.training), (folder, "evaluation", own.evaluation)):
         if (place / "spec.yaml").exists() and (there := getattr(read_spec(place), kind)) != identity:
             raise RunError(
-                f"{place / 'spec.yaml'}: is of {kind} {there}, the folder of {identity}; the stored spec was edited, or "
+                f"{place / 'spec.yaml'}: is of {kind} {there}, the folder of {identity}; it was edited, or "
                 "it was written by another version of the workbench"
             )
     if not (training / "provenance.json").exists():
@@ -89,7 +89,7 @@ def link(replicate: Replicate) -> None:
 
 
 def desire(replicate: Replicate, action: str, *, until: int | None = None, reason: str = "") -> None:
-    """Say what the experiment wants of a replicate: `run`, perhaps `until` a step only, `cancel`, or `stop` for good."""
+    """Say what the experiment wants of a replicate: `run`, perhaps `until` a step, `cancel`, or `stop` for good."""
     wish = Desired(
         experiment=replicate.experiment, arm=replicate.arm, axes=dict(replicate.axes), action=action, until=until,
         reason=reason, time=time.time(),

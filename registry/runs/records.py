@@ -1,4 +1,4 @@
-"""What the files of a run folder say: frozen records, validated as they are read, so that a damaged file is known as one.
+"""What the files of a run folder say: frozen records, validated as they are read, so that a damaged file is known.
 
 Keys that a record does not know are kept, so that files of a later version can be read.
 """
