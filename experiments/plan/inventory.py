@@ -43,7 +43,7 @@ def experiments_in(runs: Path) -> list[dict[str, Any]]:
             continue
         found.append({
             "experiment": folder.name,
-            "arms": len({link.parent for link in links}),
+            "arms": len({link.relative_to(folder).parts[0] for link in links}),
             "replicates": len(links),
             "done": sum((link / "result.json").exists() for link in links),
             "trainings": len({link.resolve().parent.parent for link in links}),
