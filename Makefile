@@ -7,11 +7,15 @@ PYTEST ?=
 BIN = .venv/bin
 STAMP = .venv/installed
 
-.PHONY: help env quickstart test lint format slurm-up slurm-down
+# The instruction sets under which parity has to hold, whatever this machine has (one setting of the environment each).
+CPU_SETTINGS = ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
+
+.PHONY: help env quickstart test parity lint format slurm-up slurm-down
 
 help:
 	@echo "make quickstart  run experiments/quickstart.yaml and print its verdict"
 	@echo "make test        run the tests (WORKERS=2 processes; PYTEST='-k fvd' picks some)"
+	@echo "make parity      run the tests against the reference's numbers as on other processors"
 	@echo "make lint        check style, types and who imports whom"
 	@echo "make format      format the code"
 	@echo "make slurm-up    start a real Slurm of one node in .slurm (Debian, as root); make slurm-down ends it"
@@ -37,7 +41,12 @@ quickstart: env
 
 test: env
 	@echo "test: pytest on $(WORKERS) processes"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal $(PYTEST)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal --durations 15 $(PYTEST)
+
+parity: env
+	@for setting in $(CPU_SETTINGS); do \
+		echo "parity: pytest tests/parity with $$setting"; \
+		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) tests/parity || exit 1; done
 
 lint: env
 	@echo "lint: ruff check"

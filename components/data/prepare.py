@@ -16,6 +16,9 @@ from registry.errors import RunError
 from registry.runs.files import write_atomically
 
 INDEX_VERSION = 1  # counted up when indexing finds other things in the same files
+# Counted up when a rule of `why_not_decord` becomes stricter. What earlier rules gave to decord is read by PyAV: the
+# frames are those of the same linear decode, so that nothing has to be decoded again and the digest stays.
+DECORD_RULES = 2
 
 
 class Prepared:
@@ -206,6 +209,7 @@ def _index_all(
 def _entry(found: Inspected, stamp: str) -> dict[str, Any]:
     return {
         "version": INDEX_VERSION,
+        "decord_rules": DECORD_RULES,
         "path": found.path,
         "stamp": stamp,
         "index": None if found.index is None else found.index.to_dict(),
@@ -215,7 +219,10 @@ def _entry(found: Inspected, stamp: str) -> dict[str, Any]:
 
 
 def _read_index(file: Path) -> dict[str, dict[str, Any]]:
-    """Entries by path, the last line of a path winning; lines cut short by a kill are passed over."""
+    """Entries by path, the last line of a path winning; lines cut short by a kill are passed over.
+
+    Trust in decord holds only if it was given by today's rules; else the reader of the entry is PyAV.
+    """
     entries: dict[str, dict[str, Any]] = {}
     if file.exists():
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -224,6 +231,8 @@ def _read_index(file: Path) -> dict[str, dict[str, Any]]:
             except ValueError:
                 continue
             if isinstance(entry, dict) and entry.get("version") == INDEX_VERSION:
+                if entry.get("decord_rules") != DECORD_RULES and (entry["index"] or {}).get("reader") == "decord":
+                    entry["index"]["reader"] = "pyav"
                 entries[entry["path"]] = entry
     return entries
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from experiments.record import slurm_queue
 from experiments.record.recording import Numbered
 from experiments.record.slurm_queue import Queue
-from registry.runs import records
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, latest, numbered, take, this_process
 from registry.runs.records import Attempt, State
-from registry.runs.run_folder import Replicate
+from registry.runs.run_folder import Replicate, records
 
 
 def queue_of(replicates: Iterable[Replicate]) -> Queue:

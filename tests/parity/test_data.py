@@ -10,6 +10,7 @@ from einops import rearrange
 
 from components.data.clips import class_ranks, pick, reference_window
 from components.data.transforms import lanczos_frames, quantise, to_pixels
+from tests.parity import rounding
 
 OURS = {
     "short_edge_resize_then_center_crop": "short_side_then_center_crop",
@@ -35,7 +36,8 @@ def test_transforms(golden: Any, transforms: dict[str, torch.Tensor], theirs: st
     for name in names:
         clip = rearrange(transforms[f"{name.split('/')[0]}/clip_uint8_TCHW"], "t c h w -> t h w c")
         pixels = to_pixels(clip, resolution, OURS[theirs], antialias=False)
-        torch.testing.assert_close(pixels, transforms[name], atol=1e-6, rtol=0)
+        atol = rounding.of_resize(*clip.shape[1:3])  # the values are in [-1, 1]
+        torch.testing.assert_close(pixels, transforms[name], atol=atol, rtol=0)
 
 
 def test_evaluation_crop_and_lanczos(golden: Any, transforms: dict[str, torch.Tensor]) -> None:
@@ -77,6 +79,12 @@ def test_reachable_starts(picking: Any) -> None:
         assert (min(starts), max(starts)) == (first, last)
 
 
-def test_ucf101_labels(picking: Any) -> None:
-    expected = picking["ucf101_index_from_sorted_folder_names"]
-    assert class_ranks(reversed(list(expected))) == expected
+def test_labels_from_sorted_folder_names(picking: Any) -> None:
+    """Every table of labels in the file; one that lists only some classes of its set must have them in our order."""
+    tables = [table for key, table in picking.items() if key.endswith("index_from_sorted_folder_names")]
+    assert tables
+    for expected in tables:
+        ranks = class_ranks(reversed(list(expected)))
+        assert sorted(ranks, key=ranks.__getitem__) == sorted(expected, key=expected.__getitem__)
+        if sorted(expected.values()) == list(range(len(expected))):
+            assert ranks == expected

@@ -1,8 +1,12 @@
 """Look into a video once: decode all of it, and find out which reader gives exactly those frames.
 
-The linear decode by PyAV is the truth. Seeking with PyAV and decord are each used only where the frames that they
-give, in order and at random, are equal to it bit for bit; decord in addition never where a rule below says that it is
-known to be wrong (its errors depend on where it is asked to start, so samples alone would not be enough).
+The linear decode by PyAV is the truth. Seeking with PyAV is used only where the frames that it gives, at random and all
+together, are equal to that bit for bit.
+
+Whether decord may read a file is decided by rule, from container, codec and structure (`why_not_decord`); in doubt PyAV
+reads it. The frames that decord gives are then compared with the truth, and that comparison can only take trust away:
+decord decodes in a thread of its own, and what it gives for some files depends on where it starts and on which thread
+was faster, so that right frames today prove nothing about tomorrow.
 
 Rules for odd files: damaged packets are passed over and counted, decoding goes on after them. Frames that an edit list
 hides do not count. Display rotation in quarter turns is applied; pixel aspect ratio is not. Of several video streams
@@ -38,7 +42,7 @@ NOT_VIDEO = {"tty", "ansi", "bin", "xbin", "adf", "idf", "txd", "image2", "sbg"}
 DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "mjpeg", "mpeg4"}
 DECORD_PIXELS = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"}
 DECORD_CONTAINERS = {"mp4", "matroska", "avi"}
-DECORD_WRONG_WIDTHS = {8, 12, 16, 24, 48, 72}  # measured; widths below 8 were not
+DECORD_PADDINGS = (32, 64)  # widths are padded to a multiple of this: decord 0.6.0, and builds on a newer FFmpeg
 
 
 @dataclass
@@ -50,10 +54,12 @@ class Decoded:
     codec: str
     container: str
     pixels: str
-    stored_width: int
+    stored_size: tuple[int, int]  # height, width
+    timed: bool  # the file states how long it lasts
     packets: int
     key_packets: int
     rising: bool
+    starts_with_key: bool
     leading: bool  # some packet is shown before the keyframe that it is stored after: open groups of pictures
     b_frames: bool
     packets_without_time: int
@@ -134,15 +140,17 @@ def decode_all(path: Path, alive: Callable[[], None] = lambda: None) -> Decoded:
             codec=codec.name,
             container=form,
             pixels=codec.pix_fmt or "",
-            stored_width=codec.width,
+            stored_size=(codec.height, codec.width),
+            timed=stream.duration is not None or container.duration is not None,
             packets=seen.packets,
             key_packets=max(len(seen.key_times), len(seen.keyframes)),
             rising=rising,
+            starts_with_key=seen.keyframes[:1] == [0],
             leading=seen.leading,
             b_frames=seen.b_frames,
             packets_without_time=seen.without_time,
         )
-    if rising and not seen.damaged and seen.keyframes[:1] == [0]:
+    if rising and not seen.damaged and decoded.starts_with_key:
         times = tuple(time for time in seen.pts if time is not None)
         seekable = replace(index, pts=times, keyframes=tuple(seen.keyframes))
         if _seeks_right(path, seekable, seen.digests, alive):
@@ -151,28 +159,45 @@ def decode_all(path: Path, alive: Callable[[], None] = lambda: None) -> Decoded:
 
 
 def why_not_decord(decoded: Decoded) -> str:
-    """The rule by which decord is not used for this video, or "" where none speaks against it."""
+    """Return the rule by which decord is not used for this video, or "" where none speaks against it.
+
+    The rules cover what decord 0.6.0 was seen to do wrong, and what comes near it. MPEG-4 with B-frames is among them
+    whatever its structure: with several keyframes decord gives frames of another group, and with one keyframe
+    (UCF-101's clips) it gives an earlier frame in place of the last one, more often the busier the machine is.
+    """
     index, several = decoded.index, decoded.key_packets > 1
+    height, width = decoded.stored_size
     rules = {
         f"codec {decoded.codec}": decoded.codec not in DECORD_CODECS,
         f"pixel format {decoded.pixels}": decoded.pixels not in DECORD_PIXELS,
         f"container {decoded.container}": not DECORD_CONTAINERS & set(decoded.container.split(",")),
-        f"width {decoded.stored_width}": decoded.stored_width in DECORD_WRONG_WIDTHS or decoded.stored_width < 8,
+        f"width {width}": width < 8 or rows_run_together(width),
+        f"odd size {width}x{height}": width % 2 == 1 or height % 2 == 1,  # chroma at the border differs by processor
+        "no duration in the file": not decoded.timed,
         "damaged packets": index.damaged > 0,
         "packets and frames differ in number": decoded.packets != index.frames,
-        "several keyframes and timestamps that do not rise": several and not decoded.rising,
+        "first frame is not a keyframe": not decoded.starts_with_key,
+        "timestamps that do not rise": not decoded.rising,
         "open groups of pictures": several and decoded.leading,
-        "B-frames without timestamps": several and decoded.b_frames and decoded.packets_without_time > 0,
-        "MPEG-4 with B-frames and several keyframes": several and decoded.b_frames and decoded.codec == "mpeg4",
+        "B-frames without timestamps": decoded.b_frames and decoded.packets_without_time > 0,
+        "MPEG-4 with B-frames": decoded.b_frames and decoded.codec == "mpeg4",
+        "AVI with B-frames": decoded.b_frames and decoded.container == "avi",  # it has no presentation times
         "too large to be decoded ahead": index.frames * index.height * index.width * 3 > MAX_DECORD_BYTES,
     }
     return next((rule for rule, applies in rules.items() if applies), "")
 
 
-def decord_agrees(path: Path, decoded: Decoded, alive: Callable[[], None] = lambda: None) -> bool:
-    """Whether decord gives the same frames bit for bit: all in order, single ones from fresh readers, and at random.
+def rows_run_together(width: int) -> bool:
+    """Whether decord takes padded rows for several shorter ones, as it does where they are a multiple of the width."""
+    padded = [-(-width // padding) * padding for padding in DECORD_PADDINGS]
+    return any(row != width and 3 * row % width == 0 for row in padded)
 
-    It can hang or kill the process, so call it only in a child.
+
+def decord_agrees(path: Path, decoded: Decoded, alive: Callable[[], None] = lambda: None) -> bool:
+    """Return whether decord gives the same frames bit for bit: all in order, single ones from fresh readers, at random.
+
+    True proves nothing where `why_not_decord` has a reason. decord can hang or kill the process, so call this only in a
+    child.
     """
     count, keys = decoded.index.frames, decoded.index.keyframes or (0,)
     draw = random.Random(count)

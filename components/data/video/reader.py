@@ -45,7 +45,7 @@ class VideoIndex:
         fps: frames a second as the file states it; 0 where it states none.
         sha256: of the file, or of all pictures of a frame folder.
         damaged: packets or pictures that could not be decoded and were left out.
-        reader: `decord` where it gives the same frames bit for bit, `pyav`, `pictures` or `made`.
+        reader: `decord` where a rule allows it and its frames were the same bit for bit, `pyav`, `pictures` or `made`.
         note: oddities that were handled by a rule, in words.
         pts: timestamp of every frame where seeking was found to be exact, else None (decode from the start).
         keyframes: numbers of the frames that decoding can start at; None with `pts`.
@@ -270,7 +270,7 @@ def decord_batches(path: Path, frames: int, batches: Sequence[Sequence[int]]) ->
 
 
 class DecordReader:
-    """Reads with decord; only for files whose every check against PyAV was bit-identical.
+    """Reads with decord; only for files that a rule gives it, and whose every check against PyAV was bit-identical.
 
     Args:
         path: the video file.

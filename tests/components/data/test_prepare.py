@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.data.datasets import Inspected
 from components.data.datasets.moving_shapes import MovingShapes
 from components.data.datasets.video_folder import VideoFolder
 from components.data.prepare import Prepared, folder_of, prepare
+from components.data.video.reader import PyAVReader
 from registry.errors import RunError, SpecError
 from tests.fixtures.made_videos import gradient_frames, write_pictures, write_video
 
@@ -90,6 +92,28 @@ def test_a_killed_prepare_goes_on_where_it_stopped(videos: Path, tmp_path: Path)
     prepared = prepare(again, root)
     assert len(again.looked_into) == 2
     assert len(prepared.records) == 3
+
+
+def test_trust_in_decord_by_earlier_rules_is_taken_back_without_decoding_again(videos: Path, tmp_path: Path) -> None:
+    """A data set prepared earlier keeps its frames and its digest; only the reader of its trusted videos is PyAV."""
+    root = tmp_path / "prepared"
+    prepared = prepare(VideoFolder(str(videos), 32), root)
+    before = [next(iter(prepared.reader(video).chunks(50))) for video in range(3)]
+    index = prepared.folder / "index.jsonl"
+    entries = [json.loads(line) for line in index.read_text().splitlines()]
+    for entry in entries:  # as an earlier version wrote them
+        del entry["decord_rules"]
+        if entry["path"] == "run/long.avi":
+            entry["index"]["reader"] = "decord"
+    index.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    earlier = Prepared(VideoFolder(str(videos), 32), prepared.folder)
+    assert isinstance(earlier.reader(1), PyAVReader)
+    again = Counting(str(videos), 32)
+    assert prepare(again, root).digest == prepared.digest
+    assert not hasattr(again, "looked_into")
+    for video, frames in enumerate(before):
+        np.testing.assert_array_equal(next(iter(earlier.reader(video).chunks(50))), frames)
+    assert [record.reader for record in Prepared(again, prepared.folder).records][1] == "pyav"
 
 
 def test_needs_of_earlier_calls_stay_listed(videos: Path, tmp_path: Path) -> None:

@@ -15,8 +15,11 @@ from components.data.video.reader import PyAVReader, VideoIndex, decord_is_insta
 
 NEED = 46
 ROTATED = {"rotate_90.mov", "rotate_270.mov"}
-# Where facts/decoding.md measured wrong frames or failures of decord, or says to hand the file to PyAV.
+# Where facts/decoding.md measured wrong frames or failures of decord, or says to hand the file to PyAV; where decord is
+# right or wrong by luck (on a busy machine it gives frame 162 of the UCF-101 clip in place of 163, the last); and odd
+# sizes, where the last bits differ by processor.
 NEVER_DECORD = {
+    "ucf101_apply_eye_makeup.avi", "odd_171x121_mpeg4.avi", "odd_321x241_vp9.mp4",
     "av1.mkv", "circle.gif", "newtonscradle.gif", "one_frame.gif", "truncated.gif", "cockatoo_720p_yuv444.mp4",
     "edit_list_30_says_25.mp4", "cut_without_reencode_262_says_152.mp4", "h264_10bit.mp4", "hevc_10_frames.mp4",
     "no_duration_vp9.webm", "webcam_vfr_h264.webm", "truncated.webm", "h264.ts", "mpeg2_b_frames.mkv",
@@ -103,7 +106,7 @@ def test_decord_is_never_chosen_where_it_is_wrong(clips: Clips) -> None:
     assert not chosen & NEVER_DECORD
     assert {Path(path).name for path in clips.expected} >= NEVER_DECORD
     if decord_is_installed():
-        assert {"bikes.mp4", "ucf101_apply_eye_makeup.avi", "carphone_vp9.webm", "rotate_90.mov"} <= chosen
+        assert {"bikes.mp4", "carphone_vp9.webm", "rotate_90.mov"} <= chosen
 
 
 def test_random_access_gives_the_frames_of_the_linear_decode(clips: Clips) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiments.worker.replicate import run_replicate
 
 from experiments.launch import executors
 from experiments.launch.launching import launch_here
@@ -13,7 +14,6 @@ from experiments.plan.plan import Plan, load_plan
 from experiments.record.recording import Recorder
 from experiments.search import screening
 from experiments.search.screening import launch_screened
-from experiments.worker.replicate import run_replicate
 from registry.errors import RunError, SpecError
 from registry.runs.run_folder import Replicate
 from tests.fixtures.toy_replicates import TOY, nothing

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from experiments.worker.replicate import run_replicate
 
 from experiments.launch.launching import retry, unfinished
 from experiments.record.recording import ClaimedError, Recorder
@@ -25,7 +26,6 @@ from experiments.scores.scoring import how_measured
 from experiments.training import trainer
 from experiments.worker import replicate as replicate_module
 from experiments.worker import stopping
-from experiments.worker.replicate import run_replicate
 from registry.errors import Interrupted, RunError
 from registry.runs.attempts import ATTEMPTS, take, this_process
 from registry.runs.files import write_atomically

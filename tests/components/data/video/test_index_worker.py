@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.data.video.index import rows_run_together
 from components.data.video.index_worker import index_video, index_videos
 from components.data.video.reader import DecordReader, PyAVReader, VideoError
 from components.data.video.readers import open_reader
@@ -69,32 +70,58 @@ def test_decord_that_is_lost_costs_only_decord(
     assert index.frames == 20
 
 
-def test_decord_with_wrong_frames_is_not_chosen(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in that is right in order but off by one when a fresh reader starts in the middle."""
-    text = (
-        DECORD.format(deed="self.path, self.fresh = path, True")
-        + """
+def _decord_from_pyav(shift: int) -> str:
+    """A stand-in that gives right frames, but that many too early where a fresh reader starts in the middle."""
+    return (
+        DECORD.format(deed="self.path, self.fresh, self.index = path, True, None")
+        + f"""
+        from pathlib import Path
+        from components.data.video.index import decode_all
+        self.index = decode_all(Path(path)).index
     def __len__(self):
-        return 20
+        return self.index.frames
     def get_batch(self, numbers):
         from pathlib import Path
-        from components.data.video.reader import PyAVReader, VideoIndex
-        reader = PyAVReader(Path(self.path), VideoIndex(20, 48, 64, 25.0, ""))
+        from components.data.video.reader import PyAVReader
         if self.fresh and numbers[0] > 0:
-            numbers = [max(0, number - 1) for number in numbers]
+            numbers = [max(0, number - {shift}) for number in numbers]
         self.fresh = False
         class Batch:
-            asnumpy = staticmethod(lambda: reader.frames(numbers))
+            asnumpy = staticmethod(lambda: PyAVReader(Path(self.path), self.index).frames(numbers))
         return Batch
 """
     )
-    _stand_in(tmp_path, monkeypatch, "decord", text)
+
+
+def test_decord_with_wrong_frames_is_not_chosen(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stand_in(tmp_path, monkeypatch, "decord", _decord_from_pyav(shift=1))
     index = index_video(video)
     assert index.reader == "pyav"
     assert "decord" not in index.note  # it neither hung nor died: it was compared and found wrong
-    right = text.replace("number - 1", "number")
-    (tmp_path / "stand_ins" / "decord" / "__init__.py").write_text(right)
+    (tmp_path / "stand_ins" / "decord" / "__init__.py").write_text(_decord_from_pyav(shift=0))
     assert index_video(video).reader == "decord"
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("one_keyframe_b.avi", {"keyframe_every": 100, "b_frames": 2}),  # UCF-101's kind: right or wrong by luck
+        ("one_keyframe_b.mp4", {"keyframe_every": 100, "b_frames": 2}),
+        ("several_keyframes_b.avi", {"keyframe_every": 6, "b_frames": 2}),
+        ("stream.ts", {}),
+    ],
+)
+def test_right_frames_do_not_earn_trust_that_a_rule_denies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, made: dict[str, int]
+) -> None:
+    _stand_in(tmp_path, monkeypatch, "decord", _decord_from_pyav(shift=0))
+    assert index_video(write_video(tmp_path / name, gradient_frames(20), **made)).reader == "pyav"
+
+
+@pytest.mark.parametrize("size", [(47, 64), (48, 65)])
+def test_odd_sizes_are_read_by_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    _stand_in(tmp_path, monkeypatch, "decord", _decord_from_pyav(shift=0))
+    assert index_video(write_video(tmp_path / "odd.avi", gradient_frames(9, *size))).reader == "pyav"
 
 
 @pytest.mark.parametrize(("deed", "told"), [("time.sleep(600)", "hung"), ("os.abort()", "took its process down")])
@@ -123,8 +150,17 @@ def test_a_decord_that_cannot_be_imported_is_not_used(
 
 
 @pytest.mark.parametrize("width", [48, 72])
-def test_widths_at_which_decord_shifts_pixels_are_read_by_pyav(tmp_path: Path, width: int) -> None:
+def test_widths_at_which_decord_shifts_pixels_are_read_by_pyav(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    _stand_in(tmp_path, monkeypatch, "decord", _decord_from_pyav(shift=0))
     assert index_video(write_video(tmp_path / "narrow.avi", gradient_frames(9, width=width))).reader == "pyav"
+
+
+def test_widths_at_which_rows_run_together_are_those_measured() -> None:
+    """facts/decoding.md lists those of decord 0.6.0 and of decord2 among 8, 12, ..., 256."""
+    measured = {8, 12, 16, 24, 48, 72} | {8, 12, 16, 24, 32, 48, 96, 144}
+    assert {width for width in range(8, 257, 4) if rows_run_together(width)} == measured
 
 
 def test_error_names_the_file(tmp_path: Path) -> None:
