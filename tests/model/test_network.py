@@ -10,6 +10,7 @@ from components.model.attention import Attention
 from components.model.blocks import BlockStack
 from components.model.checkpoints import from_official, load_official, to_official
 from components.model.counting import count
+from components.model.patch_embeddings import CompressionFrame
 from components.model.temporal_positions import Rotary
 from registry.errors import RunError
 from tests.model.toy import BLOCKS, POSITIONS, inputs, toy_network
@@ -41,6 +42,28 @@ def test_stills_do_not_touch_the_clip_nor_each_other(
             relabelled = network(x, t, y, (stills + 1) % classes)
         torch.testing.assert_close(relabelled[:, :4], alone, **SMALL)
         assert (relabelled[:, 4:] - both[:, 4:]).abs().amax((0, 2, 3, 4)).min() > 0.001
+
+
+@pytest.mark.parametrize(
+    ("parameters", "lost"),
+    [
+        ({}, 0.0),
+        ({"temporal_stride": 4}, 0.0),
+        ({"channel_multiplier": 1}, 0.5),  # the named control
+        ({"temporal_stride": 4, "channel_multiplier": 1}, 0.75),
+        ({"temporal_stride": 4, "channel_multiplier": 3}, 0.25),
+    ],
+)
+def test_tubelets_lose_no_frame_unless_asked_to(parameters: dict[str, int], lost: float) -> None:
+    """The share of white noise that no tokens can give back: outputs of a token beyond the rank of its map."""
+    frames, channels, patch = parameters.get("temporal_stride", 2), 2, 2
+    outputs = frames * channels * patch**2
+    torch.manual_seed(0)
+    tubelets = CompressionFrame((frames, channels, patch, patch), patch, outputs, channels, **parameters).double()
+    with torch.no_grad():
+        tokens = torch.eye(outputs, dtype=torch.float64).reshape(outputs, 1, 1, outputs)
+        images = tubelets.unembed(tokens) - tubelets.unembed(torch.zeros_like(tokens))
+    assert 1 - int(torch.linalg.matrix_rank(images.flatten(1))) / outputs == lost
 
 
 def test_tubelets_take_no_stills() -> None:
