@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -193,7 +194,8 @@ def test_more_steps_than_hold_data_are_refused_with_the_number_that_do() -> None
     for steps in (997, "ddim250"):
         with pytest.raises(SpecError, match="996 of this process's 1000 timesteps"):
             DDIM(cosine, steps=steps)
-    with pytest.raises(SpecError, match="the data are gone after its first step"):
+    ignored = np.errstate(all="ignore")  # so steep a process underflows in its later tables
+    with ignored, pytest.raises(SpecError, match="the data are gone after its first step"):
         DDIM(EpsilonLearnedSigma(Linear(beta_start=0.99999, beta_end=0.99999)), steps=1)
 
 
