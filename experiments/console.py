@@ -199,7 +199,9 @@ def show_scores(found: dict[str, Any], plot: Path | None) -> None:
     floors = [floor for row in found["scores"] for floor in row["floors"].values()]
     if scaled := next((f for f in floors if list(f["measured_at"]) != [f["n_fake"], f["n_real"]]), None):
         fake, real = scaled["measured_at"]
-        say(f"floors: measured with {fake} and {real} clips, brought to the score's counts by the law of its bias")
+        videos = scaled["measured_videos"]
+        of = f" of {videos[0]} and {videos[1]} videos" if videos and videos != scaled["measured_at"] else ""
+        say(f"floors: measured with {fake} and {real} clips{of}, brought to the score's counts by the law of its bias")
     for told in found["differs"]:
         say(f"NOTE: not the same measurement as the one that lent its protocol: {told}")
     if any(row["interval"] and row["details"].get("slices", 8) < 8 for row in found["scores"]):

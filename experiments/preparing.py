@@ -13,7 +13,7 @@ from experiments.plans import Plan, check
 from experiments.recording import bind_data
 from experiments.replicate import Progress, device_of, how_measured, open_data
 from experiments.scoring import (
-    planned_fake_clips,
+    planned_fake,
     prepare_reference,
     real_videos,
     references_of,
@@ -22,7 +22,7 @@ from experiments.scoring import (
 )
 from registry.assemble import Assembly
 from registry.errors import SpecError
-from registry.runs import DATA_FOLDER, Replicate, read_floors
+from registry.runs import DATA_FOLDER, Replicate
 from registry.spec import Spec
 
 PREPARING = "preparing"  # folder among the prepared data: whose turn it is to prepare
@@ -75,7 +75,7 @@ def _early_floors(
 ) -> None:
     """The floors that need no training, where the experiment's file does not have them yet."""
     owners = {"real_halves": "", "reconstruction": floors.owner(autoencoder)}
-    have = {(r["floor"], r["of"], r["protocol"]) for r in read_floors(plan.folder)}
+    have = {(r["floor"], r["of"], r["protocol"]) for r in floors.known_floors(plan.folder)}
     protocols = floors.protocols_of(spec, prepared, metrics)
     wanted = [name for name in owners if name in plan.file.experiment.floors]
     missing = [name for name in wanted if any((name, owners[name], mark) not in have for mark in protocols)]
@@ -83,8 +83,8 @@ def _early_floors(
         return
     videos = real_videos(spec, prepared)
     resized = will_change_size(spec, side_of(spec.scoring, "real", videos)[0])
-    n_fake, folder = planned_fake_clips(spec), references_of(prepared)
-    pool = floors.pool_of(spec.scoring, videos, n_fake, resized, metrics, how, folder, progress)
+    fake, folder = planned_fake(spec), references_of(prepared)
+    pool = floors.pool_of(spec.scoring, videos, fake, resized, metrics, how, folder, progress)
     if "real_halves" in missing:
         floors.add_floors(plan.folder, floors.real_halves(pool, metrics))
     if "reconstruction" in missing:
@@ -105,7 +105,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     if first is None or "resampled" not in plan.file.experiment.floors:
         return False
     result = first.result() or {}
-    have = {(r["of"], r["protocol"]) for r in read_floors(plan.folder) if r["floor"] == "resampled"}
+    have = {(r["of"], r["protocol"]) for r in floors.known_floors(plan.folder) if r["floor"] == "resampled"}
     against_real = {mark for mark, bound in result["protocol_specs"].items() if "real" in bound}
     if all((floors.owner_of(first), mark) in have for mark in against_real):
         return False

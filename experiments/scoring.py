@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from components.data.prepare import Prepared
-from components.scoring.clip_plan import Cut, Video, plan_clips
+from components.scoring.clip_plan import Clip, Cut, Video, plan_clips
 from components.scoring.contracts import Features, Score
 from components.scoring.measuring import (
     Measuring,
@@ -126,12 +126,24 @@ def will_change_size(spec: Spec, real: Side) -> bool:
     return changes_size(real) or spec.scoring.resolution != spec.data.resolution
 
 
-def planned_fake_clips(spec: Spec) -> int:
-    """How many clips the fake side of a spec will have, before anything is sampled."""
+class Counts(NamedTuple):
+    """How large one side of a score is. Clips of one video are not independent: what chance does goes by videos."""
+
+    clips: int
+    videos: int
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip]) -> "Counts":
+        """Of some clips."""
+        return cls(len(clips), len({clip.video.number for clip in clips}))
+
+
+def planned_fake(spec: Spec) -> Counts:
+    """How large the fake side of a spec will be, before anything is sampled; every sample is a video."""
     side = spec.data.resolution
     numbers = range(spec.sampling.clips)
     videos = [Video(k, f"{k:06d}", f"{k:06d}", spec.data.frames, side, side, "raw") for k in numbers]
-    return len(plan_clips(videos, cut_of(spec.scoring, "fake"))[0])
+    return Counts.of(plan_clips(videos, cut_of(spec.scoring, "fake"))[0])
 
 
 def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int, resized: bool) -> dict[str, Any]:

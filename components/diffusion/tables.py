@@ -15,8 +15,8 @@ from registry.errors import SpecError
 Array = npt.NDArray[np.float64]
 
 # Least log(sqrt(abar) / sqrt(1 - abar)) at which the data can still be had from a noise estimate: x0 is what is left of
-# x_t divided by sqrt(abar), so that below it the estimate's error is multiplied by more than 164 and swamps the data. The
-# linear schedule ends just above; the cosine one goes on to a factor of 20,000.
+# x_t divided by sqrt(abar), so that below it the estimate's error is multiplied by more than 164 and swamps the data.
+# The linear schedule ends just above; the cosine one goes on to a factor of 20,000.
 LEAST_LOG_SNR = -5.1
 
 

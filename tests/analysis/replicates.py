@@ -42,11 +42,14 @@ def replicates(
 
 
 def floor(
-    values: Sequence[float], kind: str = "real_halves", metric: str = "fvd", protocol: str = "p", clips: int = 64
-) -> dict[str, Any]:
+    values: Sequence[float], kind: str = "real_halves", metric: str = "fvd", protocol: str = "p", clips: int = 64,
+    **fields: Any,
+) -> dict[str, Any]:  # fmt: skip
     """A record of floors.json."""
     of_clips = {"n_fake": clips, "n_real": clips, "measured": list(values), "measured_at": [clips, clips]}
-    return {"floor": kind, "of": "", "metric": metric, "protocol": protocol, "values": list(values), **of_clips}
+    of_videos = {"videos": [clips, clips], "measured_videos": [clips, clips]}
+    about = {"floor": kind, "of": "", "metric": metric, "protocol": protocol, "values": list(values)}
+    return {**about, **of_clips, **of_videos, **fields}
 
 
 def claim(better: str = "a", worse: str = "b", metric: str = "fvd", direction: str = "min") -> ResolvedClaim:

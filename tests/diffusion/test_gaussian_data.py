@@ -1,8 +1,9 @@
 """Every legal objective x noise schedule x sampler, driven by the exact denoiser of Gaussian data.
 
 For x0 ~ N(m, s^2 I) the best noise, v and velocity estimates are known in closed form, so a sampler that is set up
-right returns samples of mean m and standard deviation s, up to its discretisation. No network is exact, so the estimates
-are also given an error of 1 % of their size, new at every step: a sampler must not make more of it than its last steps do.
+right returns samples of mean m and standard deviation s, up to its discretisation. No network is exact, so the
+estimates are also given an error of 1 % of their size, new at every step: a sampler must not make more of it than its
+last steps do.
 """
 
 from typing import Any
