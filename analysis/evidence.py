@@ -17,8 +17,8 @@ from analysis.floors import Floors, unit_of
 from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_arm
 from analysis.statistics import EquivalenceTest, PairedTest, equivalence_test, paired_test, slopes_on_rank
 from analysis.stopped import STOPPED, reasons
-from registry.claims import ResolvedClaim
 from registry.errors import did_you_mean
+from registry.experiment.claims import ResolvedClaim
 
 Answer = Literal["supported", "contradicted", "undecided"]
 

@@ -11,7 +11,7 @@ from analysis.figures import curves_figure, samples_figure, scores_figure
 from analysis.floors import Floors
 from analysis.results import DONE, score_names
 from registry.errors import RunError
-from registry.runs import read_json, read_lines
+from registry.runs.run_folder import read_json, read_lines
 
 SHOWN = 6  # sampled clips beside real ones
 

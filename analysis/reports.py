@@ -8,7 +8,7 @@ import pandas as pd
 from analysis import rendering
 from analysis.floors import Floors
 from analysis.verdicts import Verdict
-from registry.files import write_atomically
+from registry.runs.files import write_atomically
 
 FOLDER = "report"  # in that of the experiment
 

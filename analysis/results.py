@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from registry.claims import VALIDATION_LOSS
-from registry.differences import differing
 from registry.errors import RunError
+from registry.experiment.claims import VALIDATION_LOSS
+from registry.schema.differences import differing
 
 FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
 RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds")

@@ -14,7 +14,7 @@ from analysis import simulations
 from analysis.simulations import NOISE, SCENARIOS, SEEDS, worst_chance
 from analysis.tables import markdown
 from registry.errors import RunError
-from registry.files import write_atomically
+from registry.runs.files import write_atomically
 
 MARK = "simulations"
 EXPERIMENTS = 1000

@@ -19,8 +19,8 @@ from analysis.power import seeds_to_be_within, seeds_to_differ
 from analysis.results import load
 from analysis.statistics import EquivalenceTest, PairedTest, t_interval
 from analysis.verdicts import Verdict, judge
-from registry.claim_forms import Margin
-from registry.claims import ResolvedClaim
+from registry.experiment.claims import ResolvedClaim
+from registry.schema.claim import Margin
 
 SEEDS = (3, 5, 8)
 LEVEL, SHARED, SPREAD = 100.0, 10.0, 5.0

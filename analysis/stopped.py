@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from registry.attempts import read_json
+from registry.runs.attempts import read_json
 
 STOPPED = "stopped"
 NOTE = "a screen: arms were stopped early, so their absence is no result"

@@ -17,7 +17,7 @@ from analysis.floors import Floors
 from analysis.power import MOST_SEEDS, POWER
 from analysis.results import full_name
 from analysis.statistics import holm
-from registry.claims import ResolvedClaim
+from registry.experiment.claims import ResolvedClaim
 
 
 @dataclass(frozen=True)

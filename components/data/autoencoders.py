@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry.catalogue import part
 from registry.errors import RunError, SpecError
-from registry.parameter_types import PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveInt
 
 if TYPE_CHECKING:
     import torch

@@ -24,9 +24,9 @@ from torch import Tensor
 from components.data.autoencoders import Autoencoder
 from components.data.datasets import Progress
 from components.data.transforms import to_pixels
-from components.data.video_reader import VideoError, VideoReader
+from components.data.video.reader import VideoError, VideoReader
 from registry.errors import RunError
-from registry.files import write_atomically
+from registry.runs.files import write_atomically
 
 CHUNK_BYTES = 16 * 2**20  # of decoded 8-bit frames that are held at once while building
 CHUNK_FRAMES = 64

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from components.data.clips import class_ranks
 from registry.errors import RunError
-from registry.files import write_atomically
+from registry.runs.files import write_atomically
 
 COLUMNS = (
     "path", "label", "class", "split", "frames", "height", "width", "fps", "reader", "sha256", "damaged", "note",

@@ -11,9 +11,9 @@ from components.data.autoencoders import Autoencoder
 from components.data.datasets import Dataset, Inspected, Progress, Source
 from components.data.latent_cache import LatentCache, cache_key
 from components.data.manifest import Manifest, VideoRecord, ranks_of, read_rejected
-from components.data.video_reader import VideoError, VideoIndex, VideoReader
+from components.data.video.reader import VideoError, VideoIndex, VideoReader
 from registry.errors import RunError
-from registry.files import write_atomically
+from registry.runs.files import write_atomically
 
 INDEX_VERSION = 1  # counted up when indexing finds other things in the same files
 

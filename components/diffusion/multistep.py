@@ -3,7 +3,8 @@
 Steps over a discrete process are quadratic in time, dense near the data: the skip type `time_quadratic` of
 DPM-Solver's authors, whose last step starts at timestep 0. diffusers' own even spacing ends with one first-order jump
 from a timestep near T / steps to noise 0; with the exact denoiser of Gaussian data of std 0.1 it returns half the std
-at 20 steps, quadratic spacing 1.04 times it (tests/diffusion/test_gaussian_data.py). A flow's even levels are kept.
+at 20 steps, quadratic spacing 1.04 times it (tests/components/diffusion/test_gaussian_data.py). A flow's even levels
+are kept.
 """
 
 from typing import Any, Literal

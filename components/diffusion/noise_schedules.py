@@ -8,9 +8,9 @@ import numpy.typing as npt
 from einops import rearrange
 from torch import Tensor
 
-from registry.catalogue import part
 from registry.errors import SpecError
-from registry.parameter_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 @part("noise_schedule", "linear")

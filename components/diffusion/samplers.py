@@ -15,9 +15,9 @@ from components.diffusion import process
 from components.diffusion.contracts import Denoise, DiscreteObjective, Objective, OnStep, StepNoise, refuse_unless_legal
 from components.diffusion.multistep import Solver, multistep_scheduler, solve
 from components.diffusion.tables import DiffusionTables
-from registry.catalogue import part
 from registry.errors import SpecError
-from registry.parameter_types import NonNegativeFloat, PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import NonNegativeFloat, PositiveInt
 
 
 class _Ancestral:

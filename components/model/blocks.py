@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from components.model.attention import MLP, Attention, Axis
 from components.model.conditioning import Condition, Conditioning, gated, modulate, modulations
 from components.model.temporal_positions import TemporalPosition
-from registry.catalogue import part
+from registry.parts.catalogue import part
 
 
 def on_clip(change: Callable[[Tensor], Tensor], x: Tensor, frames: int) -> Tensor:

@@ -7,9 +7,9 @@ frames of S tokens each. `grid` is the (rows, columns) of one frame's tokens in 
 from einops import rearrange
 from torch import Tensor, nn
 
-from registry.catalogue import part
 from registry.errors import SpecError
-from registry.parameter_types import PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveInt
 
 LatentShape = tuple[int, int, int, int]  # (F, C, H, W)
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from components.model.positions import temporal_table
-from registry.catalogue import part
-from registry.parameter_types import PositiveFloat
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveFloat
 
 
 class TemporalPosition(nn.Module):

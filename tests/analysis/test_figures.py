@@ -7,7 +7,7 @@ from PIL import Image
 from analysis.figures import curve_figure, curves_figure, draw_curves, samples_figure, scores_figure
 from analysis.results import load
 from registry.errors import RunError
-from tests.analysis.replicates import floor, replicates
+from tests.fixtures.replicates import floor, replicates
 
 SCORES = {"baseline": [1.0, 2.0, 4.0], "blocks=variant_4": [5.0, None, 8.0], "later": [None]}
 

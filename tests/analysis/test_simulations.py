@@ -18,8 +18,8 @@ from analysis.simulations import (
     supported_share,
     worst_chance,
 )
-from registry.claim_forms import Margin
 from registry.errors import RunError
+from registry.schema.claim import Margin
 
 EXPERIMENTS = 1000
 BEGIN, END = "<!-- simulations: begin -->", "<!-- simulations: end -->"

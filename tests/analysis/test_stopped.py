@@ -9,7 +9,7 @@ import pytest
 from analysis import rendering, results, tables
 from analysis.stopped import NOTE, reasons
 from analysis.verdicts import judge
-from tests.analysis.replicates import claim, equivalent, improving, replicates
+from tests.fixtures.replicates import claim, equivalent, improving, replicates
 
 REASON = "screened out at step 1000, 14th of 27"
 

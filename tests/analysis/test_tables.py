@@ -10,7 +10,7 @@ from analysis.rendering import scores_table
 from analysis.results import load
 from analysis.tables import NOTHING, summary, to_csv, to_latex, to_markdown, to_rich, with_spread
 from registry.errors import RunError
-from tests.analysis.replicates import floor, replicates
+from tests.fixtures.replicates import floor, replicates
 
 METRIC = "fvd[random_r3d]"
 

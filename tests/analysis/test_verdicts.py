@@ -7,7 +7,7 @@ from analysis.rendering import verdicts_table
 from analysis.results import load
 from analysis.verdicts import judge
 from registry.errors import RunError
-from tests.analysis.replicates import claim, equivalent, floor, improving, replicates
+from tests.fixtures.replicates import claim, equivalent, floor, improving, replicates
 
 CLEAR_A, CLEAR_B = [1.0, 2.0, 3.0, 4.0, 5.0], [11.0, 12.5, 12.9, 14.2, 15.1]
 

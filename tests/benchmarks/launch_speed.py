@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.plans import load_plan
-from registry.attempts import ATTEMPTS, this_process
-from registry.runs import Replicate
+from experiments.plan.plan import load_plan
+from registry.runs.attempts import ATTEMPTS, this_process
+from registry.runs.machine import ROOT
+from registry.runs.run_folder import Replicate
 from tests.slurm.clusters import fake_cluster
 
-ROOT = Path(__file__).parents[2]
 MOST = {"plan": 5.0, "plan again": 5.0, "check": 5.0, "status": 2.0}  # seconds
 STEPS, EVERY = 200, 5  # of training, and of lines in metrics.jsonl
 EXPERIMENT = """\

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.experiments.toy import write
-
-ROOT = Path(__file__).parent.parent.parent
+from registry.runs.machine import ROOT
+from tests.fixtures.toy_replicates import write
 
 
 class Told(NamedTuple):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.replicate import run_replicate
+from experiments.worker.replicate import run_replicate
 from tests.cli.command import ROOT, Launched, contents, run
-from tests.experiments.toy import TOY, made, write
+from tests.fixtures.toy_replicates import TOY, made, write
 
 ONE = ("seeds=[0]", "ablate={}", "claim=[]")
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.command import Launched, Told, contents, run
-from tests.data_room.made_videos import gradient_frames, write_video
+from tests.fixtures.made_videos import gradient_frames, write_video
 
 FAST = ("detector=random_r3d", "detector.width=4", "frames=4")
 SCORES = ["fvd[random_r3d]", "kvd[random_r3d]"]

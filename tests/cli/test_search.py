@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.command import ROOT, contents, run
-from tests.experiments.toy import TOY
+from tests.fixtures.toy_replicates import TOY
 
 BASE = TOY[: TOY.index("ablate:")]
 SEARCH = """

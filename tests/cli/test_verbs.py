@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from registry.catalogue import catalogue
+from registry.parts.catalogue import catalogue
 from tests.cli.command import Launched, contents, run
-from tests.experiments.toy import write
+from tests.fixtures.toy_replicates import write
 
 VERBS = [
     "parts",

@@ -10,8 +10,8 @@ from components.diffusion.noise_schedules import Linear
 from components.diffusion.objectives import EpsilonLearnedSigma
 from components.learning.ema import EMA
 from components.model.checkpoints import from_official, to_official
-from experiments.training import losses_of, take_step
-from tests.networks import official_network, prefixed
+from experiments.training.trainer import losses_of, take_step
+from tests.fixtures.networks import official_network, prefixed
 
 # AdamW divides by the root of the squared gradients, so a gradient near zero moves its weight by up to a learning
 # rate a step, whatever its rounding: weights are compared in units of what they can move.

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.attempts import ATTEMPTS, latest
-from registry.runs import Replicate
+from registry.runs.attempts import ATTEMPTS, latest
+from registry.runs.run_folder import Replicate
 from tests.slurm.clusters import Cluster, fake_cluster, real_cluster, until, why_no_real
 from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments import tracking
-from experiments.plans import Plan, load_plan
+from experiments.plan.plan import Plan, load_plan
+from experiments.tracking import mlflow_sync
+from registry.runs.machine import ROOT
 from tests.slurm.clusters import Cluster, until
 
-ROOT = Path(__file__).parent.parent.parent
 PACE = "SWEEP_PACE"  # seconds that a step waits: part of the environment, not of the science
 
 PLUGIN = '''
@@ -19,8 +19,8 @@ import os
 import time
 
 from components.data.autoencoders import Pixels
-from registry.catalogue import part
-from registry.parameter_types import PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveInt
 
 
 @part("autoencoder", "patient_pixels")
@@ -101,7 +101,7 @@ class Sweep:
         command = [sys.executable, str(ROOT / "run.py"), verb, str(self.file), "--runs", str(runs or self.runs), *words]
         environment = os.environ | self.cluster.environment
         environment |= {PACE: str(self.pace if pace is None else pace), "OMP_NUM_THREADS": "1"}
-        environment.pop(tracking.URI_VARIABLE, None)
+        environment.pop(mlflow_sync.URI_VARIABLE, None)
         done = subprocess.run(
             command, cwd=self.file.parent, env=environment, capture_output=True, text=True, timeout=900
         )
@@ -150,14 +150,14 @@ def unequal_scores(one: dict[str, Any] | None, other: dict[str, Any] | None) -> 
 
 def points_of_file(folder: Path) -> dict[tuple[str, int], float]:
     """(metric, step) -> value of a run folder's metrics.jsonl, by the names that MLflow has for them."""
-    from experiments.metric_points import MetricsFile
+    from experiments.tracking.metric_points import MetricsFile
 
     return {key: value for key, (value, _) in MetricsFile.read(folder).points().items()}
 
 
 def points_of_mlflow(plan: Plan, replicate: str) -> list[tuple[tuple[str, int], float]]:
     """Every metric point that MLflow holds of a replicate, given by its tag "identity/seed-N"; doubled ones twice."""
-    client = tracking._client(f"sqlite:///{(plan.runs / 'mlflow.db').resolve()}")
+    client = mlflow_sync._client(f"sqlite:///{(plan.runs / 'mlflow.db').resolve()}")
     experiment = client.get_experiment_by_name(plan.name)
     (run,) = client.search_runs([experiment.experiment_id], f"tags.replicate = '{replicate}'")
     return [

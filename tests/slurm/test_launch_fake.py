@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from experiments import status
-from experiments.launching import launch_here
-from experiments.plans import Plan, load_plan
+from experiments.launch.launching import launch_here
+from experiments.plan import status
+from experiments.plan.plan import Plan, load_plan
 from tests.cli.command import ROOT, Told, run
-from tests.experiments.toy import nothing, plan_of, write
+from tests.fixtures.toy_replicates import nothing, plan_of, write
 from tests.slurm.clusters import Cluster, until
 
 SHORT = ("seeds=[0]", "floors=[]")
@@ -82,7 +82,7 @@ def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_pa
     assert lab.attempts() == [1, 1]
     code = json.loads((Path(lab.rows()[0]["folder"]) / "provenance.json").read_text())["code"]
     frozen = lab.runs / "_code" / code["snapshot"]
-    assert (frozen / "experiments" / "replicate.py").exists()
+    assert (frozen / "experiments" / "worker" / "replicate.py").exists()
     events = [json.loads(line) for line in (Path(lab.rows()[0]["folder"]) / "events.jsonl").read_text().splitlines()]
     assert events[0]["job"] == lab.rows()[0]["job"]
 
@@ -92,7 +92,7 @@ def test_the_job_runs_the_snapshot_and_not_what_was_edited_since(
 ) -> None:
     plugin = tmp_path / "my_parts.py"
     plugin.write_text(
-        "from components.learning.lr_schedules import Constant\nfrom registry.catalogue import part\n\n\n"
+        "from components.learning.lr_schedules import Constant\nfrom registry.parts.catalogue import part\n\n\n"
         '@part("lr_schedule", "mine")\nclass Mine(Constant):\n    """As constant.\n\n    Source: none\n'
         '    Official code: no\n    """\n\n    def __init__(self) -> None:\n        super().__init__()\n'
     )

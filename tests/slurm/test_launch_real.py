@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from analysis import reports
-from experiments import slurm_queue
-from registry.runs import read_lines
+from experiments.record import slurm_queue
+from registry.runs.run_folder import read_lines
 from tests.slurm.clusters import Cluster, until
 from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from experiments.executors import stop_for_good
-from experiments.launching import make_run_folders
-from experiments.plans import load_plan
-from experiments.preparing import bind_replicates, prepare_data
-from registry.runs import Replicate
+from experiments.launch.executors import stop_for_good
+from experiments.launch.launching import make_run_folders
+from experiments.launch.preparing import bind_replicates, prepare_data
+from experiments.plan.plan import load_plan
+from registry.runs.run_folder import Replicate
 from tests.cli.command import ROOT, run
-from tests.experiments.toy import TOY, nothing
+from tests.fixtures.toy_replicates import TOY, nothing
 from tests.slurm.clusters import Cluster, until
 
 NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from experiments.launching import launch_here
-from experiments.plans import load_plan
+from experiments.launch.launching import launch_here
+from experiments.plan.plan import load_plan
 from tests.cli.command import run
-from tests.experiments.toy import nothing, plan_of, write
+from tests.fixtures.toy_replicates import nothing, plan_of, write
 from tests.slurm.clusters import Cluster
 
 ONE = ("seeds=[0]", "floors=[]")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from components.data.video_reader import VideoIndex, VideoReader
+from components.data.video.reader import VideoIndex, VideoReader
 
 Progress = Callable[[str, int, int], None]  # (what is being done, how many are done, of how many)
 

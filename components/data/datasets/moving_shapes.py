@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from components.data.datasets import Inspected, Source
-from components.data.video_reader import VideoIndex, check_indices
-from registry.catalogue import part
+from components.data.video.reader import VideoIndex, check_indices
 from registry.errors import SpecError
-from registry.parameter_types import Fraction, NonNegativeInt, PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import Fraction, NonNegativeInt, PositiveInt
 
 RENDERER = 1  # counted up when the same parameters give other pixels, so that old caches are not taken
 # (x, y) from start to end of the way, in units of the way's length; y points down.

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from components.data.datasets import Inspected, Source
-from components.data.frame_folder import is_picture, pictures_of
-from components.data.index_worker import index_videos
-from components.data.readers import open_reader
-from components.data.video_reader import VideoIndex, VideoReader
-from registry.catalogue import part
+from components.data.video.frame_folder import is_picture, pictures_of
+from components.data.video.index_worker import index_videos
+from components.data.video.reader import VideoIndex, VideoReader
+from components.data.video.readers import open_reader
 from registry.errors import SpecError, did_you_mean
+from registry.parts.catalogue import part
 
 SPLIT_FOLDERS = {"train", "test"}
 IGNORED = {"thumbs.db", "desktop.ini"}

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
 from components.scoring.weights import find, sha256_of
-from registry.catalogue import part
 from registry.errors import RunError
+from registry.parts.catalogue import part
 
 
 @part("detector", "i3d")

@@ -9,9 +9,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.catalogue import part
 from registry.errors import RunError
-from registry.parameter_types import NonNegativeInt, PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import NonNegativeInt, PositiveInt
 
 
 @part("detector", "random_r3d")

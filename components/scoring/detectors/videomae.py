@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from components.scoring.weights import find, sha256_of
-from registry.catalogue import part
 from registry.errors import RunError
+from registry.parts.catalogue import part
 
 PREPROCESSING = "cd-fvd 0.1.1 preprocess_videomae: / 255, 224x224 bilinear without antialiasing"
 

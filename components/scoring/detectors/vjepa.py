@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.scoring.weights import KNOWN, find, sha256_of
-from registry.catalogue import part
 from registry.errors import RunError
+from registry.parts.catalogue import part
 
 PREPROCESSING = "videojedi 1.1.0: 224x224 bilinear antialiased, / 255, ImageNet mean and deviation; mean of all tokens"
 SIDE = 224

@@ -1,0 +1,288 @@
+"""What people see: tables, progress bars on a terminal and plain lines in a log, and the next useful command."""
+
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from experiments.cli.doctor import Check
+from experiments.plan.plan import Plan
+from registry.runs.run_folder import GOING_ON, Replicate, State
+from registry.schema.differences import differing
+
+console = Console(soft_wrap=True)
+WIDTH = 160  # of tables that go to a file or a pipe
+COLOURS = {
+    "done": "green", "running": "cyan", "queued": "blue", "failed": "bold red", "interrupted": "yellow",
+    "cancelled": "magenta", "paused": "yellow", "stopped": "magenta", "missing": "dim",
+}  # fmt: skip
+PLAIN_EVERY = 10.0  # seconds between lines in a log
+WATCH_EVERY = 60.0  # seconds between lines about running replicates in a log
+
+
+class Bars:
+    """Progress of long work: a bar for each kind on a terminal, a line now and then elsewhere.
+
+    Args:
+        apart: lines go to standard error, because standard output is for a machine.
+    """
+
+    def __init__(self, apart: bool = False) -> None:
+        self._lines = sys.stderr if apart else sys.stdout
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._last: dict[str, float] = {}
+        self._seen: dict[str, str] = {}
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bars = Progress(*columns, console=console, transient=True)
+
+    def __enter__(self) -> "Bars":
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Take note that `done` of `total` are done."""
+        if self._bars is None:
+            now = time.monotonic()
+            if now - self._last.get(what, -PLAIN_EVERY) >= PLAIN_EVERY or (done == total and what in self._last):
+                self._last[what] = now
+                print(f"{what}: {done} of {total}", file=self._lines, flush=True)
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+
+    def line(self, text: str) -> None:
+        """A plain line above the bars."""
+        if self._bars is None:
+            print(text, file=self._lines, flush=True)
+        else:
+            say(text)
+
+    def watch(self, todo: Sequence[Replicate], states: Sequence[State]) -> None:
+        """Show how far the replicates of a launch are: overall, and each running one's step."""
+        if self._bars is None:
+            self._watch_plainly(todo, states)
+            return
+        self.show("replicates", sum(state not in GOING_ON for state in states), len(todo))
+        for replicate, state in zip(todo, states, strict=True):
+            beat = replicate.heartbeat() if state == "running" else None
+            if beat:
+                self.show(replicate.name, beat["step"], beat["steps"])
+                self._bars.update(self._tasks[replicate.name], description=f"{replicate.name}: {beat['stage']}")
+            elif state != "running" and replicate.name in self._tasks:
+                self._bars.remove_task(self._tasks.pop(replicate.name))
+
+    def _watch_plainly(self, todo: Sequence[Replicate], states: Sequence[State]) -> None:
+        """In a log: a line when a replicate starts or ends, and now and then where the running ones are."""
+        for replicate, state in zip(todo, states, strict=True):
+            if self._seen.get(replicate.name) != state and state not in ("missing", "queued"):
+                self._seen[replicate.name] = state
+                scores = (replicate.result() or {}).get("scores", {}) if state == "done" else {}
+                told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if "band" not in name)
+                print(f"{replicate.name}: {state}{'  ' + told if told else ''}", flush=True)
+        now = time.monotonic()
+        if now - self._last.setdefault("watch", now) >= WATCH_EVERY:
+            self._last["watch"] = now
+            beats = [
+                (replicate.name, replicate.heartbeat())
+                for replicate, s in zip(todo, states, strict=True)
+                if s == "running"
+            ]
+            told = "; ".join(f"{name} {beat['stage']} {beat['step']}/{beat['steps']}" for name, beat in beats if beat)
+            ended = sum(state not in ("missing", *GOING_ON) for state in states)
+            print(f"{ended} of {len(todo)} replicates ended{'; ' + told if told else ''}", flush=True)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """Print a table."""
+    (console if console.is_terminal else Console(width=WIDTH)).print(make_table(headers, rows, title))
+
+
+def make_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
+    """A table; columns whose cells are all numbers are right-aligned, and states have their colours."""
+    cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    heading = title.replace("[", r"\[") or None
+    shown = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for number, header in enumerate(headers):
+        column = [row[number].replace(",", "").rstrip("%") for row in cells if row[number]]
+        numeric = bool(column) and all(
+            text.lstrip("+-").replace(".", "", 1).replace("e", "", 1).replace("-", "").isdigit() for text in column
+        )
+        shown.add_column(header.replace("[", r"\["), justify="right" if numeric else "left", overflow="fold")
+    lines = _lines(headers, cells) if cells else None
+    texts = [[Text(cell, style=COLOURS.get(cell, "")) for cell in row] for row in lines or cells]
+    if lines:
+        # One row of whole columns looks the same, and is laid out in a quarter of the time.
+        texts = [[Text("\n").join(column) for column in zip(*texts, strict=True)]]
+    for line in texts:
+        shown.add_row(*line)
+    return shown
+
+
+def _lines(headers: Sequence[str], cells: list[list[str]]) -> list[list[str]] | None:
+    """The cells line by line where at most the widest column, of single words, is folded; None where more is."""
+    if any("\n" in cell for row in cells for cell in row):
+        return None
+    widths = [max(map(cell_len, column)) for column in zip(headers, *cells, strict=True)]
+    over = sum(widths) + 2 * (len(widths) - 1) - (console.width if console.is_terminal else WIDTH)
+    if over <= 0:
+        return cells
+    *others, widest = sorted(widths)
+    at, room = widths.index(widest), widest - over
+    if room <= max([*others, cell_len(headers[at])]) or any(" " in row[at] or not row[at].isascii() for row in cells):
+        return None
+    lines = []
+    for row in cells:
+        pieces = [row[at][start : start + room] for start in range(0, len(row[at]), room)] or [""]
+        lines.append([*row[:at], pieces[0], *row[at + 1 :]])
+        lines += [[piece if column == at else "" for column in range(len(row))] for piece in pieces[1:]]
+    return lines
+
+
+def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
+    """The plan as a table, with totals."""
+    lines = []
+    for row in rows:
+        lines.append([
+            row["arm"], row["identity"], row["depth"], f"{row['parameters']:,}",
+            f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['per_clip'] / 1e9:,.2f}",
+            len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
+        ])  # fmt: skip
+    macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)"]
+    headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
+    table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
+    total, left = (sum(row[key] for row in rows) for key in ("gpu_hours", "gpu_hours_left"))
+    sources = {
+        "finished": "finished replicates", "measured": "steps measured now, without scoring",
+        "arithmetic": f"arithmetic at {plan.file.experiment.resources.tflops:g} TFLOP/s sustained",
+    }  # fmt: skip
+    told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
+    least = "; at most: what the screen stops is counted to its end" if plan.file.experiment.screen else ""
+    say(f"GPU-hours in all: {total:.3g}, still to come: {left:.3g} (from {told}{least})")
+    for claim in plan.claims:
+        say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
+    say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
+
+
+def show_scores(found: dict[str, Any], plot: Path | None) -> None:
+    """What `score` measured: each number with its interval, its floor and its protocol; and all that was left out."""
+    rows = []
+    for row in found["scores"]:
+        interval = f"{row['interval'][0]:.4g} to {row['interval'][1]:.4g}" if row["interval"] else ""
+        floor = row["floors"].get("real_halves")
+        beside = f"{floor['mean']:.4g}" if floor else ""
+        counts = f"{row['n_fake']} and {row['n_real']}"
+        rows.append([row["metric"], f"{row['value']:.6g}", interval, counts, beside, row["protocol"]])
+    table(["metric", "score", "95 % (clips)", "clips", "floor: real halves", "protocol"], rows)
+    for name in ("samples", "against"):
+        side = found[name]
+        say(f"{name}: {side['clips']} clips of {side['of_videos']} videos of {side['path']}")
+        if side["too_short"]:
+            say(f"  {len(side['too_short'])} videos are too short for a clip, the first: {side['too_short'][0]}")
+        if side["rejected"]:
+            say(f"  {len(side['rejected'])} entries rejected, the first: {': '.join(side['rejected'][0])}")
+    floors = [floor for row in found["scores"] for floor in row["floors"].values()]
+    if scaled := next((f for f in floors if list(f["measured_at"]) != [f["n_fake"], f["n_real"]]), None):
+        fake, real = scaled["measured_at"]
+        videos = scaled["measured_videos"]
+        of = f" of {videos[0]} and {videos[1]} videos" if videos and videos != scaled["measured_at"] else ""
+        say(f"floors: measured with {fake} and {real} clips{of}, brought to the score's counts by the law of its bias")
+    for told in found["differs"]:
+        say(f"NOTE: not the same measurement as the one that lent its protocol: {told}")
+    if any(row["interval"] and row["details"].get("slices", 8) < 8 for row in found["scores"]):
+        say("NOTE: few videos: the intervals come from 4 slices and are rough")
+    if found["shared_videos"]:
+        say(f"NOTE: {found['shared_videos']} videos are on both sides; that makes a score better than it is")
+    if any("[moving_shapes_r3d]" in row["metric"] for row in found["scores"]):
+        say("[moving_shapes_r3d] orders samples, offline; comparable to published numbers is detector=i3d alone")
+    say(f"wrote {Path(found['out']) / 'scores.json'}{f', {plot}' if plot else ' (too few clips for an N-curve)'}")
+
+
+def show_protocols(found: dict[str, Any]) -> None:
+    """Each protocol as a table of dotted keys."""
+    for name, values in found.items():
+        table(["key", "value"], [[key, _plain(value)] for key, value in flat(values)], title=name)
+
+
+def show_protocol_diff(left: str, right: str, rows: Sequence[tuple[str, Any, Any]]) -> None:
+    """The keys in which two protocols differ."""
+    if not rows:
+        return say("the two are the same")
+    flat_rows = [
+        (f"{key}.{inner}" if inner else key, _plain(a), _plain(b))
+        for key, left_value, right_value in rows
+        for inner, a, b in _side_by_side(left_value, right_value)
+    ]
+    table(["key", left, right], flat_rows)
+
+
+def _side_by_side(left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
+    if not isinstance(left, dict) and not isinstance(right, dict):
+        yield "", left, right
+        return
+    a, b = (dict(flat(side)) if isinstance(side, dict) else {} for side in (left, right))
+    for key in dict.fromkeys([*a, *b]):
+        yield key, a.get(key), b.get(key)
+
+
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of nested mappings."""
+    for key, item in value.items():
+        dotted = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(item, dict):
+            yield from flat(item, dotted)
+        else:
+            yield dotted, item
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+def say(text: str) -> None:
+    """A plain line; brackets are not markup."""
+    console.print(text, markup=False, highlight=False)
+
+
+def complain(lines: Iterable[str]) -> None:
+    """What is wrong, a line each, on standard error."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def next_command(*words: str) -> None:
+    """The next useful command, ready for a shell: a first word that is a command, then its arguments."""
+    console.print("[dim]next:[/dim]", end=" ")
+    say(" ".join([words[0], *map(shlex.quote, words[1:])]))
+
+
+def show_differences(plan: Plan) -> None:
+    """The resolved keys in which each selected arm differs from the baseline."""
+    baseline = plan.arms[0]
+    for arm in plan.selected:
+        if arm.identity != baseline.identity:
+            lines = [[key, old, new] for key, old, new in differing(baseline.spec.science(), arm.spec.science())]
+            table(["key", baseline.name, arm.name], lines, title=f"{arm.name} against {baseline.name}")
+
+
+def show_checks(checks: Iterable[Check]) -> None:
+    """The doctor's findings."""
+    marks = {True: "ok", False: "MISSING", None: "-"}
+    table(["", "what", "found"], [[marks[check.good], check.what, check.found] for check in checks])

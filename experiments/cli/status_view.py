@@ -1,0 +1,137 @@
+"""How far every replicate is, as people see it: a table, a table that is renewed, and what replicates printed."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.live import Live
+from rich.table import Table
+
+from experiments.cli.console import console, make_table, say, table
+from experiments.plan.plan import Plan
+from experiments.plan.status import beside, log_of, rows, title
+from experiments.record.states import states
+
+WATCH_SECONDS = 5.0
+COLUMNS = ("arm", "seed", "state", "step", "loss", "it/s", "eta", "node", "job", "attempts")
+
+
+def cells(row: dict[str, Any]) -> list[Any]:
+    """A row as the table shows it."""
+    stage = f" {row['stage']}" if row["stage"] not in (None, "training") else ""
+    return [
+        row["arm"], row["seed"], row["state"], f"{row['step'] or 0}/{row['steps']}{stage}",
+        f"{row['loss']:.4g}" if row["loss"] is not None else "", row["steps_per_second"],
+        _span(row["eta_seconds"]), row["node"], row["job"], row["attempts"],
+    ]  # fmt: skip
+
+
+def _span(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
+    """The status as a table; below it what went wrong, the jobs beside the replicates, and orphaned folders."""
+    table(COLUMNS, [cells(row) for row in found], title=title(plan, found))
+    waiting = Counter(row["slurm"] for row in found if row["state"] == "queued" and row["slurm"])
+    for told, number in waiting.most_common():
+        say(f"queued: {number}: {told}")
+    for row in found:
+        told = "; ".join(filter(None, (row["error"], row["slurm"])))
+        if told and row["state"] not in ("queued", "running"):
+            say(f"{row['arm']} seed {row['seed']}: {told}")
+    for line in beside(plan, found):
+        say(line)
+    for orphan in plan.orphans():
+        why = "; ".join(orphan.differences) or "no arm of that name in the file"
+        say(f"orphaned (kept, not counted, never cancelled): {orphan.folder}: {why}")
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+
+def watch(plan: Plan, apart: bool = False) -> list[dict[str, Any]]:
+    """Show the status anew every few seconds until nothing waits or runs.
+
+    Args:
+        plan: what is watched.
+        apart: lines go to standard error, because standard output is for a machine.
+    """
+    found = rows(plan)
+    if apart or not console.is_terminal:
+        return _watch_plainly(plan, found, sys.stderr if apart else sys.stdout)
+    with Live(_live(plan, found), console=console, auto_refresh=False) as live:
+        while any(row["state"] in ("queued", "running") for row in found):
+            time.sleep(WATCH_SECONDS)
+            found = rows(plan)
+            live.update(_live(plan, found), refresh=True)
+    return found
+
+
+def _watch_plainly(plan: Plan, found: list[dict[str, Any]], lines: TextIO) -> list[dict[str, Any]]:
+    """In a log: a line whenever the counts change."""
+    told = ""
+    while True:
+        if title(plan, found) != told:
+            told = title(plan, found)
+            print(f"{time.strftime('%H:%M:%S')} {told}", file=lines, flush=True)
+        if not any(row["state"] in ("queued", "running") for row in found):
+            return found
+        time.sleep(WATCH_SECONDS)
+        found = rows(plan)
+
+
+def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Table:
+    """The table cut to the terminal's height: what runs first, then what waits, then the rest."""
+    order = {"running": 0, "failed": 1, "interrupted": 2, "queued": 3}
+    first = sorted(found, key=lambda row: order.get(row["state"], 4))[: max(5, console.height - 5)]
+    more = f"; {len(found) - len(first)} more below" if len(first) < len(found) else ""
+    return make_table(COLUMNS, [cells(row) for row in first], title=title(plan, found) + more)
+
+
+def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
+    """The end of each replicate's log and, if it failed, the recorded traceback."""
+    for replicate, state in zip(plan.replicates, states(plan.replicates), strict=True):
+        if seed is not None and replicate.seed != seed:
+            continue
+        log = log_of(replicate)
+        say(f"== {replicate.name} ({state}): {log}")
+        for line in _lines(log)[-lines:] or ["(no log)"]:
+            say(f"  {line}")
+        events = replicate.events()
+        if state == "failed" and "traceback" in events[-1]:
+            for line in events[-1]["traceback"].splitlines():
+                say(f"  {line}")
+
+
+def follow(plan: Plan, seed: int | None, seconds: float = 0.5) -> None:
+    """Print what the selected replicates' logs gain, each line behind its replicate's name, until none runs."""
+    todo = [replicate for replicate in plan.replicates if seed is None or replicate.seed == seed]
+    at: dict[Path, int] = {}
+    asked = 0.0
+    ended = False
+    while True:
+        for replicate in todo:
+            log = log_of(replicate)
+            if not log.exists():
+                continue
+            with log.open("rb") as file:
+                file.seek(at.setdefault(log, max(0, log.stat().st_size - 2000)))
+                text = file.read()
+            whole = text.rfind(b"\n") + 1
+            at[log] += whole
+            for line in text[:whole].decode(errors="replace").splitlines():
+                say(f"{replicate.name} | {line}" if len(todo) > 1 else line)
+        if ended:
+            return
+        if time.monotonic() - asked > WATCH_SECONDS:
+            ended = not any(state in ("queued", "running") for state in states(todo))
+            asked = time.monotonic()
+        time.sleep(seconds)

@@ -1,0 +1,102 @@
+"""Combinations that make no sense, refused in this one place, by name, with the reason.
+
+Rules that need shapes of real networks (a patch that does not divide the latent, say) are raised by the parts
+themselves when the model is assembled; `check` assembles every arm.
+"""
+
+from collections.abc import Iterator
+
+from registry.parts.catalogue import Catalogue
+from registry.schema.protocol import Protocol
+from registry.schema.spec import Spec
+
+Problem = tuple[str, str]  # (dotted key, what is wrong)
+
+
+def problems(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
+    """What is wrong with a resolved spec whose values are each valid on their own."""
+    yield from _model(spec, parts)
+    yield from _diffusion(spec, parts)
+    yield from _learning(spec)
+    yield from ((f"scoring.{key}", message) for key, message in protocol_problems(spec.scoring))
+    assert spec.scoring.frames, "resolved"
+    needed = (spec.scoring.frames - 1) * spec.scoring.fake_interval + 1
+    if needed > spec.data.frames:
+        yield "scoring.frames", f"a clip needs {needed} frames of a sample, which has {spec.data.frames} (data.frames)"
+
+
+def protocol_problems(protocol: Protocol) -> Iterator[Problem]:
+    """What is wrong with a protocol whose values are each valid on their own."""
+    for side in ("real", "fake"):
+        if "h264" in getattr(protocol, f"{side}_storage")[1:]:
+            yield f"{side}_storage", "h264 comes first and once: videos are saved before they become pictures"
+    if protocol.kernel == "lanczos" and protocol.antialias is False:
+        yield "antialias", "the lanczos kernel is Pillow's, which always antialiases; set antialias to true"
+
+
+def _model(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
+    model, blocks = spec.model, spec.model.blocks.name
+    assert model.width, "resolved"
+    assert model.heads, "resolved"
+    assert model.depth, "resolved"
+    if model.width % model.heads:
+        yield "model.heads", f"{model.heads} heads do not divide the width {model.width}"
+    if model.width % 4:
+        yield "model.width", f"the 2-D position table needs a width divisible by 4, got {model.width}"
+    facts = parts.find("blocks", blocks).facts
+    if model.depth % facts.get("depth_multiple", 1):
+        yield "model.depth", f"{blocks} has as many spatial as temporal blocks: depth must be even, got {model.depth}"
+    branches = facts.get("branches", 1)
+    if model.heads % branches:
+        yield "model.heads", f"{blocks} splits the heads in {branches} branches, got {model.heads}"
+    elif model.temporal_position.name == "rotary" and (model.width * branches // model.heads) % 2:
+        yield "model.temporal_position", "rotary rotates pairs of channels, so a head needs an even width"
+    if model.patch_embedding.name == "compression_frame":
+        stride = model.patch_embedding.temporal_stride
+        if spec.data.frames % stride:
+            yield (
+                "model.patch_embedding.temporal_stride",
+                f"tubelets of {stride} frames do not divide a clip of {spec.data.frames}",
+            )
+
+
+def _diffusion(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
+    objective = spec.diffusion.objective.name
+    schedule, sampler = spec.diffusion.noise_schedule, spec.sampling.sampler
+    assert schedule is not None, "resolved"
+    assert sampler is not None, "resolved"
+    schedules = going_with(parts, "objective", objective, "noise_schedule")
+    if schedule.name not in schedules:
+        yield (
+            "diffusion.noise_schedule",
+            f"{objective} does not go with {schedule.name}: it goes with {', '.join(schedules) or 'nothing'}",
+        )
+    objectives = going_with(parts, "sampler", sampler.name, "objective")
+    if objective not in objectives:
+        yield (
+            "sampling.sampler",
+            f"{sampler.name} cannot sample {objective}: it samples {', '.join(objectives) or 'nothing'}",
+        )
+
+
+def going_with(parts: Catalogue, slot: str, name: str, other: str) -> list[str]:
+    """The parts of the slot `other` that a part goes with: those that it lists, and those that list it.
+
+    A part lists its partners in a class fact named after their slot: `objectives`, `noise_schedules`, `samplers`.
+    """
+    listed = parts.find(slot, name).facts.get(f"{other}s", ())
+    return [p for p in parts.names(other) if p in listed or name in parts.find(other, p).facts.get(f"{slot}s", ())]
+
+
+def _learning(spec: Spec) -> Iterator[Problem]:
+    learning = spec.learning
+    if learning.batch_size % spec.runtime.accumulation:
+        pieces = spec.runtime.accumulation
+        yield "runtime.accumulation", f"{pieces} does not divide learning.batch_size {learning.batch_size}"
+    if spec.model.classes == 0 and learning.label_drop:
+        yield "learning.label_drop", "an unconditional model (model.classes: 0) has no labels to drop"
+    if spec.sampling.guidance != 1.0:
+        if spec.model.classes == 0:
+            yield "sampling.guidance", "guidance needs a class-conditional model; model.classes is 0"
+        elif learning.label_drop == 0:
+            yield "sampling.guidance", "guidance needs a null label, learned only with learning.label_drop > 0"

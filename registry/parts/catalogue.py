@@ -1,0 +1,292 @@
+"""Names -> parts.
+
+A part is a class under `@part(slot, name)`. The catalogue reads parts from their *source*, without importing it,
+so that checking, planning and reading back never wait for torch; only `PartInfo.load()` imports the class.
+
+The rule for a part's constructor: what stands before the bare `*` is given by the assembly (widths, shapes),
+what stands after it is the part's parameters in the spec, each with a type from `registry.schema.parameter_types`
+and a default. The docstring has a `Source:` line (paper section or equation) and an `Official code:` line that
+begins with yes or no.
+"""
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from registry.errors import SpecError, did_you_mean
+from registry.schema.parameter_types import NAMES
+from registry.schema.spec import slot_fields
+
+ENTRY_POINT_GROUP = "latte_workbench.parts"
+
+# The modules of this repository that hold parts: the one explicit index.
+BUILT_IN = (
+    "components.model.patch_embeddings",
+    "components.model.blocks",
+    "components.model.conditioning",
+    "components.model.temporal_positions",
+    "components.diffusion.objectives",
+    "components.diffusion.noise_schedules",
+    "components.diffusion.samplers",
+    "components.learning.initialisation",
+    "components.learning.lr_schedules",
+    "components.data.autoencoders",
+    "components.data.datasets.moving_shapes",
+    "components.data.datasets.video_folder",
+    "components.scoring.detectors.i3d",
+    "components.scoring.detectors.moving_shapes_r3d",
+    "components.scoring.detectors.random_r3d",
+    "components.scoring.detectors.videomae",
+    "components.scoring.detectors.vjepa",
+    "components.scoring.metrics.fvd",
+    "components.scoring.metrics.kernel",
+    "components.scoring.metrics.frame_metrics",
+    "components.scoring.metrics.inception_score",
+)
+
+Class = TypeVar("Class", bound=type)
+
+
+def part(slot: str, name: str) -> Callable[[Class], Class]:
+    """Mark a class as the part `name` of `slot`; the catalogue finds the mark in the source.
+
+    Args:
+        slot: the slot in which the part competes, e.g. `blocks`.
+        name: the part's name in specs, e.g. `variant_1`; unique within its slot.
+    """
+
+    def mark(cls: Class) -> Class:
+        cls.slot, cls.part_name = slot, name  # type: ignore[attr-defined]
+        return cls
+
+    return mark
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What the catalogue knows of a part without importing it."""
+
+    slot: str
+    name: str
+    module: str
+    class_name: str
+    where: str  # file:line
+    summary: str
+    source: str
+    official_code: bool
+    parameters: type[BaseModel] = field(repr=False)
+    facts: Mapping[str, Any] = field(repr=False)  # plain values assigned in the class body, e.g. what it goes with
+
+    def load(self) -> type:
+        """Import the class; this is where torch comes in."""
+        return getattr(importlib.import_module(self.module), self.class_name)
+
+    def describe(self) -> dict[str, Any]:
+        """The part as the `parts` verb prints it."""
+        return {
+            "slot": self.slot,
+            "name": self.name,
+            "summary": self.summary,
+            "source": self.source,
+            "official_code": self.official_code,
+            "parameters": {
+                name: {"type": _type_name(info.annotation, info.metadata), "default": info.default}
+                for name, info in self.parameters.model_fields.items()
+            },
+        }
+
+
+class Catalogue:
+    """Every part that can be named in a spec, by slot.
+
+    Args:
+        modules: dotted names of the modules to read, in order; a name taken twice in a slot is an error.
+
+    Raises:
+        SpecError: a module is not found, two parts share a name, or a part's constructor cannot be read.
+    """
+
+    def __init__(self, modules: Iterable[str]) -> None:
+        self._parts: dict[str, dict[str, PartInfo]] = {}
+        for module in dict.fromkeys(modules):
+            for info in _read_module(module):
+                taken = self._parts.setdefault(info.slot, {}).setdefault(info.name, info)
+                if taken is not info:
+                    raise SpecError(f"{info.where}: {info.slot} {info.name!r} is already taken by {taken.where}")
+
+    @property
+    def slots(self) -> list[str]:
+        return list(self._parts)
+
+    def names(self, slot: str) -> list[str]:
+        return list(self._parts.get(slot, {}))
+
+    def parts(self) -> list[PartInfo]:
+        return [info for by_name in self._parts.values() for info in by_name.values()]
+
+    def find(self, slot: str, name: str) -> PartInfo:
+        """The part of that name.
+
+        Raises:
+            SpecError: no such part; the message names the nearest ones.
+        """
+        try:
+            return self._parts[slot][name]
+        except KeyError:
+            raise SpecError(f"no {slot} {name!r}: {did_you_mean(name, self.names(slot))}") from None
+
+    def build(self, slot: str, choice: Mapping[str, Any], *given: Any, **given_by_name: Any) -> Any:
+        """Load the part named by `choice["name"]` and construct it from what the assembly gives and its parameters."""
+        parameters = {key: value for key, value in choice.items() if key != "name"}
+        return self.find(slot, choice["name"]).load()(*given, **given_by_name, **parameters)
+
+
+def catalogue(plugins: Iterable[str] = ()) -> Catalogue:
+    """The catalogue of the built-in parts, installed entry points, and the plugin modules named by a spec."""
+    return _catalogue(tuple(plugins))
+
+
+@cache
+def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
+    # An entry point may be `package.module` or `package.module:Class`; the module is read either way.
+    installed = sorted(point.module for point in metadata.entry_points(group=ENTRY_POINT_GROUP))
+    return Catalogue((*BUILT_IN, *installed, *plugins))
+
+
+def _source_of(module: str) -> Path:
+    """The file of a module, found without importing the packages that it lies in where they are plain folders."""
+    top, *rest = module.split(".")
+    try:
+        package = importlib.util.find_spec(top)
+        for place in (package and package.submodule_search_locations) or ():
+            if rest and (file := Path(place, *rest).with_suffix(".py")).is_file():
+                return file
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin is None or not found.origin.endswith(".py"):
+        raise SpecError(f"plugins: no Python module {module!r} is importable from here")
+    return Path(found.origin)
+
+
+def _read_module(module: str) -> list[PartInfo]:
+    path = _source_of(module)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except SyntaxError as error:
+        raise SpecError(f"{path}:{error.lineno}: is no valid Python: {error.msg}") from None
+    infos = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and _called_name(decorator) == "part":
+                    infos.append(_read_class(module, path, node, decorator))
+    return infos
+
+
+def _called_name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _read_class(module: str, path: Path, node: ast.ClassDef, decorator: ast.Call) -> PartInfo:
+    where = f"{path}:{node.lineno}"
+    try:
+        slot, name = (ast.literal_eval(argument) for argument in decorator.args)
+    except ValueError:
+        raise SpecError(f"{where}: write @part(slot, name) with two plain strings") from None
+    slots = set(slot_fields().values())
+    if slot not in slots:
+        raise SpecError(f"{where}: there is no slot {slot!r}; {did_you_mean(slot, slots)}")
+    text = inspect.cleandoc(ast.get_docstring(node) or "")
+    official = _line_after(text, "Official code:")
+    return PartInfo(
+        slot=slot,
+        name=name,
+        module=module,
+        class_name=node.name,
+        where=where,
+        summary=" ".join(text.split("\n\n")[0].split()),
+        source=_line_after(text, "Source:"),
+        official_code=official.lower().startswith("yes"),
+        parameters=_read_parameters(where, name, node),
+        facts=_read_facts(node),
+    )
+
+
+def _line_after(text: str, label: str) -> str:
+    """The paragraph that follows `label` in a docstring, up to the next blank line or the next `Label:` line."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.startswith(label):
+            found = [line.removeprefix(label).strip()]
+            for more in lines:
+                if not more.startswith("    "):
+                    break
+                found.append(more.strip())
+            return " ".join(found)
+    return ""
+
+
+def _read_parameters(where: str, name: str, node: ast.ClassDef) -> type[BaseModel]:
+    constructor = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
+    fields: dict[str, Any] = {}
+    if constructor is not None:
+        if constructor.args.kwarg is not None:
+            raise SpecError(f"{where}: a part spells out its parameters; **{constructor.args.kwarg.arg} hides them")
+        for argument, default in zip(constructor.args.kwonlyargs, constructor.args.kw_defaults, strict=True):
+            if argument.annotation is None:
+                raise SpecError(f"{where}: parameter {argument.arg!r} needs a type")
+            if default is None:
+                raise SpecError(f"{where}: parameter {argument.arg!r} needs a default")
+            try:
+                annotation = eval(ast.unparse(argument.annotation), {"__builtins__": {}}, dict(NAMES))
+                fields[argument.arg] = (annotation, ast.literal_eval(default))
+            except (NameError, ValueError) as error:
+                raise SpecError(
+                    f"{where}: parameter {argument.arg!r}: {error}; see registry.schema.parameter_types"
+                ) from None
+    return create_model(name, __config__=ConfigDict(strict=True, frozen=True, extra="forbid"), **fields)
+
+
+def _read_facts(node: ast.ClassDef) -> dict[str, Any]:
+    facts = {}
+    for statement in node.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    with contextlib.suppress(ValueError):
+                        facts[target.id] = ast.literal_eval(statement.value)
+    return facts
+
+
+def _type_name(annotation: Any, constraints: Iterable[Any] = ()) -> str:
+    """How a type is written for people: `int (> 0) | str`, `float (>= 0, <= 1)`, `Literal['a', 'b']`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(
+            arguments[0], [limit for mark in arguments[1:] for limit in getattr(mark, "metadata", [mark])]
+        )
+    if origin in (Union, UnionType):
+        return " | ".join(_type_name(argument) for argument in arguments)
+    if annotation is NoneType:
+        return "None"
+    name = str(annotation).replace("typing.", "") if arguments else getattr(annotation, "__name__", str(annotation))
+    limits = [
+        f"{symbol} {getattr(limit, attribute)}"
+        for limit in constraints
+        for attribute, symbol in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+        if getattr(limit, attribute, None) is not None
+    ]
+    return f"{name} ({', '.join(limits)})" if limits else name

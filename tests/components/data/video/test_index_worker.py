@@ -1,0 +1,164 @@
+"""The guard around decoders that hang or take their process down, with stand-ins for them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.data.video.index_worker import index_video, index_videos
+from components.data.video.reader import DecordReader, PyAVReader, VideoError
+from components.data.video.readers import open_reader
+from tests.fixtures.made_videos import gradient_frames, write_video
+
+SILENCE = 5.0
+DECORD = """
+import os, time
+class DECORDError(Exception): pass
+class logging:
+    QUIET = 0
+    set_level = staticmethod(lambda level: None)
+cpu = lambda number: number
+class VideoReader:
+    def __init__(self, path, ctx, num_threads):
+        {deed}
+"""
+AV = """
+import os, time
+def open(path, **_):
+    if "bad" in path:
+        {deed}
+    raise OSError("stand-in")
+class error:
+    FFmpegError = RuntimeError
+"""
+
+
+def _stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    """A package of that name, found first by the child; this process has imported the real one already."""
+    package = folder / "stand_ins" / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(text)
+    monkeypatch.syspath_prepend(package.parent)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "videos" / "good.avi", gradient_frames(20))
+
+
+def test_decord_is_chosen_where_it_agrees(video: Path) -> None:
+    pytest.importorskip("decord")
+    index = index_video(video)
+    assert (index.frames, index.height, index.width, index.reader) == (20, 48, 64, "decord")
+    reader = open_reader(video, index)
+    assert isinstance(reader, DecordReader)
+    wanted = [19, 3, 3, 12, 0]
+    np.testing.assert_array_equal(reader.frames(wanted), PyAVReader(video, index).frames(wanted))
+    np.testing.assert_array_equal(np.concatenate(list(reader.chunks(6))), reader.frames(range(20)))
+
+
+@pytest.mark.parametrize(("deed", "told"), [("time.sleep(600)", "hung"), ("os.abort()", "took its process down")])
+def test_decord_that_is_lost_costs_only_decord(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str, told: str
+) -> None:
+    _stand_in(tmp_path, monkeypatch, "decord", DECORD.format(deed=deed))
+    index = index_video(video, silence=SILENCE)
+    assert index.reader == "pyav"
+    assert f"decord {told}" in index.note
+    assert index.frames == 20
+
+
+def test_decord_with_wrong_frames_is_not_chosen(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in that is right in order but off by one when a fresh reader starts in the middle."""
+    text = (
+        DECORD.format(deed="self.path, self.fresh = path, True")
+        + """
+    def __len__(self):
+        return 20
+    def get_batch(self, numbers):
+        from pathlib import Path
+        from components.data.video.reader import PyAVReader, VideoIndex
+        reader = PyAVReader(Path(self.path), VideoIndex(20, 48, 64, 25.0, ""))
+        if self.fresh and numbers[0] > 0:
+            numbers = [max(0, number - 1) for number in numbers]
+        self.fresh = False
+        class Batch:
+            asnumpy = staticmethod(lambda: reader.frames(numbers))
+        return Batch
+"""
+    )
+    _stand_in(tmp_path, monkeypatch, "decord", text)
+    index = index_video(video)
+    assert index.reader == "pyav"
+    assert "decord" not in index.note  # it neither hung nor died: it was compared and found wrong
+    right = text.replace("number - 1", "number")
+    (tmp_path / "stand_ins" / "decord" / "__init__.py").write_text(right)
+    assert index_video(video).reader == "decord"
+
+
+@pytest.mark.parametrize(("deed", "told"), [("time.sleep(600)", "hung"), ("os.abort()", "took its process down")])
+def test_a_decoder_that_is_lost_costs_the_file_and_not_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str, told: str
+) -> None:
+    _stand_in(tmp_path, monkeypatch, "av", AV.format(deed=deed))
+    paths = [tmp_path / name for name in ("bad.mp4", "other.mp4")]
+    for path in paths:
+        path.write_bytes(b"something")
+    found = {
+        path.name: (index, reason, repeatable) for path, index, reason, repeatable in index_videos(paths, 1, SILENCE)
+    }
+    index, reason, repeatable = found["bad.mp4"]
+    assert index is None
+    assert told in reason
+    assert not repeatable  # it is tried again by the next prepare
+    assert found["other.mp4"] == (None, "not a video that can be opened (stand-in)", True)
+
+
+def test_a_decord_that_cannot_be_imported_is_not_used(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stand_in(tmp_path, monkeypatch, "decord", "raise OSError('libdecord.so: wrong machine')")
+    assert index_video(video).reader == "pyav"
+
+
+@pytest.mark.parametrize("width", [48, 72])
+def test_widths_at_which_decord_shifts_pixels_are_read_by_pyav(tmp_path: Path, width: int) -> None:
+    assert index_video(write_video(tmp_path / "narrow.avi", gradient_frames(9, width=width))).reader == "pyav"
+
+
+def test_error_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"nothing\.mp4: .*FileNotFoundError"):
+        index_video(tmp_path / "nothing.mp4")
+
+
+def test_b_frames_with_several_keyframes_are_read_right_without_decord(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "b.mp4", gradient_frames(40), keyframe_every=9, b_frames=2)
+    index = index_video(video)
+    assert index.reader == "pyav"
+    truth = np.concatenate(list(PyAVReader(video, index).chunks(8)))
+    for wanted in ([30], [0, 39], [20, 10, 20], list(range(39, -1, -3))):
+        np.testing.assert_array_equal(PyAVReader(video, index).frames(wanted), truth[wanted])
+
+
+def test_frames_outside_are_refused(video: Path) -> None:
+    index = index_video(video)
+    for wanted in ([20], [-1]):
+        with pytest.raises(IndexError, match=r"good\.avi: no frame"):
+            open_reader(video, index).frames(wanted)
+
+
+def test_frames_too_large_for_memory_are_refused_before_decoding(tmp_path: Path) -> None:
+    Image.new("P", (8192, 8192)).save(tmp_path / "large.gif")
+    with pytest.raises(VideoError, match="frames of 8192x8192 pixels are too large"):
+        index_video(tmp_path / "large.gif")
+
+
+def test_a_size_that_changes_inside_rejects_the_file(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(frame) for width in (64, 80) for frame in gradient_frames(6, 48, width)]
+    joined = tmp_path / "joined.mjpeg"
+    with open(joined, "wb") as file:
+        for picture in pictures:
+            picture.save(file, "jpeg")
+    with pytest.raises(VideoError, match="frame 6 is 80x48, those before it are 64x48"):
+        index_video(joined)
