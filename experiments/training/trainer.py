@@ -153,10 +153,13 @@ class Trainer:
             all_rows = moments.new_zeros(len(videos), *moments.shape[1:])
             all_rows[own] = moments
             moments = all_rows
-        return moments, self._labels(videos)
+        flipped = clips.flipped.tolist() if self.spec.data.flip else None  # a mirrored clip may be of another class
+        return moments, self._labels(videos, flipped)
 
-    def _labels(self, videos: list[int]) -> Tensor | None:
-        return torch.tensor(self.prepared.labels(videos), device=self.device) if self.spec.model.classes else None
+    def _labels(self, videos: list[int], flipped: list[bool] | None = None) -> Tensor | None:
+        if not self.spec.model.classes:
+            return None
+        return torch.tensor(self.prepared.labels(videos, flipped), device=self.device)
 
     def _some_output(self) -> Tensor:
         """What the network gives for a micro-batch of nothing."""

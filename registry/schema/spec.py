@@ -51,7 +51,7 @@ class DataSpec(Section):
     picking: Literal["stride", "linspace"] = "stride"
     transform: Literal["short_side_then_center_crop", "center_square_then_resize"] = "short_side_then_center_crop"
     antialias: bool = True
-    flip: Fraction = 0.0  # probability that a training clip is mirrored
+    flip: Fraction = 0.0  # probability that a training clip is mirrored; the dataset says what becomes of its label
     autoencoder: Annotated[Part, Slot("autoencoder")] = _default("sd_vae")
 
 

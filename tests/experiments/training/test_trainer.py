@@ -177,3 +177,18 @@ def test_validation_is_the_same_whenever_it_is_asked(tmp_path: Path) -> None:
     assert trainer.validation_losses() == first
     assert torch.equal(trainer.generator.get_state(), state)
     assert first["validation_loss"] == pytest.approx(sum(first[f"validation_loss_band_{b}"] for b in range(4)) / 4)
+
+
+def test_mirrored_clips_are_trained_under_the_label_of_their_direction(tmp_path: Path) -> None:
+    four = ("data.dataset.classes=4", "model.classes=4", "learning.batch_size=12")
+    ones = {flip: trainer_of(made(tmp_path / str(flip), *four, f"data.flip={flip}")[0]) for flip in (0.0, 0.5, 1.0)}
+    _, left, right, _ = range(4)  # moves_down, moves_left, moves_right, moves_up
+    for step in range(3):
+        plain, some, mirrored = (trainer.batch(step) for trainer in ones.values())
+        assert plain[1] is not None
+        assert some[1] is not None
+        assert mirrored[1] is not None
+        swapped = torch.where(plain[1] == left, right, torch.where(plain[1] == right, left, plain[1]))
+        assert mirrored[1].tolist() == swapped.tolist()
+        flipped = ones[0.5].sampler.batch(step).flipped
+        assert some[1].tolist() == torch.where(flipped, swapped, plain[1]).tolist()
