@@ -78,8 +78,9 @@ def mirrored_labels(dataset: Dataset) -> dict[str, str]:
         SpecError: the data set refuses mirroring, or does not say what it does.
     """
     if not hasattr(dataset, "mirrored_labels"):
+        name = getattr(dataset, "part_name", type(dataset).__name__)
         raise SpecError(
-            f"data.flip: the dataset {getattr(dataset, 'part_name', type(dataset).__name__)} does not say what mirroring "
-            "does to its labels (a method mirrored_labels, which returns {} where they stay); set data.flip to 0"
+            f"data.flip: the dataset {name} does not say what mirroring does to its labels (by a method "
+            "mirrored_labels, which returns {} where they stay); set data.flip to 0"
         )
     return dataset.mirrored_labels()
