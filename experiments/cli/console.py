@@ -160,10 +160,10 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         lines.append([
             row["arm"], row["identity"], row["depth"], f"{row['parameters']:,}",
-            f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['per_clip'] / 1e9:,.2f}",
+            f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['evaluated'] / 1e9:,.2f}",
             len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
         ])  # fmt: skip
-    macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)"]
+    macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, as evaluated)"]
     headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
     table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
     total, left = (sum(row[key] for row in rows) for key in ("gpu_hours", "gpu_hours_left"))

@@ -17,7 +17,7 @@ COSTS = (*NETWORK, "diffusion", "learning.batch_size", "sampling.sampler", "samp
 
 
 def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | None = None) -> list[dict[str, Any]]:
-    """One row an arm: identity, depth, parameters, MACs in two conventions, states, GPU-hours in all and still to come.
+    """One row an arm: identity, depth, parameters, MACs in three counts, states, GPU-hours in all and still to come.
 
     Args:
         plan: what is planned.
@@ -36,7 +36,7 @@ def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | 
             "axes": dict(arm.axes),
             "depth": arm.spec.model.depth,
             "parameters": counts.parameters,
-            "macs": {"paper_convention": counts.paper_convention, "per_clip": counts.per_clip},
+            "macs": {name: getattr(counts, name) for name in ("paper_convention", "per_clip", "evaluated")},
             "seeds": list(plan.file.experiment.seeds),
             "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
             "gpu_hours": round(one.gpu_hours * len(own), 6),

@@ -14,7 +14,7 @@ from registry.experiment.resolve import Problem, resolve
 from registry.experiment.search_checks import screen_problems, search_problems
 from registry.schema.spec import Spec
 
-Count = Callable[[Spec], dict[str, float]]  # spec -> {"parameters": …, "macs": …}
+Count = Callable[[Spec], dict[str, float]]  # spec -> the count of its network by each name that `Match` has
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tupl
 
     Args:
         file: the experiment as read.
-        count: counts parameters and MACs of a spec; needed only where the experiment has `match`.
+        count: counts the parameters and MACs of a spec; needed only where the experiment has `match`.
 
     Raises:
         SpecError: one line for each problem of the file, the base, each axis, each arm and each claim, at the place
@@ -140,8 +140,7 @@ def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, cou
     """The arm at the depth that brings it nearest to the baseline, if that is within the tolerance."""
     match = file.experiment.match
     assert match is not None
-    what, tolerance = ("parameters", match.parameters) if match.parameters is not None else ("macs", match.macs)
-    assert tolerance is not None  # one of the two is given
+    what, tolerance = match.one
     step = file.parts.find("blocks", spec.model.blocks.name).facts.get("depth_multiple", 1)
     target = count(baseline)[what]
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from experiments.plan.network_counts import count_network
 from registry.errors import SpecError
 from registry.experiment.arms import select
 from tests.fixtures.writing import TOY, arms, one, problems, resolved, write
+
+COUNTED = ("evaluated", "per_clip", "paper_convention")
 
 
 def toy(tmp_path: Path, text: str) -> Path:
@@ -138,6 +141,20 @@ def test_match_changes_depth(tmp_path: Path) -> None:
     assert found["blocks=variant_3"].spec.model.depth == 16  # 20 * 18 / 22 = 16.4
     found = arms(path, "model.depth=20", "match={macs: 9%}")
     assert found["blocks=variant_3"].spec.model.depth != 20
+
+
+@pytest.mark.parametrize(
+    ("match", "counted"),
+    [("macs", "evaluated"), ("macs_per_clip", "per_clip"), ("macs_paper_convention", "paper_convention")],
+)
+def test_match_goes_by_the_multiply_adds_that_it_names(tmp_path: Path, match: str, counted: str) -> None:
+    """all_tokens has no modulation, which the reference repeats for every frame and this code evaluates once a clip."""
+    path = toy(tmp_path, f"ablate: {{model.conditioning: [all_tokens]}}\nmatch: {{{match}: 3%}}\n")
+    baseline, other = arms(path, "model.depth=40").values()
+    counts = {name: [getattr(count_network(arm.spec), name) for arm in (baseline, other)] for name in COUNTED}
+    assert counts[counted][1] == pytest.approx(counts[counted][0], rel=0.03)
+    matched = [name for name in COUNTED if counts[name][1] == pytest.approx(counts[name][0], rel=0.03)]
+    assert ("evaluated" in matched) == (match == "macs")
 
 
 def test_match_keeps_what_is_equal_already(tmp_path: Path) -> None:
