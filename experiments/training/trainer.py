@@ -27,6 +27,7 @@ from components.data.prepare import Prepared
 from components.learning.ema import EMA
 from components.model.conditioning import drop_labels
 from components.model.latte import Latte
+from components.precision import tf32
 from experiments.record.recording import Recorder
 from experiments.training.checkpoints import newest_checkpoint, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
@@ -320,6 +321,12 @@ def train(trainer: Trainer, stop: Callable[..., bool], progress: Callable[[str, 
         Interrupted: `stop` answered yes.
         RunError: the loss is not finite.
     """
+    with tf32(trainer.spec.runtime.tf32, trainer.device):
+        return _train(trainer, stop, progress)
+
+
+def _train(trainer: Trainer, stop: Callable[..., bool], progress: Callable[[str, int, int], None]) -> dict[str, float]:
+    """As `train`, with products as they are set."""
     runtime, steps, processes = trainer.spec.runtime, trainer.spec.learning.steps, trainer.processes
     trainer.resume()
     speed = _Speed(trainer.step)

@@ -94,6 +94,7 @@ class RuntimeSpec(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
+    tf32: bool = True  # on a GPU, factors of fp32 products have 10 bits of mantissa in training and sampling: faster
     compile: bool = False
     accumulation: PositiveInt = 1  # micro-batches of one optimiser step: less memory, the same gradient up to rounding
     shard: bool = False  # with several processes: each holds a share of weights, average and optimiser state (FSDP2)
