@@ -156,6 +156,8 @@ def _lines(headers: Sequence[str], cells: list[list[str]]) -> list[list[str]] | 
 
 def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     """The plan as a table, with totals."""
+    from experiments.plan import videos  # imports torch, which most verbs do without
+
     lines = []
     for row in rows:
         lines.append([
@@ -174,6 +176,8 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
     least = "; at most: what the screen stops is counted to its end" if plan.file.experiment.screen else ""
     say(f"GPU-hours in all: {total:.3g}, still to come: {left:.3g} (from {told}{least})")
+    for line in videos.lines(plan):
+        say(line)
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
     say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")

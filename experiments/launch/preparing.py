@@ -65,7 +65,7 @@ def _prepare_all(plan: Plan, root: Path, progress: Progress) -> dict[str, Prepar
         prepared = found[arm.name] = by_identity[key]
         _check_classes(plan, arm.name, arm.spec, prepared)
         data, device = arm.spec.data, device_of(arm.spec)
-        prepared.videos("train", frames_needed(data.frames, data.interval))
+        prepared.videos("train", data.least_frames)
         autoencoder = assembly.autoencoder().to(device)
         prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
         metrics, how = assembly.metrics(), how_measured(arm.spec, device)
@@ -121,8 +121,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
 
 
 def _needs(spec: Spec) -> set[int]:
-    intervals = spec.data.interval, spec.scoring.real_interval or 1
-    return {frames_needed(spec.data.frames, intervals[0]), frames_needed(spec.scoring.frames or 1, intervals[1])}
+    return {spec.data.least_frames, frames_needed(spec.scoring.frames or 1, spec.scoring.real_interval or 1)}
 
 
 def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None:

@@ -8,6 +8,7 @@ from experiments.plan.check import counted
 from experiments.plan.costs import Pace, cost, measure
 from experiments.plan.network_counts import NETWORK
 from experiments.plan.plan import Plan
+from experiments.plan.videos import usable_videos
 from registry.runs.run_folder import replicates
 from registry.schema.resources import Shape
 from registry.schema.values import values_at
@@ -17,14 +18,14 @@ COSTS = (*NETWORK, "diffusion", "learning.batch_size", "sampling.sampler", "samp
 
 
 def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | None = None) -> list[dict[str, Any]]:
-    """One row an arm: identity, depth, parameters, MACs in three counts, states, GPU-hours in all and still to come.
+    """One row an arm: identity, depth, parameters, MACs, states, GPU-hours in all and still to come, videos.
 
     Args:
         plan: what is planned.
         paces: by arm, where they were measured.
         defaults: what the user's file says of the cluster, for the GPUs of a replicate.
     """
-    found = []
+    found, videos = [], usable_videos(plan)
     resources = plan.file.experiment.resources
     for arm, counts in counted(plan):
         own = replicates(plan.name, [arm], plan.file.experiment.seeds, plan.runs)
@@ -42,6 +43,7 @@ def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | 
             "gpu_hours": round(one.gpu_hours * len(own), 6),
             "gpu_hours_left": round(one.gpu_hours * sum(state not in ("done", "stopped") for state in states), 6),
             "gpu_hours_from": one.how,
+            "videos": videos[arm.name],
         })  # fmt: skip
     return found
 

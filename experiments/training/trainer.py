@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from components.assembly import Assembly
-from components.data.clips import ClipSampler, frames_needed, pick
+from components.data.clips import ClipSampler, pick
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
 from components.learning.ema import EMA
@@ -122,7 +122,7 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(_seed(replicate.seed, 0))
         torch.manual_seed(_seed(replicate.seed, 1))  # for parts that draw from torch's own stream
         data = self.spec.data
-        self.videos = prepared.videos("train", frames_needed(data.frames, data.interval))
+        self.videos = prepared.videos("train", data.least_frames)
         self.sampler = ClipSampler(
             prepared.lengths(self.videos),
             data.frames,
@@ -211,9 +211,9 @@ class Trainer:
         Clips are of `validation_split`, one at the middle of each video.
         """
         data, rng = self.spec.data, torch.Generator().manual_seed(0)
-        videos = self.prepared.videos(self.validation_split, frames_needed(data.frames, data.interval))
+        videos = self.prepared.videos(self.validation_split, data.least_frames)
         videos = [videos[i * len(videos) // VALIDATION_CLIPS] for i in range(VALIDATION_CLIPS)]
-        offset = [(self.prepared.records[v].frames - frames_needed(data.frames, data.interval)) // 2 for v in videos]
+        offset = [(self.prepared.records[v].frames - data.clip_frames) // 2 for v in videos]
         ends = [
             min(o + data.frames * data.interval, self.prepared.records[v].frames)
             for o, v in zip(offset, videos, strict=True)
@@ -248,7 +248,7 @@ class Trainer:
     def validation_split(self) -> str:
         """`test`, or `train` where no test video is long enough; it stands in the result beside the loss."""
         try:
-            self.prepared.videos("test", frames_needed(self.spec.data.frames, self.spec.data.interval))
+            self.prepared.videos("test", self.spec.data.least_frames)
         except RunError:
             return "train"
         return "test"

@@ -15,7 +15,7 @@ from registry.schema.parameter_types import Fraction, NonNegativeFloat, NonNegat
 from registry.schema.protocol import Protocol
 from registry.schema.section import Part, Section, Slot
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCIENCE = ("model", "data", "diffusion", "learning", "sampling", "scoring")
 WITHOUT_EFFECT = ("data.path", "model.size", "scoring.protocol")  # keys of the science half that name what others say
 IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
@@ -49,10 +49,23 @@ class DataSpec(Section):
     frames: PositiveInt = 16
     interval: PositiveInt = 3
     picking: Literal["stride", "linspace"] = "stride"
+    # Frames that a video must have to be trained on and validated with, beyond those of a clip. Where the clips of some
+    # arm are longer, an experiment sets it for the others, so that all arms of it see the same videos.
+    shortest_video: PositiveInt | None = None
     transform: Literal["short_side_then_center_crop", "center_square_then_resize"] = "short_side_then_center_crop"
     antialias: bool = True
     flip: Fraction = 0.0  # probability that a training clip is mirrored; the dataset says what becomes of its label
     autoencoder: Annotated[Part, Slot("autoencoder")] = _default("sd_vae")
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a video from the first to the last of a clip: (frames - 1) * interval + 1."""
+        return (self.frames - 1) * self.interval + 1
+
+    @property
+    def least_frames(self) -> int:
+        """Frames that a video must have to be trained on and validated with."""
+        return max(self.clip_frames, self.shortest_video or 0)
 
 
 class DiffusionSpec(Section):
