@@ -253,10 +253,15 @@ def _must_agree(weights: str, channels: int, factor: int) -> None:
 
 
 def _in_batches(function: Any, inputs: "Tensor", network: Any) -> "Tensor":
-    """The function on at most FRAMES_AT_ONCE inputs at a time, on the network's device, without gradients."""
+    """The function on at most FRAMES_AT_ONCE inputs at a time, on the network's device, in float32, without gradients.
+
+    Never in TF32: latents are cached for all arms, whatever their `runtime`.
+    """
     import torch
 
-    with torch.no_grad():
+    from components.precision import tf32
+
+    with torch.no_grad(), tf32(False, network.device):
         batches = torch.split(inputs, FRAMES_AT_ONCE)
         outputs = [function(some.to(network.device, torch.float32)) for some in batches]
     return torch.cat(outputs).to(inputs.device)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.autoencoders import Autoencoder
-from components.data.datasets import Dataset, Inspected, Progress, Source
+from components.data.datasets import Dataset, Inspected, Progress, Source, mirrored_labels
 from components.data.latent_cache import LatentCache, cache_key
 from components.data.manifest import Manifest, VideoRecord, ranks_of, read_rejected
 from components.data.video.reader import VideoError, VideoIndex, VideoReader
@@ -67,9 +67,20 @@ class Prepared:
         """Frames of each video."""
         return [self.records[video].frames for video in videos]
 
-    def labels(self, videos: Iterable[int]) -> list[int]:
-        """Class rank of each video, 0 where the set has no classes."""
-        return [self.records[video].class_rank for video in videos]
+    def labels(self, videos: Iterable[int], mirrored: Iterable[bool] | None = None) -> list[int]:
+        """Class rank of each video, or of its mirror image where it is `mirrored`; 0 where the set has no classes."""
+        ranks = [self.records[video].class_rank for video in videos]
+        if mirrored is None:
+            return ranks
+        return [self._in_a_mirror.get(rank, rank) if flip else rank for rank, flip in zip(ranks, mirrored, strict=True)]
+
+    @cached_property
+    def _in_a_mirror(self) -> dict[int, int]:
+        """The class of a mirrored clip by that of the clip, where they differ."""
+        changed = {old: new for old, new in mirrored_labels(self.dataset).items() if old in self.classes}
+        if lost := set(changed.values()) - set(self.classes):
+            raise RunError(f"data.flip: no video is of the class {min(lost)}, which some are of in a mirror")
+        return {self.classes.index(old): self.classes.index(new) for old, new in changed.items()}
 
     def reader(self, video: int) -> VideoReader:
         """A reader of the frames of that video; RunError where its file changed since it was prepared."""

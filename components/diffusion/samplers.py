@@ -15,16 +15,24 @@ from components.diffusion import process
 from components.diffusion.contracts import Denoise, DiscreteObjective, Objective, OnStep, StepNoise, refuse_unless_legal
 from components.diffusion.multistep import Solver, multistep_scheduler, solve
 from components.diffusion.tables import DiffusionTables
+from registry.errors import SpecError
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import NonNegativeFloat, PositiveInt
 
 
 class _Ancestral:
-    """What ddpm and ddim share: a walk down a respaced discrete process."""
+    """What ddpm and ddim share: a walk down a respaced discrete process.
+
+    Where the noise is predicted, timesteps at which it says nothing of the data (`tables.LEAST_LOG_SNR`) are not
+    visited, as the multistep solvers do not; the reference's linear schedule has none. v needs no such care: x0 follows
+    from it without a division.
+
+    Raises SpecError where fewer timesteps are left than `steps` asks for.
+    """
 
     def __init__(self, objective: DiscreteObjective, steps: int | str, clip_denoised: bool) -> None:
         self._objective = objective
-        self._tables: DiffusionTables = objective.tables.respaced(str(steps))
+        self._tables = _visited(objective, str(steps))
         self._clip = clip_denoised
 
     def _step(self, output: Tensor, x: Tensor, index: Tensor, noise: Tensor | None) -> Tensor:
@@ -46,6 +54,20 @@ class _Ancestral:
     def _predicted_x0(self, output: Tensor, x: Tensor, index: Tensor) -> Tensor:
         x0 = self._objective.predicted_x0(self._tables, output, x, index)
         return x0.clamp(-1.0, 1.0) if self._clip else x0
+
+
+def _visited(objective: DiscreteObjective, steps: str) -> DiffusionTables:
+    """The process over the timesteps that are visited."""
+    if objective.prediction_type != "epsilon":
+        return objective.tables.respaced(steps)
+    holding = objective.tables.with_data()
+    try:
+        return holding.respaced(steps)
+    except SpecError as error:
+        if holding is objective.tables:
+            raise
+        counts = f"{holding.num_timesteps} of this process's {objective.tables.num_timesteps} timesteps"
+        raise SpecError(f"{error}; a noise estimate tells the data at {counts}, and only those are visited") from None
 
 
 @part("sampler", "ddpm")

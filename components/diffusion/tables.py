@@ -10,8 +10,14 @@ from einops import rearrange
 from torch import Tensor
 
 from components.diffusion.respacing import respaced_timesteps
+from registry.errors import SpecError
 
 Array = npt.NDArray[np.float64]
+
+# Least log(sqrt(abar) / sqrt(1 - abar)) at which the data can still be had from a noise estimate: x0 is what is left of
+# x_t divided by sqrt(abar), so that below it the estimate's error is multiplied by more than 164 and swamps the data.
+# The linear schedule ends just above; the cosine one goes on to a factor of 20,000.
+LEAST_LOG_SNR = -5.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +85,25 @@ class DiffusionTables:
     @property
     def num_timesteps(self) -> int:
         return len(self.betas)
+
+    @property
+    def timesteps_with_data(self) -> int:
+        """How many timesteps, from the first, have a log-SNR (of amplitudes) of at least `LEAST_LOG_SNR`."""
+        abar = self.alphas_cumprod
+        return int((0.5 * (np.log(abar) - np.log1p(-abar)) >= LEAST_LOG_SNR).sum())
+
+    def with_data(self) -> "DiffusionTables":
+        """The process cut off behind `timesteps_with_data`; itself where all its timesteps hold data.
+
+        Raises:
+            SpecError: none does.
+        """
+        kept = self.timesteps_with_data
+        if kept == 0:
+            raise SpecError("diffusion.noise_schedule: the data are gone after its first step; lower its first beta")
+        if kept == self.num_timesteps:
+            return self
+        return DiffusionTables.from_betas(self.betas[:kept], self.timestep_map[:kept])
 
     def respaced(self, spec: str) -> "DiffusionTables":
         """The process over the timesteps that `spec` keeps, with the same noise level at each of them.

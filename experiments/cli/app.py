@@ -234,11 +234,12 @@ def prepare(found: "Plan") -> None:
     """Index the videos, fill the latent cache, and measure the reference statistics."""
     from experiments.cli import console
     from experiments.launch import preparing
+    from experiments.plan import videos
 
     with console.Bars() as bars:
         prepared = preparing.prepare_data(found, bars.show)
     preparing.bind_replicates(found, prepared)
-    for line in preparing.describe_data(prepared):
+    for line in [*preparing.describe_data(prepared), *videos.lines(found)]:
         console.say(line)
     if not found.folders:
         console.next_command(*_again("launch"))

@@ -159,16 +159,20 @@ def _lines(headers: Sequence[str], cells: list[list[str]]) -> list[list[str]] | 
 
 def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     """The plan as a table, with totals."""
+    from experiments.plan import videos  # imports torch, which most verbs do without
+
     lines = []
     for row in rows:
         lines.append([
             row["arm"], row["identity"], row["depth"], f"{row['parameters']:,}",
-            f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['per_clip'] / 1e9:,.2f}",
+            f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['evaluated'] / 1e9:,.2f}",
             len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
         ])  # fmt: skip
-    macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, with attention)"]
+    macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, as evaluated)"]
     headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
     table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
+    for line in videos.lines(plan):
+        say(line)
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
     say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
@@ -246,7 +250,9 @@ def show_scores(found: dict[str, Any], plot: Path | None) -> None:
     floors = [floor for row in found["scores"] for floor in row["floors"].values()]
     if scaled := next((f for f in floors if list(f["measured_at"]) != [f["n_fake"], f["n_real"]]), None):
         fake, real = scaled["measured_at"]
-        say(f"floors: measured with {fake} and {real} clips, brought to the score's counts by the law of its bias")
+        videos = scaled["measured_videos"]
+        of = f" of {videos[0]} and {videos[1]} videos" if videos and videos != scaled["measured_at"] else ""
+        say(f"floors: measured with {fake} and {real} clips{of}, brought to the score's counts by the law of its bias")
     for told in found["differs"]:
         say(f"NOTE: not the same measurement as the one that lent its protocol: {told}")
     if any(row["interval"] and row["details"].get("slices", 8) < 8 for row in found["scores"]):

@@ -16,7 +16,7 @@ from experiments.record.recording import bind_data
 from experiments.scores import floors
 from experiments.scores.scoring import (
     how_measured,
-    planned_fake_clips,
+    planned_fake,
     prepare_reference,
     real_videos,
     references_of,
@@ -27,7 +27,7 @@ from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
 from registry.runs.records import State
-from registry.runs.run_folder import DATA_FOLDER, Replicate, read_floors
+from registry.runs.run_folder import DATA_FOLDER, Replicate
 from registry.schema.spec import Spec
 
 PREPARING = "preparing"  # folder among the prepared data: whose turn it is to prepare
@@ -66,7 +66,7 @@ def _prepare_all(plan: Plan, root: Path, progress: Progress) -> dict[str, Prepar
         prepared = found[arm.name] = by_identity[key]
         _check_classes(plan, arm.name, arm.spec, prepared)
         data, device = arm.spec.data, device_of(arm.spec)
-        prepared.videos("train", frames_needed(data.frames, data.interval))
+        prepared.videos("train", data.least_frames)
         autoencoder = assembly.autoencoder().to(device)
         prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
         metrics, how = assembly.metrics(), how_measured(arm.spec, device)
@@ -80,7 +80,7 @@ def _early_floors(
 ) -> None:
     """The floors that need no training, where the experiment's file does not have them yet."""
     owners = {"real_halves": "", "reconstruction": floors.owner(autoencoder)}
-    have = {(floor.floor, floor.of, floor.protocol) for floor in read_floors(plan.folder)}
+    have = {(floor.floor, floor.of, floor.protocol) for floor in floors.known_floors(plan.folder)}
     protocols = floors.protocols_of(spec, prepared, metrics)
     wanted = [name for name in owners if name in plan.file.experiment.floors]
     missing = [name for name in wanted if any((name, owners[name], mark) not in have for mark in protocols)]
@@ -88,8 +88,8 @@ def _early_floors(
         return
     videos = real_videos(spec, prepared)
     resized = will_change_size(spec, side_of(spec.scoring, "real", videos)[0])
-    n_fake, folder = planned_fake_clips(spec), references_of(prepared)
-    pool = floors.pool_of(spec.scoring, videos, n_fake, resized, metrics, how, folder, progress)
+    fake, folder = planned_fake(spec), references_of(prepared)
+    pool = floors.pool_of(spec.scoring, videos, fake, resized, metrics, how, folder, progress)
     if "real_halves" in missing:
         floors.add_floors(plan.folder, floors.real_halves(pool, metrics))
     if "reconstruction" in missing:
@@ -110,7 +110,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     if first is None or "resampled" not in plan.file.experiment.floors:
         return False
     result = first.result()
-    have = {(floor.of, floor.protocol) for floor in read_floors(plan.folder) if floor.floor == "resampled"}
+    have = {(floor.of, floor.protocol) for floor in floors.known_floors(plan.folder) if floor.floor == "resampled"}
     against_real = {mark for mark, bound in result.protocol_specs.items() if "real" in bound} if result else set()
     if all((floors.owner_of(first), mark) in have for mark in against_real):
         return False
@@ -122,8 +122,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
 
 
 def _needs(spec: Spec) -> set[int]:
-    intervals = spec.data.interval, spec.scoring.real_interval or 1
-    return {frames_needed(spec.data.frames, intervals[0]), frames_needed(spec.scoring.frames or 1, intervals[1])}
+    return {spec.data.least_frames, frames_needed(spec.scoring.frames or 1, spec.scoring.real_interval or 1)}
 
 
 def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None:

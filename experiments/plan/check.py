@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.assembly import Assembly
+from components.data.datasets import mirrored_labels
 from experiments.plan.network_counts import NETWORK, count_network
 from experiments.plan.plan import Plan
 from registry.errors import RunError, SpecError
@@ -71,7 +72,9 @@ def _metrics(assembly: Assembly, with_data: bool) -> None:
 
 def _dataset(assembly: Assembly, with_data: bool) -> None:
     if with_data or assembly.spec.data.path is not None or assembly.spec.data.dataset.name == "moving_shapes":
-        assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
+        dataset = assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
+        if assembly.spec.data.flip:
+            mirrored_labels(dataset)
 
 
 def _weights(assembly: Assembly, with_data: bool) -> None:
@@ -85,7 +88,7 @@ ATTEMPTS: dict[Callable[[Assembly, bool], Any], tuple[str, ...]] = {
     _network: NETWORK,
     _sampler: ("diffusion", "sampling.sampler"),
     _metrics: ("scoring.detector", "scoring.metrics"),
-    _dataset: ("data.dataset", "data.path", "data.resolution"),
+    _dataset: ("data.dataset", "data.path", "data.resolution", "data.flip"),
     _weights: ("data.autoencoder",),
 }
 

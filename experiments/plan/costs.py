@@ -125,6 +125,7 @@ def measure(spec: Spec) -> Pace:
 
     from components.assembly import Assembly
     from components.learning.ema import EMA
+    from components.precision import tf32
     from experiments.training.devices import device_of
     from experiments.training.trainer import autocast, losses_of, take_step
 
@@ -163,7 +164,8 @@ def measure(spec: Spec) -> Pace:
             model(torch.randn(clips, *shape, device=device), times, own)
 
     try:
-        step, evaluation = _seconds(training, device), _seconds(sampling, device)
+        with tf32(spec.runtime.tf32, device):
+            step, evaluation = _seconds(training, device), _seconds(sampling, device)
     except torch.OutOfMemoryError as error:
         raise RunError(f"{device} has not enough memory for this arm: {str(error).splitlines()[0]}") from None
     return Pace(step, evaluation * evaluations(spec) / clips)

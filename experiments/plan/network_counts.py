@@ -37,13 +37,18 @@ _counted: dict[str, NetworkCounts] = {}  # by this process
 
 
 def count_for_matching(spec: Spec) -> dict[str, float]:
-    """Parameters and MACs of a spec's network, as `registry.experiment.arms.resolve_experiment` wants them.
+    """What `match` may bring arms together in, by its name there (`registry.experiment.experiment_file.Match`).
 
     Raises:
         SpecError: shapes that do not go together.
     """
     counts = count_network(spec)
-    return {"parameters": counts.parameters, "macs": counts.per_clip}
+    return {
+        "parameters": counts.parameters,
+        "macs": counts.evaluated,
+        "macs_per_clip": counts.per_clip,
+        "macs_paper_convention": counts.paper_convention,
+    }
 
 
 def count_network(spec: Spec) -> NetworkCounts:

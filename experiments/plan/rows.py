@@ -9,6 +9,7 @@ from experiments.plan.check import counted
 from experiments.plan.costs import Pace, cost, measure
 from experiments.plan.network_counts import NETWORK
 from experiments.plan.plan import Plan
+from experiments.plan.videos import usable_videos
 from registry.experiment.evaluate_at import early_steps
 from registry.runs.run_folder import TRAININGS, desires, evaluations_in, replicates, training_name, training_state
 from registry.schema.resources import Shape
@@ -24,7 +25,7 @@ def rows(
     defaults: Shape | None = None,
     counted_before: Collection[Path] = (),
 ) -> list[dict[str, Any]]:
-    """Return a row for each selected arm: identities, depth, parameters, MACs, states, and what it costs.
+    """Return a row for each selected arm: identities, depth, parameters, MACs, states, and what it costs, videos.
 
     `gpu_hours` are those of the arm alone, training and evaluations; `gpu_hours_left` are still to come, with a
     training that arms share counted for the first of them.
@@ -35,7 +36,7 @@ def rows(
         defaults: what the user's file says of the cluster, for the GPUs of a replicate.
         counted_before: trainings that another experiment of the same command has counted.
     """
-    found = []
+    found, videos = [], usable_videos(plan)
     experiment = plan.file.experiment
     counted_already = set(counted_before)
     for arm, counts in counted(plan):
@@ -60,7 +61,7 @@ def rows(
             "axes": dict(arm.axes),
             "depth": arm.spec.model.depth,
             "parameters": counts.parameters,
-            "macs": {"paper_convention": counts.paper_convention, "per_clip": counts.per_clip},
+            "macs": {name: getattr(counts, name) for name in ("paper_convention", "per_clip", "evaluated")},
             "seeds": list(experiment.seeds),
             "evaluate_at": [*early_steps(experiment, arm.spec), arm.spec.step],
             "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
@@ -68,6 +69,7 @@ def rows(
             "gpu_hours_of_training": round(training * len(own), 6),
             "gpu_hours_left": round(left, 6),
             "gpu_hours_from": one.how,
+            "videos": videos[arm.name],
         })  # fmt: skip
     return found
 

@@ -4,9 +4,12 @@
 through the autoencoder, which bounds what any network behind it can reach. `resampled`: the samples of one checkpoint
 against those of the same checkpoint from other noise. The first two need no training and are measured before it.
 
-Where there are too few videos for two sides of the score's counts, both are made smaller by the same share, and a
-Fréchet distance is brought to the score's counts by the law of its bias, which goes as 1/n_fake + 1/n_real (Chong and
-Forsyth 2020, arXiv 1911.07023; a reconstruction's own part is left as it is). What was measured stands beside it.
+The half that stands for the samples has as many clips a video as these have (one, where a sample is as long as a clip),
+the other half as many as the real side. Where there are too few videos for two sides of the score's counts, both halves
+are made smaller by the same share, and a Fréchet distance is brought to the score's counts by the law of its bias,
+which goes as 1/n_fake + 1/n_real (Chong and Forsyth 2020, arXiv 1911.07023; a reconstruction's own part is left as it
+is). The law is about independent clips, and clips of one video are not: both n count videos. What was measured stands
+beside it.
 """
 
 import shutil
@@ -27,10 +30,11 @@ from components.scoring.features.sources import ArrayVideos, Videos
 from experiments.record.recording import write_json
 from experiments.scores.sampling import sample, to_clips, write_clips
 from experiments.scores.scoring import (
+    Counts,
     bind,
     changes_size,
     cut_of,
-    planned_fake_clips,
+    planned_fake,
     real_videos,
     reference,
     references_of,
@@ -49,6 +53,11 @@ Kind = Literal["real_halves", "reconstruction", "resampled"]
 DRAWS = 5  # random splits of the real videos into two
 
 
+def known_floors(folder: Path) -> list[Floor]:
+    """Return the floors of an experiment's folder that need not be measured again: those whose videos were counted."""
+    return [record for record in read_floors(folder) if record.videos]
+
+
 def add_floors(folder: Path, found: Sequence[Floor]) -> None:
     """Put records into the experiment's file; one of the same floor, metric, protocol and owner is replaced."""
     if not found:
@@ -61,7 +70,7 @@ def add_floors(folder: Path, found: Sequence[Floor]) -> None:
 def protocols_of(spec: Spec, prepared: Prepared, metrics: Sequence[Any]) -> set[str]:
     """Fingerprints of the scores that floors of a spec are set beside."""
     real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
-    n_fake = planned_fake_clips(spec)
+    n_fake = planned_fake(spec).clips
     used = with_reference(metrics)
     resized = will_change_size(spec, real)
     return {fingerprint(bind(spec.scoring, metric, real, n_fake, resized)) for metric in used}
@@ -78,14 +87,14 @@ class Pool:
 
     protocol: Protocol
     real: Side
-    n_fake: int
+    fake: Counts
     resized: bool
     side: Side
     features: Mapping[str, Features]
 
 
 def pool_of(
-    protocol: Protocol, videos: Videos, n_fake: int, resized: bool, metrics: Sequence[Any], how: Measuring,
+    protocol: Protocol, videos: Videos, fake: Counts, resized: bool, metrics: Sequence[Any], how: Measuring,
     folder: Path, progress: Progress,
 ) -> Pool:  # fmt: skip
     """Measure real clips for floors: those of the real side, which are there already, and as many more as are needed.
@@ -93,7 +102,7 @@ def pool_of(
     Args:
         protocol: of the scores that the floors are set beside.
         videos: the real ones.
-        n_fake: clips of the samples.
+        fake: clips and videos of the samples.
         resized: whether frames of either side of the score change their size.
         metrics: of the protocol.
         how: processes, batches, device.
@@ -103,9 +112,9 @@ def pool_of(
     used = with_reference(metrics)
     real, _ = side_of(protocol, "real", videos)
     known = reference(real, used, how, folder, progress)[1]
-    side, _ = side_of(protocol, "real", videos, replace(cut_of(protocol, "real"), most=len(real.clips) + n_fake))
+    side, _ = side_of(protocol, "real", videos, replace(cut_of(protocol, "real"), most=len(real.clips) + fake.clips))
     features = reference(side, used, how, folder, progress, (real, known))[1]
-    return Pool(protocol, real, n_fake, resized, side, features)
+    return Pool(protocol, real, fake, resized, side, features)
 
 
 def real_halves(pool: Pool, metrics: Sequence[Any]) -> list[Floor]:
@@ -190,13 +199,18 @@ def resampled(
         first, _ = side_of(spec.scoring, "fake", ArrayVideos(replicate.folder / "samples"))
         second, _ = side_of(spec.scoring, "fake", ArrayVideos(folder))
         of_first, of_second = (measure(side, used, how, folder / side.key[:16], progress) for side in (first, second))
-    counts, at = (len(first.clips), len(real.clips)), (len(second.clips), len(first.clips))
+    n_first, n_second, n_real = (Counts.of(side.clips) for side in (first, second, real))
     for metric in used:
         key = extractor_key(metric.extractor)
-        bound = fingerprint(bind(spec.scoring, metric, real, counts[0], changes_size(first, real)))
+        bound = fingerprint(bind(spec.scoring, metric, real, n_first.clips, changes_size(first, real)))
         for name, found in metric.score(of_second[key], of_first[key]).items():
-            value = found.value * _factor(metric, name, at, counts)
-            records.append(_floor("resampled", name, bound, owner_of(replicate), [value], counts, [found.value], at))
+            value = found.value * _factor(metric, name, (n_second, n_first), (n_first, n_real))
+            records.append(
+                Floor(
+                    floor="resampled", metric=name, protocol=bound, of=owner_of(replicate), values=[value],
+                    measured=[found.value], **_counted((n_first, n_real), (n_second, n_first)),
+                )
+            )  # fmt: skip
     return records
 
 
@@ -212,12 +226,12 @@ def _by_splits(
     values: dict[str, list[float]] = {}
     measured: dict[str, list[float]] = {}
     protocols: dict[str, str] = {}
-    counts = pool.n_fake, len(pool.real.clips)
-    at = (0, 0)
+    counts = pool.fake, Counts.of(pool.real.clips)
+    at = counts
     used = with_reference(metrics)
-    marks = [fingerprint(bind(pool.protocol, metric, pool.real, pool.n_fake, pool.resized)) for metric in used]
+    marks = [fingerprint(bind(pool.protocol, metric, pool.real, pool.fake.clips, pool.resized)) for metric in used]
     for left, right in _splits(pool.side, *counts):
-        at = len(left), len(right)
+        at = Counts.of([pool.side.clips[k] for k in left]), Counts.of([pool.side.clips[k] for k in right])
         for metric, mark in zip(used, marks, strict=True):
             key = extractor_key(metric.extractor)
             others = pool.features[key].subset(right)
@@ -231,40 +245,63 @@ def _by_splits(
                 measured.setdefault(name, []).append(score.value)
                 values.setdefault(name, []).append(score.value + bias)
                 protocols[name] = mark
-    return [_floor(kind, name, protocols[name], of, values[name], counts, measured[name], at) for name in values]
+    return [
+        Floor(
+            floor=kind, metric=name, protocol=protocols[name], of=of, values=values[name], measured=measured[name],
+            **_counted(counts, at),
+        )
+        for name in values
+    ]  # fmt: skip
 
 
-def _floor(
-    kind: Kind, metric: str, protocol: str, of: str, values: list[float], counts: tuple[int, int],
-    measured: list[float], at: tuple[int, int],
-) -> Floor:  # fmt: skip
-    return Floor(
-        floor=kind, metric=metric, protocol=protocol, of=of, values=values, n_fake=counts[0], n_real=counts[1],
-        measured=measured, measured_at=list(at),
-    )  # fmt: skip
+Two = tuple[Counts, Counts]  # of the fake and of the real side
 
 
-def _factor(metric: Any, name: str, at: tuple[int, int], counts: tuple[int, int]) -> float:
+def _counted(counts: Two, at: Two) -> dict[str, Any]:
+    """The fields of a record that say how many clips and videos the score has, and the measurement had."""
+    (n_fake, n_real), videos = zip(*counts, strict=True)
+    measured_at, measured_videos = zip(*at, strict=True)
+    return {
+        "n_fake": n_fake, "n_real": n_real, "measured_at": list(measured_at), "videos": list(videos),
+        "measured_videos": list(measured_videos),
+    }  # fmt: skip
+
+
+def _factor(metric: Any, name: str, at: Two, counts: Two) -> float:
     """The bias of a score at some counts as a multiple of that at the counts where it was measured."""
     if name.split("[")[0] not in metric.biased:
         return 1.0
-    return (1 / counts[0] + 1 / counts[1]) / (1 / at[0] + 1 / at[1])
+    there, here = (sum(1 / side.videos for side in both) for both in (counts, at))
+    return there / here
 
 
-def _splits(pool: Side, n_fake: int, n_real: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Numbers of the pool's clips in two parts that share no video, of n_fake and n_real clips or the same share."""
+def _splits(pool: Side, fake: Counts, real: Counts) -> Iterator[tuple[list[int], list[int]]]:
+    """Numbers of the pool's clips in two parts that share no video, of the two sides' counts or the same share of them.
+
+    Args:
+        pool: real clips, those of a video in the order of their turns.
+        fake: of the part that stands for the samples.
+        real: of the other part.
+    """
     by_video: dict[int, list[int]] = {}
     for number, clip in enumerate(pool.clips):
         by_video.setdefault(clip.video.number, []).append(number)
     videos = list(by_video.values())
     if len(videos) < 4:
         return
-    share = min(1.0, len(pool.clips) / (n_fake + n_real))
-    wanted = max(2, round(share * n_fake)), max(2, round(share * n_real))
+    share = min(1.0, len(videos) / (fake.videos + real.videos))
+    middle = min(_part(share, fake.videos), len(videos) - 2)
     for draw in range(DRAWS):
-        left: list[int] = []
-        right: list[int] = []
-        for place in np.random.RandomState(draw).permutation(len(videos)):
-            part = left if len(left) < wanted[0] else right
-            part += videos[place]
-        yield sorted(left[: wanted[0]]), sorted(right[: wanted[1]])
+        order = [videos[place] for place in np.random.RandomState(draw).permutation(len(videos))]
+        left, right = order[:middle], order[middle : middle + _part(share, real.videos)]
+        yield _by_turns(left, _part(share, fake.clips)), _by_turns(right, _part(share, real.clips))
+
+
+def _part(share: float, count: int) -> int:
+    return max(2, round(share * count))
+
+
+def _by_turns(videos: Sequence[Sequence[int]], most: int) -> list[int]:
+    """At most so many clips: the first of every video, then the second of every video that has one, and so on."""
+    turns = [(turn, place) for place, clips in enumerate(videos) for turn in range(len(clips))]
+    return sorted(videos[place][turn] for turn, place in sorted(turns)[:most])

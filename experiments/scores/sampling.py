@@ -17,6 +17,7 @@ from components.assembly import Assembly
 from components.data.transforms import quantise
 from components.diffusion.guidance import guided
 from components.model.latte import Latte
+from components.precision import tf32
 from experiments.record.recording import bound_data
 from experiments.training.checkpoints import VISIBLE_WITHIN, Origin, path_of, read_written
 from experiments.training.processes import ALONE, Processes
@@ -66,7 +67,7 @@ def sample(
         labels = torch.tensor([n % spec.model.classes for n in numbers], device=device) if spec.model.classes else None
         denoise = _denoiser(model, labels, spec.sampling.guidance, autoencoder.channels)
         with torch.inference_mode():
-            with autocast(device, spec.runtime.precision):
+            with autocast(device, spec.runtime.precision), tf32(spec.runtime.tf32, device):
                 latents = sampler.sample(denoise, streams.draw(), streams.draw)
             # Decoded in float32, as the cache was encoded.
             frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])

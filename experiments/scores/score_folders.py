@@ -20,7 +20,7 @@ from components.scoring.protocol_metrics import build_metrics
 from experiments.record.recording import machine, write_json
 from experiments.scores.floors import pool_of, real_halves, with_reference
 from experiments.scores.protocols import load_protocol, measured
-from experiments.scores.scoring import REFERENCES, Scores, changes_size, evaluate, reference, side_of
+from experiments.scores.scoring import REFERENCES, Counts, Scores, changes_size, evaluate, reference, side_of
 from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import catalogue
@@ -131,7 +131,8 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
     if needed and request.floors:
         try:
             resized = changes_size(fake, real)
-            pool = pool_of(protocol, real.videos, len(fake.clips), resized, metrics, how, data / REFERENCES, progress)
+            counts, references = Counts.of(fake.clips), data / REFERENCES
+            pool = pool_of(protocol, real.videos, counts, resized, metrics, how, references, progress)
             floors = [*real_halves(pool, metrics), *_floors_of_run(request.samples)]
             content["scores"] = [_row(name, found, floors) for name in found.scores]
         except RunError as error:

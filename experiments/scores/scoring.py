@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from components.data.prepare import Prepared
 from components.scoring.contracts import Features, Score
-from components.scoring.features.clip_selection import Cut, Video, plan_clips
+from components.scoring.features.clip_selection import Clip, Cut, Video, plan_clips
 from components.scoring.features.extraction import (
     Measuring,
     Progress,
@@ -127,12 +127,24 @@ def will_change_size(spec: Spec, real: Side) -> bool:
     return changes_size(real) or spec.scoring.resolution != spec.data.resolution
 
 
-def planned_fake_clips(spec: Spec) -> int:
-    """How many clips the fake side of a spec will have, before anything is sampled."""
+class Counts(NamedTuple):
+    """How large one side of a score is. Clips of one video are not independent: what chance does goes by videos."""
+
+    clips: int
+    videos: int
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip]) -> "Counts":
+        """Of some clips."""
+        return cls(len(clips), len({clip.video.number for clip in clips}))
+
+
+def planned_fake(spec: Spec) -> Counts:
+    """How large the fake side of a spec will be, before anything is sampled; every sample is a video."""
     side = spec.data.resolution
     numbers = range(spec.sampling.clips)
     videos = [Video(k, f"{k:06d}", f"{k:06d}", spec.data.frames, side, side, "raw") for k in numbers]
-    return len(plan_clips(videos, cut_of(spec.scoring, "fake"))[0])
+    return Counts.of(plan_clips(videos, cut_of(spec.scoring, "fake"))[0])
 
 
 def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int, resized: bool) -> dict[str, Any]:

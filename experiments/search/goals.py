@@ -119,7 +119,7 @@ def score_of(goal: Goal, replicates: Sequence[Replicate]) -> float | None:
     """An objective's value: the mean over the seeds, or a count of the network."""
     if goal.name in COUNTED:
         counts = count_network(replicates[0].spec)
-        return float(counts.parameters if goal.name == "parameters" else counts.per_clip)
+        return float(counts.parameters if goal.name == "parameters" else counts.evaluated)
     found = []
     for replicate in replicates:
         result = replicate.result()

@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from components.assembly import Assembly
-from components.data.clips import ClipSampler, frames_needed, pick
+from components.data.clips import ClipSampler, pick
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
 from components.learning.ema import EMA
 from components.model.conditioning import drop_labels
 from components.model.latte import Latte
+from components.precision import tf32
 from experiments.record.recording import Recorder
 from experiments.training.checkpoints import Origin, newest_checkpoint, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
@@ -125,7 +126,7 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(_seed(replicate.seed, 0))
         torch.manual_seed(_seed(replicate.seed, 1))  # for parts that draw from torch's own stream
         data = self.spec.data
-        self.videos = prepared.videos("train", frames_needed(data.frames, data.interval))
+        self.videos = prepared.videos("train", data.least_frames)
         self.sampler = ClipSampler(
             prepared.lengths(self.videos),
             data.frames,
@@ -157,10 +158,13 @@ class Trainer:
             all_rows = moments.new_zeros(len(videos), *moments.shape[1:])
             all_rows[own] = moments
             moments = all_rows
-        return moments, self._labels(videos)
+        flipped = clips.flipped.tolist() if self.spec.data.flip else None  # a mirrored clip may be of another class
+        return moments, self._labels(videos, flipped)
 
-    def _labels(self, videos: list[int]) -> Tensor | None:
-        return torch.tensor(self.prepared.labels(videos), device=self.device) if self.spec.model.classes else None
+    def _labels(self, videos: list[int], flipped: list[bool] | None = None) -> Tensor | None:
+        if not self.spec.model.classes:
+            return None
+        return torch.tensor(self.prepared.labels(videos, flipped), device=self.device)
 
     def _some_output(self) -> Tensor:
         """What the network gives for a micro-batch of nothing."""
@@ -211,9 +215,9 @@ class Trainer:
         Clips are of `validation_split`, one at the middle of each video.
         """
         data, rng = self.spec.data, torch.Generator().manual_seed(0)
-        videos = self.prepared.videos(self.validation_split, frames_needed(data.frames, data.interval))
+        videos = self.prepared.videos(self.validation_split, data.least_frames)
         videos = [videos[i * len(videos) // VALIDATION_CLIPS] for i in range(VALIDATION_CLIPS)]
-        offset = [(self.prepared.records[v].frames - frames_needed(data.frames, data.interval)) // 2 for v in videos]
+        offset = [(self.prepared.records[v].frames - data.clip_frames) // 2 for v in videos]
         ends = [
             min(o + data.frames * data.interval, self.prepared.records[v].frames)
             for o, v in zip(offset, videos, strict=True)
@@ -324,8 +328,15 @@ def train(
         Interrupted: `stop` answered yes.
         RunError: the loss is not finite.
     """
+    with tf32(trainer.spec.runtime.tf32, trainer.device):
+        return _train(trainer, stop, progress, trainer.spec.learning.steps if until is None else until)
+
+
+def _train(
+    trainer: Trainer, stop: Callable[..., bool], progress: Callable[[str, int, int], None], until: int
+) -> dict[str, float]:
+    """As `train`, with products as they are set."""
     runtime, steps, processes = trainer.spec.runtime, trainer.spec.learning.steps, trainer.processes
-    until = steps if until is None else until
     speed = _Speed(trainer.step)
     while trainer.step < until:
         means = trainer.train_step()
@@ -395,7 +406,7 @@ def keeping_random_state() -> Iterator[None]:
 def validation_split_of(spec: Spec, prepared: Prepared) -> str:
     """Return `test`, or `train` where no test video is long enough; it stands in the result beside the loss."""
     try:
-        prepared.videos("test", frames_needed(spec.data.frames, spec.data.interval))
+        prepared.videos("test", spec.data.least_frames)
     except RunError:
         return "train"
     return "test"

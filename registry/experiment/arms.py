@@ -1,7 +1,7 @@
 """An experiment -> its resolved arms and claims, with matched depth where the experiment asks for it."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,9 @@ from registry.experiment.experiment_file import ExperimentFile, dotted, merge
 from registry.experiment.resolve import Problem, resolve
 from registry.experiment.search_checks import screen_problems, search_problems
 from registry.schema.spec import Spec
+from registry.schema.values import values_at
 
-Count = Callable[[Spec], dict[str, float]]  # spec -> {"parameters": …, "macs": …}
+Count = Callable[[Spec], dict[str, float]]  # spec -> the count of its network by each name that `Match` has
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tupl
 
     Args:
         file: the experiment as read.
-        count: counts parameters and MACs of a spec; needed only where the experiment has `match`.
+        count: counts the parameters and MACs of a spec; needed only where the experiment has `match`.
 
     Raises:
         SpecError: one line for each problem of the file, the base, each axis, each arm and each claim, at the place
@@ -65,6 +66,7 @@ def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tupl
         specs, lines = _all_matched(file, drafts, specs, count)
     if lines:
         raise SpecError(list(dict.fromkeys(lines)))
+    specs = _on_the_same_videos(drafts, specs)
     arms = [Arm(draft.name, draft.axes, spec) for draft, spec in zip(drafts, specs, strict=True)]
     return _once(file, arms, claims)
 
@@ -91,7 +93,7 @@ def resolve_trial(
         spec, lines = _matched(file, draft, spec, baseline, count)
     if lines or spec is None:
         raise SpecError(lines)
-    return Arm(name, draft.axes, spec)
+    return Arm(name, draft.axes, _with_videos_for(spec, _longest_clip_of_trials(file, spec)))
 
 
 def _resolve(file: ExperimentFile, raw: Mapping[str, Any]) -> tuple[Spec | None, list[Problem]]:
@@ -121,6 +123,43 @@ def _once(file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]) ->
     return list(kept.values()), owned
 
 
+def _on_the_same_videos(drafts: Sequence[Draft], specs: Sequence[Spec]) -> list[Spec]:
+    """Every arm to be trained on the videos that are long enough for the longest clip of any arm of its data set.
+
+    An arm of short clips would otherwise see more and other videos than one of long clips, and win or lose by them.
+    Arms that vary `data.shortest_video` themselves stay as they are written.
+    """
+    own = [any(key == ("data", "shortest_video") for key in draft.changed) for draft in drafts]
+    longest: dict[str, int] = {}
+    for spec, varied in zip(specs, own, strict=True):
+        needed = spec.data.clip_frames if varied else spec.data.least_frames
+        longest[_videos(spec)] = max(longest.get(_videos(spec), 0), needed)
+    return [
+        spec if varied else _with_videos_for(spec, longest[_videos(spec)])
+        for spec, varied in zip(specs, own, strict=True)
+    ]
+
+
+def _videos(spec: Spec) -> str:
+    return values_at(spec, ("data.dataset", "data.path"))
+
+
+def _with_videos_for(spec: Spec, frames: int) -> Spec:
+    """The spec, trained on videos of at least so many frames; as it is where its own clips need no fewer."""
+    if spec.data.least_frames >= frames:
+        return spec
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"shortest_video": frames})})
+
+
+def _longest_clip_of_trials(file: ExperimentFile, spec: Spec) -> int:
+    """Frames of the longest clip that the search of the experiment may try on this trial's data set."""
+    space = file.experiment.search.space if file.experiment.search is not None else {}
+    keys = ("frames", "interval")
+    values = [space[f"data.{key}"].edges if f"data.{key}" in space else (getattr(spec.data, key),) for key in keys]
+    most = {key: max(offered) for key, offered in zip(keys, values, strict=True)}
+    return spec.data.model_copy(update=most).clip_frames
+
+
 def _all_matched(
     file: ExperimentFile, drafts: list[Draft], specs: list[Spec], count: Count
 ) -> tuple[list[Spec], list[str]]:
@@ -140,8 +179,7 @@ def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, cou
     """The arm at the depth that brings it nearest to the baseline, if that is within the tolerance."""
     match = file.experiment.match
     assert match is not None
-    what, tolerance = ("parameters", match.parameters) if match.parameters is not None else ("macs", match.macs)
-    assert tolerance is not None  # one of the two is given
+    what, tolerance = match.one
     step = file.parts.find("blocks", spec.model.blocks.name).facts.get("depth_multiple", 1)
     target = count(baseline)[what]
 

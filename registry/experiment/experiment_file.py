@@ -25,12 +25,19 @@ BASELINE = "baseline"
 
 
 class Match(Section):
-    """Arms are brought within a tolerance of the baseline by changing depth, or refused. Give one of the two."""
+    """Arms are brought within a tolerance of the baseline by changing depth, or refused. Give one of the four.
+
+    `macs` are the multiply-accumulates that this code evaluates for one clip, attention products included. The
+    reference computes each modulation on as many rows as there are frames or locations: `macs_per_clip` counts them so,
+    and `macs_paper_convention` is what the paper's table calls FLOPs (both are in `plan`).
+    """
 
     parameters: float | None = None
     macs: float | None = None
+    macs_per_clip: float | None = None
+    macs_paper_convention: float | None = None
 
-    @field_validator("parameters", "macs", mode="before")
+    @field_validator("*", mode="before")
     @classmethod
     def _percent(cls, value: Any) -> Any:
         """`2%` or 0.02."""
@@ -43,10 +50,20 @@ class Match(Section):
         return value
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> "Match":
-        if (self.parameters is None) == (self.macs is None):
-            raise ValueError("give one of parameters and macs, such as {parameters: 2%}")
+    def _one_of_them(self) -> "Match":
+        if len(self._given()) != 1:
+            raise ValueError(
+                "give one of parameters and macs (or macs_per_clip, macs_paper_convention), such as {parameters: 2%}"
+            )
         return self
+
+    def _given(self) -> dict[str, float]:
+        return {name: value for name, value in self if value is not None}
+
+    @property
+    def one(self) -> tuple[str, float]:
+        """What is matched, and the tolerance as a share."""
+        return next(iter(self._given().items()))
 
 
 class Every(Section):

@@ -171,7 +171,9 @@ class Floor(Record):
     """A floor of one metric under one protocol.
 
     `of` says whose it is: the autoencoder, or the replicate; empty for real clips. `values` are at the score's counts
-    `n_fake` and `n_real`, one a draw; `measured` are what came out at the counts `measured_at`.
+    of clips `n_fake` and `n_real`, one a draw; `measured` are what came out at the counts `measured_at`. `videos` and
+    `measured_videos` are of how many videos these clips are, on the fake and on the real side; floors from before these
+    were counted have none.
     """
 
     floor: str  # real_halves, reconstruction or resampled
@@ -183,6 +185,8 @@ class Floor(Record):
     n_real: int
     measured: list[float] = []
     measured_at: list[int] = []
+    videos: list[int] = []
+    measured_videos: list[int] = []
 
 
 class DamagedError(RunError):

@@ -52,10 +52,23 @@ class DataSpec(Section):
     frames: PositiveInt = 16
     interval: PositiveInt = 3
     picking: Literal["stride", "linspace"] = "stride"
+    # Frames that a video must have to be trained on and validated with, beyond those of a clip. Where the clips of some
+    # arm are longer, an experiment sets it for the others, so that all arms of it see the same videos.
+    shortest_video: PositiveInt | None = None
     transform: Literal["short_side_then_center_crop", "center_square_then_resize"] = "short_side_then_center_crop"
     antialias: bool = True
-    flip: Fraction = 0.0  # probability that a training clip is mirrored
+    flip: Fraction = 0.0  # probability that a training clip is mirrored; the dataset says what becomes of its label
     autoencoder: Annotated[Part, Slot("autoencoder")] = _default("sd_vae")
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a video from the first to the last of a clip: (frames - 1) * interval + 1."""
+        return (self.frames - 1) * self.interval + 1
+
+    @property
+    def least_frames(self) -> int:
+        """Frames that a video must have to be trained on and validated with."""
+        return max(self.clip_frames, self.shortest_video or 0)
 
 
 class DiffusionSpec(Section):
@@ -98,6 +111,7 @@ class RuntimeSpec(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
+    tf32: bool = True  # on a GPU, factors of fp32 products have 10 bits of mantissa in training and sampling: faster
     compile: bool = False
     accumulation: PositiveInt = 1  # micro-batches of one optimiser step: less memory, the same gradient up to rounding
     shard: bool = False  # with several processes: each holds a share of weights, average and optimiser state (FSDP2)

@@ -98,6 +98,18 @@ def test_floors_of_the_same_protocol_stand_above_the_arms():
     assert "| floor: real halves    | 2 draws |  3.0 ± 1.4 |" in to_markdown(table)
 
 
+def test_a_note_says_of_how_many_videos_the_clips_of_a_floor_are():
+    """Clips of one video are not independent, so the videos are what a floor depends on."""
+    counted = {"n_real": 200, "videos": [64, 102], "measured_at": [39, 123], "measured_videos": [39, 63]}
+    before = {"n_real": 200, "videos": [], "measured_at": [49, 155], "measured_videos": []}
+    frame = load(replicates({"baseline": [10.0, 20.0]}))
+    for record, told in (
+        (counted, "64 against 200 clips of 64 and 102 videos (measured: 39 against 123 of 39 and 63 videos)"),
+        (before, "64 against 200 clips (measured: 49 against 155)"),
+    ):
+        assert summary(frame, ["fvd"], [floor([2.0], **record)]).notes == (f"floor: real halves: 1 draw of {told}",)
+
+
 def test_the_table_in_json_tells_arms_from_floors_and_names_protocols():
     frame = load(replicates({"baseline": [10.0, 20.0], "b": [None]}))
     told = json.loads(scores_table(frame, [], "json", "x", [floor([2.0, 4.0])]))

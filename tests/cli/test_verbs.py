@@ -85,7 +85,8 @@ def test_check(launched: Launched) -> None:
 
 
 ARM_KEYS = ["arm", "identity", "axes", "depth", "parameters", "macs", "seeds", "state"]
-ARM_KEYS += ["gpu_hours", "gpu_hours_left", "gpu_hours_from"]
+ARM_KEYS += ["gpu_hours", "gpu_hours_left", "gpu_hours_from", "videos"]
+VIDEOS = {"frames": 4, "long_enough": {"test": 4, "train": 12}, "of": {"test": 4, "train": 12}}
 
 
 def test_plan(launched: Launched) -> None:
@@ -95,13 +96,17 @@ def test_plan(launched: Launched) -> None:
         assert [arm["arm"] for arm in told["arms"]] == ["baseline", "blocks=variant_4"]
         for arm in told["arms"]:
             assert list(arm) == ARM_KEYS
-            assert set(arm["macs"]) == {"paper_convention", "per_clip"}
+            assert set(arm["macs"]) == {"paper_convention", "per_clip", "evaluated"}
             assert all(isinstance(macs, int) for macs in arm["macs"].values())
             assert (arm["depth"], arm["seeds"], arm["state"]) == (2, [0, 1], state)
             assert arm["gpu_hours"] >= 0
+            assert arm["videos"] == (VIDEOS if state == "done" else None)  # known once they are prepared
         assert told["arms"][1]["axes"] == {"blocks": "variant_4"}
     table = launched.verbs("plan", "--only", "base*")
     assert "variant_4 in fvd" in table.out
+    assert "4 of 4 (test), 12 of 12 (train) have the 4 frames that a clip needs" in table.out
+    shared = launched.verbs("plan", "ablate={data.interval: [1, 2]}", "claim=[]", "scoring.real_interval=1")
+    assert "12 of 12 (train) have the 7 frames that the longest clip of any arm needs" in shared.out
     assert "baseline" in table.out
 
 

@@ -143,6 +143,7 @@ def test_a_search_has_its_data_prepared_by_jobs(fake_slurm: Cluster, tmp_path: P
     kinds = "search.space={data.flip: [0.0, 0.5], learning.learning_rate: [1e-3, 2e-3, 3e-3]}"
     (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
     words = [kinds, "search.objective=fvd", "search.trials=4", "search.parallel=4"]
+    words += ["data.dataset.classes=4", "model.classes=4"]  # of fewer directions no mirror image is one of them
     finish(begin(tmp_path, "search", *words))
     attempts = numbered(tmp_path, "attempts")
     assert {len(made) for made in attempts.values()} == {1}

@@ -31,7 +31,7 @@ class VideoFolder:
     in it. If the only folders there are `train` and `test`, they are the splits and the classes lie below them; without
     that and without a CSV all is `train`. A split CSV names all videos: the columns `path` (relative to the CSV's
     folder), `split`, and `label` if there are classes; other columns are not read, and files that it does not name are
-    rejected.
+    rejected. A mirrored clip (`data.flip`) keeps its class: leave flipping at 0 where a class is a direction.
 
     Args:
         path: the folder.
@@ -94,6 +94,10 @@ class VideoFolder:
         statuses = [picture.stat() for picture in pictures_of(full)]
         size, newest = sum(s.st_size for s in statuses), max((s.st_mtime_ns for s in statuses), default=0)
         return f"{len(statuses)}-{size}-{newest}"
+
+    def mirrored_labels(self) -> dict[str, str]:
+        """No class changes: what is seen in a mirror is called the same."""
+        return {}
 
     def _walk(self) -> Iterator[tuple[str, str]]:
         """(path, reason or "") of everything below the root."""

@@ -22,6 +22,7 @@ from typing import Protocol as Shape
 import numpy as np
 import torch
 
+from components.precision import tf32
 from components.scoring.contracts import BLOCK, Extractor, Features
 from components.scoring.features.clip_selection import Clip
 from components.scoring.features.feature_files import Rows
@@ -318,6 +319,7 @@ def features_of(extractor: Extractor, clip: np.ndarray, device: str = "cpu") -> 
     with (
         torch.inference_mode(),
         torch.autocast(kind.type, enabled=False),
+        tf32(False, kind),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
     ):
         features = extractor.features(torch.from_numpy(np.ascontiguousarray(clip))[None].to(kind))

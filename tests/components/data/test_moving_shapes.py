@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from components.data.datasets import mirrored_labels
 from components.data.datasets.moving_shapes import DIRECTIONS, MovingShapes
 from components.data.video.reader import VideoIndex
 from registry.errors import SpecError
@@ -39,6 +40,27 @@ def test_direction_is_the_label(shapes: MovingShapes) -> None:
         along = np.array([x, y]) @ np.array(DIRECTIONS[source.label])
         assert along > 16
         assert abs(abs(x) + abs(y) - along) < 1.0  # starts and ends at the same place across the way
+
+
+def test_a_mirrored_clip_moves_as_its_label_says(shapes: MovingShapes) -> None:
+    """The way of the mirrored picture is that of the class that the set names for it."""
+    grid, mirrored = np.arange(32) + 0.5, shapes.mirrored_labels()
+    for source in shapes.sources():
+        first, last = _frames(shapes, source.path, [0, LENGTH - 1])[:, :, ::-1].sum(-1).astype(float)
+        x, y = (last.sum(axis) @ grid / last.sum() - first.sum(axis) @ grid / first.sum() for axis in (0, 1))
+        assert np.array([x, y]) @ np.array(DIRECTIONS[mirrored.get(source.label, source.label)]) > 16
+
+
+def test_mirroring_is_refused_where_the_other_direction_is_no_class() -> None:
+    assert MovingShapes(None, 16, classes=1).mirrored_labels() == {}  # up alone
+    for classes in (2, 3):
+        with pytest.raises(SpecError, match=r"data\.flip: a mirrored clip of moves_left is one of moves_right"):
+            MovingShapes(None, 16, classes=classes).mirrored_labels()
+
+
+def test_a_dataset_that_says_nothing_of_mirroring_is_not_mirrored() -> None:
+    with pytest.raises(SpecError, match=r"data\.flip: the dataset Silent does not say"):
+        mirrored_labels(type("Silent", (), {})())
 
 
 def test_a_chunk_is_the_frames_of_its_numbers(shapes: MovingShapes) -> None:

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -168,16 +169,34 @@ def test_solvers_take_any_possible_number_of_steps(solver: Any) -> None:
     assert times == list(range(39, -1, -1))
 
 
-@pytest.mark.parametrize("solver", [DPMSolverPP, UniPC])
-def test_solvers_avoid_timesteps_without_data(solver: Any) -> None:
+@pytest.mark.parametrize("objective", [EpsilonLearnedSigma, VPrediction])
+@pytest.mark.parametrize("sampler_class", [DDPM, DDIM, DPMSolverPP, UniPC])
+def test_the_noise_is_not_asked_for_where_it_says_nothing_of_the_data(objective: Any, sampler_class: Any) -> None:
     """The cosine schedule's last betas are capped at 0.999: hardly anything of x0 is left there."""
-    cosine = VPrediction(Cosine())
+    cosine = objective(Cosine())
     times: list[int] = []
-    noise, _ = noises(0, 1)
-    sampler = solver(cosine)
-    sampler.sample(network_of(sampler), noise, on_step=lambda k, x, t: times.append(int(t[0])))
-    assert cosine.tables.sqrt_alphas_cumprod[times[0]] > 5e-3
-    assert times[0] > 990
+    noise, draw = noises(0, 1)
+    sampler = sampler_class(cosine)
+    sampler.sample(network_of(sampler), noise, draw, on_step=lambda k, x, t: times.append(int(t[0])))
+    if objective is VPrediction and sampler_class in (DDPM, DDIM):  # x0 follows from v without a division
+        assert times[0] == 999
+    else:
+        assert times[0] == 995
+        assert cosine.tables.sqrt_alphas_cumprod[995] > 5e-3 > cosine.tables.sqrt_alphas_cumprod[996]
+    assert times[-1] == 0
+    linear = objective(Linear())
+    assert linear.tables.with_data() is linear.tables  # the reference's process is walked as it is
+
+
+def test_more_steps_than_hold_data_are_refused_with_the_number_that_do() -> None:
+    cosine = EpsilonLearnedSigma(Cosine())
+    assert DDPM(cosine, steps=996)
+    for steps in (997, "ddim250"):
+        with pytest.raises(SpecError, match="996 of this process's 1000 timesteps"):
+            DDIM(cosine, steps=steps)
+    ignored = np.errstate(all="ignore")  # so steep a process underflows in its later tables
+    with ignored, pytest.raises(SpecError, match="the data are gone after its first step"):
+        DDIM(EpsilonLearnedSigma(Linear(beta_start=0.99999, beta_end=0.99999)), steps=1)
 
 
 @pytest.mark.parametrize("objective", [EPSILON, V, FLOW], ids=lambda o: o.part_name)

@@ -1,5 +1,7 @@
 """What must hold of every network, whatever its weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from components.model.attention import Attention
 from components.model.blocks import BlockStack
 from components.model.checkpoints import from_official, load_official, to_official
+from components.model.conditioning import Condition
 from components.model.counting import count
+from components.model.patch_embeddings import CompressionFrame
 from components.model.temporal_positions import Rotary
 from registry.errors import RunError
 from tests.fixtures.toy_networks import BLOCKS, POSITIONS, inputs, toy_network
@@ -43,6 +47,28 @@ def test_stills_do_not_touch_the_clip_nor_each_other(
         assert (relabelled[:, 4:] - both[:, 4:]).abs().amax((0, 2, 3, 4)).min() > 0.001
 
 
+@pytest.mark.parametrize(
+    ("parameters", "lost"),
+    [
+        ({}, 0.0),
+        ({"temporal_stride": 4}, 0.0),
+        ({"channel_multiplier": 1}, 0.5),  # the named control
+        ({"temporal_stride": 4, "channel_multiplier": 1}, 0.75),
+        ({"temporal_stride": 4, "channel_multiplier": 3}, 0.25),
+    ],
+)
+def test_tubelets_lose_no_frame_unless_asked_to(parameters: dict[str, int], lost: float) -> None:
+    """The share of white noise that no tokens can give back: outputs of a token beyond the rank of its map."""
+    frames, channels, patch = parameters.get("temporal_stride", 2), 2, 2
+    outputs = frames * channels * patch**2
+    torch.manual_seed(0)
+    tubelets = CompressionFrame((frames, channels, patch, patch), patch, outputs, channels, **parameters).double()
+    with torch.no_grad():
+        tokens = torch.eye(outputs, dtype=torch.float64).reshape(outputs, 1, 1, outputs)
+        images = tubelets.unembed(tokens) - tubelets.unembed(torch.zeros_like(tokens))
+    assert 1 - int(torch.linalg.matrix_rank(images.flatten(1))) / outputs == lost
+
+
 def test_tubelets_take_no_stills() -> None:
     network = toy_network(patch_embedding="compression_frame")
     x, t, *_ = inputs(network, stills=1)
@@ -50,6 +76,33 @@ def test_tubelets_take_no_stills() -> None:
         network(x, t)
     with pytest.raises(ValueError, match="expected 4 frames, got 3"):
         network(x[:, :3], t)
+
+
+@pytest.mark.parametrize("embedding", ["uniform_frame", "compression_frame"])
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_the_head_computes_in_float32_under_autocast(conditioning: str, embedding: str) -> None:
+    """Given the same tokens and condition, the output is that of float32, to the last bit."""
+    network = toy_network(conditioning=conditioning, patch_embedding=embedding, classes=3)
+    x, t, y, _ = inputs(network)
+    given: list[tuple[torch.Tensor, Condition]] = []
+    head = network.head
+    network.head = lambda tokens, condition: (given.append((tokens, condition)), head(tokens, condition))[1]  # type: ignore[method-assign]
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            under = network(x, t, y)
+        ((tokens, condition),) = given
+        exact = head(tokens.float(), replace(condition, frames=condition.frames.float()))
+        assert not torch.equal(network(x, t, y), under)  # the rest did run in bfloat16
+    assert under.dtype == torch.float32
+    assert torch.equal(under, exact)
+
+
+def test_the_head_keeps_float64() -> None:
+    network = toy_network().double()
+    with torch.no_grad():
+        tokens = torch.randn(2, 4, 4, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        condition = Condition(tokens[:, :1, :1], tokens[:, :1, :1])
+        assert network.head(tokens, condition).dtype == torch.float64
 
 
 def test_classes_need_labels() -> None:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from experiments.training.checkpoints import read_checkpoint
 from experiments.training.trainer import train
 from registry.errors import Interrupted, RunError
 from registry.runs.run_folder import Replicate
+from tests.fixtures.made_videos import write_pictures
 from tests.fixtures.toy_replicates import assert_same, made, never, nothing, trainer_of
 
 
@@ -177,3 +179,42 @@ def test_validation_is_the_same_whenever_it_is_asked(tmp_path: Path) -> None:
     assert trainer.validation_losses() == first
     assert torch.equal(trainer.generator.get_state(), state)
     assert first["validation_loss"] == pytest.approx(sum(first[f"validation_loss_band_{b}"] for b in range(4)) / 4)
+
+
+def test_arms_of_short_and_long_clips_see_the_same_videos(tmp_path: Path) -> None:
+    """Six videos suffice for the short clips, three of them for the long ones; so it is for validation."""
+    for number in range(8):
+        name = f"{'test' if number > 5 else 'train'}/v{number}"
+        write_pictures(tmp_path / "videos" / name, [f"{k:03d}.png" for k in range(20 if number % 2 else 8)], 16, 16)
+    words = [
+        "data.dataset=video_folder",
+        f"data.path={tmp_path / 'videos'}",
+        "model.classes=0",
+        "floors=[]",
+        "seeds=[0]",
+    ]
+    words += ["scoring.real_interval=1", "scoring.real_clips=2", "claim=[]", "ablate={data.interval: [1, 4]}"]
+    seen = []
+    for replicate in made(tmp_path, *words, only=()):
+        trainer = trainer_of(replicate)
+        seen.append([trainer.prepared.records[video].path for video in trainer.videos])
+        assert trainer.validation_split == "test"
+        with mock.patch.object(trainer.cache, "batch", wraps=trainer.cache.batch) as read:
+            trainer.validation_losses()
+        assert {trainer.prepared.records[video].path for video in read.call_args.args[0]} == {"test/v7"}
+    assert seen == [["train/v1", "train/v3", "train/v5"]] * 2
+
+
+def test_mirrored_clips_are_trained_under_the_label_of_their_direction(tmp_path: Path) -> None:
+    four = ("data.dataset.classes=4", "model.classes=4", "learning.batch_size=12")
+    ones = {flip: trainer_of(made(tmp_path / str(flip), *four, f"data.flip={flip}")[0]) for flip in (0.0, 0.5, 1.0)}
+    _, left, right, _ = range(4)  # moves_down, moves_left, moves_right, moves_up
+    for step in range(3):
+        plain, some, mirrored = (trainer.batch(step) for trainer in ones.values())
+        assert plain[1] is not None
+        assert some[1] is not None
+        assert mirrored[1] is not None
+        swapped = torch.where(plain[1] == left, right, torch.where(plain[1] == right, left, plain[1]))
+        assert mirrored[1].tolist() == swapped.tolist()
+        flipped = ones[0.5].sampler.batch(step).flipped
+        assert some[1].tolist() == torch.where(flipped, swapped, plain[1]).tolist()

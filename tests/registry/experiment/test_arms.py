@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from experiments.plan.network_counts import count_network
 from registry.errors import SpecError
-from registry.experiment.arms import select
+from registry.experiment.arms import Arm, select
 from tests.fixtures.writing import TOY, arms, one, problems, resolved, write
+
+COUNTED = ("evaluated", "per_clip", "paper_convention")
 
 
 def toy(tmp_path: Path, text: str) -> Path:
@@ -131,6 +134,44 @@ def test_fvd_is_named_by_its_detector(tmp_path: Path) -> None:
     assert "no metric 'fvd[i3d]'" in one(problems(toy(tmp_path, text), "claim.metric='fvd[i3d]'"), "claim")
 
 
+def least(found: dict[str, Arm]) -> dict[str, tuple[int | None, int]]:
+    """By arm what the experiment asks of its training videos, and what they must have with its own clips."""
+    return {name: (arm.spec.data.shortest_video, arm.spec.data.least_frames) for name, arm in found.items()}
+
+
+def test_arms_of_different_clips_are_trained_on_the_same_videos(tmp_path: Path) -> None:
+    path = toy(tmp_path, "  scoring: {real_interval: 1}\nablate: {data.interval: [1, 3, 5], data.frames: [2]}\n")
+    found = arms(path, "data.interval=1")
+    assert least(found) == {
+        "baseline": (16, 16),
+        "interval=3": (16, 16),
+        "interval=5": (None, 16),
+        "frames=2": (16, 16),
+    }
+    alone = arms(path, "data.interval=1", "ablate={}")
+    assert least(alone) == {"baseline": (None, 4)}
+    assert alone["baseline"].identity != found["baseline"].identity, "it is trained on other videos"
+    longest = arms(path, "data.interval=5", "ablate={}")["baseline"]
+    assert longest.identity == found["interval=5"].identity, "it is trained on the same videos as alone"
+
+
+def test_a_need_that_is_written_holds_for_all_arms(tmp_path: Path) -> None:
+    path = toy(tmp_path, "  scoring: {real_interval: 1}\nablate: {data.interval: [1, 3]}\n")
+    assert least(arms(path, "data.interval=1", "data.shortest_video=30")) == {
+        "baseline": (30, 30),
+        "interval=3": (30, 30),
+    }
+    assert least(arms(path, "data.interval=1", "data.shortest_video=3"))["interval=3"] == (None, 10)  # says nothing
+    varied = arms(path, "ablate={data.shortest_video: [40]}", "data.interval=1")
+    assert least(varied) == {"baseline": (None, 4), "shortest_video=40": (40, 40)}
+
+
+def test_arms_of_other_data_have_other_videos_anyway(tmp_path: Path) -> None:
+    text = "arms: {more: {data.dataset: {name: moving_shapes, videos: 9}, data.interval: 7}}\n"
+    found = arms(toy(tmp_path, text), "data.interval=1", "scoring.real_interval=1")
+    assert least(found) == {"baseline": (None, 4), "more": (None, 22)}
+
+
 def test_match_changes_depth(tmp_path: Path) -> None:
     text = "  learning: {steps: 1}\nablate: {model.blocks: [variant_3]}\nmatch: {parameters: 9%}\n"
     path = toy(tmp_path, text)
@@ -138,6 +179,20 @@ def test_match_changes_depth(tmp_path: Path) -> None:
     assert found["blocks=variant_3"].spec.model.depth == 16  # 20 * 18 / 22 = 16.4
     found = arms(path, "model.depth=20", "match={macs: 9%}")
     assert found["blocks=variant_3"].spec.model.depth != 20
+
+
+@pytest.mark.parametrize(
+    ("match", "counted"),
+    [("macs", "evaluated"), ("macs_per_clip", "per_clip"), ("macs_paper_convention", "paper_convention")],
+)
+def test_match_goes_by_the_multiply_adds_that_it_names(tmp_path: Path, match: str, counted: str) -> None:
+    """all_tokens has no modulation, which the reference repeats for every frame and this code evaluates once a clip."""
+    path = toy(tmp_path, f"ablate: {{model.conditioning: [all_tokens]}}\nmatch: {{{match}: 3%}}\n")
+    baseline, other = arms(path, "model.depth=40").values()
+    counts = {name: [getattr(count_network(arm.spec), name) for arm in (baseline, other)] for name in COUNTED}
+    assert counts[counted][1] == pytest.approx(counts[counted][0], rel=0.03)
+    matched = [name for name in COUNTED if counts[name][1] == pytest.approx(counts[name][0], rel=0.03)]
+    assert ("evaluated" in matched) == (match == "macs")
 
 
 def test_match_keeps_what_is_equal_already(tmp_path: Path) -> None:

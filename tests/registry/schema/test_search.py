@@ -122,6 +122,14 @@ def test_pruning_needs_a_loss_before_the_end(tmp_path: Path) -> None:
     assert problems(path, "learning.steps=500", "runtime.validate_every=100") == []
 
 
+def test_trials_of_different_clips_are_trained_on_the_same_videos(tmp_path: Path) -> None:
+    path = write(tmp_path, searching("data.interval: {low: 1, high: 4}", "  objective: fvd\n"))
+    scored_alike = "scoring.real_interval=1"
+    file, baseline = load_experiment(path, [scored_alike]), arms(path, scored_alike)["baseline"]
+    trials = [resolve_trial(file, f"trial-{k}", {"data.interval": k}, baseline.spec).spec.data for k in (1, 2, 4)]
+    assert [(data.shortest_video, data.least_frames) for data in trials] == [(13, 13), (13, 13), (None, 13)]
+
+
 def test_a_trial_is_resolved_and_matched_like_an_arm(tmp_path: Path) -> None:
     path = write(tmp_path, TOY.replace("depth: 2", "depth: 8") + "match: {parameters: 25%}\n")
     file, baseline = load_experiment(path), arms(path)["baseline"]
