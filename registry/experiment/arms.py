@@ -142,7 +142,7 @@ def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, cou
     assert match is not None
     what, tolerance = ("parameters", match.parameters) if match.parameters is not None else ("macs", match.macs)
     assert tolerance is not None  # one of the two is given
-    step = file.parts.find("blocks", spec.model.blocks.name).facts.get("depth_multiple", 1)
+    step = file.parts.find("blocks", spec.model.blocks.name).fact("depth_multiple")
     target = count(baseline)[what]
 
     def off(depth: int) -> float:

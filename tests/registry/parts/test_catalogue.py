@@ -11,7 +11,8 @@ import pytest
 from components.assembly import Assembly
 from registry.errors import SpecError
 from registry.parts import catalogue as catalogue_module
-from registry.parts.catalogue import BUILT_IN, ENTRY_POINT_GROUP, Catalogue, PartInfo, catalogue
+from registry.parts.catalogue import Catalogue, PartInfo, catalogue
+from registry.parts.discovery import ENTRY_POINT_GROUP, built_in
 from registry.runs.machine import ROOT
 from registry.schema.spec import slot_fields
 from tests.fixtures.writing import TOY, arms, one, problems, write
@@ -168,7 +169,7 @@ def test_two_parts_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "toy_taken_name.py").write_text(PLUGIN.replace('"ramp"', '"rotary"'))
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SpecError, match=r"temporal_position 'rotary' is already taken by .*temporal_positions\.py:\d+"):
-        Catalogue([*BUILT_IN, "toy_taken_name"])
+        Catalogue([*built_in(), "toy_taken_name"])
     assert Catalogue(["toy_taken_name", "toy_taken_name"]).names("temporal_position") == ["rotary"]
 
 
