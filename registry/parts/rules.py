@@ -86,7 +86,7 @@ def read_rules(written: Any, parameters: Collection[str], facts: Collection[str]
     """
     if not isinstance(written, tuple | list):
         raise ValueError('requires: write a tuple of rules, each ("key", "condition", "message")')
-    return tuple(_rule(rule, parameters, {*parameters, *facts}) for rule in written)
+    return tuple(_rule(rule, parameters, {"name", *parameters, *facts}) for rule in written)
 
 
 def _rule(written: Any, parameters: Collection[str], known: Collection[str]) -> Rule:
@@ -95,7 +95,10 @@ def _rule(written: Any, parameters: Collection[str], known: Collection[str]) -> 
     key, condition, message = written
     own = not key or key in parameters
     if not own:
-        _check_name(tuple(key.split(".")), known)
+        try:
+            _check_name(tuple(key.split(".")), parameters)
+        except ValueError as error:
+            raise ValueError(f"requires: the key {key!r}: {error}") from None
     pieces = [_expression(piece, known) if place % 2 else piece for place, piece in enumerate(_SHOWN.split(message))]
     return Rule(key, own, _expression(condition, known), tuple(pieces))
 
@@ -135,8 +138,8 @@ def _check(node: ast.expr, known: Collection[str]) -> None:
 def _check_name(name: tuple[str, ...], known: Collection[str]) -> None:
     """Refuse a name that is neither the part's own nor a key of the spec."""
     if len(name) == 1:
-        if name[0] not in known and name[0] != "name":
-            raise ValueError(f"{name[0]!r} is not a parameter or fact of the part; {did_you_mean(name[0], known)}")
+        if name[0] not in known:
+            raise ValueError(f"the part has no {name[0]!r}; {did_you_mean(name[0], known)}")
         return
     section, key, *more = name
     if section not in sections():

@@ -2,6 +2,7 @@
 
 Frozen, strict pydantic models; unknown keys are refused. `model`, `data`, `diffusion`, `learning`, `sampling` and
 `scoring` are the science half and make up the identity; `runtime` is the efficiency half and stays out of it.
+Parts are named here as defaults, and in the presets of `registry.schema.protocol`; nowhere else below `registry/`.
 """
 
 import hashlib
