@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry.errors import SpecError, did_you_mean
-from registry.parts.sources import Module, Sources, dotted, file_of
+from registry.parts.sources import Module, Sources, dotted
 
 BUILT_IN_NAMES = frozenset(dir(builtins))
 
@@ -168,8 +168,8 @@ def _within(module: str, path: Sequence[str], sources: Sources, way: Way) -> Cla
         return None
     below = f"{module}.{path[0]}"
     found = sources.read(module)
-    if found is not None and (found.binds(path[0]) or file_of(below) is None):
+    if found is not None and (found.binds(path[0]) or sources.file(below) is None):
         return class_named(path, found, sources, way)
-    if file_of(below) is None and len(path) == 1:
+    if sources.file(below) is None and len(path) == 1:
         raise NotThereError(f"there is no Python module {module!r}")
     return _within(below, path[1:], sources, way)  # a package, which may also be a folder without __init__.py

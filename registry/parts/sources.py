@@ -6,15 +6,18 @@ experiment or on PYTHONPATH, and, wherever it is installed, the top-level packag
 
 import ast
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
 from registry.errors import SpecError
 
+Stamp = tuple[int, int]
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were installed
 
 
@@ -97,7 +100,7 @@ def bound_by(statement: ast.stmt) -> list[str]:
 
 
 def imported_by(statement: ast.AST, package: str) -> Iterator[tuple[str, Imported]]:
-    """(name, what it stands for) of an import statement; `*` for everything of a module.
+    """(name, what it stands for) of an import statement; `*` for everything of a module, "" for what is only run.
 
     Args:
         statement: any statement; those that import nothing give nothing.
@@ -109,6 +112,7 @@ def imported_by(statement: ast.AST, package: str) -> Iterator[tuple[str, Importe
                 yield alias.asname, Imported(alias.name)
             else:
                 yield alias.name.split(".")[0], Imported(alias.name.split(".")[0])
+                yield "", Imported(alias.name)
     elif isinstance(statement, ast.ImportFrom):
         above = package.split(".") if package else []
         above = above[: len(above) - statement.level + 1] if statement.level else []
@@ -127,25 +131,32 @@ def dotted(node: ast.expr) -> tuple[str, ...]:
 
 
 def file_of(module: str) -> Path | None:
-    """The Python file of a module, found without importing any package; None where there is none.
+    """Return the Python file of a module, found without importing any package; None where there is none.
 
     A package stands before a module of the same name, as in Python. Packages that change their own `__path__` when
     they are imported are not followed there.
     """
     top, *rest = module.split(".")
+    return _file_below(_top_level(top), rest)
+
+
+def _top_level(name: str) -> ModuleSpec | None:
     try:
-        found = importlib.util.find_spec(top)
+        return importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return None
-    if found is None:
+
+
+def _file_below(top: ModuleSpec | None, rest: list[str]) -> Path | None:
+    if top is None:
         return None
     if not rest:
-        return Path(found.origin) if found.origin and found.origin.endswith(".py") else None
-    for folder in found.submodule_search_locations or ():
-        place = Path(folder, *rest)
-        for file in (place / "__init__.py", place.parent / f"{place.name}.py"):
-            if file.is_file():
-                return file
+        return Path(top.origin) if top.origin and top.origin.endswith(".py") else None
+    for folder in top.submodule_search_locations or ():
+        place = os.path.join(folder, *rest)
+        for file in (os.path.join(place, "__init__.py"), f"{place}.py"):
+            if os.path.isfile(file):
+                return Path(file)
     return None
 
 
@@ -166,20 +177,21 @@ def modules_below(package: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-_parsed: dict[Path, tuple[tuple[int, int], ast.Module]] = {}  # by this process, with time of change and size
+_known: dict[tuple[str, Path], tuple[Stamp, Module]] = {}  # read by this process
 
 
-def parse(path: Path) -> ast.Module:
-    """The syntax tree of a file, read again only where the file's time or size has changed.
+def module_at(name: str, path: Path) -> Module:
+    """Return the module of that name in a file, read again only where the file's time or size has changed.
 
     Raises:
         SpecError: not Python that can be read; with file and line.
     """
     try:
         stamp = stamp_of(path)
-        known = _parsed.get(path)
+        known = _known.get((name, path))
         if known is None or known[0] != stamp:
-            known = _parsed[path] = (stamp, ast.parse(path.read_bytes(), filename=str(path)))
+            module = Module(name, path, ast.parse(path.read_bytes(), filename=str(path)))
+            known = _known[name, path] = (stamp, module)
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
     except SyntaxError as error:
@@ -189,44 +201,53 @@ def parse(path: Path) -> ast.Module:
     return known[1]
 
 
-def stamp_of(path: Path) -> tuple[int, int]:
+def stamp_of(path: Path) -> Stamp:
     """(nanoseconds of the last change, bytes) of a file; what was read of it holds while they stay."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size
 
 
 class Sources:
-    """The own modules, read when they are asked for.
+    """The own modules, found and read when they are asked for, and then as they were.
 
     Args:
         modules: those that hold parts; their top-level packages are own wherever they are installed.
     """
 
     def __init__(self, modules: Iterable[str]) -> None:
-        self._own = {module.split(".")[0] for module in modules}
+        self._own = dict.fromkeys((module.split(".")[0] for module in modules), True)  # by top-level package
+        self._tops: dict[str, ModuleSpec | None] = {}
+        self._files: dict[str, Path | None] = {}
         self._read: dict[str, Module | None] = {}
 
     def is_own(self, module: str) -> bool:
-        """Whether a module would be read if it is there: see the head of this file."""
+        """Return whether a module would be read if it is there: see the head of this file."""
         top = module.split(".")[0]
-        if top in self._own:
-            return True
-        if top in sys.stdlib_module_names:
-            return False
-        try:
-            found = importlib.util.find_spec(top)
-        except (ImportError, ValueError):
-            return False
-        places = [] if found is None else [*(found.submodule_search_locations or ()), *filter(None, [found.origin])]
-        return any(INSTALLED.isdisjoint(Path(place).parts) for place in places)
+        if top not in self._own:
+            found = None if top in sys.stdlib_module_names else self._top(top)
+            folders = [] if found is None else [*(found.submodule_search_locations or ()), found.origin or ""]
+            self._own[top] = any(folder and INSTALLED.isdisjoint(Path(folder).parts) for folder in folders)
+        return self._own[top]
+
+    def file(self, module: str) -> Path | None:
+        """Return the file of a module, own or not; None where there is none."""
+        if module not in self._files:
+            top, *rest = module.split(".")
+            self._files[module] = _file_below(self._top(top), rest)
+        return self._files[module]
 
     def read(self, module: str) -> Module | None:
-        """An own module's source, or None for what is not own or not there.
+        """Return an own module, or None for what is not own or not there.
 
         Raises:
             SpecError: not Python that can be read.
         """
         if module not in self._read:
-            file = file_of(module) if module and self.is_own(module) else None
-            self._read[module] = None if file is None else Module(module, file, parse(file))
+            file = self.file(module) if module and self.is_own(module) else None
+            self._read[module] = None if file is None else module_at(module, file)
         return self._read[module]
+
+    def _top(self, name: str) -> ModuleSpec | None:
+        if name not in self._tops:
+            self._tops[name] = _top_level(name)
+        return self._tops[name]
