@@ -1,7 +1,8 @@
 """Python modules as their source says: where a module lies, what it defines and imports. Nothing is imported.
 
-Own modules are read; the standard library and installed packages are not. Own is what lies in a checkout, beside an
-experiment or on PYTHONPATH, and, wherever it is installed, the top-level package of a module that holds parts.
+Own modules are read; the standard library, installed packages, and what the workbench itself needs are not. Own is what
+lies in a checkout, beside an experiment or on PYTHONPATH, and, wherever it is installed, the top-level package of a
+module that holds parts.
 """
 
 import ast
@@ -19,6 +20,12 @@ from registry.errors import SpecError
 
 Stamp = tuple[int, int]
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were installed
+# What the workbench is built on is not own wherever it lies, such as a torch that was built from a checkout.
+THIRD_PARTIES = {
+    *("torch", "torchvision", "numpy", "scipy", "pandas", "einops", "timm", "diffusers", "transformers", "safetensors"),
+    *("av", "decord", "PIL", "cleanfid", "matplotlib", "pydantic", "yaml", "click", "rich", "filelock", "psutil"),
+    *("threadpoolctl", "submitit", "optuna", "mlflow", "requests"),
+}
 
 
 class Imported(NamedTuple):
@@ -224,7 +231,7 @@ class Sources:
         """Return whether a module would be read if it is there: see the head of this file."""
         top = module.split(".")[0]
         if top not in self._own:
-            found = None if top in sys.stdlib_module_names else self._top(top)
+            found = None if top in sys.stdlib_module_names | THIRD_PARTIES else self._top(top)
             folders = [] if found is None else [*(found.submodule_search_locations or ()), found.origin or ""]
             self._own[top] = any(folder and INSTALLED.isdisjoint(Path(folder).parts) for folder in folders)
         return self._own[top]

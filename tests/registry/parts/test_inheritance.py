@@ -180,6 +180,20 @@ def test_bases_that_are_not_read_add_nothing(read: Write, text: str) -> None:
     assert not info.parameters.model_fields
 
 
+def test_installed_packages_are_read_only_where_they_hold_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages"
+    (installed / "pack").mkdir(parents=True)
+    (installed / "lib.py").write_text(BASE.replace("3", "7"))
+    (installed / "pack" / "bases.py").write_text(MARK + BASE)
+    own = "import lib\nfrom pack.bases import Base\n" + twist("lib.Base, Base")
+    (installed / "pack" / "parts.py").write_text(own)
+    monkeypatch.syspath_prepend(str(installed))
+    assert of(Catalogue(["pack.parts"])).facts == {"branches": 3}
+    assert of(Catalogue(["pack.parts", "lib"])).facts == {"branches": 7}
+
+
 def test_looking_for_bases_imports_nothing(tmp_path: Path) -> None:
     for folder in ("pack", "pack/inner"):
         (tmp_path / folder).mkdir()
