@@ -93,6 +93,13 @@ class CompressionFrame(PatchEmbedding):
     """
 
     takes_stills = False
+    requires = (
+        (
+            "temporal_stride",
+            "data.frames % temporal_stride == 0",
+            "tubelets of {temporal_stride} frames do not divide a clip of {data.frames}",
+        ),
+    )
 
     def __init__(
         self,

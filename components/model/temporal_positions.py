@@ -55,6 +55,13 @@ class Rotary(TemporalPosition):
     """
 
     rotates = True
+    requires = (
+        (
+            "",
+            "model.heads % model.blocks.branches != 0 or model.width * model.blocks.branches // model.heads % 2 == 0",
+            "{name} rotates pairs of channels, so a head needs an even width",
+        ),
+    )
 
     def __init__(self, frames: int, width: int, *, base: PositiveFloat = 10000.0) -> None:
         super().__init__()

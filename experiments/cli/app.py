@@ -563,7 +563,7 @@ FOLDER = click.Path(path_type=Path)
     "name",
     help="clean, latte_compatible, demo, a YAML file, a scores.json, or a run folder; left out: the run's, else clean.",
 )
-@click.option("--metrics", help="Comma-separated, instead of the protocol's: fvd,kvd,fid,kid,inception_score.")
+@click.option("--metrics", help="Comma-separated, instead of the protocol's; `parts --slot metric` lists them.")
 @click.option("--processes", type=click.IntRange(1), help="That measure at once; left out: one a core, by the clips.")
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Clips a process holds.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)

@@ -259,8 +259,8 @@ def show_scores(found: dict[str, Any], plot: Path | None) -> None:
         say("NOTE: few videos: the intervals come from 4 slices and are rough")
     if found["shared_videos"]:
         say(f"NOTE: {found['shared_videos']} videos are on both sides; that makes a score better than it is")
-    if any("[moving_shapes_r3d]" in row["metric"] for row in found["scores"]):
-        say("[moving_shapes_r3d] orders samples, offline; comparable to published numbers is detector=i3d alone")
+    for told in found["cautions"]:
+        say(told)
     say(f"wrote {Path(found['out']) / 'scores.json'}{f', {plot}' if plot else ' (too few clips for an N-curve)'}")
 
 

@@ -71,9 +71,11 @@ def _metrics(assembly: Assembly, with_data: bool) -> None:
 
 
 def _dataset(assembly: Assembly, with_data: bool) -> None:
-    if with_data or assembly.spec.data.path is not None or assembly.spec.data.dataset.name == "moving_shapes":
+    data = assembly.spec.data
+    needs_path = assembly.parts.find("dataset", data.dataset.name).fact("needs_path")
+    if with_data or data.path is not None or not needs_path:
         dataset = assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
-        if assembly.spec.data.flip:
+        if data.flip:
             mirrored_labels(dataset)
 
 

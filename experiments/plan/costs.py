@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from components.diffusion.respacing import executed_steps
 from registry.errors import RunError, SpecError
 from registry.runs.run_folder import Replicate
 from registry.schema.resources import Resources, Shape, shape_of
@@ -88,9 +89,7 @@ def evaluations(spec: Spec) -> int:
     sampler = spec.sampling.sampler
     assert sampler is not None, "resolved"
     guided = 2 if spec.model.classes and spec.sampling.guidance != 1.0 else 1
-    # A respacing is written `250`, `ddim25` or `10,15,20`.
-    steps = str(sampler.parameters.get("steps", 1)).removeprefix("ddim").split(",")
-    return guided * sum(int(section) for section in steps)
+    return guided * executed_steps(str(sampler.parameters.get("steps", 1)))
 
 
 def refuse_above(rows: Iterable[dict[str, Any]], most: float, screened: bool = False) -> None:

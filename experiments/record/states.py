@@ -10,9 +10,10 @@ from pathlib import Path
 from experiments.record import slurm_queue
 from experiments.record.recording import Numbered
 from experiments.record.slurm_queue import Queue
+from registry.runs import records
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, latest, numbered, take, this_process
 from registry.runs.records import Attempt, State
-from registry.runs.run_folder import Replicate, records
+from registry.runs.run_folder import Replicate
 
 
 def queue_of(replicates: Iterable[Replicate]) -> Queue:

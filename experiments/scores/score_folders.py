@@ -23,7 +23,7 @@ from experiments.scores.protocols import load_protocol, measured
 from experiments.scores.scoring import REFERENCES, Counts, Scores, changes_size, evaluate, reference, side_of
 from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError
-from registry.parts.catalogue import catalogue
+from registry.parts.catalogue import Catalogue, catalogue
 from registry.runs.files import locked
 from registry.runs.records import Floor
 from registry.runs.run_folder import DATA_FOLDER, is_replicate, open_replicate, read_floors
@@ -101,7 +101,8 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
         RunError: nothing to measure, or a metric that failed; what the others gave is written before.
     """
     protocol, plugins = request.protocol, request.plugins
-    metrics = build_metrics(protocol, catalogue(plugins))
+    parts = catalogue(plugins)
+    metrics = build_metrics(protocol, parts)
     how = Measuring(protocol, plugins, request.device, request.processes, request.batch_size)
     data = request.runs / DATA_FOLDER
     fake, fake_short = side_of(protocol, "fake", open_videos(request.samples, "all", data, progress))
@@ -122,6 +123,7 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
         "protocols": found.protocols,
         "protocol_specs": found.specs,
         "failed": found.failed,
+        "cautions": cautions(protocol, parts),
         "differs": [] if request.repeats is None else _differs(request.repeats, found),
         "made": {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "device": request.device, **machine()},
     }
@@ -141,6 +143,14 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
     if content["failed"]:
         raise RunError("\n".join([*content["failed"], f"the scores are in {out / 'scores.json'}"]))
     return {**content, "out": str(out)}
+
+
+def cautions(protocol: Protocol, parts: Catalogue) -> list[str]:
+    """Return what the protocol's detector wants to be said beside scores that are measured with it."""
+    if not any(parts.find("metric", metric.name).fact("by_detector") for metric in protocol.metrics):
+        return []
+    detector = parts.find("detector", protocol.detector.name)
+    return [f"[{detector.name}] {detector.fact('caution')}"] if detector.fact("caution") else []
 
 
 def _differs(earlier: Path, found: Scores) -> list[str]:

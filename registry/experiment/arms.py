@@ -180,7 +180,7 @@ def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, cou
     match = file.experiment.match
     assert match is not None
     what, tolerance = match.one
-    step = file.parts.find("blocks", spec.model.blocks.name).facts.get("depth_multiple", 1)
+    step = file.parts.find("blocks", spec.model.blocks.name).fact("depth_multiple")
     target = count(baseline)[what]
 
     def off(depth: int) -> float:

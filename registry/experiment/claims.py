@@ -198,12 +198,13 @@ def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, 
     metrics, detector = (scoring.get(name, defaults[name]) for name in ("metrics", "detector"))
     found: dict[str, tuple[str, Direction]] = {VALIDATION_LOSS: (VALIDATION_LOSS, "min")}
     try:
-        suffix = parts.find("detector", _name(detector)).facts.get("score_suffix", f"[{_name(detector)}]")
+        said = parts.find("detector", _name(detector)).fact("score_suffix")
+        suffix = f"[{_name(detector)}]" if said is None else said
         for metric in metrics if isinstance(metrics, tuple | list) else [metrics]:
-            facts = parts.find("metric", _name(metric)).facts
-            for base in facts.get("scores", (_name(metric),)):
-                full = base + (suffix if facts.get("by_detector", True) else "")
-                found[base] = found[full] = (full, "max" if facts.get("higher_is_better", False) else "min")
+            info = parts.find("metric", _name(metric))
+            for base in info.fact("scores") or (info.name,):
+                full = base + (suffix if info.fact("by_detector") else "")
+                found[base] = found[full] = (full, "max" if info.fact("higher_is_better") else "min")
     except SpecError:
         return {}
     return found

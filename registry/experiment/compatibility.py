@@ -1,21 +1,24 @@
 """Combinations that make no sense, refused in this one place, by name, with the reason.
 
-Rules that need shapes of real networks (a patch that does not divide the latent, say) are raised by the parts
+What concerns one part is that part's own rule (`registry.parts.rules`) and is only judged here; no part is named. Rules
+that need shapes of real networks (a patch that does not divide the latent, say) are raised by the parts
 themselves when the model is assembled; `check` assembles every arm.
 """
 
 from collections.abc import Iterator
 
+from registry.experiment.requirements import broken_rules
 from registry.parts.catalogue import Catalogue
 from registry.schema.protocol import Protocol
-from registry.schema.spec import Spec
+from registry.schema.spec import Spec, sections
 
 Problem = tuple[str, str]  # (dotted key, what is wrong)
 
 
 def problems(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     """What is wrong with a resolved spec whose values are each valid on their own."""
-    yield from _model(spec, parts)
+    yield from _model(spec)
+    yield from broken_rules({name: getattr(spec, name) for name in sections()}, parts)
     yield from _diffusion(spec, parts)
     yield from _learning(spec)
     yield from ((f"scoring.{key}", message) for key, message in protocol_problems(spec.scoring))
@@ -34,8 +37,8 @@ def protocol_problems(protocol: Protocol) -> Iterator[Problem]:
         yield "antialias", "the lanczos kernel is Pillow's, which always antialiases; set antialias to true"
 
 
-def _model(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
-    model, blocks = spec.model, spec.model.blocks.name
+def _model(spec: Spec) -> Iterator[Problem]:
+    model = spec.model
     assert model.width, "resolved"
     assert model.heads, "resolved"
     assert model.depth, "resolved"
@@ -43,21 +46,6 @@ def _model(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
         yield "model.heads", f"{model.heads} heads do not divide the width {model.width}"
     if model.width % 4:
         yield "model.width", f"the 2-D position table needs a width divisible by 4, got {model.width}"
-    facts = parts.find("blocks", blocks).facts
-    if model.depth % facts.get("depth_multiple", 1):
-        yield "model.depth", f"{blocks} has as many spatial as temporal blocks: depth must be even, got {model.depth}"
-    branches = facts.get("branches", 1)
-    if model.heads % branches:
-        yield "model.heads", f"{blocks} splits the heads in {branches} branches, got {model.heads}"
-    elif model.temporal_position.name == "rotary" and (model.width * branches // model.heads) % 2:
-        yield "model.temporal_position", "rotary rotates pairs of channels, so a head needs an even width"
-    if model.patch_embedding.name == "compression_frame":
-        stride = model.patch_embedding.temporal_stride
-        if spec.data.frames % stride:
-            yield (
-                "model.patch_embedding.temporal_stride",
-                f"tubelets of {stride} frames do not divide a clip of {spec.data.frames}",
-            )
 
 
 def _diffusion(spec: Spec, parts: Catalogue) -> Iterator[Problem]:

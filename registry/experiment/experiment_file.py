@@ -12,6 +12,7 @@ from registry import strict_yaml
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.resolve import model_problems
 from registry.parts.catalogue import Catalogue, catalogue
+from registry.parts.sources import file_of
 from registry.schema.claim import Claim
 from registry.schema.parameter_types import NonNegativeInt, PositiveInt
 from registry.schema.resources import Resources
@@ -155,9 +156,9 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile
         raw.pop(key, None)
     file.experiment = Experiment.model_validate({"name": "unnamed"} | raw)
     plugins = file.experiment.plugins
-    if plugins and str(path.parent.resolve()) not in sys.path:
-        sys.path.append(str(path.parent.resolve()))  # a plugin may lie beside the experiment that names it
     try:
+        if plugins:
+            _make_importable(path.parent.resolve(), plugins)
         file.parts = catalogue(plugins)
     except SpecError as error:
         raise SpecError([*file.problems, *(f"{file.place(('plugins',))}: {line}" for line in error.problems)]) from None
@@ -167,6 +168,28 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile
 def dotted(key: Key) -> str:
     """The key as users write it: without the `base.` that overrides leave out."""
     return ".".join(key[1:] if key[:1] == ("base",) and len(key) > 1 else key)
+
+
+_folders: set[Path] = set()  # of experiments with plug-ins that this process has read
+
+
+def _make_importable(folder: Path, plugins: Iterable[str]) -> None:
+    """Let plug-ins be found that lie beside the experiment which names them.
+
+    Raises:
+        SpecError: one has the name of another that lies beside an experiment read before; Python knows one a name.
+    """
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    for name in plugins:
+        own, found = folder / f"{name.replace('.', '/')}.py", file_of(name)
+        other = next((before for before in _folders - {folder} if found and found.is_relative_to(before)), None)
+        if other and found and own.is_file() and own.read_bytes() != found.read_bytes():
+            raise SpecError(
+                f"plugins: {name} stands for {found} already, which an experiment in {other} names; give the two "
+                f"experiments to two commands, or rename one of the modules"
+            )
+    _folders.add(folder)
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key, str], list[str]]:

@@ -8,11 +8,12 @@ from pydantic import BaseModel, ValidationError
 
 from registry.errors import SpecError, did_you_mean
 from registry.experiment import compatibility
+from registry.experiment.requirements import broken_rules
 from registry.parts.catalogue import Catalogue, PartInfo
 from registry.schema.protocol import FOLDERS, Protocol, with_preset
-from registry.schema.section import Part, Section
+from registry.schema.section import Part
 from registry.schema.sizes import SIZES, depth_of
-from registry.schema.spec import Spec, slot_fields
+from registry.schema.spec import Spec, sections, slot_fields
 
 Key = tuple[str, ...]
 Problem = tuple[Key, str]
@@ -151,14 +152,7 @@ def _own(info: PartInfo, message: str) -> str:
 
 
 def _default(section: str, name: str) -> Any:
-    return _section(section).model_fields[name].default
-
-
-def _section(name: str) -> type[Section]:
-    section = Spec.model_fields[name].annotation
-    assert isinstance(section, type)
-    assert issubclass(section, Section)
-    return section
+    return sections()[section].model_fields[name].default
 
 
 class _WrongError(Exception):
@@ -225,7 +219,7 @@ def _dimensions(spec: Spec, parts: Catalogue) -> dict[str, Any]:
         if getattr(model, name) not in (None, getattr(size, name)):
             has = f"size {model.size} has {name} {getattr(size, name)}"
             raise _WrongError(f"model.{name}", f"{has}; give size or {name}, not both")
-    block_parameters = parts.find("blocks", model.blocks.name).facts.get("block_parameters", 18)
+    block_parameters = parts.find("blocks", model.blocks.name).fact("block_parameters")
     depth = model.depth or depth_of(model.size, block_parameters)
     return {"width": size.width, "heads": size.heads, "depth": depth}
 
@@ -241,5 +235,7 @@ def resolve_protocol(written: Mapping[str, Any], parts: Catalogue) -> tuple[Prot
     if found:
         return None, found
     protocol = Protocol.model_validate(values)
-    found = [(tuple(key.split(".")), message) for key, message in compatibility.protocol_problems(protocol)]
+    by_rule = ((key.removeprefix("scoring."), text) for key, text in broken_rules({"scoring": protocol}, parts))
+    told = [*compatibility.protocol_problems(protocol), *by_rule]
+    found = [(tuple(key.split(".")), message) for key, message in told]
     return (None if found else protocol), found

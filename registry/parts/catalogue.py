@@ -6,54 +6,34 @@ so that checking, planning and reading back never wait for torch; only `PartInfo
 The rule for a part's constructor: what stands before the bare `*` is given by the assembly (widths, shapes),
 what stands after it is the part's parameters in the spec, each with a type from `registry.schema.parameter_types`
 and a default. The docstring has a `Source:` line (paper section or equation) and an `Official code:` line that
-begins with yes or no.
+begins with yes or no. A part inherits its constructor and its facts (`registry.parts.facts`) as any Python class does;
+`registry.parts.classes` says which base classes are read. The docstring is its own: what is derived from official code
+is not official code.
+
+Parts stand in the order of the schema's slots; within a slot the built-in ones come first, by module and by their place
+in the file, then those of installed packages, then plug-ins.
 """
 
 import ast
 import contextlib
 import importlib
-import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, create_model
 
 from registry.errors import SpecError, did_you_mean
+from registry.parts.classes import ClassSource, lineage
+from registry.parts.discovery import built_in, installed
+from registry.parts.facts import Facts, read_by_the_workbench
+from registry.parts.rules import Rule, read_rules
+from registry.parts.sources import Module, Sources
 from registry.schema.parameter_types import NAMES
 from registry.schema.spec import slot_fields
-
-ENTRY_POINT_GROUP = "latte_workbench.parts"
-
-# The modules of this repository that hold parts: the one explicit index.
-BUILT_IN = (
-    "components.model.patch_embeddings",
-    "components.model.blocks",
-    "components.model.conditioning",
-    "components.model.temporal_positions",
-    "components.diffusion.objectives",
-    "components.diffusion.noise_schedules",
-    "components.diffusion.samplers",
-    "components.learning.initialisation",
-    "components.learning.lr_schedules",
-    "components.data.autoencoders",
-    "components.data.datasets.moving_shapes",
-    "components.data.datasets.video_folder",
-    "components.scoring.detectors.i3d",
-    "components.scoring.detectors.moving_shapes_r3d",
-    "components.scoring.detectors.random_r3d",
-    "components.scoring.detectors.videomae",
-    "components.scoring.detectors.vjepa",
-    "components.scoring.metrics.fvd",
-    "components.scoring.metrics.kernel",
-    "components.scoring.metrics.frame_metrics",
-    "components.scoring.metrics.inception_score",
-)
 
 Class = TypeVar("Class", bound=type)
 
@@ -86,7 +66,17 @@ class PartInfo:
     source: str
     official_code: bool
     parameters: type[BaseModel] = field(repr=False)
-    facts: Mapping[str, Any] = field(repr=False)  # plain values assigned in the class body, e.g. what it goes with
+    facts: Mapping[str, Any] = field(repr=False)  # plain values assigned in class bodies, e.g. what it goes with
+    rules: tuple[Rule, ...] = field(repr=False)  # what it asks of the rest of a spec
+    _read: Facts = field(repr=False)
+
+    def fact(self, name: str) -> Any:
+        """Return a fact that the workbench reads: as a class body says, else the slot's default."""
+        return getattr(self._read, name)
+
+    def known_facts(self) -> dict[str, Any]:
+        """Return every fact by name, the slot's defaults included."""
+        return {**self.facts, **self._read.model_dump()}
 
     def load(self) -> type:
         """Import the class; this is where torch comes in."""
@@ -118,16 +108,19 @@ class Catalogue:
     """
 
     def __init__(self, modules: Iterable[str]) -> None:
-        self._parts: dict[str, dict[str, PartInfo]] = {}
-        for module in dict.fromkeys(modules):
-            for info in _read_module(module):
-                taken = self._parts.setdefault(info.slot, {}).setdefault(info.name, info)
+        modules = list(dict.fromkeys(modules))
+        sources = Sources(modules)
+        self._parts: dict[str, dict[str, PartInfo]] = {slot: {} for slot in slot_fields().values()}
+        for module in modules:
+            for info in _read_module(module, sources):
+                taken = self._parts[info.slot].setdefault(info.name, info)
                 if taken is not info:
                     raise SpecError(f"{info.where}: {info.slot} {info.name!r} is already taken by {taken.where}")
 
     @property
     def slots(self) -> list[str]:
-        return list(self._parts)
+        """Return the slots that have parts."""
+        return [slot for slot, by_name in self._parts.items() if by_name]
 
     def names(self, slot: str) -> list[str]:
         return list(self._parts.get(slot, {}))
@@ -159,39 +152,19 @@ def catalogue(plugins: Iterable[str] = ()) -> Catalogue:
 
 @cache
 def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
-    # An entry point may be `package.module` or `package.module:Class`; the module is read either way.
-    installed = sorted(point.module for point in metadata.entry_points(group=ENTRY_POINT_GROUP))
-    return Catalogue((*BUILT_IN, *installed, *plugins))
+    return Catalogue((*built_in(), *installed(), *plugins))
 
 
-def _source_of(module: str) -> Path:
-    """The file of a module, found without importing the packages that it lies in where they are plain folders."""
-    top, *rest = module.split(".")
-    try:
-        package = importlib.util.find_spec(top)
-        for place in (package and package.submodule_search_locations) or ():
-            if rest and (file := Path(place, *rest).with_suffix(".py")).is_file():
-                return file
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        found = None
-    if found is None or found.origin is None or not found.origin.endswith(".py"):
-        raise SpecError(f"plugins: no Python module {module!r} is importable from here")
-    return Path(found.origin)
-
-
-def _read_module(module: str) -> list[PartInfo]:
-    path = _source_of(module)
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except SyntaxError as error:
-        raise SpecError(f"{path}:{error.lineno}: is no valid Python: {error.msg}") from None
+def _read_module(name: str, sources: Sources) -> list[PartInfo]:
+    module = sources.read(name)
+    if module is None:
+        raise SpecError(f"plugins: no Python module {name!r} is importable from here")
     infos = []
-    for node in tree.body:
+    for node in module.tree.body:
         if isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 if isinstance(decorator, ast.Call) and _called_name(decorator) == "part":
-                    infos.append(_read_class(module, path, node, decorator))
+                    infos.append(_read_class(module, node, decorator, sources))
     return infos
 
 
@@ -199,28 +172,39 @@ def _called_name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def _read_class(module: str, path: Path, node: ast.ClassDef, decorator: ast.Call) -> PartInfo:
-    where = f"{path}:{node.lineno}"
+def _read_class(module: Module, node: ast.ClassDef, decorator: ast.Call, sources: Sources) -> PartInfo:
+    cls = ClassSource(module, node)
     try:
         slot, name = (ast.literal_eval(argument) for argument in decorator.args)
     except ValueError:
-        raise SpecError(f"{where}: write @part(slot, name) with two plain strings") from None
+        raise SpecError(f"{cls.where}: write @part(slot, name) with two plain strings") from None
     slots = set(slot_fields().values())
     if slot not in slots:
-        raise SpecError(f"{where}: there is no slot {slot!r}; {did_you_mean(slot, slots)}")
+        raise SpecError(f"{cls.where}: there is no slot {slot!r}; {did_you_mean(slot, slots)}")
+    order = lineage(cls, sources)
+    constructed_by = next((base for base in order if "__init__" in base.methods()), cls)
+    parameters = _read_parameters(constructed_by.where, name, constructed_by.node)
+    facts = _read_facts(order)
+    try:
+        read = read_by_the_workbench(slot, facts)
+        rules = read_rules(facts.get("requires", ()), parameters.model_fields, {*facts, *type(read).model_fields})
+    except ValueError as error:
+        raise SpecError(f"{cls.where}: {slot} {name}: {error}") from None
     text = inspect.cleandoc(ast.get_docstring(node) or "")
     official = _line_after(text, "Official code:")
     return PartInfo(
         slot=slot,
         name=name,
-        module=module,
+        module=module.name,
         class_name=node.name,
-        where=where,
+        where=cls.where,
         summary=" ".join(text.split("\n\n")[0].split()),
         source=_line_after(text, "Source:"),
         official_code=official.lower().startswith("yes"),
-        parameters=_read_parameters(where, name, node),
-        facts=_read_facts(node),
+        parameters=parameters,
+        facts=facts,
+        rules=rules,
+        _read=read,
     )
 
 
@@ -259,15 +243,24 @@ def _read_parameters(where: str, name: str, node: ast.ClassDef) -> type[BaseMode
     return create_model(name, __config__=ConfigDict(strict=True, frozen=True, extra="forbid"), **fields)
 
 
-def _read_facts(node: ast.ClassDef) -> dict[str, Any]:
-    facts = {}
-    for statement in node.body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
-            for target in targets:
-                if isinstance(target, ast.Name):
-                    with contextlib.suppress(ValueError):
-                        facts[target.id] = ast.literal_eval(statement.value)
+def _read_facts(order: Sequence[ClassSource]) -> dict[str, Any]:
+    """Return the plain values that class bodies assign; what a class assigns or defines hides what its bases say.
+
+    Args:
+        order: the class and its bases, as attributes are looked up.
+    """
+    facts: dict[str, Any] = {}
+    for cls in reversed(order):
+        for name in cls.methods():
+            facts.pop(name, None)
+        for statement in cls.node.body:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+            if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        facts.pop(target.id, None)
+                        with contextlib.suppress(ValueError):
+                            facts[target.id] = ast.literal_eval(statement.value)
     return facts
 
 

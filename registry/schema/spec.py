@@ -2,7 +2,8 @@
 
 Frozen, strict pydantic models; unknown keys are refused. `model`, `data`, `diffusion` and `learning` are what is
 trained, `sampling` and `scoring` how the training is evaluated: together the science half, which makes up the identity.
-`runtime` is the efficiency half and stays out of it.
+`runtime` is the efficiency half and stays out of it. Parts are named here as defaults, and in the presets of
+`registry.schema.protocol`; nowhere else below `registry/`.
 """
 
 import hashlib
@@ -174,21 +175,24 @@ def default_part(*key: str) -> str | None:
     """The name of the part that stands at (section, field) where none is written, or None."""
     if len(key) != 2 or key not in slot_fields():
         return None
-    section = Spec.model_fields[key[0]].annotation
-    assert isinstance(section, type)
-    assert issubclass(section, Section)
-    default = section.model_fields[key[1]].default
+    default = sections()[key[0]].model_fields[key[1]].default
     return default.name if isinstance(default, Part) else None
 
 
 @cache
+def sections() -> dict[str, type[Section]]:
+    """Return the spec's sections by name, in the order of the schema."""
+    kinds = {name: info.annotation for name, info in Spec.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+
+@cache
 def slot_fields() -> dict[tuple[str, str], str]:
-    """(section, field) -> slot, for every field of the spec that names a part."""
+    """Return (section, field) -> slot, for every field of the spec that names a part, in the order of the schema."""
     found = {}
-    for section, info in Spec.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            for name, field in info.annotation.model_fields.items():
-                for mark in field.metadata:
-                    if isinstance(mark, Slot):
-                        found[(section, name)] = mark.name
+    for section, kind in sections().items():
+        for name, field in kind.model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, Slot):
+                    found[(section, name)] = mark.name
     return found

@@ -63,6 +63,7 @@ def test_scores_json_has_what_is_needed_to_trust_a_number(first: Any) -> None:
         assert "interval" in row
     assert first["against"]["rejected"][0][0] == "corrupt.mp4"
     assert first["samples"]["rejected"] == []
+    assert first["cautions"] == []  # that detector has nothing to say
 
 
 @pytest.mark.parametrize(("processes", "batch"), [(2, 7), (3, 1)])
@@ -134,6 +135,8 @@ def test_a_run_is_scored_by_its_own_protocol(root: Path, launched: Launched, tmp
     assert told.json["protocol"] == json.loads((run_folder / "result.json").read_text())["protocol"]
     assert {row["metric"] for row in told.json["scores"]} == {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}
     assert not any("real_halves" in row["floors"] for row in told.json["scores"])
+    (caution,) = told.json["cautions"]  # the detector's own words
+    assert caution.startswith("[moving_shapes_r3d] orders samples, offline; comparable to published numbers is ")
 
 
 @pytest.mark.parametrize("verb", ["table", "verdict"])

@@ -43,6 +43,8 @@ class MovingShapes:
         SpecError: a path is given, or more than four classes.
     """
 
+    needs_path = False
+
     def __init__(
         self,
         path: str | None,

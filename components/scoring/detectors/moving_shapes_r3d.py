@@ -30,6 +30,7 @@ class MovingShapesR3D:
 
     label = "moving_shapes_r3d"
     score_suffix = "[moving_shapes_r3d]"
+    caution = "orders samples, offline; comparable to published numbers is detector=i3d alone"
     layer = "pooled"
     rows_per_clip = 1
     dimensions = 64

@@ -11,7 +11,8 @@ import pytest
 from components.assembly import Assembly
 from registry.errors import SpecError
 from registry.parts import catalogue as catalogue_module
-from registry.parts.catalogue import BUILT_IN, ENTRY_POINT_GROUP, Catalogue, PartInfo, catalogue
+from registry.parts.catalogue import Catalogue, PartInfo, catalogue
+from registry.parts.discovery import ENTRY_POINT_GROUP, built_in
 from registry.runs.machine import ROOT
 from registry.schema.spec import slot_fields
 from tests.fixtures.writing import TOY, arms, one, problems, write
@@ -127,6 +128,20 @@ match: {parameters: 1%}
     one(lines, "command line: model.temporal_position.slope: expected greater than 0")
 
 
+def test_two_plugins_of_one_name_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """One command may read several experiments, and Python knows one module a name."""
+    text = TOY + "plugins: [toy_same_name]\n"
+    for folder, slope in (("a", "0.5"), ("b", "0.5"), ("c", "5.0")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "toy_same_name.py").write_text(PLUGIN.replace("0.5", slope))
+        write(tmp_path / folder, text)
+    assert problems(tmp_path / "a" / "toy.yaml") == []
+    assert problems(tmp_path / "b" / "toy.yaml") == []  # the same code
+    line = one(problems(tmp_path / "c" / "toy.yaml"), "toy_same_name stands for")
+    assert line.startswith(f"{tmp_path / 'c' / 'toy.yaml'}:5: plugins: toy_same_name stands for {tmp_path / 'a'}/")
+    assert "two commands, or rename" in line
+
+
 def test_an_installed_package_brings_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toy_installed_parts.py").write_text(PLUGIN.replace('"ramp"', '"installed_ramp"'))
     about = tmp_path / "toy_installed-1.0.dist-info"
@@ -168,7 +183,7 @@ def test_two_parts_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "toy_taken_name.py").write_text(PLUGIN.replace('"ramp"', '"rotary"'))
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SpecError, match=r"temporal_position 'rotary' is already taken by .*temporal_positions\.py:\d+"):
-        Catalogue([*BUILT_IN, "toy_taken_name"])
+        Catalogue([*built_in(), "toy_taken_name"])
     assert Catalogue(["toy_taken_name", "toy_taken_name"]).names("temporal_position") == ["rotary"]
 
 
