@@ -16,10 +16,14 @@ from typing import Any
 import torch
 
 from components.assembly import Assembly
+from components.data.prepare import Prepared
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress, plain_progress, silent
 from experiments.record.recording import Attempt, ClaimedError, Recorder
 from experiments.record.snapshot import code_of
+from experiments.scores.kept_samples import drop_samples
+from experiments.scores.previews import write_previews
+from experiments.scores.real_clips import RealClips
 from experiments.scores.sampling import sample
 from experiments.scores.scoring import how_measured, score
 from experiments.training.devices import device_of
@@ -228,11 +232,31 @@ def _run(replicate: Replicate, stop: Stop, progress: Progress, processes: Proces
     }
     if not any(scores.values.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
         recorder.metrics(spec.learning.steps, scores.values)
+    if problems := _preview(replicate, prepared):
+        recorder.event("warning", attempt=attempt, problems=problems)
+        print("\n".join(f"warning: {problem}" for problem in problems), file=sys.stderr, flush=True)
     if scores.failed:  # the features stay, so that another try measures nothing again
         raise RunError("; ".join(scores.failed))
     recorder.result(result)
     shutil.rmtree(folder, ignore_errors=True)
+    try:
+        drop_samples(samples, spec.runtime.keep_samples, replicate.folder / "result.json")
+    except RunError as error:
+        print(f"warning: {error}", file=sys.stderr, flush=True)
     return result
+
+
+def _preview(replicate: Replicate, prepared: Prepared) -> list[str]:
+    """Write the previews of the samples; return what went wrong, a line each: no run fails because of a picture."""
+    spec, folder = replicate.spec, replicate.folder
+    title = f"{replicate.experiment}: {replicate.arm}, seed {replicate.seed}, step {spec.learning.steps}"
+    classes = prepared.classes if spec.model.classes else ()
+    try:
+        real = RealClips(spec, prepared)
+        return write_previews(folder / "samples", real, classes, folder / "previews", title=title).problems
+    except Exception as error:  # whatever it is, the scores are what the run is for
+        traceback.print_exc()
+        return [f"previews: {type(error).__name__}: {error}"]
 
 
 def run_folder(folder: Path, requeue: Callable[[], bool] | None = None) -> int:

@@ -6,7 +6,8 @@ runs/<experiment>/<arm>-<identity>/seed-<n>/
     metrics.jsonl     one line a logged step        heartbeat.json   step and speed of the running attempt
     attempts/         0001.json, …: who ran it      submissions/     0001.json, …: who sent it to an executor
     control.json      what is wanted of it          log.txt          what it printed
-    checkpoints/      full training state           samples/         sampled clips, uint8
+    checkpoints/      full training state           samples/         sampled clips, uint8; later what is kept of them
+    previews/         the same to be looked at: grid.mp4, clip-000.mp4, …, contact_sheet.png
     result.json       written last and at once: its presence means done
 runs/<experiment>/floors.json  what the scores are where nothing can be better, by floor, metric and protocol
 runs/_data/           prepared data sets: manifests, latent caches, reference statistics
