@@ -569,6 +569,9 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--floors/--no-floors", default=True, help="Also hold real clips against real clips of other videos.")
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
+@click.option(
+    "--sample-again", is_flag=True, help="Sample again what a run has dropped of its samples (runtime.keep_samples)."
+)
 @click.option("--out", type=FOLDER, help="For scores.json and the plot; left out: a folder under the runs.")
 @RUNS
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")

@@ -118,6 +118,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     how = how_measured(first.spec, device_of(first.spec))
     metrics = Assembly(first.spec).metrics()
     floors.add_floors(plan.folder, floors.resampled(first, metrics, prepared, how, lambda: False, progress))
+    floors.drop_resampled(first)
     return True
 
 

@@ -1,7 +1,9 @@
 """One evaluation of a training: its samples, their scores, and the result, written last."""
 
 import shutil
+import sys
 import time
+import traceback
 from typing import Any
 
 import torch
@@ -10,6 +12,9 @@ from components.assembly import Assembly
 from components.data.prepare import Prepared
 from experiments.record.progress import Progress
 from experiments.record.recording import Recorder, bound_code
+from experiments.scores.kept_samples import drop_samples
+from experiments.scores.previews import write_previews
+from experiments.scores.real_clips import RealClips
 from experiments.scores.sampling import sample
 from experiments.scores.scoring import how_measured, score
 from experiments.training.checkpoints import damage_of, path_of
@@ -67,6 +72,9 @@ def evaluate(
     own = Recorder(replicate.folder)
     if not any(scores.values.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
         own.metrics(spec.step, scores.values)
+    for problem in _preview(replicate, prepared):
+        training.event("warning", attempt=attempt, evaluation=spec.evaluation, reason=problem)
+        print(f"warning: {problem}", file=sys.stderr, flush=True)
     if scores.failed:  # the features stay, so that another try measures nothing again
         raise RunError("; ".join(scores.failed))
     spent = _spent(replicate) | {"sampling": sampled - began, "scoring": ended - sampled}
@@ -95,7 +103,24 @@ def evaluate(
     )
     own.result(result)
     shutil.rmtree(folder, ignore_errors=True)
+    try:
+        drop_samples(replicate.folder / "samples", spec.runtime.keep_samples, replicate.folder / "result.json")
+    except RunError as error:
+        print(f"warning: {error}", file=sys.stderr, flush=True)
     return result
+
+
+def _preview(replicate: Replicate, prepared: Prepared) -> list[str]:
+    """Write the previews of the samples; return what went wrong, a line each: no run fails because of a picture."""
+    spec, folder = replicate.spec, replicate.folder
+    title = f"{replicate.experiment}: {replicate.arm}, seed {replicate.seed}, step {spec.step}"
+    classes = prepared.classes if spec.model.classes else ()
+    try:
+        real = RealClips(spec, prepared)
+        return write_previews(folder / "samples", real, classes, folder / "previews", title=title).problems
+    except Exception as error:  # whatever it is, the scores are what the run is for
+        traceback.print_exc()
+        return [f"previews: {type(error).__name__}: {error}"]
 
 
 def _spent(replicate: Replicate) -> dict[str, float]:

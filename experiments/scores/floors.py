@@ -28,6 +28,7 @@ from components.scoring.features.clip_selection import Clip
 from components.scoring.features.extraction import Measuring, Progress, Side, extractor_key, features_in, measure
 from components.scoring.features.sources import ArrayVideos, Videos
 from experiments.record.recording import write_json
+from experiments.scores.kept_samples import drop_samples, sample_again
 from experiments.scores.sampling import sample, to_clips, write_clips
 from experiments.scores.scoring import (
     Counts,
@@ -180,6 +181,9 @@ def resampled(
 ) -> list[Floor]:  # fmt: skip
     """The samples of a finished replicate against samples of the same checkpoint from other noise.
 
+    Samples that were dropped (`runtime.keep_samples`) are sampled again first. Both sets stay until `drop_resampled`,
+    so that a try that is interrupted goes on where it stopped.
+
     Args:
         replicate: is done.
         metrics: of its protocol.
@@ -195,6 +199,7 @@ def resampled(
     real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
     records = []
     with locked(folder):
+        sample_again(replicate, torch.device(how.device), stop, progress)
         sample(again, torch.device(how.device), stop, progress, folder)
         first, _ = side_of(spec.scoring, "fake", ArrayVideos(replicate.folder / "samples"))
         second, _ = side_of(spec.scoring, "fake", ArrayVideos(folder))
@@ -212,6 +217,15 @@ def resampled(
                 )
             )  # fmt: skip
     return records
+
+
+def drop_resampled(replicate: Replicate) -> None:
+    """Drop what `resampled` sampled, once its floor is recorded, unless `runtime.keep_samples` keeps everything."""
+    rule, result, other = replicate.spec.runtime.keep_samples, replicate.folder / "result.json", "resampled"
+    with locked(replicate.folder / other):
+        dropped = drop_samples(replicate.folder / "samples", rule, result)
+        keeps_all = rule == "all" or (rule == "auto" and not dropped)
+        drop_samples(replicate.folder / other, "all" if keeps_all else "none", result)
 
 
 def owner_of(replicate: Replicate) -> str:

@@ -14,11 +14,12 @@ from components.data.datasets.video_folder import VideoFolder
 from components.data.prepare import prepare
 from components.data.video.frame_folder import is_picture
 from components.scoring.features.clip_selection import Video
-from components.scoring.features.extraction import Measuring, Progress, Side, measure
+from components.scoring.features.extraction import Measuring, Progress, Side, measure, never
 from components.scoring.features.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from components.scoring.protocol_metrics import build_metrics
 from experiments.record.recording import machine, write_json
 from experiments.scores.floors import pool_of, real_halves, with_reference
+from experiments.scores.kept_samples import missing_samples, sample_again
 from experiments.scores.protocols import load_protocol, measured
 from experiments.scores.scoring import REFERENCES, Counts, Scores, changes_size, evaluate, reference, side_of
 from experiments.training.devices import device_named
@@ -49,6 +50,7 @@ class Request:
         floors: whether real clips are measured against each other as well.
         plugins: modules with further parts.
         repeats: the scores.json or run folder whose measurement is repeated, if one lent its protocol.
+        sample_again: whether samples of a run that were dropped are sampled again.
     """
 
     samples: Path
@@ -62,6 +64,7 @@ class Request:
     floors: bool = True
     plugins: tuple[str, ...] = ()
     repeats: Path | None = None
+    sample_again: bool = False
 
 
 def request_of(
@@ -77,6 +80,7 @@ def request_of(
     runs: Path,
     floors: bool = True,
     plugins: tuple[str, ...] = (),
+    sample_again: bool = False,
 ) -> Request:
     """What the words of the command line ask for; the protocol left out is the run's own, else `clean`.
 
@@ -90,7 +94,9 @@ def request_of(
     protocol = load_protocol(name, [*overrides, *named], plugins)
     where = str(device_named(device))
     repeats = Path(name) if measured(Path(name)) is not None and not overrides else None
-    return Request(samples, against, protocol, out, runs, processes, batch_size, where, floors, plugins, repeats)
+    return Request(
+        samples, against, protocol, out, runs, processes, batch_size, where, floors, plugins, repeats, sample_again
+    )
 
 
 def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
@@ -105,6 +111,10 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
     metrics = build_metrics(protocol, parts)
     how = Measuring(protocol, plugins, request.device, request.processes, request.batch_size)
     data = request.runs / DATA_FOLDER
+    if request.sample_again:
+        for run in filter(None, map(_run_of, (request.samples, request.against))):
+            with locked(run / "samples", lambda: progress("waiting for another process that samples the same", 0, 1)):
+                sample_again(open_replicate(run), device_named(request.device), never, progress)
     fake, fake_short = side_of(protocol, "fake", open_videos(request.samples, "all", data, progress))
     real, real_short = side_of(protocol, "real", open_videos(request.against, protocol.split, data, progress))
     one_size([(side.side, [clip.video for clip in side.clips]) for side in (fake, real)], protocol.resolution)
@@ -199,8 +209,8 @@ def open_videos(path: Path, split: str, data: Path, progress: Progress) -> Video
         raise SpecError(f"{path}: is a file; give the folder that holds the videos")
     if not path.is_dir():
         raise SpecError(f"{path}: no such folder")
-    if is_replicate(path):
-        return _samples_of(path)
+    if (run := _run_of(path)) is not None:
+        return _samples_of(run)
     entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     arrays = [entry for entry in entries if entry.suffix == ".npy"]
     others = [entry for entry in entries if entry.suffix != ".npy"]
@@ -217,11 +227,19 @@ def open_videos(path: Path, split: str, data: Path, progress: Progress) -> Video
         return PreparedVideos(prepare(dataset, data, workers=2, progress=progress), split)
 
 
+def _run_of(path: Path) -> Path | None:
+    """The run folder that a path names, or whose samples it names: what is left of these is not scored for all."""
+    for folder in (path, path.parent) if path.name == "samples" else (path,):
+        if is_replicate(folder):
+            return folder
+    return None
+
+
 def _samples_of(run: Path) -> ArrayVideos:
-    wanted = open_replicate(run).spec.sampling.clips
-    if not any((run / "samples").glob("*.npy")):
-        raise RunError(f"{run}: has no samples yet; launch it first")
-    videos = ArrayVideos(run / "samples")
+    replicate = open_replicate(run)
+    if problem := missing_samples(replicate):
+        raise RunError(problem)
+    videos, wanted = ArrayVideos(run / "samples"), replicate.spec.sampling.clips
     if len(videos.listed) != wanted:
         raise RunError(f"{run}: has {len(videos.listed)} of its {wanted} samples; launch it again")
     return videos

@@ -9,7 +9,8 @@ runs/_trainings/<training>/seed-<n>/           a training: what is learned once,
     evaluations/<evaluation>/                  one way to sample and score it
         spec.yaml     the resolved spec            samples/         sampled clips, uint8
         desired/      <experiment>.json: who wants it, as which arm, and whether still
-        metrics.jsonl its scores as points         result.json      written last: its presence means done
+        previews/     the same to be looked at     metrics.jsonl    its scores as points
+        result.json   written last: its presence means done
 runs/<experiment>/<arm>-<identity>/seed-<n>    a link to the evaluation that is this replicate's
 runs/<experiment>/floors.json                  what the scores are where nothing can be better
 runs/_data/                                    prepared data sets: manifests, latent caches, reference statistics

@@ -22,6 +22,7 @@ TRAINING = ("model", "data", "diffusion", "learning")  # sections: what is learn
 EVALUATION = ("sampling", "scoring")  # sections: one way to sample a training and to score the samples
 SCIENCE = (*TRAINING, *EVALUATION)
 WITHOUT_EFFECT = ("data.path", "model.size", "scoring.protocol")  # keys of the science half that name what others say
+KeepSamples = Literal["auto", "all", "shown", "none"]
 IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
 
 
@@ -123,6 +124,7 @@ class RuntimeSpec(Section):
     keep_checkpoints: PositiveInt = 1
     attempts: PositiveInt = 5  # in a row that come no further than the one before, and the replicate has failed
     sampling_batch: PositiveInt = 16
+    keep_samples: KeepSamples = "auto"  # which arrays stay once they are scored; auto: all up to 1 GB, else those shown
 
 
 class Spec(Section):
