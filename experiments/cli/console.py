@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -17,6 +17,9 @@ from experiments.cli.doctor import Check
 from experiments.plan.plan import Plan
 from registry.runs.run_folder import GOING_ON, Replicate, State
 from registry.schema.differences import differing
+
+if TYPE_CHECKING:
+    from experiments.launch.report import Report
 
 console = Console(soft_wrap=True)
 WIDTH = 160  # of tables that go to a file or a pipe
@@ -177,6 +180,12 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
     say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
+
+
+def show_report(written: "Report") -> None:
+    """What was written, and what could not be done."""
+    for line in (*written.notes, *(f"wrote {path}" for path in written.written)):
+        say(line)
 
 
 def show_scores(found: dict[str, Any], plot: Path | None) -> None:
