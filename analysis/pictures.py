@@ -1,4 +1,4 @@
-"""Every picture of an experiment, drawn from its plain files into `figures/` of its folder."""
+"""Every picture of an experiment, drawn from its plain files into `figures/` of its report."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def draw(folder: Path, frame: pd.DataFrame, floors: Floors = ()) -> list[Path]:
     What cannot be drawn yet (no finished replicate, arms that cannot be compared) is left out.
 
     Args:
-        folder: of the experiment.
+        folder: of the report.
         frame: its replicates, as `analysis.results.load` gives them.
         floors: the records of its floors.json.
     """

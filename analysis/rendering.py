@@ -80,7 +80,7 @@ def _as_json(table: tables.Summary) -> dict[str, object]:
     }
 
 
-def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str) -> str:
+def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width: int | None = None) -> str:
     """The verdicts as JSON, or as a table with the reason of each below it."""
     if form == "json":
         return json.dumps({"experiment": experiment, "claims": [answer.as_json() for answer in answers]}, indent=1)

@@ -13,11 +13,9 @@ import click
 from registry.errors import RunError, SpecError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
-    from analysis.verdicts import Verdict
     from experiments.plan.plan import Plan
     from experiments.search.study import Study
+    from experiments.search.workflow import Outcome
     from registry.schema.resources import Shape
 
 
@@ -261,11 +259,6 @@ MOST = click.option(
 )
 
 
-WATCHING = (
-    "this process only submits and watches: it can be killed, its jobs go on, and the same command goes on with them"
-)
-
-
 @app.command()
 @EXECUTOR
 @DRY_RUN
@@ -280,11 +273,13 @@ def launch(plans: "list[Plan]", **how: Any) -> None:
     and can be killed: the same command goes on.
     """
 
+    from experiments.search import workflow
+
     _within_budget(plans, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
     failed = []
     for found in plans:  # one behind the other; what one has trained, the next finds done
         try:
-            _launch(found, **how)
+            _start(found, workflow.launch, **how)
         except RunError as error:
             if len(plans) == 1:
                 raise
@@ -304,11 +299,12 @@ def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     """Launch again with the failed and cancelled replicates; they go on from their last checkpoint."""
     from experiments.cli import console
     from experiments.launch import launching
+    from experiments.search import workflow
 
     _within_budget([found], how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
-    again = launching.retried(found) if dry_run else launching.retry(found)
-    console.say(f"{len(again)} failed or cancelled replicates {'would be' if dry_run else 'are'} tried again")
-    _launch(found, dry_run=dry_run, **how)
+    if dry_run:
+        console.say(f"{len(launching.retried(found))} failed or cancelled replicates would be tried again")
+    _start(found, workflow.retry, dry_run=dry_run, **how)
 
 
 def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measure: bool) -> None:
@@ -328,43 +324,27 @@ def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measu
         costs.refuse_above(rows, most, screened)
 
 
-def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool) -> None:
-    from analysis import rendering
+def _start(found: "Plan", start: "Callable[..., Outcome]", executor: str, dry_run: bool, wait: bool) -> None:
+    """Launch or retry, and print what came of it."""
     from experiments.cli import console
-    from experiments.launch import launching, slurm_launch
-    from experiments.plan import status
+    from experiments.launch import slurm_launch
 
-    screened = found.file.experiment.screen is not None
     if dry_run:
         for text in slurm_launch.dry_run(found, executor):
             console.say(text)
         return
     with console.Bars() as bars:
-        if screened:
-            from experiments.search.screening import launch_screened
-
-            if executor == "slurm":
-                bars.line(WATCHING)
-            launched = launch_screened(found, executor, bars.show, bars.watch, bars.line)
-        elif executor == "slurm":
-            launched = slurm_launch.launch_slurm(found)
-            for line in launched.jobs:
-                console.say(f"submitted {line}")
-            if not wait:
-                console.say(f"{len(launched.submitted)} of {len(launched.todo)} replicates were submitted now")
-                return console.next_command(*_again("status"), "--watch")
-            slurm_launch.wait_for_slurm(launched, bars.watch, bars.line)
-        else:
-            launched = launching.launch_here(found, executor, bars.show, bars.watch)
-    if executor == "slurm" and not screened:  # the report job has written and synced everything
-        print(rendering.verdicts_table(found.name, _answers(found), "table"))
-    else:
-        _report(found)
-    unfinished = launching.unfinished(launched.todo)
-    console.next_command(*_again("logs" if unfinished else "table"))
-    if unfinished:
-        total = f"{len(unfinished)} of {len(launched.todo)} replicates are not done"
-        raise RunError("\n".join([*unfinished, *status.beside(found, status.rows(found)), total]))
+        outcome = start(found, executor, wait=wait, watcher=bars)
+    launched = outcome.launched
+    if outcome.waits:
+        console.say(f"{len(launched.submitted)} of {len(launched.todo)} replicates were submitted now")
+        return console.next_command(*_again("status"), "--watch")
+    if outcome.report is not None:
+        console.show_report(outcome.report)
+    _print_verdict(found, "table")
+    console.next_command(*_again("logs" if outcome.unfinished else "table"))
+    if outcome.unfinished:
+        raise RunError("\n".join(outcome.unfinished))
 
 
 @app.command()
@@ -394,6 +374,7 @@ def search(found: "Plan", executor: str, show: bool, form: str) -> None:
 def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
     from experiments.cli import console
     from experiments.search.controller import run_search
+    from experiments.search.workflow import WATCHING
     from experiments.tracking import mlflow_sync
 
     with console.Bars(apart) as bars:
@@ -406,42 +387,18 @@ def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
 
 
 @app.command()
+@click.option("--overridden", is_flag=True, hidden=True)  # for the report of a launch: its file has overrides worked in
 @verb()
-def report(found: "Plan") -> None:
+def report(found: "Plan", overridden: bool) -> None:
     """Write the figures, the table and the verdict as files, fill MLflow, and measure the floor of resampling."""
     from experiments.cli import console
+    from experiments.launch.report import report as report_plan
 
-    _report(found)
-    console.next_command(*_again("table"))
-
-
-def _report(found: "Plan") -> None:
-    """What stands at the end of every launch. The floor comes last, since it takes long; then all is written anew."""
-    from analysis import rendering
-    from experiments.cli import console
-    from experiments.launch import preparing
-    from experiments.tracking import mlflow_sync
-
-    written = _write_report(found)
-    if untracked := mlflow_sync.try_sync(found.name, found.all_replicates, found.runs):
-        console.say(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
     with console.Bars() as bars:
-        try:
-            if preparing.late_floor(found, found.all_replicates, bars.show):
-                written = _write_report(found)
-        except RunError as error:
-            bars.line(f"the floor of resampling was not measured: {error}")
-    for path in written:
-        console.say(f"wrote {path}")
-    print(rendering.verdicts_table(found.name, _answers(found), "table"))
-
-
-def _write_report(found: "Plan") -> list[Path]:
-    from analysis import pictures, reports
-
-    frame, floors = _frame(found), _floors(found)
-    drawn = pictures.draw(found.folder, frame, floors)
-    return [*drawn, *reports.write(found.folder, found.name, frame, floors, _answers(found))]
+        written = report_plan(found, bars.show, overridden=overridden or None)
+    console.show_report(written)
+    _print_verdict(found, "table")
+    console.next_command(*_again("table"))
 
 
 @app.command()
@@ -525,8 +482,10 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
     """Scores by arm: mean, spread over seeds, and difference to the baseline."""
     from analysis import rendering
     from experiments.cli import console
+    from experiments.plan import reading
 
-    print(rendering.scores_table(_frame(found, selected=True), metrics, form, found.name, _floors(found)))
+    frame, floors = reading.frame_of(found, selected=True), reading.floors_of(found)
+    print(rendering.scores_table(frame, metrics, form, found.name, floors))
     console.next_command(*_again("verdict")) if form == "table" else None
 
 
@@ -534,9 +493,7 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
 @verb(formats=True)
 def verdict(found: "Plan", form: str) -> None:
     """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written."""
-    from analysis import rendering
-
-    print(rendering.verdicts_table(found.name, _answers(found), form))
+    _print_verdict(found, form)
 
 
 @app.command()
@@ -712,24 +669,17 @@ def _again(verb: str) -> list[str]:
     return words + [word for pattern in given.get("only", ()) for word in ("--only", pattern)]
 
 
-def _frame(found: "Plan", *, selected: bool = False) -> "DataFrame":
-    from analysis import results
+def _print_verdict(found: "Plan", form: str) -> None:
+    """The answers to the claims about selected arms alone, and how many there are beside them."""
+    from analysis import rendering
+    from experiments.plan import reading
 
-    return results.load(replicate.row() for replicate in (found.replicates if selected else found.all_replicates))
-
-
-def _floors(found: "Plan") -> list[dict[str, Any]]:
-    from registry.runs.run_folder import read_floors
-
-    return [floor.model_dump(mode="json") for floor in read_floors(found.folder)]
-
-
-def _answers(found: "Plan") -> "list[Verdict]":
-    from analysis import verdicts
-
-    selected = {arm.name for arm in found.selected}
-    claims = [claim for claim in found.claims if set(claim.arms) <= selected]
-    return verdicts.judge(_frame(found), claims, floors=_floors(found))
+    answers = reading.answers_of(found, selected=True)
+    left_out = len(found.claims) - len(answers)
+    if form == "json" or answers or not left_out:
+        print(rendering.verdicts_table(found.name, answers, form))
+    if form == "table" and left_out:
+        print(f"{found.name}: --only leaves out arms of {left_out} claim{'' if left_out == 1 else 's'}")
 
 
 if __name__ == "__main__":

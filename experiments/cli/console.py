@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -19,6 +19,9 @@ from experiments.plan.plan import Plan
 from registry.runs.records import State
 from registry.runs.run_folder import Replicate
 from registry.schema.differences import differing
+
+if TYPE_CHECKING:
+    from experiments.launch.report import Report
 
 console = Console(soft_wrap=True)
 WIDTH = 160  # of tables that go to a file or a pipe
@@ -228,6 +231,12 @@ def show_unreferenced(found: Sequence[Unreferenced]) -> None:
 
 def _megabytes(row: dict[str, Any]) -> str:
     return f"{row['bytes'] / 1e6:,.1f}"
+
+
+def show_report(written: "Report") -> None:
+    """What was written, and what could not be done."""
+    for line in (*written.notes, *(f"wrote {path}" for path in written.written)):
+        say(line)
 
 
 def show_scores(found: dict[str, Any], plot: Path | None) -> None:

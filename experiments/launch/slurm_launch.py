@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from analysis import reports
 from experiments.launch.launching import Launched, Watch, absolute, make_run_folders, wait
+from experiments.launch.report import is_overridden, report_of
 from experiments.launch.slurm_arrays import SlurmArrays, chunks, script
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
@@ -75,8 +77,10 @@ def launch_slurm(plan: Plan) -> Launched:
     try:
         if arrays.sent:
             after = f"afterany:{':'.join(sent.job for sent in arrays.sent)}"
-            launched.report = arrays.submit_verb("report", _frozen(plan, arrays.launch_folder), after)
-            launched.jobs.append(f"{launched.report}: reports when they have ended")
+            words = _frozen(plan, arrays.launch_folder) + (["--overridden"] if is_overridden(plan) else [])
+            launched.report = arrays.submit_verb("report", words, after)
+            place = reports.folder_of(plan.folder, report_of(plan))
+            launched.jobs.append(f"{launched.report}: reports when they have ended, in {place}")
             write_json(arrays.launch_folder / "launch.json", {**about, "report": launched.report})
     finally:
         if refused is not None:

@@ -27,6 +27,7 @@ class Plan:
         selected: the arms that this command is about.
         only: the patterns that selected them.
         folders: patterns of run folders that they were read from instead.
+        overrides: of the file, as given on the command line.
     """
 
     file: ExperimentFile
@@ -36,6 +37,7 @@ class Plan:
     selected: list[Arm]
     only: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -94,12 +96,13 @@ def load_plan(
     Raises:
         SpecError: with one line for everything that is wrong.
     """
+    overrides = tuple(overrides)
     file = load_experiment(path, overrides)
     arms, claims = resolve_experiment(file, count_for_matching)
     only, folders = tuple(only), tuple(folders)
     if folders and only:
         raise SpecError("--only selects arms and --folder run folders: give one of the two")
-    plan = Plan(file, arms, claims, runs, select(arms, only), only, folders)
+    plan = Plan(file, arms, claims, runs, select(arms, only), only, folders, overrides)
     return _in_folders(plan) if folders else plan
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from experiments.training.checkpoints import path_of
 from experiments.record.progress import Progress
 from experiments.scores.previews import SHOWN, sample_files
 from experiments.scores.sampling import sample
+from experiments.training.checkpoints import path_of
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate
 from registry.schema.spec import KeepSamples

@@ -1,13 +1,14 @@
 """Claims -> arms and a score, checked against the axes even where an arm's spec is wrong."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.expand import Draft
 from registry.experiment.experiment_file import ExperimentFile
+from registry.experiment.grid_cells import Point, apart, cells_for, grid_cells
 from registry.parts.catalogue import Catalogue
 from registry.schema.claim import FORMS, Claim, Margin
 from registry.schema.differences import differing
@@ -23,7 +24,9 @@ class ResolvedClaim:
     """A claim about arms of an experiment and one score.
 
     `labels` are the values on the axis and `arms` the arms that stand for them: the better and the worse (order), the
-    first and the second (equivalence, with its `margin`), or from worst to best (trend).
+    first and the second (equivalence, with its `margin`), or from worst to best (trend). A claim about an axis of a
+    grid is about its main effect: `points` has the places on the grid's other axes, and `arms` as many arms for each
+    of them, one after the other. Any other claim has one point, which is empty.
     """
 
     kind: Literal["order", "equivalence", "trend"]
@@ -33,15 +36,40 @@ class ResolvedClaim:
     metric: str
     direction: Direction
     margin: Margin | None = None
+    points: tuple[Point, ...] = ((),)
 
     @property
     def text(self) -> str:
         """The claim in words, without axis and metric."""
         if self.kind == "order":
-            return f"{self.labels[0]} better than {self.labels[1]}"
-        if self.kind == "equivalence":
-            return f"{self.labels[0]} equivalent to {self.labels[1]} within {self.margin}"
-        return f"improving from {' to '.join(self.labels)}"
+            said = f"{self.labels[0]} better than {self.labels[1]}"
+        elif self.kind == "equivalence":
+            said = f"{self.labels[0]} equivalent to {self.labels[1]} within {self.margin}"
+        else:
+            said = f"improving from {' to '.join(self.labels)}"
+        at = [f"at {', '.join(f'{axis}={label}' for axis, label in self.at.items())}"] if self.at else []
+        over = " and ".join(f"{axis} in {', '.join(labels)}" for axis, labels in self.averaged.items())
+        return ", ".join([said, *at, *([f"averaged over {over}"] if over else [])])
+
+    @property
+    def cells(self) -> list[tuple[str, ...]]:
+        """The arms of each point, one for each label."""
+        size = len(self.labels)
+        return [self.arms[start : start + size] for start in range(0, len(self.arms), size)]
+
+    @property
+    def averaged(self) -> dict[str, tuple[str, ...]]:
+        """The other axes of the grid that the effect is averaged over, with their values."""
+        return {axis: labels for axis, labels in self._others().items() if len(labels) > 1}
+
+    @property
+    def at(self) -> dict[str, str]:
+        """The other axes of the grid on which all arms stand at one value, with this value."""
+        return {axis: labels[0] for axis, labels in self._others().items() if len(labels) == 1}
+
+    def _others(self) -> dict[str, tuple[str, ...]]:
+        axes = [axis for axis, _ in self.points[0]]
+        return {axis: tuple(dict.fromkeys(dict(point)[axis] for point in self.points)) for axis in axes}
 
 
 def resolve_claims(file: ExperimentFile, drafts: Sequence[Draft]) -> tuple[list[ResolvedClaim], list[str]]:
@@ -49,7 +77,7 @@ def resolve_claims(file: ExperimentFile, drafts: Sequence[Draft]) -> tuple[list[
     claims: list[ResolvedClaim] = []
     lines: list[str] = []
     for index, claim in enumerate(file.experiment.claim):
-        found, wrong = _resolve_claim(claim, drafts, file.parts)
+        found, wrong = _resolve_claim(claim, drafts, file)
         claims += found
         for key, text in wrong:
             path = [key] if key else []
@@ -58,11 +86,12 @@ def resolve_claims(file: ExperimentFile, drafts: Sequence[Draft]) -> tuple[list[
 
 
 def _resolve_claim(
-    claim: Claim, drafts: Sequence[Draft], parts: Catalogue
+    claim: Claim, drafts: Sequence[Draft], file: ExperimentFile
 ) -> tuple[list[ResolvedClaim], list[tuple[str, str]]]:
-    by_axis = _values(drafts)
+    by_axis, grid = _values(drafts), grid_cells(claim.axis, drafts, file)
     wrong = list(_misshapen(claim))
-    values: Mapping[str, Draft] = by_axis.get(claim.axis, {})
+    alone: Mapping[str, Draft] = by_axis.get(claim.axis, {})
+    values = dict.fromkeys([*alone, *(label for cell in grid.values() for label in cell)])
     if not values:
         hint = did_you_mean(claim.axis, by_axis) if by_axis else "the experiment varies nothing"
         wrong.append(("axis", f"no axis {claim.axis!r}; {hint}"))
@@ -73,26 +102,41 @@ def _resolve_claim(
         for key, label in named
         if values and label not in values
     ]
-    first = values.get(named[0][1], drafts[0]) if named else drafts[0]
-    scores = scores_of(first.raw, parts)
+    scores = scores_of(_any_of(named, alone, grid, drafts).raw, file.parts)
     if scores and claim.metric not in scores:
         wrong.append(("metric", f"no metric {claim.metric!r}; {did_you_mean(claim.metric, scores)}"))
     if wrong:
         return [], wrong
-    full, own_direction = scores.get(claim.metric, (claim.metric, "min"))
-    direction = claim.direction or own_direction
-
-    def about(kind: Literal["order", "equivalence", "trend"], labels: tuple[str, ...]) -> ResolvedClaim:
-        arms = tuple(values[label].name for label in labels)
-        return ResolvedClaim(kind, claim.axis, labels, arms, full, direction, claim.margin)
-
+    asked: list[tuple[Literal["order", "equivalence", "trend"], tuple[str, ...]]]
     if claim.improving is not None:
-        return [about("trend", claim.improving)], []
-    if claim.equivalent is not None:
-        return [about("equivalence", pair) for pair in combinations(claim.equivalent, 2)], []
-    assert claim.better is not None
-    others = [claim.worse] if claim.worse is not None else [label for label in values if label != claim.better]
-    return [about("order", (claim.better, worse)) for worse in others], []
+        asked = [("trend", claim.improving)]
+    elif claim.equivalent is not None:
+        asked = [("equivalence", pair) for pair in combinations(claim.equivalent, 2)]
+    else:
+        assert claim.better is not None
+        others = [claim.worse] if claim.worse is not None else [label for label in values if label != claim.better]
+        asked = [("order", (claim.better, worse)) for worse in others]
+    full, own_direction = scores.get(claim.metric, (claim.metric, "min"))
+    found = []
+    for kind, labels in asked:
+        cells = cells_for(labels, alone, grid)
+        if not cells:
+            wrong.append(("axis", apart(claim.axis, labels, alone)))
+        arms = tuple(cell[label].name for cell in cells.values() for label in labels)
+        direction = claim.direction or own_direction
+        found.append(ResolvedClaim(kind, claim.axis, labels, arms, full, direction, claim.margin, tuple(cells)))
+    return ([], wrong) if wrong else (found, [])
+
+
+def _any_of(
+    named: Sequence[tuple[str, str]],
+    alone: Mapping[str, Draft],
+    grid: Mapping[Point, Mapping[str, Draft]],
+    drafts: Sequence[Draft],
+) -> Draft:
+    """Return a draft of the first label that the claim names, whose scores are those of the claim."""
+    label = named[0][1] if named else ""
+    return next((cell[label] for cell in (alone, *grid.values()) if label in cell), drafts[0])
 
 
 def _misshapen(claim: Claim) -> Iterator[tuple[str, str]]:
@@ -126,28 +170,58 @@ SHARED_BY_SCORES = ("data.dataset", "sampling.clips", "scoring")
 SHARED_BY_LOSSES = ("data", "diffusion")
 
 
-def unjudgeable(claim: ResolvedClaim, specs: Sequence[Spec]) -> str:
+def unjudgeable(claim: ResolvedClaim, specs: Mapping[str, Spec]) -> str:
     """Why a claim can never be judged, or nothing where it can.
 
     Args:
         claim: with the arms that are kept for its labels.
-        specs: of these arms, in the same order.
+        specs: of these arms, by name.
     """
-    for (label, arm), (other_label, other) in combinations(zip(claim.labels, claim.arms, strict=True), 2):
-        if arm == other:
-            return f"{label!r} and {other_label!r} are the same arm, {arm!r}"
-    return incomparable(claim, specs)
+    for point, cell in zip(claim.points, claim.cells, strict=True):
+        at = f" at {', '.join(f'{axis}={label}' for axis, label in point)}" if point else ""
+        for (label, arm), (other_label, other) in combinations(zip(claim.labels, cell, strict=True), 2):
+            if arm == other:
+                return f"{label!r} and {other_label!r} are the same arm{at}, {arm!r}"
+        if why := incomparable(claim.metric, claim.labels, [specs[arm] for arm in cell]):
+            return why
+    return ""
 
 
-def incomparable(claim: ResolvedClaim, specs: Sequence[Spec]) -> str:
-    """Why the scores of a claim's arms can never be compared, or nothing where they can."""
-    for label, spec in zip(claim.labels[1:], specs[1:], strict=True):
-        if keys := unshared(claim.metric, specs[0], spec):
+def incomparable(metric: str, labels: Sequence[str], specs: Sequence[Spec]) -> str:
+    """Why the scores of a point's arms, one for each label, can never be compared, or nothing where they can."""
+    for label, spec in zip(labels[1:], specs[1:], strict=True):
+        if keys := unshared(metric, specs[0], spec):
             open_keys = [key for key in keys if _follows_from_training(key)]
             hint = f"; set {', '.join(open_keys)} in the base" if open_keys else ""
-            both = f"{claim.metric} of {claim.labels[0]} and {label}"
+            both = f"{metric} of {labels[0]} and {label}"
             return f"{both} cannot be compared: they differ in {', '.join(keys)}{hint}"
     return ""
+
+
+def averageable(claim: ResolvedClaim, specs: Mapping[str, Spec]) -> list[ResolvedClaim]:
+    """Return the claim once for each group of its points whose scores are of one measurement and can be averaged.
+
+    A grid that also varies the data, or how a score is measured, is not averaged over that axis: there the claim is
+    judged at each value by itself.
+
+    Args:
+        claim: with the arms that are kept for its labels.
+        specs: of these arms, by name.
+    """
+    groups: list[list[int]] = []
+    first = [specs[cell[0]] for cell in claim.cells]
+    for number, spec in enumerate(first):
+        alike = (group for group in groups if not unshared(claim.metric, first[group[0]], spec))
+        group = next(alike, None)
+        groups.append([number]) if group is None else group.append(number)
+    return [
+        replace(
+            claim,
+            arms=tuple(arm for number in group for arm in claim.cells[number]),
+            points=tuple(claim.points[number] for number in group),
+        )
+        for group in groups
+    ]
 
 
 def unshared(metric: str, left: Spec, right: Spec) -> list[str]:

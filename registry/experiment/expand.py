@@ -83,7 +83,7 @@ def make_drafts(file: ExperimentFile, baseline: Spec | None) -> list[Draft]:
         file: an experiment whose axes are sound.
         baseline: the resolved base, whose defaults name the baseline's place on each axis; None if it is not valid.
     """
-    experiment, names = file.experiment, _axis_names(file)
+    experiment, names = file.experiment, axis_names(file)
     at_base = {name: _base_label(file, key, baseline) for key, name in names.items()}
     if experiment.arms:
         at_base[ARMS_AXIS] = BASELINE
@@ -127,7 +127,7 @@ def trial_draft(file: ExperimentFile, name: str, values: Mapping[str, Any]) -> D
     return _draft(file, name, axes, values.items(), ("search", "space"))
 
 
-def _axis_names(file: ExperimentFile) -> dict[str, str]:
+def axis_names(file: ExperimentFile) -> dict[str, str]:
     """Dotted key -> the shortest suffix that no other axis shares."""
     experiment = file.experiment
     keys = list(dict.fromkeys([*experiment.ablate, *experiment.grid, *experiment.zip]))

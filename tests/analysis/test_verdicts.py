@@ -1,7 +1,9 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.rendering import verdicts_table
 from analysis.results import load
@@ -224,6 +226,70 @@ def test_verdicts_of_all_kinds_as_json_and_as_text():
     ):
         assert text in shown
     assert "makes no claim" in verdicts_table("x", [], "table")
+
+
+POINTS = ((("patch", "2"),), (("patch", "4"),))
+
+
+def over(of_one_point, arms):
+    """A claim as one over a grid, whose arms are named point by point."""
+    return replace(of_one_point, arms=tuple(arms), points=POINTS)
+
+
+def grid(**by_point):
+    """Scores of arms at two points: a=([...], [...]) are those of a2 and a4."""
+    return load(
+        replicates({f"{arm}{at}": own for arm, both in by_point.items() for at, own in zip("24", both, strict=True)})
+    )
+
+
+def test_a_main_effect_is_the_mean_over_the_points_of_the_paired_differences_and_n_is_seeds():
+    frame = grid(a=([1.0, 2.0, 4.0], [8.0, 9.0, 9.5]), b=([2.0, 3.0, 6.0], [8.5, 9.5, 10.5]))
+    (found,) = judge(frame, [over(claim(), ["a2", "b2", "a4", "b4"])])
+    per_seed = [(1.0 + 0.5) / 2, (1.0 + 0.5) / 2, (2.0 + 1.0) / 2]
+    assert (found.n, found.effect) == (3, pytest.approx(np.mean(per_seed)))
+    assert found.p == pytest.approx(stats.ttest_1samp(per_seed, 0).pvalue)
+    told = found.as_json()
+    assert (told["averaged_over"], told["at"]) == ({"patch": ["2", "4"]}, {})
+    assert told["points"] == [
+        {"at": {"patch": "2"}, "effect": pytest.approx(4 / 3)}, {"at": {"patch": "4"}, "effect": pytest.approx(2 / 3)},
+    ]  # fmt: skip
+    assert "effect at 2 points: +0.667 (patch=4) to +1.33 (patch=2)" in found.reason
+    assert "averaged over patch in 2, 4" in verdicts_table("x", [found], "table")
+
+
+def test_points_that_disagree_show_no_main_effect_where_a_slice_would():
+    frame = grid(a=(CLEAR_A, CLEAR_B), b=(CLEAR_B, [*CLEAR_A[1:], 0.5]))
+    (found,) = judge(frame, [over(claim(), ["a2", "b2", "a4", "b4"])])
+    assert found.verdict == "undecided"
+    assert [judge(frame, [claim(f"a{at}", f"b{at}")])[0].verdict for at in "24"] == ["supported", "contradicted"]
+    assert found.points[0].effect > 9
+    assert found.points[1].effect < -9
+
+
+def test_equivalence_and_trend_over_a_grid_are_those_of_the_averaged_scores():
+    generator = np.random.default_rng(0)
+    scores = generator.normal([[[30.0]], [[20.0]], [[10.0]]], 1.0, size=(3, 2, 4))
+    frame = grid(**{arm: own.tolist() for arm, own in zip("abc", scores, strict=True)})
+    means = load(replicates({arm: own.mean(axis=0).tolist() for arm, own in zip("abc", scores, strict=True)}))
+    for one, arms in (
+        (equivalent(margin=0.5, unit="share"), ["a2", "b2", "a4", "b4"]),
+        (improving("a", "b", "c"), ["a2", "b2", "c2", "a4", "b4", "c4"]),
+    ):
+        (of_grid,), (of_means,) = judge(frame, [over(one, arms)]), judge(means, [one])
+        assert (of_grid.verdict, of_grid.n) == (of_means.verdict, 4)
+        assert (of_grid.effect, of_grid.p) == (pytest.approx(of_means.effect), pytest.approx(of_means.p))
+        assert (of_grid.margin, len(of_grid.steps)) == (pytest.approx(of_means.margin), len(of_means.steps))
+        json.dumps(of_grid.as_json(), allow_nan=False)
+
+
+def test_a_main_effect_waits_for_every_point():
+    frame = grid(a=([1.0, 2.0, 4.0], [8.0, None, 9.5]), b=([2.0, 3.0, 6.0], [8.5, 9.5, 10.5]))
+    (found,) = judge(frame, [over(claim(), ["a2", "b2", "a4", "b4"])])
+    assert (found.verdict, found.p, found.n) == ("undecided", None, 2)
+    assert "2 paired seeds; 1 of 3 seeds of arm 'a4' not done (1 failed)" in found.reason
+    (huge,) = judge(grid(a=([1e308], [1e308]), b=([-1e308], [-1e308])), [over(claim(), ["a2", "b2", "a4", "b4"])])
+    assert (huge.verdict, huge.points) == ("undecided", ())
 
 
 def test_a_real_difference_is_found():

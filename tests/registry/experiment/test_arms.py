@@ -118,12 +118,22 @@ claim:
   - {axis: depth, better: 4, metric: "fvd[moving_shapes_r3d]"}
   - {axis: blocks, better: variant_2, worse: variant_1, direction: max, metric: validation_loss}
 """
-    _, claims = resolved(toy(tmp_path, text))
+    _, claims = resolved(toy(tmp_path, text.replace("grid", "ablate")))
+    fvd = "fvd[moving_shapes_r3d]"
     assert [(c.axis, c.labels, c.arms, c.metric, c.direction) for c in claims] == [
-        ("depth", ("4", "2"), ("depth=4", "baseline"), "fvd[moving_shapes_r3d]", "min"),
-        ("depth", ("4", "6"), ("depth=4", "depth=6"), "fvd[moving_shapes_r3d]", "min"),
+        ("depth", ("4", "2"), ("depth=4", "baseline"), fvd, "min"),
+        ("depth", ("4", "6"), ("depth=4", "depth=6"), fvd, "min"),
         ("blocks", ("variant_2", "variant_1"), ("blocks=variant_2", "baseline"), "validation_loss", "max"),
     ]
+    _, claims = resolved(toy(tmp_path, text))
+    at_depth = [("blocks=variant_2", "baseline"), ("blocks=variant_2,depth=4", "depth=4")]
+    at_depth.append(("blocks=variant_2,depth=6", "depth=6"))
+    assert [(c.axis, c.labels, c.cells, c.metric, c.direction) for c in claims] == [
+        ("depth", ("4", "2"), [("depth=4", "baseline"), ("blocks=variant_2,depth=4", "blocks=variant_2")], fvd, "min"),
+        ("depth", ("4", "6"), [("depth=4", "depth=6"), ("blocks=variant_2,depth=4", "blocks=variant_2,depth=6")], fvd,
+         "min"),
+        ("blocks", ("variant_2", "variant_1"), at_depth, "validation_loss", "max"),
+    ]  # fmt: skip
 
 
 def test_fvd_is_named_by_its_detector(tmp_path: Path) -> None:
