@@ -25,7 +25,8 @@ from components.scoring.contracts import Features
 from components.scoring.measuring import Measuring, Progress, Side, extractor_key, features_in, measure
 from components.scoring.sources import ArrayVideos, Videos
 from experiments.recording import write_json
-from experiments.sampling import sample, to_clips, write_clips
+from experiments.sample_files import SampleFiles
+from experiments.sampling import sample, to_clips
 from experiments.scoring import (
     bind,
     changes_size,
@@ -38,6 +39,7 @@ from experiments.scoring import (
     treatment_of,
     will_change_size,
 )
+from registry.arrays import problem_of, write_array
 from registry.errors import RunError
 from registry.files import locked
 from registry.protocol import Protocol, fingerprint
@@ -156,8 +158,9 @@ def reconstruction(
             coded.mkdir(exist_ok=True)
             for number, clip in enumerate(pool.side.clips):
                 path = coded / f"clips-{number:06d}.npy"
-                if not path.exists():
-                    write_clips(path, _coded(spec, autoencoder, pool.side, clip, torch.device(how.device)))
+                about = f"clip {number} of real side {pool.side.key} through {autoencoder.fingerprint()}"
+                if problem_of(path, about):
+                    write_array(path, _coded(spec, autoencoder, pool.side, clip, torch.device(how.device)), about)
                 progress("reconstruction floor", number + 1, len(pool.side.clips))
             clips = ArrayVideos(coded)
             planned = tuple(Clip(video, tuple(range(video.frames))) for video in clips.listed)
@@ -206,8 +209,8 @@ def resampled(
     records = []
     with locked(folder):
         sample(again, torch.device(how.device), stop, progress, folder)
-        first, _ = side_of(spec.scoring, "fake", ArrayVideos(replicate.folder / "samples"))
-        second, _ = side_of(spec.scoring, "fake", ArrayVideos(folder))
+        first, _ = side_of(spec.scoring, "fake", SampleFiles(replicate, replicate.folder / "samples").videos())
+        second, _ = side_of(spec.scoring, "fake", SampleFiles(again, folder).videos())
         of_first, of_second = (measure(side, used, how, folder / side.key[:16], progress) for side in (first, second))
     counts, at = (len(first.clips), len(real.clips)), (len(second.clips), len(first.clips))
     for metric in used:

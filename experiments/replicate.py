@@ -17,10 +17,12 @@ from typing import Any
 import torch
 
 from components.data.prepare import Prepared
+from components.scoring.feature_rows import clips_done
 from components.scoring.measuring import Measuring
 from experiments import slurm_queue
 from experiments.processes import LostError, Processes, joined, leads
 from experiments.recording import Attempt, ClaimedError, Recorder
+from experiments.sample_files import SampleFiles
 from experiments.sampling import sample
 from experiments.scoring import score
 from experiments.snapshot import code_of
@@ -175,7 +177,7 @@ def _progress(replicate: Replicate) -> list[int]:
     """How far the run folder is: trained steps, files of samples, bytes of measured features' marks."""
     samples = len(list((replicate.folder / "samples").glob("clips-*.npy")))
     features = sum(path.stat().st_size for path in (replicate.folder / "features").rglob("*.npy"))
-    marked = sum(path.read_bytes().count(1) for path in (replicate.folder / "features").rglob(".*.done"))
+    marked = clips_done(replicate.folder / "features")
     return [trained_steps(replicate.folder), samples, features + marked]
 
 
@@ -206,7 +208,7 @@ def _run(replicate: Replicate, stop: Stop, progress: Progress, processes: Proces
     metrics = Assembly(spec).metrics()
     folder = replicate.folder / "features"
     how = how_measured(spec, device, processes.local_world)
-    samples = replicate.folder / "samples"
+    samples = SampleFiles(replicate, replicate.folder / "samples")
     scores, reference = score(spec, samples, prepared, metrics, how, folder, progress, processes, stop)
     if not processes.is_first:
         return {}

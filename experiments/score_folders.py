@@ -20,6 +20,7 @@ from experiments.floors import FloorRecord, pool_of, real_halves, with_reference
 from experiments.protocols import load_protocol, measured
 from experiments.recording import machine, write_json
 from experiments.replicate import device_named
+from experiments.sample_files import SampleFiles
 from experiments.scoring import REFERENCES, Scores, changes_size, evaluate, reference, side_of
 from registry.assemble import build_metrics
 from registry.catalogue import catalogue
@@ -96,10 +97,11 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
     """Measure both sides, write scores.json and return its content.
 
     Raises:
-        SpecError: a path that is no such folder.
+        SpecError: a path that is no such folder, or scores that would lie among what is scored.
         RunError: nothing to measure, or a metric that failed; what the others gave is written before.
     """
     protocol, plugins = request.protocol, request.plugins
+    _refuse_out(request)
     metrics = build_metrics(protocol, catalogue(plugins))
     how = Measuring(protocol, plugins, request.device, request.processes, request.batch_size)
     data = request.runs / DATA_FOLDER
@@ -139,6 +141,16 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
     if content["failed"]:
         raise RunError("\n".join([*content["failed"], f"the scores are in {out / 'scores.json'}"]))
     return {**content, "out": str(out)}
+
+
+def _refuse_out(request: Request) -> None:
+    """Refuse to write scores and their plot among what is scored, which could not be scored again."""
+    if request.out is None:
+        return
+    out = request.out.resolve()
+    for folder in (request.samples.resolve(), request.against.resolve()):
+        if folder in (out, *out.parents):
+            raise SpecError(f"--out: {request.out} lies in {folder}, which is scored; give a folder of its own")
 
 
 def _differs(earlier: Path, found: Scores) -> list[str]:
@@ -206,13 +218,14 @@ def open_videos(path: Path, split: str, data: Path, progress: Progress) -> Video
 
 
 def _samples_of(run: Path) -> ArrayVideos:
-    wanted = open_replicate(run).spec.sampling.clips
+    replicate = open_replicate(run)
     if not any((run / "samples").glob("*.npy")):
         raise RunError(f"{run}: has no samples yet; launch it first")
-    videos = ArrayVideos(run / "samples")
-    if len(videos.listed) != wanted:
-        raise RunError(f"{run}: has {len(videos.listed)} of its {wanted} samples; launch it again")
-    return videos
+    try:
+        return SampleFiles(replicate, run / "samples").videos()
+    except RunError as error:
+        advice = "; launch it again" if replicate.result() is None else ""
+        raise RunError(f"{error}{advice}") from None
 
 
 def _floors_of_run(samples: Path) -> list[FloorRecord]:

@@ -1,13 +1,12 @@
 """What a search is after: its objectives as they are measured, and what all its trials must have in common."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from experiments.plans import Plan
 from experiments.search_study import Study
-from registry.claims import VALIDATION_LOSS, Direction, scores_of
+from registry.claims import VALIDATION_LOSS, Direction, recorded_name, scores_of
 from registry.counting import count_network
 from registry.differences import differing
 from registry.errors import SpecError
@@ -123,9 +122,8 @@ def score_of(goal: Goal, replicates: Sequence[Replicate]) -> float | None:
     found = []
     for replicate in replicates:
         scores = (replicate.result() or {}).get("scores", {})
-        # A score may be named by weights of its own: `fid` is then `fid[3c1f09aa]`.
-        names = [name for name in scores if re.fullmatch(rf"{re.escape(goal.score)}(\[[0-9a-f]{{8}}\])?", name)]
-        if goal.score not in scores and len(names) != 1:
+        name = recorded_name(goal.score, scores)
+        if name not in scores:
             return None
-        found.append(float(scores[goal.score if goal.score in scores else names[0]]))
+        found.append(float(scores[name]))
     return sum(found) / len(found)

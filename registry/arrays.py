@@ -118,7 +118,7 @@ class ArrayFile:
         wanted = np.asarray(numbers, dtype=np.int64)
         for block in np.unique(wanted // self._layout.rows_per_block):
             self._verify(int(block))
-        return np.array(self.array[wanted])
+        return np.asarray(self.array[wanted])
 
     def verify(self) -> None:
         """Read the whole file.

@@ -18,6 +18,7 @@ import experiments.sharding  # noqa: F401
 from experiments.gradients import gathering, meeting
 from experiments.processes import Processes, joined
 from experiments.replicate import how_measured, open_data
+from experiments.sample_files import SampleFiles
 from experiments.sampling import sample
 from experiments.scoring import score
 from experiments.training import Trainer, train
@@ -111,7 +112,8 @@ def sample_and_score(processes: Processes, folder: Path, stops: bool = False) ->
         with pytest.raises(Interrupted, match="stopped after 6 of 7"):
             sample(replicate, CPU, last_only, nothing, processes=processes)
     sample(replicate, CPU, never, nothing, processes=processes)
-    how, samples, features = how_measured(spec, CPU), folder / "samples", folder / "features"
+    how, features = how_measured(spec, CPU), folder / "features"
+    samples = SampleFiles(replicate, folder / "samples")
     metrics = Assembly(spec).metrics()
     if stops:
         with pytest.raises(Interrupted, match=r"stopped after .* measured"):

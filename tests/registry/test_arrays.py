@@ -97,15 +97,12 @@ def test_what_is_no_array_file_is_told(tmp_path: Path, array: np.ndarray) -> Non
     assert not has_footer(path)
 
 
-def test_a_writer_that_fails_leaves_nothing(
-    tmp_path: Path, array: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, array: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "array.npy"
-    with pytest.raises(KeyboardInterrupt), array_writer(path, array.shape, array.dtype, "x") as append:
-        append(array[:3])
-        raise KeyboardInterrupt
-    with pytest.raises(AssertionError, match="3 rows were written of 7"), array_writer(path, (7, 5, 3), "u1", "x") as add:
-        add(array[:3])
+    with pytest.raises(KeyboardInterrupt):
+        write_three_rows_of(path, array, KeyboardInterrupt())
+    with pytest.raises(AssertionError, match="3 rows were written of 7"):
+        write_three_rows_of(path, array)
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -115,3 +112,10 @@ def test_a_writer_that_fails_leaves_nothing(
         write_array(path, array, "x")
     assert told.value.filename == str(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def write_three_rows_of(path: Path, array: np.ndarray, error: BaseException | None = None) -> None:
+    with array_writer(path, array.shape, array.dtype, "x") as append:
+        append(array[:3])
+        if error is not None:
+            raise error
