@@ -9,13 +9,13 @@ from typing import Any
 
 from components.data.autoencoders import Autoencoder
 from components.data.datasets import Dataset, Inspected, Progress, Source, mirrored_labels
-from components.data.latent_cache import LatentCache, cache_key
+from components.data.latent_cache import Encoding, LatentCache
 from components.data.manifest import Manifest, VideoRecord, ranks_of, read_rejected
 from components.data.video.reader import VideoError, VideoIndex, VideoReader
 from registry.errors import RunError
-from registry.runs.files import write_atomically
+from registry.runs.files import naming, write_atomically
 
-INDEX_VERSION = 1  # counted up when indexing finds other things in the same files
+INDEX_VERSION = 2  # counted up when indexing finds other things in the same files
 # Counted up when a rule of `why_not_decord` becomes stricter. What earlier rules gave to decord is read by PyAV: the
 # frames are those of the same linear decode, so that nothing has to be decoded again and the digest stays.
 DECORD_RULES = 2
@@ -116,25 +116,16 @@ class Prepared:
         Raises:
             RunError: a video cannot be read any more, or the disk is full.
         """
-        key = cache_key(self.digest, autoencoder.fingerprint(), resolution, transform, antialias)
-        folder = self.folder / "latents" / key
+        encoding = Encoding(self.digest, autoencoder, resolution, transform, antialias)
+        folder, lengths = self.folder / "latents" / encoding.key, self.lengths(range(len(self.records)))
         try:
-            LatentCache.build(
-                folder,
-                self.lengths(range(len(self.records))),
-                self.reader,
-                autoencoder,
-                resolution,
-                transform,
-                antialias,
-                flip,
-                progress,
-            )
+            LatentCache.build(folder, encoding, lengths, self.reader, flip, progress)
         except VideoError as error:
             raise RunError(str(error)) from None
         except OSError as error:
-            raise RunError(f"the latent cache {folder} cannot be written: {error.strerror}") from None
-        return LatentCache.open(folder, flip)
+            named = error.filename or folder
+            raise RunError(f"{named}: the latent cache cannot be written: {error.strerror}") from None
+        return LatentCache.open(folder, encoding, lengths, flip)
 
     @cached_property
     def _index(self) -> dict[str, dict[str, Any]]:
@@ -207,12 +198,13 @@ def _index_all(
             for done, found in enumerate(dataset.inspect(new, workers), start=1):
                 entries[found.path] = _entry(found, wanted[found.path])
                 if found.repeatable:  # a line of its own even after a line that a kill cut short
-                    out.write(f"\n{json.dumps(entries[found.path])}\n")
-                    out.flush()
+                    with naming(file):
+                        out.write(f"\n{_line(entries[found.path])}\n")
+                        out.flush()
                 if progress is not None:
                     progress("indexing videos", done, len(new))
     if new or set(known) != set(entries):
-        lines = [json.dumps(entry) for _, entry in sorted(entries.items()) if entry["repeatable"]]
+        lines = [_line(entry) for _, entry in sorted(entries.items()) if entry["repeatable"]]
         write_atomically(file, "".join(f"{line}\n" for line in lines))
     return entries
 
@@ -229,19 +221,29 @@ def _entry(found: Inspected, stamp: str) -> dict[str, Any]:
     }
 
 
+def _line(entry: dict[str, Any]) -> str:
+    """An entry as a line of index.jsonl, with its checksum."""
+    return json.dumps({"checksum": _checksum(entry), **entry})
+
+
+def _checksum(entry: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry).encode()).hexdigest()[:32]
+
+
 def _read_index(file: Path) -> dict[str, dict[str, Any]]:
-    """Entries by path, the last line of a path winning; lines cut short by a kill are passed over.
+    """Entries by path, the last line of a path winning; lines that are damaged or cut short by a kill do not count.
 
     Trust in decord holds only if it was given by today's rules; else the reader of the entry is PyAV.
     """
     entries: dict[str, dict[str, Any]] = {}
     if file.exists():
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(entry, dict) and entry.get("version") == INDEX_VERSION:
+            whole = isinstance(entry, dict) and entry.pop("checksum", "") == _checksum(entry)
+            if whole and entry["version"] == INDEX_VERSION:
                 if entry.get("decord_rules") != DECORD_RULES and (entry["index"] or {}).get("reader") == "decord":
                     entry["index"]["reader"] = "pyav"
                 entries[entry["path"]] = entry

@@ -15,6 +15,7 @@ from experiments.record.recording import Recorder, bound_code
 from experiments.scores.kept_samples import drop_samples
 from experiments.scores.previews import write_previews
 from experiments.scores.real_clips import RealClips
+from experiments.scores.sample_files import SampleFiles
 from experiments.scores.sampling import sample
 from experiments.scores.scoring import how_measured, score
 from experiments.training.checkpoints import damage_of, path_of
@@ -64,7 +65,15 @@ def evaluate(
     folder = replicate.folder / "features"
     how = how_measured(spec, device, processes.local_world)
     scores, reference = score(
-        spec, replicate.folder / "samples", prepared, metrics, how, folder, progress, processes, stop
+        spec,
+        SampleFiles(replicate, replicate.folder / "samples"),
+        prepared,
+        metrics,
+        how,
+        folder,
+        progress,
+        processes,
+        stop,
     )
     if not processes.is_first:
         return None

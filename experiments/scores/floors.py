@@ -29,7 +29,8 @@ from components.scoring.features.extraction import Measuring, Progress, Side, ex
 from components.scoring.features.sources import ArrayVideos, Videos
 from experiments.record.recording import write_json
 from experiments.scores.kept_samples import drop_samples, sample_again
-from experiments.scores.sampling import sample, to_clips, write_clips
+from experiments.scores.sample_files import SampleFiles
+from experiments.scores.sampling import sample, to_clips
 from experiments.scores.scoring import (
     Counts,
     bind,
@@ -44,6 +45,7 @@ from experiments.scores.scoring import (
     will_change_size,
 )
 from registry.errors import RunError
+from registry.runs.arrays import problem_of, write_array
 from registry.runs.files import locked
 from registry.runs.records import Floor
 from registry.runs.run_folder import FLOORS_FILE, Replicate, read_floors
@@ -147,8 +149,9 @@ def reconstruction(
             coded.mkdir(exist_ok=True)
             for number, clip in enumerate(pool.side.clips):
                 path = coded / f"clips-{number:06d}.npy"
-                if not path.exists():
-                    write_clips(path, _coded(spec, autoencoder, pool.side, clip, torch.device(how.device)))
+                about = f"clip {number} of real side {pool.side.key} through {autoencoder.fingerprint()}"
+                if problem_of(path, about):
+                    write_array(path, _coded(spec, autoencoder, pool.side, clip, torch.device(how.device)), about)
                 progress("reconstruction floor", number + 1, len(pool.side.clips))
             clips = ArrayVideos(coded)
             planned = tuple(Clip(video, tuple(range(video.frames))) for video in clips.listed)
@@ -201,8 +204,8 @@ def resampled(
     with locked(folder):
         sample_again(replicate, torch.device(how.device), stop, progress)
         sample(again, torch.device(how.device), stop, progress, folder)
-        first, _ = side_of(spec.scoring, "fake", ArrayVideos(replicate.folder / "samples"))
-        second, _ = side_of(spec.scoring, "fake", ArrayVideos(folder))
+        first, _ = side_of(spec.scoring, "fake", SampleFiles(replicate, replicate.folder / "samples").videos())
+        second, _ = side_of(spec.scoring, "fake", SampleFiles(again, folder).videos())
         of_first, of_second = (measure(side, used, how, folder / side.key[:16], progress) for side in (first, second))
     n_first, n_second, n_real = (Counts.of(side.clips) for side in (first, second, real))
     for metric in used:

@@ -19,6 +19,7 @@ from components.diffusion.guidance import guided
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.recording import bound_data
+from experiments.scores.sample_files import SampleFiles
 from experiments.training.checkpoints import VISIBLE_WITHIN, Origin, path_of, read_written
 from experiments.training.processes import ALONE, Processes
 from experiments.training.trainer import autocast
@@ -50,10 +51,10 @@ def sample(
     """
     spec, folder = replicate.spec, folder or replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
-    clips, size = spec.sampling.clips, spec.runtime.sampling_batch
-    batches = processes.shared(_missing(folder, clips, size) if processes.is_first else None)
+    files, clips = SampleFiles(replicate, folder), spec.sampling.clips
+    batches = processes.shared(_batches(files, spec.runtime.sampling_batch, progress) if processes.is_first else None)
     if not batches:
-        _see_all(folder, clips, processes)
+        _see_all(files, processes)
         return
     assembly = Assembly(spec)
     objective = assembly.objective()
@@ -71,7 +72,7 @@ def sample(
                 latents = sampler.sample(denoise, streams.draw(), streams.draw)
             # Decoded in float32, as the cache was encoded.
             frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
-        write_clips(folder / f"clips-{numbers.start:06d}-{numbers.stop:06d}.npy", to_clips(frames))
+        files.write(numbers, to_clips(frames))
 
     for first in range(0, len(batches), processes.world):
         turn = batches[first : first + processes.world]
@@ -82,7 +83,7 @@ def sample(
         progress("sampling", done, clips)
         if stopping:
             raise Interrupted(f"stopped after {done} of {clips} sampled clips")
-    _see_all(folder, clips, processes)
+    _see_all(files, processes)
 
 
 def trained_model(replicate: Replicate, device: torch.device, processes: Processes = ALONE) -> Latte:
@@ -128,36 +129,25 @@ def to_clips(frames: Tensor) -> np.ndarray:
     return quantise(frames).permute(0, 1, 3, 4, 2).cpu().numpy()
 
 
-def _missing(folder: Path, clips: int, size: int) -> list[range]:
-    """The clips that no file holds yet, in batches; an earlier attempt may have had another batch size."""
-    gaps, at = [], 0
-    for path in sorted(folder.glob("clips-*.npy")):
-        start, stop = (int(number) for number in path.stem.split("-")[1:])
-        gaps.append(range(at, start))
-        at = stop
-    gaps.append(range(at, clips))
-    return [range(start, min(start + size, gap.stop)) for gap in gaps for start in gap[::size]]
+def _batches(files: SampleFiles, size: int, progress: Callable[[str, int, int], None]) -> list[range]:
+    """The clips that are still to be sampled, in batches; what is damaged is removed, and told."""
+    whole = files.whole(thorough=True)
+    for problem in files.remove_others(whole):
+        progress(f"sampling again what is damaged: {problem}", 1, 1)
+    return files.missing(size, whole)
 
 
-def _see_all(folder: Path, clips: int, processes: Processes) -> None:
+def _see_all(files: SampleFiles, processes: Processes) -> None:
     """Wait until this machine sees the files of all processes; a shared file system may be a minute late.
 
     Raises:
         RunError: it does not see them.
     """
     until = time.monotonic() + VISIBLE_WITHIN
-    while missing := _missing(folder, clips, clips):
+    while missing := files.missing(files.clips, files.whole()):
         if time.monotonic() > until:
             raise RunError(
-                f"{folder}: process {processes.rank} does not see clips {missing[0].start} to {missing[0].stop - 1}, "
-                "which others wrote; do all machines share the folder?"
+                f"{files.folder}: process {processes.rank} does not see clips {missing[0].start} to "
+                f"{missing[0].stop - 1}, which others wrote; do all machines share the folder?"
             )
         time.sleep(1.0)
-
-
-def write_clips(path: Path, clips: np.ndarray) -> None:
-    """Write clips whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        np.save(file, clips)
-    temporary.replace(path)

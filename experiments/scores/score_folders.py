@@ -21,6 +21,7 @@ from experiments.record.recording import machine, write_json
 from experiments.scores.floors import pool_of, real_halves, with_reference
 from experiments.scores.kept_samples import missing_samples, sample_again
 from experiments.scores.protocols import load_protocol, measured
+from experiments.scores.sample_files import SampleFiles
 from experiments.scores.scoring import REFERENCES, Counts, Scores, changes_size, evaluate, reference, side_of
 from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError
@@ -103,10 +104,11 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
     """Measure both sides, write scores.json and return its content.
 
     Raises:
-        SpecError: a path that is no such folder.
+        SpecError: a path that is no such folder, or scores that would lie among what is scored.
         RunError: nothing to measure, or a metric that failed; what the others gave is written before.
     """
     protocol, plugins = request.protocol, request.plugins
+    _refuse_out(request)
     parts = catalogue(plugins)
     metrics = build_metrics(protocol, parts)
     how = Measuring(protocol, plugins, request.device, request.processes, request.batch_size)
@@ -161,6 +163,16 @@ def cautions(protocol: Protocol, parts: Catalogue) -> list[str]:
         return []
     detector = parts.find("detector", protocol.detector.name)
     return [f"[{detector.name}] {detector.fact('caution')}"] if detector.fact("caution") else []
+
+
+def _refuse_out(request: Request) -> None:
+    """Refuse to write scores and their plot among what is scored, which could not be scored again."""
+    if request.out is None:
+        return
+    out = request.out.resolve()
+    for folder in (request.samples.resolve(), request.against.resolve()):
+        if folder in (out, *out.parents):
+            raise SpecError(f"--out: {request.out} lies in {folder}, which is scored; give a folder of its own")
 
 
 def _differs(earlier: Path, found: Scores) -> list[str]:
@@ -239,10 +251,11 @@ def _samples_of(run: Path) -> ArrayVideos:
     replicate = open_replicate(run)
     if problem := missing_samples(replicate):
         raise RunError(problem)
-    videos, wanted = ArrayVideos(run / "samples"), replicate.spec.sampling.clips
-    if len(videos.listed) != wanted:
-        raise RunError(f"{run}: has {len(videos.listed)} of its {wanted} samples; launch it again")
-    return videos
+    try:
+        return SampleFiles(replicate, run / "samples").videos()
+    except RunError as error:
+        advice = "; launch it again" if replicate.result() is None else ""
+        raise RunError(f"{error}{advice}") from None
 
 
 def _floors_of_run(samples: Path) -> list[Floor]:

@@ -23,11 +23,12 @@ from components.scoring.features.extraction import (
     never,
 )
 from components.scoring.features.preprocessing import Treatment
-from components.scoring.features.sources import ArrayVideos, PreparedVideos, Videos, one_size
+from components.scoring.features.sources import PreparedVideos, Videos, one_size
 from experiments.record.recording import machine, write_json
-from experiments.scores.sampling import write_clips
+from experiments.scores.sample_files import SampleFiles
 from experiments.training.processes import ALONE, Processes
 from registry.errors import Interrupted, RunError
+from registry.runs.arrays import problem_of, write_array
 from registry.runs.files import locked
 from registry.schema.protocol import Protocol, describe, fingerprint
 from registry.schema.spec import Spec
@@ -242,7 +243,8 @@ def reference(
             raise Interrupted(STOPPED)
         return own, {} if said == FOUND else measure(real, metrics, how, own, progress, known, processes, stop)
     found = features_in(own, metrics, real)
-    if found is not None and (own / "clips.npy").exists():
+    pictures, shown = own / "clips.npy", f"clips shown of real side {real.key}"
+    if found is not None and not problem_of(pictures, shown):
         processes.shared(FOUND)
         return own, found
 
@@ -263,10 +265,10 @@ def reference(
             ).exists():  # before the features, which are nothing without
                 write_json(own / f"{extractor_key(extractor)}.json", {**about, **weights, "made": made})
         features = measure(real, metrics, how, own, progress, known, processes, stop)
-        if not (own / "clips.npy").exists():
+        if problem_of(pictures, shown):
             picked = real.clips[:: max(1, len(real.clips) // SHOWN_CLIPS)][:SHOWN_CLIPS]
-            pictures = [real.treatment(real.videos.read(c.video, c.indices), c.video.stored) for c in picked]
-            write_clips(own / "clips.npy", np.stack(pictures))
+            clips = [real.treatment(real.videos.read(c.video, c.indices), c.video.stored) for c in picked]
+            write_array(pictures, np.stack(clips), shown)
     return own, features
 
 
@@ -285,7 +287,7 @@ def prepare_reference(
 
 def score(
     spec: Spec,
-    samples: Path,
+    samples: SampleFiles,
     prepared: Prepared,
     metrics: Sequence[Any],
     how: Measuring,
@@ -298,7 +300,7 @@ def score(
 
     Args:
         spec: of the replicate.
-        samples: folder of its sampled clips.
+        samples: its sampled clips.
         prepared: its data.
         metrics: of its protocol.
         how: processes, batches, device.
@@ -309,12 +311,13 @@ def score(
 
     Raises:
         Interrupted: `stop` answered yes; what was measured is kept.
-        RunError: what `measure` and the metrics raise; where only some metrics fail, the others are in `Scores`.
+        RunError: a clip is missing or damaged, or what `measure` and the metrics raise; where only some metrics fail,
+            the others are in `Scores`.
     """
 
     def plan() -> tuple[Side, Side]:
         real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
-        return side_of(spec.scoring, "fake", ArrayVideos(samples))[0], real
+        return side_of(spec.scoring, "fake", samples.videos())[0], real
 
     fake, real = processes.shared(plan() if processes.is_first else None)  # naming every clip reads all of them
     own, of_real = reference(real, metrics, how, references_of(prepared), progress, None, processes, stop)

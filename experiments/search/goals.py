@@ -1,6 +1,5 @@
 """What a search is after: its objectives as they are measured, and what all its trials must have in common."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ from experiments.plan.network_counts import count_network
 from experiments.plan.plan import Plan
 from experiments.search.study import Study
 from registry.errors import SpecError
-from registry.experiment.claims import VALIDATION_LOSS, Direction, scores_of
+from registry.experiment.claims import VALIDATION_LOSS, Direction, recorded_name, scores_of
 from registry.runs.run_folder import Replicate
 from registry.schema.differences import differing
 from registry.schema.labels import label_of
@@ -124,9 +123,8 @@ def score_of(goal: Goal, replicates: Sequence[Replicate]) -> float | None:
     for replicate in replicates:
         result = replicate.result()
         scores = result.scores if result else {}
-        # A score may be named by weights of its own: `fid` is then `fid[3c1f09aa]`.
-        names = [name for name in scores if re.fullmatch(rf"{re.escape(goal.score)}(\[[0-9a-f]{{8}}\])?", name)]
-        if goal.score not in scores and len(names) != 1:
+        name = recorded_name(goal.score, scores)
+        if name not in scores:
             return None
-        found.append(float(scores[goal.score if goal.score in scores else names[0]]))
+        found.append(float(scores[name]))
     return sum(found) / len(found)

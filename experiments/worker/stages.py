@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.data.prepare import Prepared
+from components.scoring.features.feature_files import clips_done
 from experiments.record.progress import Progress
 from experiments.record.recording import Recorder, write_json
 from experiments.scores.evaluation import can_be_evaluated, evaluate, free
@@ -43,7 +44,7 @@ def progress_of(training: Path) -> list[int]:
     for folder in evaluations_in(training):
         samples += len(list((folder / "samples").glob("clips-*.npy")))
         features += sum(path.stat().st_size for path in (folder / "features").rglob("*.npy"))
-        marked += sum(path.read_bytes().count(1) for path in (folder / "features").rglob(".*.done"))
+        marked += clips_done(folder / "features")
     steps = [step_of(path) or 0 for path in checkpoints_in(training)]
     return [max(steps, default=0), samples, features + marked]
 

@@ -1,6 +1,7 @@
 """Claims -> arms and a score, checked against the axes even where an arm's spec is wrong."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
@@ -262,6 +263,18 @@ def metric_names(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, str]:
         parts: the catalogue.
     """
     return {name: full for name, (full, _) in scores_of(raw, parts).items()}
+
+
+def recorded_name(score: str, recorded: Iterable[str]) -> str:
+    """Return the name under which results have a score, as it is where they have none or several that it may be.
+
+    Weights that are not the published ones give a score a name of its own, which an experiment's file cannot know:
+    `fid` may be `fid[3c1f09aa]`, and `fvd` may be `fvd[i3d:3c1f09aa]`.
+    """
+    names = list(recorded)
+    by_weights = re.compile(rf"{re.escape(score)}\[(\w+:)?[0-9a-f]{{8}}\]")
+    longer = [name for name in names if by_weights.fullmatch(name)]
+    return longer[0] if score not in names and len(longer) == 1 else score
 
 
 def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, Direction]]:

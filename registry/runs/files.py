@@ -1,23 +1,44 @@
 """Writing files so that a reader, or a kill, never meets half of one."""
 
+import contextlib
 import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, SoftFileLock, Timeout
 
+WITHOUT_A_NAME = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of writing that name no file
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Give a file whose content becomes that of `path` whole or not at all: onto the disk first, then renamed.
+
+    Where the body fails, `path` stays as it was and nothing is left beside it.
+
+    Raises:
+        OSError: the file cannot be written, such as on a full disk; `filename` says which.
+    """
+    temporary = _temporary(path)
+    try:
+        with naming(path):
+            with temporary.open("wb") as file:
+                yield file
+                _onto_the_disk(file)
+            os.replace(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: under another name, onto the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Write a text file whole or not at all."""
+    with atomic(path) as file:
+        file.write(text.encode())
 
 
 def write_new(path: Path, text: str) -> None:
@@ -25,24 +46,50 @@ def write_new(path: Path, text: str) -> None:
 
     Raises:
         FileExistsError: the file is there already.
+        OSError: the file cannot be written, such as on a full disk; `filename` says which.
     """
-    mine = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with mine.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    mine = _temporary(path)
     try:
-        os.link(mine, path)
-    except FileExistsError:
-        if mine.stat().st_nlink != 2:  # else the answer was lost on its way from the server, and the link is ours
-            raise
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
-            raise
-        with path.open("x", encoding="utf-8") as file:  # a file system without hard links
-            file.write(text)
+        with naming(path), mine.open("wb") as file:
+            file.write(text.encode())
+            _onto_the_disk(file)
+        try:
+            os.link(mine, path)
+        except FileExistsError:
+            if mine.stat().st_nlink != 2:  # else the answer was lost on its way from the server, and the link is ours
+                raise
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            with naming(path), path.open("x", encoding="utf-8") as file:  # a file system without hard links
+                file.write(text)
     finally:
-        mine.unlink()
+        _remove(mine)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in what the system says of a full disk or a failing one, which comes without a name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in WITHOUT_A_NAME and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def _onto_the_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _remove(temporary: Path) -> None:
+    with contextlib.suppress(OSError):  # what went wrong before is what counts
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

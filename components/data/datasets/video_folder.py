@@ -30,8 +30,9 @@ class VideoFolder:
     path; hidden files are passed over. The class is the first folder below the path, none where a video lies directly
     in it. If the only folders there are `train` and `test`, they are the splits and the classes lie below them; without
     that and without a CSV all is `train`. A split CSV names all videos: the columns `path` (relative to the CSV's
-    folder), `split`, and `label` if there are classes; other columns are not read, and files that it does not name are
-    rejected. A mirrored clip (`data.flip`) keeps its class: leave flipping at 0 where a class is a direction.
+    folder, and of a video below the path), `split`, and `label` if there are classes; other columns are not read, and
+    files that it does not name are rejected. A mirrored clip (`data.flip`) keeps its class: leave flipping at 0 where a
+    class is a direction.
 
     Args:
         path: the folder.
@@ -158,8 +159,13 @@ class VideoFolder:
         named = set()
         base = file.parent
         for line, row in _rows(file):
-            path = Path(os.path.relpath(base / row["path"], self.root)).as_posix()
             where = f"{file}:{line}"
+            path = Path(os.path.relpath(base / row["path"], self.root)).as_posix()
+            if os.path.isabs(row["path"]) or path.split("/")[0] in ("..", "."):
+                raise SpecError(
+                    f"{where}: {row['path']} is not the path of a video below {self.root}, relative to the folder of "
+                    f"{file.name}; link what lies elsewhere into that folder"
+                )
             if path in named:
                 raise SpecError(f"{where}: {row['path']} is named twice")
             if not (row.get("split") or ""):

@@ -1,9 +1,9 @@
 """Frame folders: a folder of numbered pictures is a video.
 
 Rules: pictures are ordered by the last number in their name, then by name with its numbers read as numbers. Missing
-numbers are no gap in the frame count; they are listed in the note. A picture that cannot be decoded is left out and
-counted as damaged, like a damaged packet. Grey and transparent pictures become RGB (transparency is dropped). Pictures
-of different size make the folder unusable. Files that are not pictures are passed over.
+numbers are no gap in the frame count; the first of them are listed in the note. A picture that cannot be decoded is
+left out and counted as damaged, like a damaged packet. Grey and transparent pictures become RGB (transparency is
+dropped). Pictures of different size make the folder unusable. Files that are not pictures are passed over.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import numpy as np
 
 from components.data.video.reader import MAX_FRAME_BYTES, VideoError, VideoIndex, check_indices
 
+LISTED = 10  # gaps, and damaged pictures, that the note names
 PICTURE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
@@ -62,10 +63,8 @@ def index_folder(folder: Path, alive: Callable[[], None] = lambda: None) -> Vide
     for path, size in good:
         if size != (height, width):
             raise VideoError(f"{path.name} is {size[1]}x{size[0]}, the pictures before it are {width}x{height}")
-    note = [
-        f"gap: {gap}" for gap in _gaps([frame_number(path) for path, _ in good] + [frame_number(p) for p in damaged])
-    ]
-    note += [f"damaged: {path.name}" for path in damaged]
+    gaps = _gaps([frame_number(path) for path, _ in good] + [frame_number(path) for path in damaged])
+    note = [_listed("gap", gaps), _listed("damaged", [path.name for path in damaged])]
     return VideoIndex(
         frames=len(good),
         height=height,
@@ -74,7 +73,8 @@ def index_folder(folder: Path, alive: Callable[[], None] = lambda: None) -> Vide
         sha256=digest.hexdigest(),
         damaged=len(damaged),
         reader="pictures",
-        note="; ".join(note),
+        note="; ".join(filter(None, note)),
+        left_out=tuple(path.name for path in damaged),
     )
 
 
@@ -88,8 +88,7 @@ class FrameFolderReader:
 
     def __init__(self, folder: Path, index: VideoIndex) -> None:
         self.folder, self.index = folder, index
-        left_out = {part.removeprefix("damaged: ") for part in index.note.split("; ") if part.startswith("damaged: ")}
-        self._pictures = [path for path in pictures_of(folder) if path.name not in left_out]
+        self._pictures = [path for path in pictures_of(folder) if path.name not in set(index.left_out)]
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """Frames uint8 (n, H, W, 3); VideoError where a picture changed since it was indexed."""
@@ -126,6 +125,12 @@ def _read(path: Path) -> np.ndarray:
 def _order(path: Path) -> tuple[int, list[tuple[int, int, str]]]:
     parts = re.split(r"(\d+)", path.name)
     return frame_number(path), [(1, int(part), part) if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def _listed(what: str, found: Sequence[str]) -> str:
+    """The first of what was found, in words for the note."""
+    more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return f"{what}: {', '.join(found[:LISTED])}{more}" if found else ""
 
 
 def _gaps(numbers: list[int]) -> list[str]:

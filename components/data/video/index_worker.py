@@ -2,13 +2,16 @@
 
 The child gets one path a line and answers in lines of JSON: `{}` while it is at work, then the index by PyAV, then what
 became of the check of decord. A child that is silent for too long is killed; one that hangs or dies in decord costs the
-file only decord, one that does so in PyAV costs it the file. Either way the next file gets a new child.
+file only decord. A file that loses its child in PyAV is tried once more: if it hangs or crashes the decoder again, it
+costs the file; if the child was killed, or out of memory, again, the file may be healthy and the machine is short of
+memory, so indexing fails. Either way the next file gets a new child.
 """
 
 import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -22,8 +25,10 @@ from typing import Any
 from components.data.video.frame_folder import index_folder
 from components.data.video.index import Decoded, decode_all, decord_agrees, why_not_decord
 from components.data.video.reader import VideoError, VideoIndex, decord_is_installed
+from registry.errors import RunError
 
 SILENCE = 60.0  # seconds without a sign of life after which a child counts as hung
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes of a child that something else has ended
 START = 300.0  # seconds that a child may take to start and import its libraries, on a slow disk
 
 
@@ -32,6 +37,7 @@ def index_video(path: Path, silence: float = SILENCE) -> VideoIndex:
 
     Raises:
         VideoError: it cannot be read; the reason, with the path.
+        RunError: the child was killed twice.
     """
     with IndexWorker(silence) as worker:
         index, reason, _ = worker.inspect(path)
@@ -43,7 +49,11 @@ def index_video(path: Path, silence: float = SILENCE) -> VideoIndex:
 def index_videos(
     paths: Sequence[Path], workers: int = 1, silence: float = SILENCE
 ) -> Iterator[tuple[Path, VideoIndex | None, str, bool]]:
-    """Index many with several children; yields (path, index or None, reason, repeatable) as they are done."""
+    """Index many with several children; yields (path, index or None, reason, repeatable) as they are done.
+
+    Raises:
+        RunError: the children of some files were killed twice; all others were yielded before.
+    """
     idle: queue.SimpleQueue[IndexWorker] = queue.SimpleQueue()
     guards = [IndexWorker(silence) for _ in range(max(1, min(workers, len(paths))))]
     for guard in guards:
@@ -56,14 +66,21 @@ def index_videos(
         finally:
             idle.put(guard)
 
-    pool = ThreadPoolExecutor(len(guards))
+    pool, killed = ThreadPoolExecutor(len(guards)), list[RunError]()
     try:
         for done in as_completed([pool.submit(inspect, path) for path in paths]):
-            yield done.result()
+            try:
+                found = done.result()
+            except RunError as error:
+                killed.append(error)
+                continue
+            yield found
     finally:
         for guard in guards:
             guard.close()
         pool.shutdown(cancel_futures=True)
+    if killed:
+        raise RunError("\n".join(map(str, killed[:3])) + (f"\nand {len(killed) - 3} more" if len(killed) > 3 else ""))
 
 
 class IndexWorker:
@@ -86,7 +103,26 @@ class IndexWorker:
         self.close()
 
     def inspect(self, path: Path) -> tuple[VideoIndex | None, str, bool]:
-        """(index, "", repeatable), or (None, reason, repeatable); not repeatable where the child was lost."""
+        """(index, "", repeatable), or (None, reason, repeatable); not repeatable where the child was lost.
+
+        Raises:
+            RunError: the child was killed twice.
+        """
+        try:
+            return self._inspect(path)
+        except _ChildLostError:  # perhaps by what the machine was busy with
+            try:
+                return self._inspect(path)
+            except _ChildLostError as lost:
+                if not lost.killed:
+                    return None, f"the decoder {lost}", False
+                raise RunError(
+                    f"{path}: the decoder {lost}, twice. The video may be healthy, so it is not left out: make room in "
+                    "memory, and run it again; what was indexed is kept"
+                ) from None
+
+    def _inspect(self, path: Path) -> tuple[VideoIndex | None, str, bool]:
+        """One try; _ChildLostError where there is no index."""
         index: VideoIndex | None = None
         try:
             self._send(path)
@@ -94,6 +130,8 @@ class IndexWorker:
                 answer = self._answer(self.silence)
                 if "reason" in answer:
                     return None, answer["reason"], True
+                if "memory" in answer:
+                    raise _ChildLostError("ran out of memory", killed=True)
                 if "index" in answer:
                     index = VideoIndex.from_dict(answer["index"])
                 if "reader" in answer and index is not None:
@@ -101,7 +139,7 @@ class IndexWorker:
         except _ChildLostError as lost:
             self._stop()
             if index is None:
-                return None, f"the decoder {lost}", False
+                raise
             note = "; ".join(filter(None, [index.note, f"decord {lost}"]))
             return replace(index, reader="pyav", note=note), "", True
 
@@ -136,7 +174,11 @@ class IndexWorker:
             raise _ChildLostError(f"hung for {limit:g} s and was stopped") from None
         if line is None:
             code = self._process.wait() if self._process is not None else None
-            raise _ChildLostError("was stopped" if self._closed else f"took its process down (exit code {code})")
+            if self._closed:
+                raise _ChildLostError("was stopped")
+            if code in KILLED:
+                raise _ChildLostError("was killed (out of memory?)", killed=True)
+            raise _ChildLostError(f"took its process down (exit code {code})")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -152,7 +194,11 @@ class IndexWorker:
 
 
 class _ChildLostError(Exception):
-    """The child is gone; says what it did."""
+    """The child is gone; says what it did, and whether something else than the file may have ended it."""
+
+    def __init__(self, deed: str, killed: bool = False) -> None:
+        super().__init__(deed)
+        self.killed = killed
 
 
 def _forward(process: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str | None]") -> None:
@@ -191,7 +237,7 @@ def serve() -> None:
         except VideoError as error:
             tell({"reason": str(error)})
         except MemoryError:
-            tell({"reason": "its frames do not fit into memory"})
+            tell({"memory": "short"})
         except Exception as error:  # whatever a broken file does to a library is a reason to reject it
             tell({"reason": f"cannot be read ({type(error).__name__}: {error})"})
 

@@ -49,6 +49,7 @@ class VideoIndex:
         note: oddities that were handled by a rule, in words.
         pts: timestamp of every frame where seeking was found to be exact, else None (decode from the start).
         keyframes: numbers of the frames that decoding can start at; None with `pts`.
+        left_out: names of the pictures of a frame folder that could not be decoded.
     """
 
     frames: int
@@ -61,13 +62,16 @@ class VideoIndex:
     note: str = ""
     pts: tuple[int, ...] | None = None
     keyframes: tuple[int, ...] | None = None
+    left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "VideoIndex":
-        tuples = {key: tuple(values[key]) if values[key] is not None else None for key in ("pts", "keyframes")}
+        tuples = {
+            key: tuple(values[key]) if values[key] is not None else None for key in ("pts", "keyframes", "left_out")
+        }
         return cls(**{**values, **tuples})
 
 

@@ -11,7 +11,7 @@ own, which the first then brings together: two machines never write into one fil
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -32,6 +32,7 @@ from components.scoring.features.workers import WorkerDiedError, in_processes
 from components.scoring.protocol_metrics import build_metrics
 from registry.errors import Interrupted, RunError
 from registry.parts.catalogue import catalogue
+from registry.runs.arrays import problem_of
 from registry.runs.machine import usable_cores
 from registry.schema.protocol import MEASURING, Protocol
 
@@ -84,6 +85,10 @@ class Side:
         for clip in self.clips:
             digest.update(json.dumps([clip.video.content, *clip.indices]).encode())
         return digest.hexdigest()
+
+    def identity(self, key: str) -> str:
+        """What a file holds that has its features by an extractor of that key."""
+        return f"features of side {self.key} by {key}"
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def measure(
                 "longer clips (frames=…) or another detector"
             )
     first = together is None or together.rank == 0
-    missing = [key for key in extractors if not (folder / f"{key}.npy").exists()] if first else []
+    missing = _missing(folder, side, extractors, progress) if first else []
     if together is not None and together.world > 1:
         missing = together.shared(missing)
     wanted = {key: extractors[key] for key in missing}
@@ -176,7 +181,7 @@ def _files(
     known: tuple[Side, Mapping[str, Features]] | None,
 ) -> dict[str, Rows]:
     """The files of features in the making, with all that was measured before."""
-    files = {key: Rows(folder, key).make(len(side.clips), frames, e) for key, e in wanted.items()}
+    files = {key: Rows(folder, key, side.identity(key)).make(len(side.clips), frames, e) for key, e in wanted.items()}
     for rows in files.values():
         rows.gather()
     if known is not None:
@@ -208,7 +213,7 @@ def _measure_together(
     todo, token = together.shared(plan)
     if together.rank > 0:
         mine = {
-            key: Rows(folder, key, f"{token}-{together.rank}").make(len(side.clips), frames, e)
+            key: Rows(folder, key, side.identity(key), f"{token}-{together.rank}").make(len(side.clips), frames, e)
             for key, e in wanted.items()
         }
     _measure(side, todo, mine, wanted, how, progress, stop, together)
@@ -216,14 +221,24 @@ def _measure_together(
     if together.rank == 0:
         for rows in mine.values():
             for rank in range(1, together.world):
-                rows.take(Rows(rows.folder, rows.key, f"{token}-{rank}"))
+                rows.take(f"{token}-{rank}")
             rows.finish()
 
 
 def features_in(folder: Path, metrics: Sequence[Any], side: Side) -> dict[str, Features] | None:
-    """The features of a side that are all measured, or None."""
+    """The features of a side that are all measured and whole, or None."""
     keys = list(extractors_of(metrics, side.side))
-    return _features(side, keys, folder) if all((folder / f"{key}.npy").exists() for key in keys) else None
+    whole = all(not problem_of(folder / f"{key}.npy", side.identity(key)) for key in keys)
+    return _features(side, keys, folder) if whole else None
+
+
+def _missing(folder: Path, side: Side, keys: Iterable[str], progress: Progress) -> list[str]:
+    """The extractors of which there are no features of the side, or only damaged ones, which is told."""
+    problems = {key: problem_of(folder / f"{key}.npy", side.identity(key)) for key in keys}
+    for key, problem in problems.items():
+        if problem and (folder / f"{key}.npy").exists():
+            progress(f"measuring again what is damaged: {problem}", 1, 1)
+    return [key for key, problem in problems.items() if problem]
 
 
 def _features(side: Side, keys: Sequence[str], folder: Path) -> dict[str, Features]:
@@ -324,7 +339,14 @@ def features_of(extractor: Extractor, clip: np.ndarray, device: str = "cpu") -> 
     ):
         features = extractor.features(torch.from_numpy(np.ascontiguousarray(clip))[None].to(kind))
     array: np.ndarray = features.float().cpu().numpy()
-    return array.reshape(-1, array.shape[-1])
+    rows = array.reshape(-1, array.shape[-1]) if array.size else array.reshape(0, 1)
+    wanted = len(clip) if extractor.rows_per_clip == "frames" else extractor.rows_per_clip
+    if rows.shape != (wanted, extractor.dimensions):
+        raise RunError(
+            f"{extractor.label}: gives {tuple(array.shape)} numbers for one clip instead of "
+            f"{(wanted, extractor.dimensions)}; its weights are of another network, or the part states other facts"
+        )
+    return rows
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from components.data.prepare import Prepared
 from components.data.video.reader import VideoError
 from components.scoring.features.clip_selection import Video
 from registry.errors import RunError
+from registry.runs.arrays import DamagedError, has_footer, problem_of
 
 FROM_FILES = {"decord": "video", "pyav": "video", "made": "raw"}  # reader -> how the frames were stored
 
@@ -90,52 +91,37 @@ class PreparedVideos:
 class ArrayVideos:
     """Clips in .npy files, uint8 (n, F, H, W, 3) or one video (F, H, W, 3) a file; each clip is a video.
 
+    Every file is read once as a whole; one that has checksums (`registry.runs.arrays`) is verified by them.
+
     Args:
         folder: with the files.
+        files: those that count; all .npy files of the folder if left out.
 
     Raises:
         RunError: no file can be used.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Sequence[Path] | None = None) -> None:
         self.folder, self.name = folder, str(folder)
         self.rejected: list[tuple[str, str]] = []
         self._files: list[tuple[Path, int, tuple[int, ...]]] = []  # file, first number, shape (n, F, H, W, 3)
-        first = 0
-        for path in sorted(folder.glob("*.npy")):
-            shape = self._shape(path)
-            if shape is not None:
-                self._files.append((path, first, shape))
-                first += shape[0]
+        self.listed: list[Video] = []
+        for path in sorted(folder.glob("*.npy")) if files is None else files:
+            try:
+                clips = _clips_of(path)
+                contents = [hashlib.sha256(clip.tobytes()).hexdigest() for clip in clips]
+            except (RunError, OSError) as error:
+                self.rejected.append((path.name, str(error).removeprefix(f"{path}: ")))
+                continue
+            first, (_, frames, height, width, _) = len(self.listed), clips.shape
+            self._files.append((path, first, clips.shape))
+            self.listed += [
+                Video(first + place, f"{path.name} clip {place}", content, frames, height, width, "raw")
+                for place, content in enumerate(contents)
+            ]
         if not self._files:
             told = "".join(f"\n  {name}: {reason}" for name, reason in self.rejected[:3])
             raise RunError(f"{folder}: no clips; {len(self.rejected)} files cannot be used{told}")
-
-    def _shape(self, path: Path) -> tuple[int, ...] | None:
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            self.rejected.append((path.name, f"cannot be read: {error}"))
-            return None
-        if array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-1] != 3 or not array.size:
-            self.rejected.append((path.name, f"is {array.dtype} {array.shape}, not uint8 (n, F, H, W, 3)"))
-            return None
-        return tuple(array.shape) if array.ndim == 5 else (1, *array.shape)
-
-    @cached_property
-    def listed(self) -> Sequence[Video]:
-        """All clips of all files, each a video."""
-        return [
-            Video(first + place, f"{path.name} clip {place}", content, shape[1], shape[2], shape[3], "raw")
-            for path, first, shape in self._files
-            for place, content in enumerate(self._contents(path, shape))
-        ]
-
-    def _contents(self, path: Path, shape: tuple[int, ...]) -> Iterator[str]:
-        """SHA-256 of each clip of a file, read one at a time."""
-        for place in range(shape[0]):
-            clip = np.load(path, mmap_mode="r", allow_pickle=False).reshape(shape)[place]
-            yield hashlib.sha256(clip.tobytes()).hexdigest()
 
     @cached_property
     def digest(self) -> str:
@@ -145,11 +131,34 @@ class ArrayVideos:
     def read(self, video: Video, indices: Sequence[int]) -> np.ndarray:
         path, first, shape = next(f for f in reversed(self._files) if f[1] <= video.number)
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False).reshape(shape)
-        except (OSError, ValueError, EOFError) as error:
-            raise RunError(f"{path}: cannot be read any more: {error}") from None
-        frames: np.ndarray = np.array(array[video.number - first][list(indices)])
+            clips = _mapped(path)
+        except RunError as error:
+            raise RunError(f"{error}; it could be before, so it changed while it was scored") from None
+        if clips.size != np.prod(shape):
+            raise RunError(f"{path}: changed while it was scored")
+        frames: np.ndarray = np.array(clips.reshape(shape)[video.number - first][list(indices)])
         return frames
+
+
+def _clips_of(path: Path) -> np.ndarray:
+    """The clips of a file (n, F, H, W, 3), verified where there are checksums; RunError says why it cannot be used."""
+    if has_footer(path) and (problem := problem_of(path)):
+        raise DamagedError(problem)
+    array = _mapped(path)
+    if array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-1] != 3 or not array.size:
+        raise RunError(f"is {array.dtype} {array.shape}, not uint8 (n, F, H, W, 3)")
+    return array if array.ndim == 5 else array[None]
+
+
+def _mapped(path: Path) -> np.ndarray:
+    if path.exists() and not path.is_file():
+        raise RunError(f"{path}: is not a regular file")  # a pipe would wait for someone to write into it
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # whatever a broken file does to NumPy is a reason to reject it
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(f"{path}: cannot be read: {told}") from None
+    return array
 
 
 def _digest(videos: Iterable[Video]) -> str:

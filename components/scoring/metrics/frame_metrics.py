@@ -27,8 +27,9 @@ class FID:
     Resizing, network and distance are clean-fid's own; the covariance is the unbiased one of `np.cov`, from moments
     streamed in float64. `weights` is the path of inception-2015-12-05.pt; left empty, the environment variable
     LATTE_WORKBENCH_INCEPTION, the cache of `fetch-weights` and the place where clean-fid downloads it are looked at.
-    With any other scripted network the score is named `fid[<first 8 of the file's SHA-256>]`. All frames of a clip
-    count; they are alike, so there are fewer independent frames than frames. The details have the same distance by
+    With any other scripted network the score is named `fid[<first 8 of the file's SHA-256>]`, and `sha256` has to say
+    the whole of it, because such a file is a program. All frames of a clip count; they are alike, so there are fewer
+    independent frames than frames. The details have the same distance by
     eigenvalues (`by_eigenvalues`), because the general matrix root of clean-fid is not stable where there are fewer
     frames than the 2048 features; where it fails altogether (SciPy 1.18 drops an argument that it uses), that value
     is the score, and the details say so.
@@ -43,8 +44,8 @@ class FID:
     higher_is_better = False
     biased = ("fid",)  # by 1/n_fake + 1/n_real
 
-    def __init__(self, detector: Any = None, *, weights: str = "") -> None:
-        self.extractor = Inception(weights)
+    def __init__(self, detector: Any = None, *, weights: str = "", sha256: str = "") -> None:
+        self.extractor = Inception(weights, sha256)
 
     def names(self) -> tuple[str, ...]:
         """The key of the score."""
@@ -90,9 +91,9 @@ class FID:
 class KID:
     """Kernel Inception distance of single frames, unbiased but blind to motion; lower is better.
 
-    Features as for `fid`, with the same `weights` and naming. The value is clean-fid's `kernel_distance`, the mean
-    over `subsets` random subsets of at most `subset_size` frames of either side, drawn from seed 0; their spread is
-    in the details. Subsets overlap and frames of a clip are alike, so the spread is no standard error.
+    Features as for `fid`, with the same `weights`, `sha256` and naming. The value is clean-fid's `kernel_distance`,
+    the mean over `subsets` random subsets of at most `subset_size` frames of either side, drawn from seed 0; their
+    spread is in the details. Subsets overlap and frames of a clip are alike, so the spread is no standard error.
 
     Source: Binkowski et al. 2018, arXiv 1801.01401; Parmar et al. 2022, arXiv 2104.11222 (clean-fid)
     Official code: yes, clean-fid's package is what computes it
@@ -111,8 +112,9 @@ class KID:
         weights: str = "",
         subsets: PositiveInt = 100,
         subset_size: PositiveInt = 1000,
+        sha256: str = "",
     ) -> None:
-        self.extractor = Inception(weights)
+        self.extractor = Inception(weights, sha256)
         self.subsets = subsets
         self.subset_size = subset_size
 

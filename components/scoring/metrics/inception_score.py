@@ -13,8 +13,8 @@ from torch import Tensor
 
 from components.scoring.contracts import Features, Score
 from components.scoring.refusals import refuse_not_finite
-from components.scoring.scripted import as_written, load_scripted
-from components.scoring.weights import find, sha256_of
+from components.scoring.scripted import as_written, open_scripted
+from components.scoring.weights import KNOWN, find, refuse_damaged, sha256_of
 from registry.errors import RunError
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import PositiveInt
@@ -27,6 +27,7 @@ class Classifier:
         path: the TorchScript file; empty: C3D by its variable or from the cache of `fetch-weights`.
         classes: how many classes it tells apart.
         inputs: `uint8` in 0..255, or `float` in 0..1; resizing is the network's own business.
+        sha256: the SHA-256 of the file, which must be said, since it is a program and no published one is known.
 
     Raises:
         SpecError: the file named does not exist.
@@ -38,13 +39,15 @@ class Classifier:
     rows_per_clip = 1
     minimum_frames = 1
 
-    def __init__(self, path: str, classes: int, inputs: str) -> None:
+    def __init__(self, path: str, classes: int, inputs: str, sha256: str) -> None:
         instead = "leave inception_score out"
         self.path = find("c3d", given=path, setting="inception_score's `classifier`", instead=instead)
         self.dimensions = classes
         self.inputs = inputs
         self.sha256 = sha256_of(self.path)
-        self._network = load_scripted(self.path)
+        refuse_damaged(self.path, self.sha256)
+        setting, published = "inception_score's `sha256`", self.sha256 == KNOWN["c3d"].sha256
+        self._network = open_scripted(self.path, self.sha256, published=published, named=sha256, setting=setting)
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of input."""
@@ -83,10 +86,11 @@ class InceptionScore:
     the details; no real clips are needed. `classifier` is the path of a scripted network that takes clips
     (n, 3, F, H, W), as uint8 in 0..255 or `float` in 0..1, and gives `probabilities` or `logits` of `classes`
     classes; left empty, it is StyleGAN-V's c3d_ucf101.pt (LATTE_WORKBENCH_C3D or the cache of `fetch-weights`),
-    which takes uint8 clips of 16 frames and gives 101 probabilities. The score is named
-    `inception_score[<first 8 of the file's SHA-256>]`, because it means nothing without its classifier. It is biased
-    by the number of clips in a split, so only scores of as many clips can be compared; fewer than two clips a split
-    are scored in one split, without spread.
+    which takes uint8 clips of 16 frames and gives 101 probabilities. `sha256` has to say the SHA-256 of the file, as
+    `fetch-weights` prints it: the file is a program, and no published SHA-256 of one is known here. The score is
+    named `inception_score[<first 8 of the file's SHA-256>]`, because it means nothing without its classifier. It is
+    biased by the number of clips in a split, so only scores of as many clips can be compared; fewer than two clips a
+    split are scored in one split, without spread.
 
     Source: the paper's IS on UCF101; Salimans et al. 2016, arXiv 1606.03498; Saito et al. 2020, arXiv 1811.09245
         (C3D on UCF101)
@@ -108,8 +112,9 @@ class InceptionScore:
         inputs: Literal["uint8", "float"] = "uint8",
         classes: PositiveInt = 101,
         splits: PositiveInt = 10,
+        sha256: str = "",
     ) -> None:
-        self.extractor = Classifier(classifier, classes, inputs)
+        self.extractor = Classifier(classifier, classes, inputs, sha256)
         self.outputs = outputs
         self.splits = splits
 

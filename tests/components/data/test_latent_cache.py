@@ -1,6 +1,8 @@
 """The latent cache gives what decoding, transforming and encoding give, whole or not at all."""
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +11,16 @@ import torch
 
 from components.data.autoencoders import Pixels
 from components.data.datasets.video_folder import VideoFolder
-from components.data.latent_cache import LatentCache, cache_key
+from components.data.latent_cache import Encoding, LatentCache
 from components.data.prepare import Prepared, prepare
 from components.data.transforms import TRANSFORMS, to_pixels
 from components.data.video.reader import VideoReader
 from registry.errors import RunError
+from registry.runs import arrays
 from tests.fixtures.made_videos import gradient_frames, write_pictures, write_video
 
 SIZE = 16
+ENCODING = Encoding("0" * 64, Pixels(SIZE), SIZE, TRANSFORMS[0], antialias=False)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +78,8 @@ def test_built_once_and_flips_added_later(prepared: Prepared, tmp_path: Path) ->
         return prepared.reader(video)
 
     def build(flip: bool) -> LatentCache:
-        LatentCache.build(tmp_path / "cache", lengths, reader, Pixels(SIZE), SIZE, TRANSFORMS[0], False, flip)
-        return LatentCache.open(tmp_path / "cache", flip)
+        LatentCache.build(tmp_path / "cache", ENCODING, lengths, reader, flip)
+        return LatentCache.open(tmp_path / "cache", ENCODING, lengths, flip)
 
     plain = build(flip=False)
     assert opened == [0, 1, 2]
@@ -94,15 +98,66 @@ def test_a_build_that_fails_leaves_nothing_that_looks_whole(prepared: Prepared, 
             raise KeyboardInterrupt
         return prepared.reader(video)
 
-    arguments = (Pixels(SIZE), SIZE, TRANSFORMS[0], False, True)
+    lengths = prepared.lengths(range(3))
     with pytest.raises(KeyboardInterrupt):
-        LatentCache.build(tmp_path, prepared.lengths(range(3)), reader, *arguments)
-    assert [path.name for path in tmp_path.iterdir()] == ["lengths.json"]
-    with pytest.raises(RunError, match="run prepare first"):
-        LatentCache.open(tmp_path, flip=False)
-    (tmp_path / f".plain.{_host()}.999999999.tmp").write_bytes(b"of a builder that was killed")
-    LatentCache.build(tmp_path, prepared.lengths(range(3)), prepared.reader, *arguments)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["flipped.npy", "lengths.json", "plain.npy"]
+        LatentCache.build(tmp_path, ENCODING, lengths, reader, flip=True)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    with pytest.raises(RunError, match=r"plain\.npy: is not there; run prepare first"):
+        LatentCache.open(tmp_path, ENCODING, lengths, flip=False)
+    (tmp_path / ".plain.npy.0123.tmp").write_bytes(b"of a builder that was killed")
+    LatentCache.build(tmp_path, ENCODING, lengths, prepared.reader, flip=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "flipped.npy", "plain.npy"]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_flipped_bit_ends_who_meets_it_and_is_mended_by_the_next(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flip: bool
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_BYTES", 4 * 2 * math.prod(Pixels(SIZE).latent_shape))  # four frames
+    lengths = prepared.lengths(range(3))
+    file = tmp_path / ("flipped.npy" if flip else "plain.npy")
+    told: list[str] = []
+
+    def build(reader: Callable[[int], VideoReader] = prepared.reader) -> LatentCache:
+        LatentCache.build(tmp_path, ENCODING, lengths, reader, flip, lambda what, *_: told.append(what))
+        return LatentCache.open(tmp_path, ENCODING, lengths, flip)
+
+    build()
+    whole = file.read_bytes()
+    damaged = bytearray(whole)
+    damaged[128 + 14 * 2 * math.prod(Pixels(SIZE).latent_shape)] ^= 1  # in frame 14, which is of the first video
+    file.write_bytes(damaged)
+    cache = build(_nobody)
+    cache.clip(0, range(12), flip)
+    cache.clip(1, range(9), flip)
+    for _ in range(2):  # by whoever, and again
+        with pytest.raises(RunError, match=rf"{file.name}: rows 12 to 15 are damaged.*`retry`"):
+            cache.clip(0, [15], flip)
+    assert (tmp_path / f"{file.stem}.damaged").exists()
+    told.clear()
+    build()
+    assert any(line.startswith(f"encoding again what is damaged: {file}: rows 12 to 15") for line in told), told
+    assert file.read_bytes() == whole
+    (tmp_path / f"{file.stem}.damaged").write_text("but it was a cable")
+    build(_nobody)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == sorted({"plain.npy", file.name})
+
+
+@pytest.mark.parametrize("deed", ["empty", "cut", "of an earlier version", "of other videos"])
+def test_what_is_not_the_cache_is_made_again(prepared: Prepared, tmp_path: Path, deed: str) -> None:
+    lengths, file = prepared.lengths(range(3)), tmp_path / "plain.npy"
+    LatentCache.build(tmp_path, ENCODING, lengths, prepared.reader, flip=False)
+    whole = file.read_bytes()
+    if deed == "of an earlier version":
+        np.save(file, np.load(file))
+    elif deed == "of other videos":
+        LatentCache.build(tmp_path, replace(ENCODING, digest="f"), lengths, prepared.reader, flip=False)
+    else:
+        file.write_bytes(whole[: 0 if deed == "empty" else -1])
+    with pytest.raises(RunError, match=r"plain\.npy: .*run prepare first"):
+        LatentCache.open(tmp_path, ENCODING, lengths, flip=False)
+    LatentCache.build(tmp_path, ENCODING, lengths, prepared.reader, flip=False)
+    assert file.read_bytes() == whole
 
 
 def test_memory_stays_small(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,28 +175,21 @@ def test_memory_stays_small(prepared: Prepared, tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("components.data.latent_cache.CHUNK_BYTES", 5 * 48 * 64 * 3)
     lengths = prepared.lengths(range(3))
-    LatentCache.build(
-        tmp_path,
-        lengths,
-        lambda video: Watched(prepared.reader(video)),
-        Pixels(SIZE),
-        SIZE,
-        TRANSFORMS[0],
-        False,
-        False,
-    )
+    LatentCache.build(tmp_path, ENCODING, lengths, lambda video: Watched(prepared.reader(video)), flip=False)
     assert sizes[0] == 5
-    assert isinstance(LatentCache.open(tmp_path, flip=False)._arrays[0], np.memmap)
+    assert isinstance(LatentCache.open(tmp_path, ENCODING, lengths, flip=False)._files[0].array, np.memmap)
 
 
 def test_key_depends_on_all_that_the_content_depends_on() -> None:
-    base = ("digest", "pixels-4", 64, TRANSFORMS[0], False)
-    others = [("x", *base[1:]), (base[0], "pixels-2", *base[2:]), (*base[:2], 32, *base[3:]),
-              (*base[:3], TRANSFORMS[1], False), (*base[:4], True)]  # fmt: skip
-    assert len({cache_key(*arguments) for arguments in [base, *others]}) == 6
+    others = [
+        replace(ENCODING, digest="x"),
+        replace(ENCODING, autoencoder=Pixels(SIZE, factor=2)),
+        replace(ENCODING, resolution=32),
+        replace(ENCODING, transform=TRANSFORMS[1]),
+        replace(ENCODING, antialias=True),
+    ]
+    assert len({encoding.key for encoding in [ENCODING, *others]}) == 6
 
 
-def _host() -> str:
-    import socket
-
-    return socket.gethostname()
+def _nobody(video: int) -> VideoReader:
+    raise AssertionError("nothing is encoded again")

@@ -45,7 +45,7 @@ def test_damaged_pictures_are_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_gaps_are_listed(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "v", ["1.png", "2.png", "4.png", "9.png"])
-    assert index_folder(folder).note == "gap: 3; gap: 5 to 8"
+    assert index_folder(folder).note == "gap: 3, 5 to 8"
 
 
 def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:
