@@ -70,7 +70,7 @@ def missing_samples(replicate: Replicate) -> str:
         return ""
     has = f"{replicate.folder}: has {there} of its {wanted} samples"
     if replicate.state != "done":
-        return f"{has}; launch it {'again' if there else 'first'}"
+        return f"{has}; launch it again" if there else f"{replicate.folder}: has no samples yet; launch it first"
     has += f"; the others were dropped once they were scored (runtime.keep_samples: {rule})"
     last = replicate.folder / "checkpoints" / f"step-{replicate.spec.learning.steps:08d}.pt"
     if not last.exists():

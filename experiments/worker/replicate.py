@@ -232,9 +232,8 @@ def _run(replicate: Replicate, stop: Stop, progress: Progress, processes: Proces
     }
     if not any(scores.values.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
         recorder.metrics(spec.learning.steps, scores.values)
-    if problems := _preview(replicate, prepared):
-        recorder.event("warning", attempt=attempt, problems=problems)
-        print("\n".join(f"warning: {problem}" for problem in problems), file=sys.stderr, flush=True)
+    for problem in _preview(replicate, prepared):
+        print(f"warning: {problem}", file=sys.stderr, flush=True)
     if scores.failed:  # the features stay, so that another try measures nothing again
         raise RunError("; ".join(scores.failed))
     recorder.result(result)
