@@ -1,6 +1,7 @@
 """Every picture of an experiment, drawn from its plain files into `figures/` of its report."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from registry.errors import RunError
 from registry.runs.records import read_json
 from registry.runs.run_folder import read_metrics
 
-SHOWN = 6  # sampled clips beside real ones
+CONTACT_SHEET = Path("previews") / "contact_sheet.png"  # of a run folder: its samples beside real clips, by class
+SHOWN = 6  # sampled clips beside real ones, where a run of an earlier version has no contact sheet
 
 
 def draw(folder: Path, frame: pd.DataFrame, floors: Floors = ()) -> list[Path]:
@@ -57,14 +59,17 @@ def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
 
 def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
     for arm, rows in frame[frame["state"] == DONE].groupby("arm", sort=False):
-        folder = Path(rows.iloc[0]["folder"])
+        folder, path = Path(rows.iloc[0]["folder"]), figures / f"samples-{_plain(str(arm))}.png"
+        if (sheet := folder / CONTACT_SHEET).is_file():
+            shutil.copyfile(sheet, path)
+            yield path
+            continue
         result = read_json(folder / "result.json") or {}
         real, sampled = (
             Path(result.get("reference", "")) / "clips.npy",
             sorted((folder / "samples").glob("clips-*.npy")),
         )
         if real.is_file() and sampled:
-            path = figures / f"samples-{_plain(str(arm))}.png"
             title = f"{rows.iloc[0]['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['step']}"
             samples_figure(np.load(real)[:SHOWN], np.load(sampled[0])[:SHOWN], path, title=title)
             yield path

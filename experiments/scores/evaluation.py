@@ -82,7 +82,6 @@ def evaluate(
     if not any(scores.values.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
         own.metrics(spec.step, scores.values)
     for problem in _preview(replicate, prepared):
-        training.event("warning", attempt=attempt, evaluation=spec.evaluation, reason=problem)
         print(f"warning: {problem}", file=sys.stderr, flush=True)
     if scores.failed:  # the features stay, so that another try measures nothing again
         raise RunError("; ".join(scores.failed))

@@ -71,7 +71,7 @@ def missing_samples(replicate: Replicate) -> str:
         return ""
     has = f"{replicate.folder}: has {there} of its {wanted} samples"
     if replicate.state != "done":
-        return f"{has}; launch it {'again' if there else 'first'}"
+        return f"{has}; launch it again" if there else f"{replicate.folder}: has no samples yet; launch it first"
     has += f"; the others were dropped once they were scored (runtime.keep_samples: {rule})"
     last = path_of(replicate.training, replicate.spec.step)
     if not last.exists():

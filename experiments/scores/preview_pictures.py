@@ -106,11 +106,8 @@ def grid(pairs: Sequence[Pair], title: str, about: str) -> Iterator[np.ndarray]:
         _heading(draw, side, (start, panel))
         for place, pair in enumerate(pairs):
             x, y = start + place % columns * step[0], top + place // columns * step[1]
-            number, clip = f"clip {pair.number}" if side.name == "sampled" else "", side.of(pair)
-            left = tile[0] - _font(12).getlength(number) - 8
-            draw.text((x, y + tile[1] + 17), _fitted(pair.label, _font(13), left), INK, _font(13), anchor="ls")
-            draw.text((x + tile[0], y + tile[1] + 17), number, GREY, _font(12), anchor="rs")
-            if clip is None:
+            _caption(draw, pair, (x, y + tile[1] + 17, tile[0]), numbered=side.name == "sampled")
+            if (clip := side.of(pair)) is None:
                 _empty(draw, (x, y, *tile))
             else:
                 moving.append((clip, (x, y)))
@@ -193,6 +190,17 @@ def _heading(draw: ImageDraw.ImageDraw, side: _Side, place: tuple[int, int]) -> 
     x, width = place
     draw.text((x, MARGIN + 76), side.name, side.colour, _font(15, True), anchor="ls")
     draw.rectangle((x, MARGIN + 82, x + width - 1, MARGIN + 85), fill=side.colour)
+
+
+def _caption(draw: ImageDraw.ImageDraw, pair: Pair, place: tuple[int, int, int], numbered: bool) -> None:
+    """The class below a tile, and the number of a sampled clip; `place` is left, base line, and width."""
+    x, y, width = place
+    name, small = _font(13), _font(12)
+    number = f"clip {pair.number}" if numbered else ""
+    if numbered and name.getlength(pair.label) + 8 + small.getlength(number) > width:
+        number = str(pair.number)
+    draw.text((x, y), _fitted(pair.label, name, width - 8 - small.getlength(number)), INK, name, anchor="ls")
+    draw.text((x + width, y), number, GREY, small, anchor="rs")
 
 
 def _empty(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -> None:
