@@ -1,7 +1,7 @@
 """Every picture of an experiment, drawn from its plain files into `figures/` of its folder."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.figures import curves_figure, samples_figure, scores_figure
 from analysis.floors import Floors
 from analysis.results import DONE, score_names
+from registry.arrays import ArrayFile, DamagedError
 from registry.errors import RunError
 from registry.runs import read_json, read_lines
 
@@ -58,15 +59,24 @@ def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
     for arm, rows in frame[frame["state"] == DONE].groupby("arm", sort=False):
         folder = Path(rows.iloc[0]["folder"])
         result = read_json(folder / "result.json") or {}
-        real, sampled = (
-            Path(result.get("reference", "")) / "clips.npy",
-            sorted((folder / "samples").glob("clips-*.npy")),
-        )
-        if real.is_file() and sampled:
+        real = _clips([Path(result.get("reference", "")) / "clips.npy"])
+        sampled = _clips(sorted((folder / "samples").glob("clips-*.npy")))
+        if real is not None and sampled is not None:
             path = figures / f"samples-{_plain(str(arm))}.png"
             title = f"{result['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['steps']}"
-            samples_figure(np.load(real)[:SHOWN], np.load(sampled[0])[:SHOWN], path, title=title)
+            samples_figure(real, sampled, path, title=title)
             yield path
+
+
+def _clips(files: Iterable[Path]) -> np.ndarray | None:
+    """The first clips of the first file that is there and not damaged."""
+    for file in files:
+        try:
+            opened = ArrayFile(file)
+            return opened.rows(range(min(SHOWN, len(opened.array))))
+        except DamagedError:
+            continue
+    return None
 
 
 def _plain(name: str) -> str:

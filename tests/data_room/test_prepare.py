@@ -92,6 +92,34 @@ def test_a_killed_prepare_goes_on_where_it_stopped(videos: Path, tmp_path: Path)
     assert len(prepared.records) == 3
 
 
+def test_a_manifest_that_is_not_what_prepare_wrote_is_told(videos: Path, tmp_path: Path) -> None:
+    dataset, root = VideoFolder(str(videos), 32), tmp_path / "prepared"
+    folder = prepare(dataset, root).folder
+    whole = (folder / "manifest.csv").read_bytes()
+    assert Prepared(dataset, folder).records
+    for damaged in (whole.replace(b",20,", b",21,"), whole[:-1], b"\xff", b""):
+        (folder / "manifest.csv").write_bytes(damaged)
+        with pytest.raises(RunError, match=r"manifest\.csv: is not what prepare wrote .*; run prepare again"):
+            Prepared(dataset, folder)
+    (folder / "manifest.json").write_bytes(b"\0")
+    with pytest.raises(RunError, match="run prepare again"):
+        Prepared(dataset, folder)
+    assert prepare(dataset, root).folder == folder
+    assert (folder / "manifest.csv").read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"[1]", b"[" * 100_000, b'{"version": 2}'])
+def test_lines_of_the_index_that_are_none_are_passed_over(videos: Path, tmp_path: Path, damage: bytes) -> None:
+    root = tmp_path / "prepared"
+    index = prepare(VideoFolder(str(videos), 32), root).folder / "index.jsonl"
+    whole = index.read_bytes()
+    index.write_bytes(damage + b"\n" + whole[whole.index(b"\n") + 1 :])
+    again = Counting(str(videos), 32)
+    prepare(again, root)
+    assert again.looked_into == ["jump/notes.txt"]
+    assert index.read_bytes() == whole
+
+
 def test_needs_of_earlier_calls_stay_listed(videos: Path, tmp_path: Path) -> None:
     root = tmp_path / "prepared"
     prepare(VideoFolder(str(videos), 32), root, needs=[16])
@@ -148,6 +176,10 @@ def test_split_csv(videos: Path, tmp_path: Path) -> None:
         ("file,split\na.avi,train\n", "split.csv:1: no column 'path'"),
         ("path,split\na.avi,\n", "split.csv:2: a.avi has no split"),
         ("path,split\na.avi,train\na.avi,test\n", "split.csv:3: a.avi is named twice"),
+        ("path,split\n../a.avi,train\n", r"split.csv:2: \.\./a.avi is not the path of a video below"),
+        ("path,split\nrun/../../a.avi,train\n", r"split.csv:2: run/\.\./\.\./a.avi is not the path"),
+        ("path,split\n/a.avi,train\n", "split.csv:2: /a.avi is not the path"),
+        ("path,split\n.,train\n", r"split.csv:2: \. is not the path"),
     ],
 )
 def test_wrong_split_csv_names_the_line(videos: Path, text: str, told: str) -> None:
@@ -177,7 +209,16 @@ def test_videos_directly_below_have_no_class_and_may_not_mix_with_classes(tmp_pa
 
 def test_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "videos"
-    names = ["-dash.avi", "a:b.avi", "file:c.avi", "100% %03d.avi", '名前 é,"q".avi', "line\nbreak.avi", "no_ending"]
+    names = [
+        "-dash.avi",
+        "a:b.avi",
+        "carriage\rreturn.avi",
+        "file:c.avi",
+        "100% %03d.avi",
+        '名前 é,"q".avi',
+        "line\nbreak.avi",
+        "no_ending",
+    ]
     for name in names:
         video = write_video(tmp_path / "one.avi", gradient_frames(4))
         root.mkdir(exist_ok=True)

@@ -1,9 +1,12 @@
 """Small scripted networks that stand in for published ones."""
 
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from components.scoring.weights import sha256_of
 
 
 class StandIn(nn.Module):
@@ -46,6 +49,39 @@ class ClassifierStandIn(nn.Module):
 class Probabilities(ClassifierStandIn):
     def forward(self, x: Tensor) -> Tensor:
         return torch.softmax(10 * x.float().mean(dim=[2, 3, 4]) / 255, dim=1)
+
+
+class Endless(nn.Module):
+    """Never answers."""
+
+    def forward(self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> Tensor:
+        while bool(x.float().sum() >= 0):
+            x = x + 0
+        return x
+
+
+class Constant(nn.Module):
+    """In the manner of the published I3D: the same 400 numbers for every clip."""
+
+    def forward(self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> Tensor:
+        return torch.zeros(x.shape[0], 400)
+
+
+class Means(nn.Module):
+    """In the manner of the published I3D: 400 numbers of a clip's brightness, or as many as are asked for."""
+
+    def __init__(self, dimensions: int = 400) -> None:
+        super().__init__()
+        self.dimensions = dimensions
+
+    def forward(self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> Tensor:
+        pooled = torch.nn.functional.adaptive_avg_pool3d(x.float() / 255, (4, 10, 10)).flatten(1)
+        return pooled.repeat(1, 2)[:, : self.dimensions]
+
+
+def trusted(path: Path | str) -> dict[str, str]:
+    """The word by which a part is told that it may run this file."""
+    return {"sha256": sha256_of(Path(path))}
 
 
 def save(network, path):
