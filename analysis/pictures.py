@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from analysis.figures import curves_figure, samples_figure, scores_figure
 from analysis.floors import Floors
 from analysis.results import DONE, score_names
 from registry.errors import RunError
+from registry.runs.arrays import ArrayFile, DamagedError
 from registry.runs.records import read_json
 from registry.runs.run_folder import read_metrics
 
@@ -65,14 +66,23 @@ def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
             yield path
             continue
         result = read_json(folder / "result.json") or {}
-        real, sampled = (
-            Path(result.get("reference", "")) / "clips.npy",
-            sorted((folder / "samples").glob("clips-*.npy")),
-        )
-        if real.is_file() and sampled:
+        real = _clips([Path(result.get("reference", "")) / "clips.npy"])
+        sampled = _clips(sorted((folder / "samples").glob("clips-*.npy")))
+        if real is not None and sampled is not None:
             title = f"{rows.iloc[0]['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['step']}"
-            samples_figure(np.load(real)[:SHOWN], np.load(sampled[0])[:SHOWN], path, title=title)
+            samples_figure(real, sampled, path, title=title)
             yield path
+
+
+def _clips(files: Iterable[Path]) -> np.ndarray | None:
+    """The first clips of the first file that is there and not damaged."""
+    for file in files:
+        try:
+            opened = ArrayFile(file)
+            return opened.rows(range(min(SHOWN, len(opened.array))))
+        except DamagedError:
+            continue
+    return None
 
 
 def _plain(name: str) -> str:

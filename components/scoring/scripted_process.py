@@ -27,7 +27,7 @@ from registry.errors import RunError, SpecError
 
 VARIABLE = "LATTE_WORKBENCH_NETWORK_SECONDS"
 SECONDS = 600.0  # for one clip, where the variable does not say otherwise; the largest known take a minute on one core
-START = 300.0  # seconds that the child may take to start and import torch, on a slow disk
+START = 300.0  # seconds that the child may take beyond that to start and import torch, on a slow disk
 
 
 class GuardedNetwork:
@@ -45,8 +45,7 @@ class GuardedNetwork:
         self.path, self.seconds = path, _limit()
         self._device = "cpu"
         self._process = _started(path)
-        self._receive(START)
-        self._receive(self.seconds)
+        self._receive(START + self.seconds)
 
     def to(self, device: torch.device | str) -> "GuardedNetwork":
         """Run on that device from the next call on."""
@@ -150,7 +149,6 @@ def serve(path: str) -> None:
     from components.scoring.scripted import load_scripted
 
     nothing = np.zeros(0, np.float32)
-    _send(out, {}, nothing)
     try:
         network = load_scripted(Path(path))
         _send(out, {}, nothing)

@@ -142,20 +142,23 @@ def reconstruction(
     """
     treatment = treatment_of(spec.scoring, "fake")
     own = references_of(prepared) / f"{pool.side.key[:16]}-{autoencoder.fingerprint()[:10]}"
-    used, fake = with_reference(metrics), replace(pool.side, side="fake")
+    named = f"{pool.side.key} through {autoencoder.fingerprint()}"
+    used, fake = with_reference(metrics), replace(pool.side, side="fake", named=named)
     with locked(own):
         if features_in(own, used, fake) is None:
             coded = own / "clips"
             coded.mkdir(exist_ok=True)
-            for number, clip in enumerate(pool.side.clips):
-                path = coded / f"clips-{number:06d}.npy"
-                about = f"clip {number} of real side {pool.side.key} through {autoencoder.fingerprint()}"
+            files = [coded / f"clips-{number:06d}.npy" for number in range(len(pool.side.clips))]
+            for number, (clip, path) in enumerate(zip(pool.side.clips, files, strict=True)):
+                about = f"clip {number} of real side {named}"
                 if problem_of(path, about):
                     write_array(path, _coded(spec, autoencoder, pool.side, clip, torch.device(how.device)), about)
                 progress("reconstruction floor", number + 1, len(pool.side.clips))
-            clips = ArrayVideos(coded)
+            clips = ArrayVideos(coded, files)
+            if clips.rejected:
+                raise RunError(f"{coded}: {': '.join(clips.rejected[0])}; run it again")
             planned = tuple(Clip(video, tuple(range(video.frames))) for video in clips.listed)
-            measure(Side("fake", clips, planned, treatment), used, how, own, progress)
+            measure(Side("fake", clips, planned, treatment, named), used, how, own, progress)
             shutil.rmtree(coded)  # they are large, and the features are what was wanted
     of_coded = features_in(own, used, fake)
     assert of_coded is not None, "measured above"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+from experiments.worker.replicate import run_replicate
 from PIL import Image
 
-from experiments.worker.replicate import run_replicate
 from tests.cli.command import Launched, run
 from tests.fixtures.toy_replicates import made
 

@@ -77,6 +77,7 @@ class Side:
     videos: Videos
     clips: tuple[Clip, ...]
     treatment: Treatment
+    named: str = ""  # what its features are kept as, where that is not its key
 
     @cached_property
     def key(self) -> str:
@@ -88,7 +89,7 @@ class Side:
 
     def identity(self, key: str) -> str:
         """What a file holds that has its features by an extractor of that key."""
-        return f"features of side {self.key} by {key}"
+        return f"features of side {self.named or self.key} by {key}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from components.data.datasets import Inspected
 from components.data.datasets.moving_shapes import MovingShapes
 from components.data.datasets.video_folder import VideoFolder
-from components.data.prepare import Prepared, folder_of, prepare
+from components.data.prepare import Prepared, _line, folder_of, prepare
 from components.data.video.reader import PyAVReader
 from registry.errors import RunError, SpecError
 from tests.fixtures.made_videos import gradient_frames, write_pictures, write_video
@@ -102,10 +102,10 @@ def test_trust_in_decord_by_earlier_rules_is_taken_back_without_decoding_again(v
     index = prepared.folder / "index.jsonl"
     entries = [json.loads(line) for line in index.read_text().splitlines()]
     for entry in entries:  # as an earlier version wrote them
-        del entry["decord_rules"]
+        del entry["decord_rules"], entry["checksum"]
         if entry["path"] == "run/long.avi":
             entry["index"]["reader"] = "decord"
-    index.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    index.write_text("".join(f"{_line(entry)}\n" for entry in entries))
     earlier = Prepared(VideoFolder(str(videos), 32), prepared.folder)
     assert isinstance(earlier.reader(1), PyAVReader)
     again = Counting(str(videos), 32)
@@ -114,6 +114,34 @@ def test_trust_in_decord_by_earlier_rules_is_taken_back_without_decoding_again(v
     for video, frames in enumerate(before):
         np.testing.assert_array_equal(next(iter(earlier.reader(video).chunks(50))), frames)
     assert [record.reader for record in Prepared(again, prepared.folder).records][1] == "pyav"
+
+
+def test_a_manifest_that_is_not_what_prepare_wrote_is_told(videos: Path, tmp_path: Path) -> None:
+    dataset, root = VideoFolder(str(videos), 32), tmp_path / "prepared"
+    folder = prepare(dataset, root).folder
+    whole = (folder / "manifest.csv").read_bytes()
+    assert Prepared(dataset, folder).records
+    for damaged in (whole.replace(b",20,", b",21,"), whole[:-1], b"\xff", b""):
+        (folder / "manifest.csv").write_bytes(damaged)
+        with pytest.raises(RunError, match=r"manifest\.csv: is not what prepare wrote .*; run prepare again"):
+            Prepared(dataset, folder)
+    (folder / "manifest.json").write_bytes(b"\0")
+    with pytest.raises(RunError, match="run prepare again"):
+        Prepared(dataset, folder)
+    assert prepare(dataset, root).folder == folder
+    assert (folder / "manifest.csv").read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"[1]", b"[" * 100_000, b'{"version": 2}'])
+def test_lines_of_the_index_that_are_none_are_passed_over(videos: Path, tmp_path: Path, damage: bytes) -> None:
+    root = tmp_path / "prepared"
+    index = prepare(VideoFolder(str(videos), 32), root).folder / "index.jsonl"
+    whole = index.read_bytes()
+    index.write_bytes(damage + b"\n" + whole[whole.index(b"\n") + 1 :])
+    again = Counting(str(videos), 32)
+    prepare(again, root)
+    assert again.looked_into == ["jump/notes.txt"]
+    assert index.read_bytes() == whole
 
 
 def test_needs_of_earlier_calls_stay_listed(videos: Path, tmp_path: Path) -> None:
@@ -172,6 +200,10 @@ def test_split_csv(videos: Path, tmp_path: Path) -> None:
         ("file,split\na.avi,train\n", "split.csv:1: no column 'path'"),
         ("path,split\na.avi,\n", "split.csv:2: a.avi has no split"),
         ("path,split\na.avi,train\na.avi,test\n", "split.csv:3: a.avi is named twice"),
+        ("path,split\n../a.avi,train\n", r"split.csv:2: \.\./a.avi is not the path of a video below"),
+        ("path,split\nrun/../../a.avi,train\n", r"split.csv:2: run/\.\./\.\./a.avi is not the path"),
+        ("path,split\n/a.avi,train\n", "split.csv:2: /a.avi is not the path"),
+        ("path,split\n.,train\n", r"split.csv:2: \. is not the path"),
     ],
 )
 def test_wrong_split_csv_names_the_line(videos: Path, text: str, told: str) -> None:
@@ -201,7 +233,16 @@ def test_videos_directly_below_have_no_class_and_may_not_mix_with_classes(tmp_pa
 
 def test_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "videos"
-    names = ["-dash.avi", "a:b.avi", "file:c.avi", "100% %03d.avi", '名前 é,"q".avi', "line\nbreak.avi", "no_ending"]
+    names = [
+        "-dash.avi",
+        "a:b.avi",
+        "carriage\rreturn.avi",
+        "file:c.avi",
+        "100% %03d.avi",
+        '名前 é,"q".avi',
+        "line\nbreak.avi",
+        "no_ending",
+    ]
     for name in names:
         video = write_video(tmp_path / "one.avi", gradient_frames(4))
         root.mkdir(exist_ok=True)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from experiments.worker.replicate import run_replicate
 
 from experiments.launch.preparing import late_floor
 from experiments.scores import kept_samples
 from experiments.scores.kept_samples import drop_samples, kept_of, missing_samples, sample_again
 from experiments.worker import replicate as replicate_module
-from experiments.worker.replicate import run_replicate
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate, open_replicate, read_floors
 from tests.fixtures.toy_replicates import made, never, nothing, plan_of

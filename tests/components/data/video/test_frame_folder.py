@@ -1,5 +1,6 @@
 """Frame folders: order by number, gaps, damage, odd pictures."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from components.data.video.frame_folder import FrameFolderReader, index_folder, pictures_of
-from components.data.video.reader import VideoError
+from components.data.video.reader import VideoError, VideoIndex
 from tests.fixtures.made_videos import write_pictures
 
 
@@ -41,6 +42,24 @@ def test_damaged_pictures_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (index.frames, index.damaged) == (4, 2)
     reader = FrameFolderReader(folder, index)
     assert [int(frame[0, 0, 0]) for frame in reader.frames(range(4))] == [0, 10, 30, 50]
+
+
+def test_names_that_read_like_a_list_of_names_leave_out_only_themselves(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "v", [f"{k:03d}.png" for k in range(6)])
+    (folder / "x; damaged: 005.png").write_bytes(b"")
+    index = index_folder(folder)
+    assert (index.frames, index.left_out) == (6, ("x; damaged: 005.png",))
+    again = VideoIndex.from_dict(json.loads(json.dumps(index.to_dict())))
+    assert int(FrameFolderReader(folder, again).frames([5])[0, 0, 0, 0]) == 50
+
+
+def test_notes_are_short(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "v", [f"{2 * k}.png" for k in range(1, 24)])
+    for number in range(100, 112):
+        (folder / f"{number}.png").write_bytes(b"")
+    note = index_folder(folder).note
+    assert note.startswith("gap: 3, 5, 7, 9, 11, 13, 15, 17, 19, 21 and 13 more; damaged: 100.png, 101.png, ")
+    assert note.endswith("109.png and 2 more")
 
 
 def test_gaps_are_listed(tmp_path: Path) -> None:

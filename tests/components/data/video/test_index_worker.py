@@ -10,6 +10,7 @@ from components.data.video.index import rows_run_together
 from components.data.video.index_worker import index_video, index_videos
 from components.data.video.reader import DecordReader, PyAVReader, VideoError
 from components.data.video.readers import open_reader
+from registry.errors import RunError
 from tests.fixtures.made_videos import gradient_frames, write_video
 
 SILENCE = 5.0
@@ -140,6 +141,37 @@ def test_a_decoder_that_is_lost_costs_the_file_and_not_the_next(
     assert told in reason
     assert not repeatable  # it is tried again by the next prepare
     assert found["other.mp4"] == (None, "not a video that can be opened (stand-in)", True)
+
+
+@pytest.fixture
+def deaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a stand-in for PyAV notes how often it looked into `bad.mp4`; MOST_DEATHS times it is killed over it."""
+    monkeypatch.setenv("DEATHS", str(tmp_path / "deaths"))
+    deed = """with builtins.open(os.environ["DEATHS"], "a") as file:
+            file.write("x")
+        if os.path.getsize(os.environ["DEATHS"]) <= int(os.environ["MOST_DEATHS"]):
+            os.kill(os.getpid(), 9)"""
+    _stand_in(tmp_path, monkeypatch, "av", "import builtins\n" + AV.format(deed=deed))
+    for name in ("bad.mp4", "other.mp4"):
+        (tmp_path / name).write_bytes(b"something")
+    return tmp_path / "deaths"
+
+
+def test_a_decoder_that_is_killed_once_tries_again(deaths: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOST_DEATHS", "1")
+    ((_, index, reason, repeatable),) = index_videos([deaths.with_name("bad.mp4")], 1, SILENCE)
+    assert (index, reason, repeatable) == (None, "not a video that can be opened (stand-in)", True)
+    assert deaths.read_text() == "xx"
+
+
+def test_a_decoder_that_is_killed_twice_leaves_no_file_out(deaths: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the system, which is short of memory: the file may be healthy. The others are looked into all the same."""
+    monkeypatch.setenv("MOST_DEATHS", "9")
+    found = index_videos([deaths.with_name("bad.mp4"), deaths.with_name("other.mp4")], 1, SILENCE)
+    assert next(found)[0].name == "other.mp4"
+    with pytest.raises(RunError, match=r"bad\.mp4: the decoder was killed .*twice"):
+        next(found)
+    assert deaths.read_text() == "xx"
 
 
 def test_a_decord_that_cannot_be_imported_is_not_used(

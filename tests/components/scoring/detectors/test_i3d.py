@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from components.scoring.detectors import i3d
 from components.scoring.detectors.i3d import I3DDetector, find_weights, load_native
 from components.scoring.detectors.i3d_network import I3D
 from components.scoring.metrics.fvd import FVD
@@ -56,7 +57,8 @@ def test_the_published_state_dict_gives_logits(published):
     features = detector.features(videos())
     assert features.shape == (1, detector.dimensions) == (1, 400)
     assert features.isfinite().all()
-    assert FVD(detector).names() == ("fvd", "fvd_extrapolated")
+    mark = detector.weights_sha256[:8]  # these are not the published weights
+    assert FVD(detector).names() == (f"fvd[i3d:{mark}]", f"fvd_extrapolated[i3d:{mark}]")
     cropped = I3DDetector(weights=str(published), preprocessing="short_side_crop")
     assert not torch.equal(cropped.features(videos()), features)
     assert detector.weights_sha256 == hashlib.sha256(published.read_bytes()).hexdigest() == cropped.weights_sha256
@@ -64,12 +66,34 @@ def test_the_published_state_dict_gives_logits(published):
     assert cropped.fingerprint() != detector.fingerprint() == I3DDetector(weights=str(published)).fingerprint()
 
 
+def test_only_the_published_files_give_a_plain_name(published, monkeypatch):
+    assert {KNOWN[name].sha256 for name in ("i3d", "i3d_state_dict")} == i3d.PUBLISHED
+    assert all(len(bytes.fromhex(mark)) == 32 for mark in i3d.PUBLISHED)
+    monkeypatch.setattr(i3d, "PUBLISHED", {hashlib.sha256(published.read_bytes()).hexdigest()})
+    assert FVD(I3DDetector(weights=str(published))).names() == ("fvd", "fvd_extrapolated")
+    with pytest.raises(SpecError, match=r"scoring\.detector\.sha256: .* has SHA-256 [0-9a-f]{64}, not 12ab"):
+        I3DDetector(weights=str(published), sha256="12ab")
+
+
+def test_a_damaged_file_of_the_cache_is_told(nothing_installed, published, monkeypatch):
+    nothing_installed.mkdir()
+    for name in FILES:
+        (nothing_installed / name).write_bytes(published.read_bytes())
+        with pytest.raises(RunError, match=rf"{name} has SHA-256 .* as published: delete it and fetch it again"):
+            I3DDetector()
+        monkeypatch.setenv(VARIABLE, str(published))  # a file that is named may be any
+        I3DDetector()
+        monkeypatch.delenv(VARIABLE)
+        (nothing_installed / name).unlink()
+
+
 def test_too_few_frames_are_refused(published):
     with pytest.raises(RunError, match="at least 9 frames, not 8"):
         I3DDetector(weights=str(published)).features(videos(frames=8))
 
 
-def test_the_scripted_file_is_called_as_the_official_tools_do(scripted):
+def test_the_scripted_file_is_called_as_the_official_tools_do(scripted, monkeypatch):
+    monkeypatch.setattr(i3d, "PUBLISHED", {hashlib.sha256(scripted.read_bytes()).hexdigest()})
     direct = I3DDetector(weights=str(scripted)).features(videos(2))
     assert direct[:, :3].tolist() == [[1, 1, 1], [1, 1, 1]]
     assert direct[0, 3] > 200  # uint8 values go in as they are

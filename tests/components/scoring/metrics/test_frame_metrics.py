@@ -6,19 +6,26 @@ import torch
 from cleanfid import fid as cleanfid
 from PIL import Image
 
-from components.scoring import inception
+from components.scoring import inception, scripted_process
 from components.scoring.contracts import Features
 from components.scoring.inception import FILE, VARIABLE, Inception, find_inception
 from components.scoring.metrics import frame_metrics
 from components.scoring.metrics.frame_metrics import FID, KID
+from components.scoring.scripted import load_scripted
 from registry.errors import RunError, SpecError
 from tests.fixtures.gaussians import features, spoiled, stored
-from tests.fixtures.scripted_networks import LikePublished, StandIn, save
+from tests.fixtures.scripted_networks import LikePublished, StandIn, save, trusted
 
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     return save(StandIn(), tmp_path_factory.mktemp("weights") / "stand_in.pt")
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """What a scripted network does in a process of its own is tested in test_scripted.py."""
+    monkeypatch.setattr(scripted_process, "GuardedNetwork", load_scripted)
 
 
 @pytest.fixture
@@ -56,7 +63,7 @@ def test_fid_is_what_clean_fid_gives_for_the_frames_as_pictures(stand_in, tmp_pa
         verbose=False,
         use_dataparallel=False,
     )
-    metric = FID(weights=str(stand_in))
+    metric = FID(weights=str(stand_in), **trusted(stand_in))
     found = metric.score(*(measured(metric.extractor, sides[name]) for name in ("fake", "real")))
     (name,) = metric.names()
     assert name == f"fid[{metric.extractor.sha256[:8]}]"
@@ -67,7 +74,7 @@ def test_fid_is_what_clean_fid_gives_for_the_frames_as_pictures(stand_in, tmp_pa
 
 
 def test_kid_is_what_clean_fid_gives_for_all_frames_at_once(stand_in, tmp_path):
-    metric = KID(weights=str(stand_in), subsets=20, subset_size=50)
+    metric = KID(weights=str(stand_in), **trusted(stand_in), subsets=20, subset_size=50)
     fake, real = features(40, 12, rows_per_clip=3, shift=0.2), features(30, 12, rows_per_clip=3, seed=1)
     state = np.random.get_state()
     found = metric.score(stored(fake, tmp_path / "a.npy"), stored(real, tmp_path / "b.npy"))[metric.names()[0]]
@@ -90,13 +97,13 @@ def test_frames_are_read_in_blocks(stand_in, tmp_path, monkeypatch):
 
     sides = [stored(features(2000, 8, seed=seed, rows_per_clip=4), tmp_path / f"{seed}.npy") for seed in (0, 1)]
     monkeypatch.setattr(Features, "of", watched)
-    FID(weights=str(stand_in)).score(*sides)
-    KID(weights=str(stand_in), subsets=2).score(*sides)
+    FID(weights=str(stand_in), **trusted(stand_in)).score(*sides)
+    KID(weights=str(stand_in), **trusted(stand_in), subsets=2).score(*sides)
     assert most == 256
 
 
 def test_every_frame_has_its_own_features_the_same_each_time(stand_in):
-    extractor = Inception(str(stand_in))
+    extractor = Inception(str(stand_in), **trusted(stand_in))
     clip = videos(1, 0, frames=19)
     first = extractor.features(clip)
     assert first.shape == (1, 19, extractor.dimensions) == (1, 19, 12)
@@ -107,9 +114,9 @@ def test_every_frame_has_its_own_features_the_same_each_time(stand_in):
 def test_the_published_file_goes_through_clean_fids_wrapper(tmp_path, monkeypatch):
     path = save(LikePublished(), tmp_path / "under-another-name.pt")
     monkeypatch.setattr(inception, "PUBLISHED", inception.sha256_of(path))
-    metric = FID(weights=str(path))
+    metric = FID(weights=str(path), **trusted(path))
     assert metric.names() == ("fid",)
-    assert KID(weights=str(path)).names() == ("kid",)
+    assert KID(weights=str(path), **trusted(path)).names() == ("kid",)
     assert (metric.extractor.dimensions, metric.extractor.layer) == (2048, "pooled")
     grey = torch.full((1, 2, 24, 24, 3), 160, dtype=torch.uint8)
     torch.testing.assert_close(metric.extractor.features(grey), torch.full((1, 2, 2048), (160 - 128) / 128))
@@ -120,7 +127,7 @@ def test_where_clean_fid_fails_our_value_is_given_and_said(stand_in, monkeypatch
         raise TypeError("sqrtm() got an unexpected keyword argument 'disp'")
 
     fake, real = features(30, 12, rows_per_clip=2, shift=0.2), features(30, 12, rows_per_clip=2, seed=1)
-    metric = FID(weights=str(stand_in))
+    metric = FID(weights=str(stand_in), **trusted(stand_in))
     (name,) = metric.names()
     works = metric.score(fake, real)[name]
     monkeypatch.setattr(cleanfid, "frechet_distance", failing)
@@ -132,14 +139,14 @@ def test_where_clean_fid_fails_our_value_is_given_and_said(stand_in, monkeypatch
 
 
 def test_few_frames_are_warned_of(stand_in):
-    found = FID(weights=str(stand_in)).score(features(5, 12, shift=0.2), features(6, 12, seed=1))
+    found = FID(weights=str(stand_in), **trusted(stand_in)).score(features(5, 12, shift=0.2), features(6, 12, seed=1))
     (score,) = found.values()
     assert "no more frames than the 12 features" in score.details["note"]
 
 
 @pytest.mark.parametrize("metric", [FID, KID])
 def test_bad_sides_are_refused(stand_in, metric):
-    built = metric(weights=str(stand_in))
+    built = metric(weights=str(stand_in), **trusted(stand_in))
     with pytest.raises(RunError, match="at least 2 sampled clips"):
         built.score(features(1), features(4))
     with pytest.raises(RunError, match=r"1 of 5 real clips are not finite \(first: clip 3"):
@@ -186,10 +193,11 @@ def test_files_that_are_no_scripted_network_are_refused(tmp_path):
     (tmp_path / "rubbish.pt").write_bytes(b"not a network")
     with pytest.raises(RunError, match=r"rubbish\.pt: no scripted network"):
         Inception(str(tmp_path / "rubbish.pt"))
+    odd, flat = save(torch.nn.Linear(3, 2), tmp_path / "odd.pt"), save(torch.nn.ReLU(), tmp_path / "flat.pt")
     with pytest.raises(RunError, match=r"odd\.pt: the network fails on float frames \(1, 3, 299, 299\)"):
-        Inception(str(save(torch.nn.Linear(3, 2), tmp_path / "odd.pt")))
+        Inception(str(odd), **trusted(odd))
     with pytest.raises(RunError, match=r"flat\.pt: \(n, D\) is expected"):
-        Inception(str(save(torch.nn.ReLU(), tmp_path / "flat.pt")))
+        Inception(str(flat), **trusted(flat))
 
 
 def test_the_facts_are_those_of_metrics_with_an_extractor_of_their_own():
