@@ -18,7 +18,7 @@ from components.scoring.features.extraction import Measuring, Progress, Side, me
 from components.scoring.features.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from components.scoring.protocol_metrics import build_metrics
 from experiments.record.recording import machine, write_json
-from experiments.scores.floors import Floor, pool_of, real_halves, with_reference
+from experiments.scores.floors import pool_of, real_halves, with_reference
 from experiments.scores.protocols import load_protocol, measured
 from experiments.scores.scoring import REFERENCES, Scores, changes_size, evaluate, reference, side_of
 from experiments.training.devices import device_named
