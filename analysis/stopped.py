@@ -17,8 +17,9 @@ def reasons(frame: pd.DataFrame) -> dict[str, str]:
         frame: the replicates, as `analysis.results.load` gives them.
     """
     found: dict[str, str] = {}
-    for arm, state, folder in zip(frame["arm"], frame["state"], frame["folder"], strict=True):
+    columns = (frame[name] for name in ("experiment", "arm", "state", "folder"))
+    for experiment, arm, state, folder in zip(*columns, strict=True):
         if state == STOPPED and arm not in found:
-            reasons = (desired.reason for desired in desires(Path(folder)) if desired.action == "stop")
-            found[arm] = next(filter(None, reasons), "stopped early")
+            wishes = {desired.experiment: desired for desired in desires(Path(folder))}
+            found[arm] = (wishes[experiment].reason if experiment in wishes else "") or "stopped early"
     return found

@@ -211,7 +211,7 @@ def unfinished(todo: Sequence[Replicate]) -> list[str]:
     endings = slurm_queue.endings([job for replicate, _ in ended if (job := _job_of(replicate))])
     lines = []
     for replicate, state in ended:
-        last = next((event for event in reversed(replicate.events())), None)
+        last = replicate.last_word()
         told = endings.get(_job_of(replicate) or "")
         desired = replicate.desired()
         why = (last.error or last.reason if last else "") or (desired.reason if desired else "") or replicate.damage()

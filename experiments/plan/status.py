@@ -80,7 +80,7 @@ def _why(replicate: Replicate, state: State) -> str | None:
         return desired.reason or None if desired else None
     if state not in (State.FAILED, State.INTERRUPTED, State.PAUSED):
         return None
-    last = next(iter(reversed(replicate.events())), None)
+    last = replicate.last_word()
     return last.error or last.reason or None if last else None
 
 

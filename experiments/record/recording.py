@@ -55,11 +55,11 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
     training, folder = replicate.training, replicate.folder
     folder.mkdir(parents=True, exist_ok=True)
     own = replicate.spec
-    for place, kind, identity in ((training, "training", own.training), (folder, "evaluation", own.evaluation)):
+    for place, kind, identity in ((training, "training", own.training), (folder, "identity", own.identity)):
         if (place / "spec.yaml").exists() and (there := getattr(read_spec(place), kind)) != identity:
             raise RunError(
-                f"{place / 'spec.yaml'}: is of {kind} {there}, the folder of {identity}; it was edited, or "
-                "it was written by another version of the workbench"
+                f"{place / 'spec.yaml'}: is of {kind} {there}, the folder of {identity}; the stored spec was edited, "
+                "or it was written by another version of the workbench"
             )
     if not (training / "provenance.json").exists():
         with contextlib.suppress(FileExistsError):  # another launcher was quicker

@@ -112,7 +112,7 @@ class Replicate:
         events = self.events()
         if has_failed(events):
             return State.FAILED
-        last = next((event for event in reversed(events) if event.evaluation is None), None)
+        last = events[-1] if events else None
         if last and last.event == "paused" and desired.until is not None and last.step >= desired.until:
             return State.PAUSED
         if self._is_queued(attempt, hint):
@@ -152,6 +152,10 @@ class Replicate:
     def events(self) -> list[Event]:
         """Return what happened to the training and to this evaluation, oldest first."""
         return [event for event in read_events(self.training) if event.evaluation in (None, self.folder.name)]
+
+    def last_word(self) -> Event | None:
+        """Return what was said last of why there is no result; that an attempt has done all it could is no reason."""
+        return next((event for event in reversed(self.events()) if event.event != "done"), None)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the logged lines of the training, and behind them those of the evaluation."""
@@ -391,7 +395,7 @@ def training_state(training: Path, spec: Spec, hint: Hint | None = None) -> Stat
         return State.DONE
     if is_alive(attempt, training / "heartbeat.json", hint):
         return State.RUNNING
-    if has_failed(event for event in read_events(training) if event.evaluation is None):
+    if has_failed(event for event in read_events(training) if event.evaluation is None or event.event == "retry"):
         return State.FAILED
     if submission is not None and submission.ended is None and (attempt is None or attempt.job != submission.job):
         return State.QUEUED if submission.job or is_alive(submission) else State.INTERRUPTED

@@ -16,7 +16,7 @@ from experiments.launch import launching, local_pool
 from experiments.record.recording import Recorder
 from registry.errors import RunError, SpecError
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import read_json
+from registry.runs.records import Result, read_json
 from tests.fixtures.made_videos import gradient_frames, write_video
 from tests.fixtures.toy_replicates import made, nothing, plan_of, trainer_of
 
@@ -24,11 +24,20 @@ from tests.fixtures.toy_replicates import made, nothing, plan_of, trainer_of
 def test_an_edited_spec_is_refused(tmp_path: Path) -> None:
     replicate = made(tmp_path)[0]
     path = replicate.folder / "spec.yaml"
-    path.write_text(path.read_text().replace("learning_rate: 0.001", "learning_rate: 0.5"))
-    Recorder(replicate.folder).result({"scores": {}})
+    stored = path.read_text()
+    edited = stored.replace("learning_rate: 0.001", "learning_rate: 0.5")
+    path.write_text(edited)
+    spec = replicate.spec
+    own = {"identity": spec.identity, "training": spec.training, "evaluation": spec.evaluation, "seed": replicate.seed}
+    Recorder(replicate.folder).result(Result(scores={}, step=6, steps=6, **own))
     with pytest.raises(RunError, match="was edited"):
         replicate.row()
     plan = plan_of(tmp_path, only=["baseline"])
+    with pytest.raises(RunError, match="was edited"):
+        launching.make_run_folders(plan, {})
+    path.write_text(stored)
+    launching.make_run_folders(plan, {})
+    (replicate.training / "spec.yaml").write_text(edited)
     with pytest.raises(RunError, match="was edited"):
         launching.make_run_folders(plan, {})
 
@@ -51,12 +60,12 @@ def test_arms_of_a_seed_meet_the_same_times_and_noise(tmp_path: Path) -> None:
 
 def test_a_refused_claim_is_no_failure(tmp_path: Path) -> None:
     replicate = made(tmp_path)[0]
-    recorder = Recorder(replicate.folder)
+    recorder = Recorder(replicate.training)
     with recorder.attempting():
         recorder.event("started", attempt=1, pid=os.getpid())
-        local_pool._note_silent_death(replicate, 1)  # another launcher's process, which lost the race
+        local_pool._note_silent_death(replicate.training, 1)  # another launcher's process, which lost the race
         assert replicate.state == "running"
-    assert [event["event"] for event in replicate.events()] == ["started"]
+    assert [event.event for event in replicate.events()] == ["started"]
     assert replicate.state == "interrupted"
 
 
@@ -75,8 +84,8 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for label in ("a", "b"):
         write_video(tmp_path / "videos" / label / "one.mp4", gradient_frames(8))
     replicate = made(tmp_path, "data.dataset={name: video_folder}", "data.path=~/videos", "seeds=[0]")[0]
-    stored = (replicate.folder / "spec.yaml").read_text()
-    assert f"path: {tmp_path / 'videos'}" in stored
+    for folder in (replicate.training, replicate.folder):
+        assert f"path: {tmp_path / 'videos'}" in (folder / "spec.yaml").read_text()
 
 
 def test_a_silent_stage_stays_alive_and_keeps_what_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +108,7 @@ def test_bars_on_a_terminal_follow_a_launch(tmp_path: Path, monkeypatch: pytest.
     screen = io.StringIO()
     monkeypatch.setattr(console, "console", Console(file=screen, force_terminal=True, width=100))
     replicates = made(tmp_path)
-    recorder = Recorder(replicates[0].folder)
+    recorder = Recorder(replicates[0].training)
     with console.Bars() as bars, recorder.attempting(), recorder.beating():
         bars.watch(replicates, [replicate.state for replicate in replicates])
         recorder.heartbeat(stage="training", step=2, steps=6)

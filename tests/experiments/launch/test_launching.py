@@ -17,7 +17,8 @@ from experiments.plan.rows import rows
 from experiments.record.recording import Recorder
 from experiments.tracking import mlflow_sync
 from registry.errors import SpecError
-from registry.runs.run_folder import Replicate, State
+from registry.runs.records import State
+from registry.runs.run_folder import Replicate
 from tests.fixtures.toy_replicates import nothing, plan_of
 
 ONE_ARM = {"only": ["baseline"]}
@@ -72,7 +73,7 @@ def test_launching_again_runs_nothing(launched: Plan, monkeypatch: pytest.Monkey
         raise AssertionError("a finished replicate was run again")
 
     before = [replicate.result() for replicate in launched.replicates]
-    monkeypatch.setattr(launching, "run_replicate", forbidden)
+    monkeypatch.setattr(launching, "run_training", forbidden)
     monkeypatch.setattr(local_pool.LocalPool, "_start", forbidden)
     for executor in ("debug", "local"):
         launch(launched, executor)
@@ -83,14 +84,14 @@ def test_a_failed_replicate_is_passed_over_until_retry(tmp_path: Path, launched:
     plan = beside(launched, tmp_path)
     replicate = launching.make_run_folders(plan, {})[0]
     bind_replicates(plan, prepare_data(plan, nothing))
-    Recorder(replicate.folder).event("failed", error="ValueError: a cosmic ray", traceback="…")
+    Recorder(replicate.training).event("failed", error="ValueError: a cosmic ray", traceback="…")
     todo = launch(plan, "local")
     assert [replicate.state for replicate in todo] == ["failed"]
     assert "a cosmic ray" in unfinished(todo)[0]
     assert [replicate.seed for replicate in retry(plan)] == [0]
     todo = launch(plan, "local")  # in a process of its own
     assert [replicate.state for replicate in todo] == ["done"]
-    assert "done:" in (replicate.folder / "log.txt").read_text()
+    assert "done:" in (replicate.training / "log.txt").read_text()
 
 
 def test_a_process_that_cannot_start_has_failed(
@@ -124,9 +125,9 @@ def test_mlflow_holds_what_the_folders_say(launched: Plan) -> None:
         assert run.data.params["learning.learning_rate"] == "0.001"
         for name in ("fvd", "kvd"):
             mine = f"{name}[moving_shapes_r3d]"
-            assert run.data.metrics[f"{name}/moving_shapes_r3d"] == pytest.approx(result["scores"][mine])
-            assert run.data.tags[f"protocol.{name}/moving_shapes_r3d"] == result["protocols"][mine]
-        assert run.data.tags["data_digest"] == result["data_digest"]
+            assert run.data.metrics[f"{name}/moving_shapes_r3d"] == pytest.approx(result.scores[mine])
+            assert run.data.tags[f"protocol.{name}/moving_shapes_r3d"] == result.protocols[mine]
+        assert run.data.tags["data_digest"] == result.data_digest
         history = mlflow_sync._client(uri_of(launched)).get_metric_history(run.info.run_id, "loss")
         assert [point.step for point in history] == [2, 4, 6]
 
@@ -143,10 +144,10 @@ def test_syncing_again_adds_only_what_is_new(launched: Plan, tmp_path: Path) -> 
     shutil.copy(launched.runs / "mlflow.db", tmp_path / "other.db")
     assert mlflow_sync.sync(launched.name, launched.replicates, uri) == {"runs": 2, "points": 0}
     replicate = launched.replicates[0]
-    path = replicate.folder / "metrics.jsonl"
+    path = replicate.training / "metrics.jsonl"
     before = path.read_text()
     try:
-        Recorder(replicate.folder).metrics(7, {"loss": 0.25, "extra[x]": 1.0})
+        Recorder(replicate.training).metrics(7, {"loss": 0.25, "extra[x]": 1.0})
         assert mlflow_sync.sync(launched.name, launched.replicates, uri) == {"runs": 2, "points": 2}
         run = mlflow_runs(launched, uri)[f"{replicate.identity}/seed-{replicate.seed}"]
         history = mlflow_sync._client(uri).get_metric_history(run.info.run_id, "loss")

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.launch import local_pool
 from experiments.launch.local_pool import LocalPool, visible_gpus
-from experiments.record.recording import Recorder
+from experiments.record.recording import desire
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import claim, states
 from registry.runs.machine import ROOT
@@ -20,7 +20,7 @@ from registry.schema.resources import Resources, Shape
 from tests.fixtures.toy_replicates import made
 
 FOUR = ("seeds=[0,1,2,3]", "floors=[]")
-# Stands for a replicate: notes its environment, then waits to be told how to end.
+# Stands for a training: notes its environment, then waits to be told how to end.
 STANDING_IN = """
 import json, os, sys, time
 from pathlib import Path
@@ -39,12 +39,12 @@ def four(tmp_path: Path) -> list[Replicate]:
 
 @pytest.fixture
 def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LocalPool]]:
-    """Makes pools whose processes stand in for replicates; ends what they leave."""
+    """Makes pools whose processes stand in for trainings; ends what they leave."""
     code = tmp_path / "code"
     (code / "experiments" / "worker").mkdir(parents=True)
     (code / "experiments" / "__init__.py").write_text("")
     (code / "experiments" / "worker" / "__init__.py").write_text("")
-    (code / "experiments" / "worker" / "replicate.py").write_text(STANDING_IN)
+    (code / "experiments" / "worker" / "run.py").write_text(STANDING_IN)
     pools: list[LocalPool] = []
 
     def make(**resources: object) -> LocalPool:
@@ -65,18 +65,18 @@ def until(what: Callable[[], object], seconds: float = 60) -> None:
 
 
 def begun(todo: list[Replicate]) -> list[int]:
-    return [replicate.seed for replicate in todo if (replicate.folder / "environment.json").exists()]
+    return [replicate.seed for replicate in todo if (replicate.training / "environment.json").exists()]
 
 
 def environment_of(replicate: Replicate) -> dict[str, str]:
-    path = replicate.folder / "environment.json"
+    path = replicate.training / "environment.json"
     until(lambda: path.exists() and path.read_text())
     found: dict[str, str] = json.loads(path.read_text())
     return found
 
 
 def end(replicate: Replicate, code: int = 0) -> None:
-    (replicate.folder / "end").write_text(str(code))
+    (replicate.training / "end").write_text(str(code))
 
 
 def test_so_many_at_once(four: list[Replicate], pool_of: Callable[..., LocalPool]) -> None:
@@ -134,7 +134,7 @@ def test_what_waits_can_be_cancelled(four: list[Replicate], pool_of: Callable[..
     pool = pool_of(parallel=1)
     pool.submit(four)
     until(lambda: begun(four))
-    Recorder(four[1].folder).control("cancel")
+    desire(four[1], "cancel")
     end(four[0])
     until(lambda: pool.poll() or len(begun(four)) == 2)
     assert begun(four) == [0, 2]
@@ -156,11 +156,11 @@ def test_a_killed_process_is_interrupted(four: list[Replicate], pool_of: Callabl
     pool = pool_of()
     pool.submit(four[:1])
     until(lambda: begun(four))
-    (process,) = [process for _, _, process, _ in pool._started.values()]
+    (process,) = [process for _, process, _ in pool._started.values()]
     process.kill()
     until(lambda: pool.poll() or not pool.busy)
     assert states(four[:1]) == ["interrupted"]
-    assert "killed by signal 9" in four[0].events()[-1]["reason"]
+    assert "killed by signal 9" in four[0].events()[-1].reason
 
 
 def test_closing_ends_what_runs_and_gives_back_what_waits(
@@ -190,14 +190,14 @@ def test_closing_kills_what_does_not_end(
 ) -> None:
     """With all that it started."""
     monkeypatch.setattr(local_pool, "CLOSE_SECONDS", 0.1)
-    (tmp_path / "code" / "experiments" / "replicate.py").write_text(DEAF)
+    (tmp_path / "code" / "experiments" / "worker" / "run.py").write_text(DEAF)
     pool = pool_of()
     pool.submit(four[:1])
     until(lambda: begun(four))
     pool.close()
     assert not pool.busy
     assert states(four[:1]) == ["interrupted"]
-    child = int((four[0].folder / "child").read_text())
+    child = int((four[0].training / "child").read_text())
     until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
 
 
@@ -206,5 +206,7 @@ def test_several_processes_a_replicate_are_started_by_torchrun(tmp_path: Path) -
     pool = LocalPool(Resources(tasks_per_node=2, arms={"other": Shape(tasks_per_node=3)}), Snapshot(ROOT, "", False))
     pool.submit([replicate])
     until(lambda: pool.poll() or not pool.busy, 180)
-    assert states([replicate]) == ["done"], (replicate.folder / "log.txt").read_text()
-    assert (replicate.result() or {})["processes"] == 2
+    assert states([replicate]) == ["done"], (replicate.training / "log.txt").read_text()
+    result = replicate.result()
+    assert result is not None
+    assert result.processes == 2

@@ -18,12 +18,13 @@ from experiments.launch.launching import launch_here
 from experiments.launch.preparing import late_floor, prepare_data
 from experiments.plan.plan import Plan
 from experiments.scores import floors, sampling
-from experiments.scores.floors import DRAWS, FloorRecord, add_floors, real_halves
+from experiments.scores.floors import DRAWS, add_floors, real_halves
 from experiments.scores.floors import pool_of as measured_pool
 from experiments.scores.scoring import Counts, planned_fake
 from experiments.training.open_data import open_data
 from registry.experiment.resolve import resolve_protocol
 from registry.parts.catalogue import catalogue
+from registry.runs.records import Floor
 from registry.runs.run_folder import read_floors
 from tests.fixtures.toy_replicates import nothing, plan_of
 
@@ -130,7 +131,7 @@ class Made:
         return draw.integers(0, 200, (6, 16, 16, 3), np.uint8)[list(indices)] + np.uint8(video.number)
 
 
-def halves_of(videos: int, folder: Path, n_fake: int = 6, **written: Any) -> list[FloorRecord]:
+def halves_of(videos: int, folder: Path, n_fake: int = 6, **written: Any) -> list[Floor]:
     own = {"detector": {"name": "random_r3d", "width": 4}, "frames": 4, **written}
     protocol, problems = resolve_protocol(own, catalogue())
     assert protocol is not None, problems
@@ -180,8 +181,8 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return plan
 
 
-def by_floor(plan: Plan) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(record["floor"], record["metric"]): record for record in read_floors(plan.folder)}
+def by_floor(plan: Plan) -> dict[tuple[str, str], Floor]:
+    return {(record.floor, record.metric): record for record in read_floors(plan.folder)}
 
 
 def test_a_launch_has_all_three_floors_of_every_score(launched: Plan) -> None:
@@ -193,12 +194,12 @@ def test_a_launch_has_all_three_floors_of_every_score(launched: Plan) -> None:
     result = launched.replicates[0].result()
     assert result is not None
     for (floor, metric), record in found.items():
-        assert record["protocol"] == result["protocols"][metric]  # of the scores that it is set beside
-        assert len(record["values"]) == (1 if floor == "resampled" else DRAWS)
-        assert np.isfinite(record["values"]).all()
-        assert (record["n_fake"], record["n_real"]) == (6, 8)
-    assert found["resampled", "fvd[random_r3d]"]["measured_at"] == [6, 6]
-    owners = {floor: record["of"] for (floor, _), record in found.items()}
+        assert record.protocol == result.protocols[metric]  # of the scores that it is set beside
+        assert len(record.values) == (1 if floor == "resampled" else DRAWS)
+        assert np.isfinite(record.values).all()
+        assert (record.n_fake, record.n_real) == (6, 8)
+    assert found["resampled", "fvd[random_r3d]"].measured_at == [6, 6]
+    owners = {floor: record.of for (floor, _), record in found.items()}
     identity = launched.replicates[0].identity
     assert owners == {"real_halves": "", "reconstruction": "pixels-4", "resampled": f"{identity}/seed-0"}
 
@@ -207,8 +208,8 @@ def test_pixels_lose_nothing_so_reconstruction_equals_real_halves(launched: Plan
     found = by_floor(launched)
     for metric in SCORES:
         halves, coded = found["real_halves", metric], found["reconstruction", metric]
-        assert coded["values"] == halves["values"]
-        assert (coded["n_fake"], coded["n_real"]) == (halves["n_fake"], halves["n_real"])
+        assert coded.values == halves.values
+        assert (coded.n_fake, coded.n_real) == (halves.n_fake, halves.n_real)
 
 
 def test_resampled_has_other_noise_of_the_same_checkpoint(launched: Plan) -> None:
@@ -219,7 +220,7 @@ def test_resampled_has_other_noise_of_the_same_checkpoint(launched: Plan) -> Non
     )
     assert first.shape == second.shape
     assert not any(np.array_equal(a, b) for a in first for b in second)
-    assert by_floor(launched)["resampled", "fvd[random_r3d]"]["values"][0] > 0
+    assert by_floor(launched)["resampled", "fvd[random_r3d]"].values[0] > 0
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("it was computed again")
 
     for module, name in ((floors, "measure"), (floors, "reference"), (floors, "sample"), (floors, "_coded"),
-                         (sampling, "trained_model"), (launching, "run_replicate")):  # fmt: skip
+                         (sampling, "trained_model"), (launching, "run_training")):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
 
 
@@ -251,7 +252,7 @@ def test_without_floors_none_are_measured(tmp_path: Path, monkeypatch: pytest.Mo
 def test_only_the_floors_that_are_asked_for_are_kept(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, *TOY, "floors=[reconstruction]", only=["baseline"])
     prepare_data(plan, nothing)
-    assert {record["floor"] for record in read_floors(plan.folder)} == {"reconstruction"}
+    assert {record.floor for record in read_floors(plan.folder)} == {"reconstruction"}
 
 
 def test_another_protocol_has_floors_of_its_own(launched: Plan) -> None:
@@ -261,36 +262,39 @@ def test_another_protocol_has_floors_of_its_own(launched: Plan) -> None:
     after = read_floors(launched.folder)
     assert [record for record in after if record in before] == before
     new = [record for record in after if record not in before]
-    assert {(record["floor"], record["metric"]) for record in new} == {("real_halves", metric) for metric in SCORES}
-    assert not {record["protocol"] for record in new} & {record["protocol"] for record in before}
+    assert {(record.floor, record.metric) for record in new} == {("real_halves", metric) for metric in SCORES}
+    assert not {record.protocol for record in new} & {record.protocol for record in before}
 
 
 def test_planned_counts_are_those_of_the_samples(launched: Plan) -> None:
     spec, result = launched.replicates[0].spec, launched.replicates[0].result()
     assert result is not None
     assert planned_fake(spec) == Counts(clips=6, videos=6)
-    assert {about["n_fake"] for about in result["score_details"].values()} == {6}
+    assert {about["n_fake"] for about in result.score_details.values()} == {6}
     prepared, _ = open_data(launched.replicates[0])
     metrics = build_metrics(spec.scoring, catalogue())
-    assert floors.protocols_of(spec, prepared, metrics) == set(result["protocols"].values())
+    assert floors.protocols_of(spec, prepared, metrics) == set(result.protocols.values())
 
 
 def test_records_are_replaced_by_floor_metric_and_protocol(tmp_path: Path) -> None:
-    record = FloorRecord("real_halves", "fvd", "a" * 10, "", [1.0, 2.0], 6, 8, [1.0, 2.0], [6, 8], [6, 4], [6, 4])
+    record = Floor(
+        floor="real_halves", metric="fvd", protocol="a" * 10, of="", values=[1.0, 2.0], n_fake=6, n_real=8,
+        measured=[1.0, 2.0], measured_at=[6, 8], videos=[6, 4], measured_videos=[6, 4],
+    )  # fmt: skip
     add_floors(tmp_path, [])
     assert not (tmp_path / "floors.json").exists()
-    others = [replace(record, metric="kvd"), replace(record, protocol="b" * 10), replace(record, floor="resampled"),
-              replace(record, of="another")]  # fmt: skip
+    changes = ({"metric": "kvd"}, {"protocol": "b" * 10}, {"floor": "resampled"}, {"of": "another"})
+    others = [record.model_copy(update=change) for change in changes]
     add_floors(tmp_path, [record, *others])
-    add_floors(tmp_path, [replace(record, values=[3.0])])
-    found = [FloorRecord(**stored) for stored in read_floors(tmp_path)]
-    assert found == [replace(record, values=[3.0]), *others]
+    newer = record.model_copy(update={"values": [3.0]})
+    add_floors(tmp_path, [newer])
+    assert read_floors(tmp_path) == [newer, *others]
 
 
 def test_each_autoencoder_has_a_reconstruction_floor_of_its_own(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, *TOY, "floors=[reconstruction]", "ablate={data.autoencoder.factor: [4, 2]}", "claim=[]")
     prepare_data(plan, nothing)
-    assert {record["of"] for record in read_floors(plan.folder)} == {"pixels-4", "pixels-2"}
+    assert {record.of for record in read_floors(plan.folder)} == {"pixels-4", "pixels-2"}
 
 
 def test_the_law_of_the_bias_holds_for_gaussian_features() -> None:

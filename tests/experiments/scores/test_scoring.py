@@ -196,29 +196,35 @@ def test_pngs_arrays_and_one_array_file_are_the_same_samples(root: Path, tmp_pat
 
 
 def test_a_run_is_scored_by_its_samples_with_the_floors_of_its_experiment(root: Path, tmp_path: Path) -> None:
-    from experiments.scores.floors import FloorRecord, add_floors
+    from experiments.scores.floors import add_floors
+    from registry.runs.records import Floor
     from tests.fixtures.toy_replicates import made
 
     replicate = made(tmp_path, "floors=[]")[0]
+    place = replicate.link  # the experiment's
     with pytest.raises(RunError, match="has no samples yet; launch it first"):
-        scored(replicate.folder, root / "real", root / "runs")
+        scored(place, root / "real", root / "runs")
     (replicate.folder / "samples").mkdir()
     clips = np.stack([gradient_frames(4, 32, 32, seed=k) for k in range(6)])
     files = SampleFiles(replicate, replicate.folder / "samples")
     files.write(range(5), clips[:5])
     with pytest.raises(RunError, match="has 5 of its 6 samples; launch it again"):
-        scored(replicate.folder, root / "real", root / "runs")
+        scored(place, root / "real", root / "runs")
     files.write(range(5, 6), clips[5:])
-    found = scored(replicate.folder, root / "real", root / "runs")
+    found = scored(place, root / "real", root / "runs")
     assert found["samples"]["clips"] == 6
     own = found["protocols"][SCORES[0]]
-    records = [FloorRecord("reconstruction", SCORES[0], own, "pixels-4", [1.5], 6, 8, [1.5], [6, 8]),
-               FloorRecord("reconstruction", SCORES[1], "0" * 10, "pixels-4", [9.5], 6, 8, [9.5], [6, 8])]  # fmt: skip
-    add_floors(replicate.folder.parent.parent, records)
-    again = scored(replicate.folder, root / "real", root / "runs")
+    given = {"floor": "reconstruction", "of": "pixels-4", "n_fake": 6, "n_real": 8, "measured_at": [6, 8]}
+    records = [Floor(metric=SCORES[0], protocol=own, values=[1.5], measured=[1.5], **given),
+               Floor(metric=SCORES[1], protocol="0" * 10, values=[9.5], measured=[9.5], **given)]  # fmt: skip
+    add_floors(tmp_path / "runs" / "toy", records)
+    again = scored(place, root / "real", root / "runs")
     fvd, kvd = again["scores"]
     assert fvd["floors"]["reconstruction"]["values"] == [1.5]
     assert "reconstruction" not in kvd["floors"]  # a floor of another protocol is none
+    behind = scored(replicate.folder, root / "real", root / "runs")  # belongs to no one experiment
+    assert values(behind) == values(again)
+    assert not any("reconstruction" in row["floors"] for row in behind["scores"])
 
 
 # ---------------------------------------------------------------- bad input

@@ -37,10 +37,9 @@ UNEVEN = ("learning.batch_size=5", "runtime.accumulation=5")
 
 
 def toys(folder: Path, *names: str, overrides: tuple[str, ...] = ()) -> list[Replicate]:
-    """The same replicate several times; of those with `shard` in their names the weights are shared out."""
+    """The same replicate in several folders; of those with `shard` in their names the weights are shared out."""
     return [
-        made(folder, "floors=[]", f"name={name}", f"runtime.shard={'shard' in name}".lower(), *overrides)[0]
-        for name in names
+        made(folder / name, "floors=[]", f"runtime.shard={'shard' in name}".lower(), *overrides)[0] for name in names
     ]
 
 
@@ -213,8 +212,8 @@ def test_samples_and_scores_are_the_same_bits(folder: Path) -> None:
     for world, replicate in enumerate(
         toys(folder, *names, overrides=("sampling.clips=7", "runtime.sampling_batch=2")), 1
     ):
-        shutil.copytree(source.folder / "checkpoints", replicate.folder / "checkpoints")
-        shutil.rmtree(replicate.folder.parents[2] / "_data" / "references", ignore_errors=True)
+        shutil.copytree(source.training / "checkpoints", replicate.training / "checkpoints")
+        shutil.rmtree(replicate.training.parents[2] / "_data" / "references", ignore_errors=True)
         if world == 1:
             found.append(sample_and_score(ALONE, replicate.folder))
         else:
@@ -237,18 +236,18 @@ def test_samples_and_scores_are_the_same_bits(folder: Path) -> None:
 def test_torchrun_brings_a_replicate_to_its_result(tmp_path: Path) -> None:
     one, two = toys(tmp_path, "one", "two")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    run = ["-m", "experiments.worker.replicate"]
+    run = ["-m", "experiments.worker.run"]
     many = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     for replicate, words in ((one, run), (two, many + run)):
-        command = [sys.executable, *words, str(replicate.folder)]
+        command = [sys.executable, *words, str(replicate.training)]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("done: fvd[") == 1  # one of them speaks
-    assert [event["event"] for event in two.events()] == ["started", "done"]
+        assert done.stdout.count("done: evaluation ") == done.stdout.count(" fvd[") == 1  # one of them speaks
+    assert [event.event for event in two.events()] == ["started", "done"]
     assert_close(logged(two)[:-1], logged(one)[:-1])
     first, second = one.result(), two.result()
     assert first is not None
     assert second is not None
-    assert (first["processes"], second["processes"]) == (1, 2)
+    assert (first.processes, second.processes) == (1, 2)
     # Weights that differ in the last digits may turn a pixel of a clip by one of 255 steps.
-    assert second["scores"] == pytest.approx(first["scores"], rel=1e-3)
+    assert second.scores == pytest.approx(first.scores, rel=1e-3)

@@ -15,7 +15,7 @@ from experiments.training.trainer import train
 from registry.errors import Interrupted, RunError
 from registry.runs.run_folder import Replicate
 from tests.fixtures.made_videos import write_pictures
-from tests.fixtures.toy_replicates import assert_same, made, never, nothing, trainer_of
+from tests.fixtures.toy_replicates import assert_same, made, never, nothing, resumed, trainer_of
 
 
 def stop_after(calls: int) -> Callable[..., bool]:
@@ -34,8 +34,8 @@ def trained(folder: Path, *overrides: str, stops: tuple[int, ...] = ()) -> tuple
     replicate = made(folder, *overrides)[0]
     for calls in stops:
         with pytest.raises(Interrupted, match="the same command goes on"):
-            train(trainer_of(replicate), stop_after(calls), nothing)
-    trainer = trainer_of(replicate)
+            train(resumed(replicate), stop_after(calls), nothing)
+    trainer = resumed(replicate)
     final = train(trainer, never, nothing)
     return replicate, trainer.state(), final
 
@@ -61,8 +61,7 @@ def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path, undisturbed:
 def test_killed_between_checkpoints_and_resumed_equals_undisturbed(tmp_path: Path, undisturbed: Any) -> None:
     """A kill leaves what was on disk: an old checkpoint, newer metrics, and half a line."""
     replicate = made(tmp_path)[0]
-    trainer = trainer_of(replicate)
-    trainer.resume()
+    trainer = resumed(replicate)
 
     def die(step: int | None = None) -> bool:
         if trainer.step == 5:
@@ -71,15 +70,16 @@ def test_killed_between_checkpoints_and_resumed_equals_undisturbed(tmp_path: Pat
 
     with pytest.raises(MemoryError):
         train(trainer, die, nothing)
-    with (replicate.folder / "metrics.jsonl").open("a") as file:
+    with (replicate.training / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "time": 1.0, "loss": 9.0}\n{"step": 6, "lo')
-    (replicate.folder / "checkpoints" / ".step-00000006.pt.999.tmp").write_bytes(b"half")
-    trainer = trainer_of(replicate)
+    (replicate.training / "checkpoints" / ".step-00000006.pt.999.tmp").write_bytes(b"half")
+    trainer = resumed(replicate)
     final = train(trainer, never, nothing)
     assert_same(trainer.state(), undisturbed[1])
     assert final == undisturbed[2]
     assert metrics(replicate) == metrics(undisturbed[0])
-    assert [path.name for path in (replicate.folder / "checkpoints").iterdir()] == ["step-00000006.pt"]
+    left = sorted(path.name for path in (replicate.training / "checkpoints").iterdir())
+    assert left == ["step-00000006.json", "step-00000006.pt"]
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, undisturbed: Any) -> None:
@@ -89,9 +89,9 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, undisturbed: Any) -
     newest = replicate.checkpoints()[-1]
     assert [path.name for path in replicate.checkpoints()] == ["step-00000002.pt", "step-00000004.pt"]
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
-    assert read_checkpoint(newest) is None
-    trainer = trainer_of(replicate)
-    trainer.resume()
+    with pytest.raises(RunError, match=r"step-00000004\.pt: does not match its checksum"):
+        read_checkpoint(newest, trainer_of(replicate).origin)
+    trainer = resumed(replicate)
     assert trainer.step == 2
     train(trainer, never, nothing)
     assert_same(trainer.state(), undisturbed[1])
@@ -100,6 +100,8 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, undisturbed: Any) -
 def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
     replicate, *_ = trained(tmp_path, "runtime.keep_checkpoints=2", "runtime.checkpoint_every=1")
     assert [path.name for path in replicate.checkpoints()] == ["step-00000005.pt", "step-00000006.pt"]
+    left = sorted(path.name for path in (replicate.training / "checkpoints").iterdir())
+    assert left == [f"step-0000000{step}.{kind}" for step in (5, 6) for kind in ("json", "pt")]  # with their checksums
 
 
 def test_another_seed_is_another_run(tmp_path: Path, undisturbed: Any) -> None:

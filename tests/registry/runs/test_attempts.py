@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from registry.runs.attempts import is_alive, latest, numbered, process_start, take, this_job, this_process
+from registry.runs.records import Attempt, Owner
 
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 
@@ -86,21 +87,23 @@ def test_a_full_disk_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_latest_is_that_of_the_highest_number(tmp_path: Path) -> None:
-    assert latest(tmp_path / "none") is None
+    assert latest(tmp_path / "none", Attempt) is None
     for number in range(1, 12):
         take(tmp_path, number, this_process())
     assert [path.stem for path in numbered(tmp_path)][-2:] == ["0010", "0011"]
-    assert (latest(tmp_path) or {})["number"] == 11
+    newest = latest(tmp_path, Attempt)
+    assert newest is not None
+    assert (newest.number, newest.pid) == (11, os.getpid())
 
 
 def test_one_that_is_just_being_written_is_somebodys(tmp_path: Path) -> None:
     (tmp_path / "0001.json").write_text("")
-    owner = latest(tmp_path)
+    owner = latest(tmp_path, Owner)
     assert owner is not None
-    assert owner["number"] == 1
+    assert owner.number == 1
     assert is_alive(owner)
     os.utime(tmp_path / "0001.json", (0, 0))
-    assert not is_alive(latest(tmp_path))
+    assert not is_alive(latest(tmp_path, Owner))
 
 
 @pytest.mark.parametrize(
@@ -126,13 +129,13 @@ def test_a_job_is_named_as_squeue_names_it(
         ({}, True),
         ({"ended": 1.0}, False),
         ({"pid": 2**22 + 1}, False),
-        ({"started": 1.0}, False),  # another process has that number now
+        ({"started": "boot 1"}, False),  # another process has that number now
         ({"host": "elsewhere"}, True),
         ({"host": "elsewhere", "time": time.time() - 3600}, False),
     ],
 )
 def test_who_is_alive(change: dict[str, Any], lives: bool) -> None:
-    assert is_alive(this_process() | change) == lives
+    assert is_alive(Owner.model_validate({"number": 1} | this_process() | change)) == lives
     assert not is_alive(None)
     assert process_start(os.getpid()) is not None
     assert this_process()["host"] == socket.gethostname()

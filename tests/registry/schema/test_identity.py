@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from experiments.record.recording import create
 from registry import strict_yaml
+from registry.experiment.arms import Arm
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
-from registry.runs.run_folder import open_replicate, orphans
+from registry.runs.run_folder import Replicate, open_replicate, orphans, replicate_of
 from registry.schema.spec import SCIENCE, WITHOUT_EFFECT, Spec
 from tests.fixtures.networks import resolved
 from tests.fixtures.writing import TOY, arms, write
@@ -28,8 +30,8 @@ def test_pinned() -> None:
     If this fails and the change is meant, count up SCHEMA_VERSION of registry.schema.spec, say so in CHANGELOG.md, and
     pin anew.
     """
-    assert resolved(BASE).identity == "2bfff5b848"
-    assert resolved({"model": {"size": "XL"}, "data": {"path": "videos"}}).identity == "411af55cdb"
+    assert resolved(BASE).identity == "6339684921"
+    assert resolved({"model": {"size": "XL"}, "data": {"path": "videos"}}).identity == "715801c74c"
 
 
 @pytest.mark.parametrize(
@@ -106,12 +108,10 @@ def test_a_spec_survives_its_file() -> None:
         assert again == spec
 
 
-def stored_run(folder: Path, arm: str, spec: Spec) -> None:
-    run = folder / "toy" / f"{arm}-{spec.identity}" / "seed-0"
-    run.mkdir(parents=True)
-    (run / "spec.yaml").write_text(strict_yaml.dump(spec.model_dump(mode="json")))
-    about = {"experiment": "toy", "arm": arm, "axes": {}, "seed": 0, "identity": spec.identity}
-    (run / "replicate.json").write_text(json.dumps(about))
+def stored_run(runs: Path, arm: str, spec: Spec) -> Replicate:
+    replicate = replicate_of("toy", Arm(arm, {}, spec), 0, runs)
+    create(replicate, {})
+    return replicate
 
 
 def test_orphans_tell_which_keys_differ(tmp_path: Path) -> None:
@@ -132,10 +132,24 @@ def test_orphans_tell_which_keys_differ(tmp_path: Path) -> None:
     assert found["gone"].differences == []
 
 
-def test_an_edited_spec_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+def test_orphans_of_an_earlier_layout_are_told(tmp_path: Path) -> None:
+    """Schema versions 1 and 2 had a folder a replicate, which nothing reads any more."""
+    now = arms(write(tmp_path, TOY))
+    run = tmp_path / "runs" / "toy" / "baseline-373a63308d" / "seed-0"
+    run.mkdir(parents=True)
+    (run / "replicate.json").write_text(json.dumps({"experiment": "toy", "arm": "baseline", "axes": {}, "seed": 0}))
+    (found,) = orphans("toy", now.values(), tmp_path / "runs")
+    assert (found.folder, found.arm) == (run.parent, "baseline")
+    assert found.differences == ["written by an earlier version of the workbench, with other run folders"]
+    with pytest.raises(RuntimeError, match="was written by an earlier version of the workbench"):
+        open_replicate(run)
+
+
+@pytest.mark.parametrize("through", ["the link", "the folder"])
+def test_an_edited_spec_is_not_taken_for_the_old_one(tmp_path: Path, through: str) -> None:
     spec = resolved(BASE)
-    stored_run(tmp_path, "baseline", spec)
-    folder = tmp_path / "toy" / f"baseline-{spec.identity}" / "seed-0"
+    replicate = stored_run(tmp_path, "baseline", spec)
+    folder = replicate.link if through == "the link" else replicate.folder
     assert open_replicate(folder).spec == spec
     text = (folder / "spec.yaml").read_text()
     (folder / "spec.yaml").write_text(text.replace("beta1: 0.9", "beta1: 0.8"))
