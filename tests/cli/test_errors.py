@@ -13,7 +13,7 @@ import pytest
 from experiments.worker.replicate import run_replicate
 
 from tests.cli.command import ROOT, Launched, contents, run
-from tests.fixtures.toy_replicates import TOY, made, write
+from tests.fixtures.toy_replicates import TOY, finish, made, write
 
 ONE = ("seeds=[0]", "ablate={}", "claim=[]")
 
@@ -83,7 +83,7 @@ def test_a_failed_run_ends_with_1_is_logged_and_retried(tmp_path: Path, launched
     logs = run("logs", *words)
     assert logs.code == 0
     assert "RunError" in logs.out
-    (folder,) = (runs / "toy").glob("*/seed-0")
+    (folder,) = (runs / "_trainings").glob("*/seed-0")
     events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
     assert events == ["started", "failed"]
     retried = run("retry", *words)
@@ -102,27 +102,29 @@ def test_kill_in_training_then_the_same_command_equals_undisturbed(tmp_path: Pat
     launch = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 600
     while (
-        not (beats := list(killed.glob("toy/*/seed-0/heartbeat.json"))) or json.loads(beats[0].read_text())["step"] < 60
+        not (beats := list(killed.glob("_trainings/*/seed-0/heartbeat.json")))
+        or json.loads(beats[0].read_text())["step"] < 60
     ):
         assert launch.poll() is None, launch.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     folder = beats[0].parent
     os.kill(json.loads((folder / "attempts" / "0001.json").read_text())["pid"], signal.SIGKILL)
-    out, err = launch.communicate(timeout=90)
+    out, err = launch.communicate(timeout=600)
     assert launch.returncode == 1, out + err
     assert "interrupted" in err
-    assert not (folder / "result.json").exists()
+    assert not list(folder.rglob("result.json"))
     assert list((folder / "checkpoints").glob("step-*.pt"))
 
     told = run("launch", path, *words, "--runs", killed)
     assert told.code == 0, told.err
-    result = json.loads((folder / "result.json").read_text())
-    undisturbed = run_replicate(made(tmp_path / "undisturbed", *words)[0].folder)
-    assert result["scores"] == undisturbed["scores"]
-    assert (result["attempts"], undisturbed["attempts"]) == (2, 1)
+    (stored,) = killed.glob("toy/*/seed-0/result.json")
+    result = json.loads(stored.read_text())
+    undisturbed = finish(made(tmp_path / "undisturbed", *words)[0])
+    assert result["scores"] == undisturbed.scores
+    assert (result["attempts"], undisturbed.attempts) == (2, 1)
     steps = [
         json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines() if "grad_norm" in line
     ]

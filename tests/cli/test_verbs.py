@@ -84,14 +84,15 @@ def test_check(launched: Launched) -> None:
     assert f"next: python run.py plan {launched.file}" in told.out
 
 
-ARM_KEYS = ["arm", "identity", "axes", "depth", "parameters", "macs", "seeds", "state"]
-ARM_KEYS += ["gpu_hours", "gpu_hours_left", "gpu_hours_from", "videos"]
+ARM_KEYS = ["experiment", "arm", "identity", "training", "evaluation", "axes", "depth", "parameters", "macs", "seeds"]
+ARM_KEYS += ["evaluate_at", "state", "gpu_hours", "gpu_hours_of_training", "gpu_hours_left", "gpu_hours_from"]
+ARM_KEYS += ["videos"]
 VIDEOS = {"frames": 4, "long_enough": {"test": 4, "train": 12}, "of": {"test": 4, "train": 12}}
 
 
 def test_plan(launched: Launched) -> None:
     for told, state in ((launched.before, "missing"), (launched.verbs("plan", "--format", "json").json, "done")):
-        assert list(told) == ["experiment", "arms"]
+        assert list(told) == ["experiment", "arms", "trainings", "gpu_hours"]
         assert told["experiment"] == "toy"
         assert [arm["arm"] for arm in told["arms"]] == ["baseline", "blocks=variant_4"]
         for arm in told["arms"]:
@@ -99,6 +100,7 @@ def test_plan(launched: Launched) -> None:
             assert set(arm["macs"]) == {"paper_convention", "per_clip", "evaluated"}
             assert all(isinstance(macs, int) for macs in arm["macs"].values())
             assert (arm["depth"], arm["seeds"], arm["state"]) == (2, [0, 1], state)
+            assert (arm["experiment"], arm["evaluate_at"]) == ("toy", [6])
             assert arm["gpu_hours"] >= 0
             assert arm["videos"] == (VIDEOS if state == "done" else None)  # known once they are prepared
         assert told["arms"][1]["axes"] == {"blocks": "variant_4"}
@@ -133,11 +135,20 @@ def test_launch(launched: Launched) -> None:
     assert (launched.runs / "mlflow.db").exists()
 
 
+def written(launched: Launched) -> dict[Path, int]:
+    """The files of trainings and of evaluations, with the times of their last changes."""
+    places = [launched.runs / "_trainings", launched.runs / "toy"]
+    patterns = ("*/seed-*/*.json*", "*/seed-*/evaluations/*/*.json*")
+    files = {path: path.stat().st_mtime_ns for place in places for pattern in patterns for path in place.glob(pattern)}
+    assert {path.name for path in files} >= {"result.json", "events.jsonl", "trained.json"}
+    return files
+
+
 def test_launch_again_runs_nothing(launched: Launched) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (launched.runs / "toy").glob("*/seed-*/*.json*")}
+    before = written(launched)
     told = launched.verbs("launch")
     assert told.code == 0, told.err
-    assert {path: path.stat().st_mtime_ns for path in (launched.runs / "toy").glob("*/seed-*/*.json*")} == before
+    assert written(launched) == before
 
 
 def test_status(launched: Launched) -> None:
@@ -264,6 +275,6 @@ def test_orphans_are_named_in_the_status(launched: Launched) -> None:
 def test_a_result_is_plain_json(launched: Launched) -> None:
     for path in (launched.runs / "toy").glob("*/seed-*/result.json"):
         result = json.loads(path.read_text())
-        assert result["experiment"] == "toy"
+        assert (path.parent / "desired" / "toy.json").exists()
         assert result["scores"]["fvd[moving_shapes_r3d]"] > 0
         assert "fvd" not in result["scores"]

@@ -57,7 +57,7 @@ def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         pool.close()
 
 
-def until(what: Callable[[], object], seconds: float = 60) -> None:
+def until(what: Callable[[], object], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "waited in vain"
@@ -205,7 +205,7 @@ def test_several_processes_a_replicate_are_started_by_torchrun(tmp_path: Path) -
     (replicate,) = made(tmp_path, "seeds=[0]", "floors=[]")
     pool = LocalPool(Resources(tasks_per_node=2, arms={"other": Shape(tasks_per_node=3)}), Snapshot(ROOT, "", False))
     pool.submit([replicate])
-    until(lambda: pool.poll() or not pool.busy, 180)
+    until(lambda: pool.poll() or not pool.busy)
     assert states([replicate]) == ["done"], (replicate.training / "log.txt").read_text()
     result = replicate.result()
     assert result is not None

@@ -9,8 +9,9 @@ from experiments.plan import costs
 from experiments.plan.costs import Pace, cost, measure, refuse_above
 from experiments.plan.plan import Plan
 from experiments.plan.rows import paces, rows
-from experiments.record.recording import Recorder, create
+from experiments.record.recording import Recorder, create, desire
 from registry.errors import SpecError
+from registry.runs.records import Result
 from registry.schema.resources import Resources, Shape
 from tests.fixtures.toy_replicates import nothing, plan_of
 
@@ -43,9 +44,12 @@ def test_more_gpus_take_as_many_gpu_hours(plan: Plan) -> None:
 def test_finished_replicates_say_it_better(plan: Plan) -> None:
     first = plan.replicates[0]
     create(first, {})
-    Recorder(first.folder).result({"seconds": 7200.0, "scores": {}})
+    spec, times = first.spec, {"seconds": 7200.0, "seconds_of": {"training": 5400.0, "sampling": 1800.0}}
+    own = {"identity": spec.identity, "training": spec.training, "evaluation": spec.evaluation, "seed": first.seed}
+    Recorder(first.folder).result(Result(scores={}, step=6, steps=6, **own, **times))
     row, other = rows(plan)
     assert (row["gpu_hours"], row["gpu_hours_left"], row["gpu_hours_from"]) == (6.0, 4.0, "finished")
+    assert row["gpu_hours_of_training"] == 4.5
     assert other["gpu_hours_from"] == "arithmetic"
     assert other["gpu_hours"] == other["gpu_hours_left"] > 0
 
@@ -83,7 +87,7 @@ def test_too_dear_a_launch_is_refused_with_what_costs_most() -> None:
 def test_what_a_screen_stopped_costs_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_of(tmp_path, "seeds=[0,1]", "resources.tflops=1e-6", "screen={rungs: [3]}")
     create(plan.replicates[0], {})
-    Recorder(plan.replicates[0].folder).control("stop", reason="screened out at step 3, 2nd of 2")
+    desire(plan.replicates[0], "stop", reason="screened out at step 3, 2nd of 2")
     row, other = rows(plan)
     assert row["gpu_hours_left"] == pytest.approx(row["gpu_hours"] / 2, rel=1e-3)
     assert other["gpu_hours_left"] == other["gpu_hours"]

@@ -31,7 +31,7 @@ from registry.runs.attempts import ATTEMPTS, take, this_process
 from registry.runs.files import write_atomically
 from registry.runs.machine import ROOT
 from registry.runs.run_folder import Replicate, open_replicate, read_lines, trained
-from tests.fixtures.toy_replicates import finish, made, never, nothing, plan_of
+from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
 
 CPU = torch.device("cpu")
 SCORES = {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}
@@ -43,16 +43,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Replicate:
     replicate = made(tmp_path_factory.mktemp("finished"), "floors=[]")[0]
     finish(replicate)
     return replicate
-
-
-def scores(replicate: Replicate) -> dict[str, float]:
-    result = replicate.result()
-    assert result is not None
-    return result.scores
-
-
-def clips(replicate: Replicate) -> torch.Tensor:
-    return torch.cat([torch.from_numpy(np.load(path)) for path in sorted((replicate.folder / "samples").glob("*"))])
 
 
 def test_a_finished_replicate_says_all(finished: Replicate) -> None:
@@ -102,7 +92,7 @@ def test_the_same_run_elsewhere_has_the_same_scores(tmp_path: Path, finished: Re
     (result,) = run_training(replicate.training)
     assert result == replicate.result()
     assert scores(replicate) == scores(finished)
-    assert torch.equal(clips(replicate), clips(finished))
+    assert np.array_equal(clips(replicate), clips(finished))
 
 
 def test_the_result_is_the_last_file_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +230,7 @@ def process_of(replicate: Replicate) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 60) -> None:
+def wait_until(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert process.poll() is None, process.communicate()[0]
@@ -275,7 +265,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves_it_interrupted(tmp_path: Path, l
     wait_until(lambda: step_of(replicate) >= 20, process)
     assert replicate.state == "running"
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=60)[0]
+    told = process.communicate(timeout=600)[0]
     assert process.returncode == 3, told
     assert "the same command goes on" in told
     assert replicate.state == "interrupted"
@@ -303,12 +293,7 @@ def test_kill_in_training_and_run_again_equals_undisturbed(tmp_path: Path, long_
     finish(replicate)  # passes the dead attempt over
     assert scores(replicate) == scores(long_run)
     assert logged(replicate) == logged(long_run)
-    assert torch.equal(clips(replicate), clips(long_run))
-
-
-def at(what: str, done: int, call: Callable[[], Any]) -> Callable[[str, int, int], None]:
-    """Progress that calls when a stage has come so far."""
-    return lambda stage, now, total: call() if (stage, now) == (what, done) else None
+    assert np.array_equal(clips(replicate), clips(long_run))
 
 
 def signal_all(number: int) -> None:
@@ -371,7 +356,7 @@ def test_stopped_behind_the_last_sample_is_not_scored(tmp_path: Path, finished: 
     with pytest.raises(Interrupted, match="stopped after 6 of 6 sampled clips"):
         sample(replicate, CPU, iter([False, True]).__next__, nothing)
     sample(replicate, CPU, never, nothing)
-    assert torch.equal(clips(replicate), clips(finished))
+    assert np.array_equal(clips(replicate), clips(finished))
 
 
 def test_stopped_while_sampling_goes_on_behind_the_last_batch(tmp_path: Path, finished: Replicate) -> None:
@@ -384,7 +369,7 @@ def test_stopped_while_sampling_goes_on_behind_the_last_batch(tmp_path: Path, fi
     stamp = files[0].stat().st_mtime_ns
     sample(replicate, CPU, never, nothing)
     assert files[0].stat().st_mtime_ns == stamp
-    assert torch.equal(clips(replicate), clips(finished))
+    assert np.array_equal(clips(replicate), clips(finished))
 
 
 def test_samples_do_not_depend_on_their_batch(tmp_path: Path, finished: Replicate) -> None:
@@ -393,10 +378,10 @@ def test_samples_do_not_depend_on_their_batch(tmp_path: Path, finished: Replicat
         shutil.copytree(finished.training / "checkpoints", replicate.training / "checkpoints")
         sample(replicate, CPU, never, nothing)
         assert len(list((replicate.folder / "samples").iterdir())) == 6 // size
-        off = (clips(replicate).int() - clips(finished).int()).abs()
+        off = np.abs(clips(replicate).astype(int) - clips(finished))
         assert off.max() <= 1  # matrix products of another size are rounded otherwise
-        assert off.float().mean() < 0.01
-    streams = clips(finished).flatten(1).unique(dim=0)
+        assert off.mean() < 0.01
+    streams = np.unique(clips(finished).reshape(6, -1), axis=0)
     assert len(streams) == 6  # every clip has noise of its own
 
 
@@ -410,7 +395,7 @@ def test_another_batch_size_on_resuming_doubles_no_clip(tmp_path: Path, finished
     sample(open_replicate(smaller.folder), CPU, never, nothing)
     names = sorted(path.name for path in (replicate.folder / "samples").iterdir())
     assert names == ["clips-000000-000004.npy", "clips-000004-000005.npy", "clips-000005-000006.npy"]
-    assert (clips(replicate).int() - clips(finished).int()).abs().max() <= 1
+    assert np.abs(clips(replicate).astype(int) - clips(finished)).max() <= 1
     (replicate.folder / "samples" / names[1]).unlink()
     sample(open_replicate(smaller.folder), CPU, never, nothing)
     assert sorted(path.name for path in (replicate.folder / "samples").iterdir()) == names
