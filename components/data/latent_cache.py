@@ -8,7 +8,7 @@ picking and flip do not name it: they are chosen when reading. Files in its fold
 Each is written under another name and renamed when whole, by one process at a time, so that a build that was killed is
 begun again. A file says what it holds, and is verified block by block (`registry.runs.arrays`): opening it costs one
 read of its footer, and every process hashes a block of a quarter of a megabyte when it reads from it for the first
-time (in all, a second or two of a training's time for every gigabyte). A damaged block ends the process that meets it,
+time (a second or two in all for every gigabyte that a training reads). A damaged block ends the process that meets it,
 before it changes a number; whoever opens the cache next reads all of the file, and encodes it again if it is damaged
 indeed.
 """
@@ -60,7 +60,7 @@ class Encoding:
 
     @cached_property
     def identity(self) -> str:
-        """All of it, as text."""
+        """Everything that the latents depend on, as text."""
         fingerprint = self.autoencoder.fingerprint()
         return json.dumps([self.digest, fingerprint, self.resolution, self.transform, self.antialias])
 
@@ -70,11 +70,11 @@ class Encoding:
         return hashlib.sha256(self.identity.encode()).hexdigest()[:10]
 
     def pixels(self, frames: np.ndarray) -> Tensor:
-        """Pixels (n, 3, R, R) in [-1, 1] of frames uint8 (n, H, W, 3)."""
+        """Return pixels (n, 3, R, R) in [-1, 1] of frames uint8 (n, H, W, 3)."""
         return to_pixels(frames, self.resolution, self.transform, self.antialias)
 
     def moments(self, pixels: Tensor, flipped: bool) -> np.ndarray:
-        """Moments float16 (n, M, h, w) of pixels, mirrored or not."""
+        """Return moments float16 (n, M, h, w) of pixels, mirrored or not."""
         moments = self.autoencoder.encode_moments(pixels.flip(-1) if flipped else pixels)
         encoded: np.ndarray = moments.to(torch.float16).cpu().contiguous().numpy()
         return encoded
@@ -123,7 +123,7 @@ class LatentCache:
         except DamagedError as error:
             with contextlib.suppress(OSError):
                 write_atomically(_note(file.path), f"{error}\n")
-            raise RunError(f"{error}; run `prepare`, and then `retry`: the latents are encoded again") from None
+            raise RunError(f"{error}; nothing was computed from them, and `retry` encodes them again") from None
         return torch.from_numpy(moments.astype(np.float32))
 
     def batch(self, videos: Sequence[int], frame_indices: Tensor, flipped: Sequence[bool] | Tensor) -> Tensor:

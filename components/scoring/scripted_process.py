@@ -1,7 +1,8 @@
 """Run a scripted network in a child process that is watched, since a network that is a program may never answer.
 
-The child loads the file, says so, and answers each call with an array or with what went wrong. One that does not answer
-in time is killed. It ends with the process that started it, whatever it is doing, and is asked to end by nobody else.
+The child loads the file, says so, and answers each call with an array or with what went wrong. A child that does not
+answer in time is killed. A child ends with the process that started it, whatever the network is doing; signals that
+ask to end are for that process alone.
 """
 
 import contextlib
@@ -48,12 +49,12 @@ class GuardedNetwork:
         self._receive(START + self.seconds)
 
     def to(self, device: torch.device | str) -> "GuardedNetwork":
-        """Run on that device from the next call on."""
+        """Run on that device from the next call on, and return this network."""
         self._device = str(device)
         return self
 
     def __call__(self, inputs: Tensor, **settings: bool) -> Tensor:
-        """What the network answers, float32, on the device of the inputs.
+        """Return what the network answers, float32, on the device of the inputs.
 
         Raises:
             RunError: it fails, dies, or does not answer in time.

@@ -33,10 +33,11 @@ def test_what_was_damaged_is_made_again_and_changes_no_digit(tmp_path: Path) -> 
     """Samples cut short by a power cut or with another count than their names say, features, latents, pictures."""
     file, runs = write(tmp_path), tmp_path / "runs"
 
-    def launch() -> Told:
-        return run("launch", file, "floors=[]", "--only", "baseline", "--executor", "debug", "--runs", runs)
+    def verb(name: str, *words: str) -> Told:
+        executor = ("--executor", "debug") if name in ("launch", "retry") else ()
+        return run(name, file, "floors=[]", *words, "--only", "baseline", *executor, "--runs", runs)
 
-    assert launch().code == 0
+    assert verb("launch").code == 0
     seeds = sorted((runs / "toy").glob("baseline-*/seed-*"))
     before = [json.loads((seed / "result.json").read_text()) for seed in seeds]
     clips = [np.concatenate([np.load(path) for path in sorted((seed / "samples").iterdir())]) for seed in seeds]
@@ -46,6 +47,7 @@ def test_what_was_damaged_is_made_again_and_changes_no_digit(tmp_path: Path) -> 
     np.save(second.with_name("clips-a-b.npy"), clips[1][:2])
     os.mkfifo(second.with_name("a.npy"))
     (latents,) = (runs / "_data").glob("moving_shapes-*/latents/*/plain.npy")
+    whole = latents.read_bytes()
     latents.write_bytes(b"")
     (features,) = (runs / "_data" / "references").glob("*/moving_shapes_r3d-*.npy")
     flip_a_bit(features, 128 + 4 * 70 + 3)  # an exponent of the second clip
@@ -54,7 +56,7 @@ def test_what_was_damaged_is_made_again_and_changes_no_digit(tmp_path: Path) -> 
     for seed in seeds:
         (seed / "result.json").unlink()
 
-    told = launch()
+    told = verb("launch")
     assert told.code == 0, told.err
     for seed, result, own in zip(seeds, before, clips, strict=True):
         again = json.loads((seed / "result.json").read_text())
@@ -65,7 +67,7 @@ def test_what_was_damaged_is_made_again_and_changes_no_digit(tmp_path: Path) -> 
         assert f"sampling again what is damaged: {seed / 'samples' / names[0]}: " in told.out
     assert f"encoding again what is damaged: {latents}: is empty" in told.out
     assert f"measuring again what is damaged: {features}: rows 0 to 7 are damaged" in told.out
-    assert latents.stat().st_size > 0
+    assert latents.read_bytes() == whole
     assert np.load(shown).shape[1:] == (4, 16, 16, 3)
 
     flip_a_bit(seeds[0] / "samples" / "clips-000004-000006.npy", 300)  # in a run that is done
@@ -73,8 +75,15 @@ def test_what_was_damaged_is_made_again_and_changes_no_digit(tmp_path: Path) -> 
     assert (told.code, told.out) == (1, "")
     assert "clips-000004-000006.npy: rows 0 to 1 are damaged" in told.err
     assert "Traceback" not in told.err
-    told = run("report", file, "floors=[]", "--only", "baseline", "--runs", runs)
+    flip_a_bit(latents, 200)  # which only training can notice
+    told = verb("launch", "seeds=[0,1,2]")
+    assert told.code == 1
+    assert f"{latents}: rows 0 to " in told.err
+    assert "`retry` encodes them again" in told.err
+    assert "Traceback" not in told.err
+    told = verb("retry", "seeds=[0,1,2]")
     assert told.code == 0, told.err
+    assert latents.read_bytes() == whole
 
 
 # ---------------------------------------------------------------- two folders
@@ -92,7 +101,7 @@ def score(samples: Path, against: Path, *words: object) -> Told:
     return run("score", samples, "--against", against, "--runs", samples.parent / "runs", "--no-floors", *words)
 
 
-def test_files_that_are_no_clips_are_named_and_cached_features_are_verified(tmp_path: Path) -> None:
+def test_files_that_are_not_clips_are_named_and_cached_features_are_verified(tmp_path: Path) -> None:
     """A pipe, a header that lies, and a clip of ours with a flipped bit; and then features that changed."""
     samples, against = arrays(tmp_path / "samples"), arrays(tmp_path / "against", first=4)
     os.mkfifo(samples / "pipe.npy")

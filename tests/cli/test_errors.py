@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from experiments.worker.replicate import run_replicate
 
 from tests.cli.command import ROOT, Launched, contents, run
 from tests.fixtures.toy_replicates import TOY, finish, made, write

@@ -88,7 +88,7 @@ class Side:
         return digest.hexdigest()
 
     def identity(self, key: str) -> str:
-        """What a file holds that has its features by an extractor of that key."""
+        """Return what a file holds that has the features of this side by an extractor of that key."""
         return f"features of side {self.named or self.key} by {key}"
 
 
@@ -340,7 +340,7 @@ def features_of(extractor: Extractor, clip: np.ndarray, device: str = "cpu") -> 
     ):
         features = extractor.features(torch.from_numpy(np.ascontiguousarray(clip))[None].to(kind))
     array: np.ndarray = features.float().cpu().numpy()
-    rows = array.reshape(-1, array.shape[-1]) if array.size else array.reshape(0, 1)
+    rows = array.reshape(-1, array.shape[-1]) if array.size and array.ndim else array.reshape(-1, 1)
     wanted = len(clip) if extractor.rows_per_clip == "frames" else extractor.rows_per_clip
     if rows.shape != (wanted, extractor.dimensions):
         raise RunError(

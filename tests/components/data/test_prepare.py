@@ -133,7 +133,7 @@ def test_a_manifest_that_is_not_what_prepare_wrote_is_told(videos: Path, tmp_pat
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"[1]", b"[" * 100_000, b'{"version": 2}'])
-def test_lines_of_the_index_that_are_none_are_passed_over(videos: Path, tmp_path: Path, damage: bytes) -> None:
+def test_damaged_lines_of_the_index_are_passed_over(videos: Path, tmp_path: Path, damage: bytes) -> None:
     root = tmp_path / "prepared"
     index = prepare(VideoFolder(str(videos), 32), root).folder / "index.jsonl"
     whole = index.read_bytes()

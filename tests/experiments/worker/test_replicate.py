@@ -32,6 +32,9 @@ from registry.runs.files import write_atomically
 from registry.runs.machine import ROOT
 from registry.runs.run_folder import Replicate, open_replicate, read_lines, trained
 from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
+from registry.files import write_atomically, write_new
+from registry.runs import Replicate, open_replicate, read_lines
+from tests.experiments.toy import made, never, nothing, plan_of
 
 CPU = torch.device("cpu")
 SCORES = {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}
@@ -123,9 +126,12 @@ def test_a_write_that_dies_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "no space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        write_atomically(path, "new")
+    for write, file in ((write_atomically, path), (write_new, path.with_name("other.json"))):
+        with pytest.raises(OSError, match="no space") as told:
+            write(file, "new")
+        assert told.value.filename == str(file)  # which the system does not say
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_attempt_that_ends_before_its_result_doubles_nothing(tmp_path: Path, finished: Replicate) -> None:
