@@ -12,7 +12,7 @@ from scipy.special import log_softmax, stdtrit
 from torch import Tensor
 
 from components.scoring.contracts import Features, Score
-from components.scoring.refusals import refuse_not_finite
+from components.scoring.refusals import Detector, refuse_not_finite
 from components.scoring.scripted import as_written, load_scripted
 from components.scoring.weights import find, sha256_of
 from registry.errors import RunError
@@ -101,7 +101,7 @@ class InceptionScore:
 
     def __init__(
         self,
-        detector: Any = None,
+        detector: Detector | None = None,
         *,
         classifier: str = "",
         outputs: Literal["probabilities", "logits"] = "probabilities",
