@@ -1,7 +1,6 @@
 """The numbers of a discrete diffusion process, one float64 array over its timesteps for each."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +45,7 @@ class DiffusionTables:
     _gatherable: dict[tuple[str, torch.device], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_betas(cls, betas: Any, timestep_map: Any = None) -> "DiffusionTables":
+    def from_betas(cls, betas: npt.ArrayLike, timestep_map: npt.ArrayLike | None = None) -> "DiffusionTables":
         """All tables that follow from the betas (T,), each in (0, 1].
 
         Raises:
@@ -59,7 +58,7 @@ class DiffusionTables:
         if mapped.shape != betas.shape:
             raise ValueError(f"timestep_map has shape {mapped.shape}, betas {betas.shape}")
         alphas = 1.0 - betas
-        abar = np.cumprod(alphas)
+        abar = np.cumprod(alphas, dtype=np.float64)
         abar_prev = np.append(1.0, abar[:-1])
         posterior_variance = betas * (1.0 - abar_prev) / (1.0 - abar)
         # The variance at index 0 is 0; its log takes the next entry's, and beta's where there is no next entry.

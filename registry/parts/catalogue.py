@@ -189,7 +189,8 @@ def _read_class(module: Module, node: ast.ClassDef, decorator: ast.Call, sources
         read = read_by_the_workbench(slot, facts)
         rules = read_rules(facts.get("requires", ()), parameters.model_fields, {*facts, *type(read).model_fields})
     except ValueError as error:
-        raise SpecError(f"{cls.where}: {slot} {name}: {error}") from None
+        inherited = "; the class can write anew what it inherits" if len(order) > 1 else ""
+        raise SpecError(f"{cls.where}: {slot} {name}: {error}{inherited}") from None
     text = inspect.cleandoc(ast.get_docstring(node) or "")
     official = _line_after(text, "Official code:")
     return PartInfo(

@@ -12,7 +12,7 @@ arithmetic, comparison, `and`, `or`, `not`, `in` and `a if b else c` over
 - `model.blocks.branches`: a parameter, else a fact, of the part that stands in that slot.
 
 A condition that asks another part for what that part does not have does not apply, and holds. The key is a key of the
-spec, a parameter of the part, or "" for the part itself. A message shows `{data.frames % 2}` by its value.
+spec, a parameter of the part, or, for the part itself, "" or a fact. A message shows `{data.frames % 2}` by its value.
 """
 
 import ast
@@ -93,14 +93,14 @@ def _rule(written: Any, parameters: Collection[str], known: Collection[str]) -> 
     if not isinstance(written, tuple | list) or len(written) != 3 or not all(isinstance(text, str) for text in written):
         raise ValueError(f'requires: a rule is ("key", "condition", "message"), three texts; got {written!r}')
     key, condition, message = written
-    own = not key or key in parameters
+    own = not key or key in known  # a fact has no key of its own: the part's
     if not own:
         try:
-            _check_name(tuple(key.split(".")), parameters)
+            _check_name(tuple(key.split(".")), known)
         except ValueError as error:
             raise ValueError(f"requires: the key {key!r}: {error}") from None
     pieces = [_expression(piece, known) if place % 2 else piece for place, piece in enumerate(_SHOWN.split(message))]
-    return Rule(key, own, _expression(condition, known), tuple(pieces))
+    return Rule("" if own and key not in parameters else key, own, _expression(condition, known), tuple(pieces))
 
 
 def _expression(text: str, known: Collection[str]) -> ast.expr:

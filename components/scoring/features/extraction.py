@@ -16,14 +16,15 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
 from typing import Protocol as Shape
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from components.precision import tf32
 from components.scoring.contracts import BLOCK, Extractor, Features
+from components.scoring.contracts import BLOCK, Extractor, Features, Metric
 from components.scoring.features.clip_selection import Clip
 from components.scoring.features.feature_files import Rows
 from components.scoring.features.preprocessing import Treatment
@@ -112,7 +113,7 @@ class Measuring:
         return max(1, min(wanted, -(-clips // self.batch_size)))
 
 
-def extractors_of(metrics: Sequence[Any], side: str) -> dict[str, Extractor]:
+def extractors_of(metrics: Sequence[Metric], side: str) -> dict[str, Extractor]:
     """The extractors that metrics need on a side, by a key that names weights and preprocessing, each once."""
     needed = [metric.extractor for metric in metrics if side == "fake" or metric.needs_reference]
     return {extractor_key(extractor): extractor for extractor in needed}
@@ -125,7 +126,7 @@ def extractor_key(extractor: Extractor) -> str:
 
 def measure(
     side: Side,
-    metrics: Sequence[Any],
+    metrics: Sequence[Metric],
     how: Measuring,
     folder: Path,
     progress: Progress,
@@ -226,7 +227,7 @@ def _measure_together(
             rows.finish()
 
 
-def features_in(folder: Path, metrics: Sequence[Any], side: Side) -> dict[str, Features] | None:
+def features_in(folder: Path, metrics: Sequence[Metric], side: Side) -> dict[str, Features] | None:
     """The features of a side that are all measured and whole, or None."""
     keys = list(extractors_of(metrics, side.side))
     whole = all(not problem_of(folder / f"{key}.npy", side.identity(key)) for key in keys)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.scoring.contracts import Features, Score
 from components.scoring.inception import Inception
 from components.scoring.metrics.frechet import Moments, frechet_distance
-from components.scoring.refusals import one_thread, refuse_unusable
+from components.scoring.refusals import Detector, one_thread, refuse_unusable
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import PositiveInt
 
@@ -44,7 +44,7 @@ class FID:
     higher_is_better = False
     biased = ("fid",)  # by 1/n_fake + 1/n_real
 
-    def __init__(self, detector: Any = None, *, weights: str = "", sha256: str = "") -> None:
+    def __init__(self, detector: Detector | None = None, *, weights: str = "", sha256: str = "") -> None:
         self.extractor = Inception(weights, sha256)
 
     def names(self) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ class KID:
 
     def __init__(
         self,
-        detector: Any = None,
+        detector: Detector | None = None,
         *,
         weights: str = "",
         subsets: PositiveInt = 100,

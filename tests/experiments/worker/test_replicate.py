@@ -28,13 +28,10 @@ from experiments.worker import run, stages, stopping
 from experiments.worker.run import run_training
 from registry.errors import Interrupted, RunError
 from registry.runs.attempts import ATTEMPTS, take, this_process
-from registry.runs.files import write_atomically
+from registry.runs.files import write_atomically, write_new
 from registry.runs.machine import ROOT
 from registry.runs.run_folder import Replicate, open_replicate, read_lines, trained
 from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
-from registry.files import write_atomically, write_new
-from registry.runs import Replicate, open_replicate, read_lines
-from tests.experiments.toy import made, never, nothing, plan_of
 
 CPU = torch.device("cpu")
 SCORES = {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}

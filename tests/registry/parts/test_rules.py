@@ -103,7 +103,7 @@ def test_a_condition_that_cannot_be_judged_is_told_with_its_part(tmp_path: Path)
         ('("", "data.frmaes > 1", "no")', "data has no key 'frmaes'; did you mean 'frames'?"),
         ('("", "dat.frames > 1", "no")', "the spec has no section 'dat'; did you mean 'data'?"),
         ('("data.frame", "window > 1", "no")', "data has no key 'frame'; did you mean 'frames'?"),
-        ('("shortest", "window > 1", "no")', "the key 'shortest': the part has no 'shortest'"),
+        ('("longest", "window > 1", "no")', "the key 'longest': the part has no 'longest'; valid: "),
         ('("", "data.frames.real > 1", "no")', "only a slot's part has parameters and facts"),
         ('("", "model.blocks.branches.real > 1", "no")', "only a slot's part has parameters and facts"),
         ('("", "window >", "no")', "'window >' is not an expression"),
@@ -119,6 +119,30 @@ def test_a_condition_that_cannot_be_judged_is_told_with_its_part(tmp_path: Path)
 def test_rules_that_are_none_are_told_with_file_and_line(tmp_path: Path, rule: str, words: str) -> None:
     line = one(broken(tmp_path, rule), words)
     assert re.search(r"/windows_\d+\.py:8: temporal_position windows: requires: ", line)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("temporal_stride = 3", "command line: model.patch_embedding: tubelets of 3 frames do not divide a clip of 4"),
+        ("temporal_stride = 2", None),
+        ("requires = ()", None),
+        (
+            "pass",
+            "the part has no 'temporal_stride'; valid: name, requires, takes_stills; the class can write anew what",
+        ),
+    ],
+)
+def test_a_rule_is_inherited_also_where_its_parameter_is_fixed(tmp_path: Path, body: str, told: str | None) -> None:
+    module = f"windows_{next(NUMBERS)}"
+    (tmp_path / f"{module}.py").write_text(
+        "from components.model.patch_embeddings import CompressionFrame\nfrom registry.parts.catalogue import part\n\n"
+        f'@part("patch_embedding", "fixed")\nclass Fixed(CompressionFrame):\n    """Fixed."""\n\n    {body}\n\n'
+        "    def __init__(self, latents, patch, width, out_channels) -> None: ...\n"
+    )
+    lines = problems(write(tmp_path, TOY + f"plugins: [{module}]\n"), "model.patch_embedding=fixed")
+    assert [line for line in lines if told is None or told not in line] == []
+    assert len(lines) == (told is not None)
 
 
 def test_text_is_not_multiplied(tmp_path: Path) -> None:
