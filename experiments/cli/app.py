@@ -130,7 +130,19 @@ def check(found: "Plan") -> None:
 
     for line in check_plan(found):
         console.say(line)
+    _warn(found)
     console.next_command(*_again("plan"))
+
+
+def _warn(found: "Plan", apart: bool = False) -> None:
+    """Say what is doubtful about an experiment; on standard error where standard output is for a machine."""
+    from experiments.cli import console
+    from experiments.plan.warnings import warnings
+
+    if apart:
+        return console.complain(warnings(found))
+    for line in warnings(found):
+        console.say(line)
 
 
 MEASURE = click.option(
@@ -151,8 +163,10 @@ def plan(found: "Plan", measure: bool, form: str) -> None:
     rows = planned.rows(found, paces)
     if form == "json":
         print(json.dumps({"experiment": found.name, "arms": rows}, indent=1))
+        _warn(found, apart=True)
     else:
         console.plan_table(found, rows)
+        _warn(found)
         console.next_command(*_again("launch"))
 
 
@@ -262,6 +276,7 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool) -> None:
     from experiments.plan import status
 
     screened = found.file.experiment.screen is not None
+    _warn(found)
     if dry_run:
         for text in slurm_launch.dry_run(found, executor):
             console.say(text)
