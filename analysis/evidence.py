@@ -5,7 +5,7 @@ difference against the edges of the margin. Trend: per seed the slope of the sco
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,12 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import power
-from analysis.floors import Floors, unit_of
+from analysis.floors import Floors, below, unit_of
 from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_arm
 from analysis.statistics import EquivalenceTest, PairedTest, equivalence_test, paired_test, slopes_on_rank
 from analysis.stopped import STOPPED, reasons
 from registry.errors import did_you_mean
 from registry.experiment.claims import ResolvedClaim
+
+AGREEMENT = 1e-5  # of a seed's largest score: scores of two trainings are hardly ever so near to each other
+EQUAL = "the arms have equal scores on every seed"
+NOT_REACHED = (
+    ", so what the arms differ in has not reached the scores, and more seeds would show the same; averaged weights "
+    "that are still the initial ones (learning.ema_decay) look like this, and so does a key that nothing reads"
+)
 
 Answer = Literal["supported", "contradicted", "undecided"]
 
@@ -39,7 +46,8 @@ class Evidence:
 
     `test` holds the effect, in the score's unit: the mean difference that supports the claim (order), second less
     first (equivalence), or the mean improvement per step (trend). `p` is None where `obstacle` says why no test is
-    made. `leaning` is the answer that the data lean to, and given where `p` is small enough.
+    made. `leaning` is the answer that the data lean to, and given where `p` is small enough. `agreement` says that the
+    arms' scores are all but the same, where they are; `warnings` name arms that score below a floor of their own.
     """
 
     test: PairedTest
@@ -51,6 +59,8 @@ class Evidence:
     equivalence: EquivalenceTest | None = None
     margin: float | None = None
     steps: tuple[Step, ...] = ()
+    agreement: str = ""
+    warnings: tuple[str, ...] = ()
 
     def seeds_needed(self, alpha: float) -> int | None:
         """An estimate of the seeds that would show what the data lean to, None beyond `power.MOST_SEEDS`."""
@@ -78,8 +88,14 @@ def weigh(frame: pd.DataFrame, claim: ResolvedClaim, floors: Floors = (), alpha:
     scores = paired_scores([by_arm[arm] for arm in claim.arms])
     waits = _waits_for(frame, claim, by_arm)
     obstacle = f"{pairs(len(scores))}; {waits}" if waits else ""
+    agreement = _agreement(scores)
+    means = {arm: float(own.mean()) for arm, own in by_arm.items()}
+    warnings = tuple(below(floors, claim.metric, protocol, means))
     if claim.kind == "equivalence":
-        return _equivalence(claim, scores, obstacle, protocol, floor, alpha)
+        found = _equivalence(claim, scores, obstacle, protocol, floor, alpha)
+        return replace(found, agreement=agreement, warnings=warnings)
+    if agreement and not obstacle:
+        obstacle = f"{pairs(len(scores))}; {agreement}"
     improving = -scores if claim.direction == "min" else scores  # from here on, higher is better
     size = float(np.abs(scores).max()) if scores.size else 0.0
     steps: tuple[Step, ...] = ()
@@ -94,7 +110,23 @@ def weigh(frame: pd.DataFrame, claim: ResolvedClaim, floors: Floors = (), alpha:
     leaning: Answer = "supported" if (test.mean or 0.0) > 0 else "contradicted"
     if leaning == "supported" and any(step.interval and step.interval[1] < 0 for step in steps):
         leaning = "undecided"  # scores improve on the whole, and get worse at one step for sure
-    return Evidence(test, None if obstacle else test.p, leaning, obstacle, protocol, floor, steps=steps)
+    return Evidence(
+        test, None if obstacle else test.p, leaning, obstacle, protocol, floor, steps=steps, agreement=agreement,
+        warnings=warnings,
+    )  # fmt: skip
+
+
+def _agreement(scores: NDArray[np.float64]) -> str:
+    """What to say where the arms' scores (seeds, arms) agree on every seed to `AGREEMENT`; empty where they do not."""
+    if not scores.size:
+        return ""
+    with np.errstate(over="ignore"):
+        differences = np.abs(scores - scores[:, :1]).max(axis=1)
+    if not differences.any():
+        return EQUAL + NOT_REACHED
+    if (differences <= AGREEMENT * np.abs(scores).max(axis=1)).all():
+        return f"the arms' scores agree to {AGREEMENT:g} of their size on every seed{NOT_REACHED}"
+    return ""
 
 
 def _equivalence(
@@ -177,7 +209,7 @@ def _untestable(test: PairedTest) -> str:
     if test.mean is None:
         return f"{pairs(test.n)}; the scores are too large to be subtracted"
     if test.mean == 0:
-        return f"{pairs(test.n)}; the arms have equal scores on every seed"
+        return f"{pairs(test.n)}; {EQUAL}{NOT_REACHED}"
     return f"{pairs(test.n)}; all differences are equal, so the spread between seeds is unknown"
 
 

@@ -28,7 +28,8 @@ class Verdict:
     mean improvement per step (trend), `interval` its Student-t interval at `1 - alpha`, both in the score's unit;
     `effect_in_floors` is in units of the mean score of real halves, None where that floor was not measured; `n` counts
     the paired seeds; `p` is adjusted by Holm, None where no test was made; `margin` (equivalence) is in the score's
-    unit, `steps` (trend) are the differences between neighbours; `reason` says in plain words why.
+    unit, `steps` (trend) are the differences between neighbours; `reason` says in plain words why; `warnings` name arms
+    that score below a floor of their own.
     """
 
     claim: ResolvedClaim
@@ -42,6 +43,7 @@ class Verdict:
     protocol: str | None
     margin: float | None = None
     steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain JSON values: the claim as written, and the answer."""
@@ -69,6 +71,8 @@ class Verdict:
             found["margin_in_score"] = self.margin
         if claim.kind == "trend":
             found["steps"] = [asdict(step) for step in self.steps]
+        if self.warnings:
+            found["warnings"] = list(self.warnings)
         return found
 
 
@@ -111,6 +115,7 @@ def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, alpha: f
         protocol=evidence.protocol,
         margin=evidence.margin,
         steps=evidence.steps,
+        warnings=evidence.warnings,
     )
 
 
@@ -124,8 +129,10 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, alpha: float, fa
         told += _steps(evidence.steps)
     if shown and evidence.leaning == "undecided":
         told.append("scores improve on the whole, and get worse at one step: the list is not in order")
-    elif not shown:
+    elif not shown and not evidence.agreement:
         told.append(_more_seeds(claim, evidence, alpha / family))
+    if evidence.agreement:
+        told.append(evidence.agreement)
     return "; ".join(told)
 
 
