@@ -40,3 +40,22 @@ def test_a_warning_names_the_arms_that_it_is_about(tmp_path: Path) -> None:
         "command line: warning: arm steps=2: learning.ema_decay: 0.6 over 2 steps leaves 36.0% of the initial weights "
         "in the averaged ones, which the validation loss is of; 0.31 leaves 10%"
     ]
+
+
+def test_noise_is_not_asked_for_where_it_tells_nothing_of_the_data(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    words = ("diffusion={objective: epsilon_learned_sigma, noise_schedule: cosine}",)
+    told = run("check", file, *words, "sampling.sampler={name: ddim, steps: 1000}")
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "a noise estimate tells the data at 996 of this process's 1000 timesteps" in told.err
+    assert run("check", file, *words, "sampling.sampler={name: ddim, steps: 996}").code == 0
+
+
+def test_the_bottleneck_of_tubelets_is_a_control_with_a_name(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    axis = "ablate={model.patch_embedding: [compression_frame, {name: compression_frame, channel_multiplier: 1}]}"
+    arms = run("plan", file, axis, "claim=[]", "--format", "json").json["arms"]
+    parameters = {arm["arm"]: arm["parameters"] for arm in arms}
+    full, narrow = (parameters[f"patch_embedding=compression_frame{which}"] for which in ("", "(channel_multiplier=1)"))
+    # Of 48 channels twice as many go into the transposed convolution, which makes two frames of each: 2 x 2 patches.
+    assert full - narrow == 48 * 2**2 * (16 + 1) + 48 * 48 * 2
