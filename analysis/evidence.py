@@ -16,12 +16,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import power
-from analysis.floors import Floors, unit_of
+from analysis.floors import Floors, below, unit_of
 from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_arm
 from analysis.statistics import EquivalenceTest, PairedTest, equivalence_test, paired_test, slopes_on_rank
 from analysis.stopped import STOPPED, reasons
 from registry.errors import did_you_mean
 from registry.experiment.claims import ResolvedClaim
+
+AGREEMENT = 1e-5  # of a seed's largest score: scores of two trainings are hardly ever so near to each other
+EQUAL = "the arms have equal scores on every seed"
+NOT_REACHED = (
+    ", so what the arms differ in has not reached the scores, and more seeds would show the same; averaged weights "
+    "that are still the initial ones (learning.ema_decay) look like this, and so does a key that nothing reads"
+)
 
 Answer = Literal["supported", "contradicted", "undecided"]
 
@@ -51,7 +58,8 @@ class Evidence:
     `test` holds the effect, in the score's unit: the mean difference that supports the claim (order), second less
     first (equivalence), or the mean improvement per step (trend). `p` is None where `obstacle` says why no test is
     made. `leaning` is the answer that the data lean to, and given where `p` is small enough. `points` has the effect at
-    each point that a main effect is averaged over, and is empty for any other claim.
+    each point that a main effect is averaged over, and is empty for any other claim. `agreement` says that the arms'
+    scores are all but the same, where they are; `warnings` name arms that score below a floor of their own.
     """
 
     test: PairedTest
@@ -64,6 +72,8 @@ class Evidence:
     margin: float | None = None
     steps: tuple[Step, ...] = ()
     points: tuple[PointEffect, ...] = ()
+    agreement: str = ""
+    warnings: tuple[str, ...] = ()
 
     def seeds_needed(self, alpha: float) -> int | None:
         """An estimate of the seeds that would show what the data lean to, None beyond `power.MOST_SEEDS`."""
@@ -92,14 +102,19 @@ def weigh(frame: pd.DataFrame, claim: ResolvedClaim, floors: Floors = (), alpha:
     waits = _waits_for(frame, claim, by_arm)
     obstacle = f"{pairs(len(by_point))}; {waits}" if waits else ""
     size = float(np.abs(by_point).max()) if by_point.size else 0.0
+    means = {arm: float(own.mean()) for arm, own in by_arm.items()}
+    warnings = tuple(below(floors, claim.metric, protocol, means))
     with np.errstate(over="ignore", invalid="ignore"):
         scores = by_point.mean(axis=1)
         points = _points(claim, by_point)
+    agreement = _agreement(scores)
     if claim.kind == "equivalence":
         found = _equivalence(claim, scores, obstacle, protocol, floor, alpha)
     else:
+        if agreement and not obstacle:
+            obstacle = f"{pairs(len(scores))}; {agreement}"
         found = _improvement(claim, scores, size, obstacle, alpha)
-    return replace(found, protocol=protocol, floor=floor, points=points)
+    return replace(found, protocol=protocol, floor=floor, points=points, agreement=agreement, warnings=warnings)
 
 
 def _effects(claim: ResolvedClaim, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -141,6 +156,19 @@ def _improvement(
     if leaning == "supported" and any(step.interval and step.interval[1] < 0 for step in steps):
         leaning = "undecided"  # scores improve on the whole, and get worse at one step for sure
     return Evidence(test, None if obstacle else test.p, leaning, obstacle, steps=steps)
+
+
+def _agreement(scores: NDArray[np.float64]) -> str:
+    """What to say where the arms' scores (seeds, arms) agree on every seed to `AGREEMENT`; empty where they do not."""
+    if not scores.size:
+        return ""
+    with np.errstate(over="ignore"):
+        differences = np.abs(scores - scores[:, :1]).max(axis=1)
+    if not differences.any():
+        return EQUAL + NOT_REACHED
+    if (differences <= AGREEMENT * np.abs(scores).max(axis=1)).all():
+        return f"the arms' scores agree to {AGREEMENT:g} of their size on every seed{NOT_REACHED}"
+    return ""
 
 
 def _equivalence(
@@ -223,7 +251,7 @@ def _untestable(test: PairedTest) -> str:
     if test.mean is None:
         return f"{pairs(test.n)}; the scores are too large to be subtracted"
     if test.mean == 0:
-        return f"{pairs(test.n)}; the arms have equal scores on every seed"
+        return f"{pairs(test.n)}; {EQUAL}{NOT_REACHED}"
     return f"{pairs(test.n)}; all differences are equal, so the spread between seeds is unknown"
 
 

@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 REAL_HALVES = "real_halves"  # disjoint halves of the real clips against each other: the unit of effects
+BOUNDS = (REAL_HALVES, "reconstruction")
+WHY_BELOW = (
+    "nothing is nearer to real clips than they are; look for the same videos on both sides, and for copied clips"
+)
 
 Floors = Sequence[Mapping[str, Any]]
 
@@ -84,6 +88,30 @@ def unit_of(floors: Floors, metric: str, protocol: str | None) -> float | None:
         if floor.kind == REAL_HALVES and floor.mean > 2 * floor.sd:
             return floor.mean
     return None
+
+
+def below(floors: Floors, metric: str, protocol: str | None, means: Mapping[str, float]) -> list[str]:
+    """A warning for each arm whose mean score is below a floor of its own, where nothing can be: lower is better here.
+
+    Real clips against real clips bound the score of every arm, and so does the reconstruction of the one autoencoder
+    that all arms share; where arms have several, which one is whose is not known here. Samples against samples of the
+    same checkpoint are no bound: they are as far apart as the network makes them.
+
+    Args:
+        floors: the records of floors.json.
+        metric: full name of a score.
+        protocol: that it was measured by.
+        means: over the seeds of each arm.
+    """
+    bounds = [floor for floor in floors_of(floors, metric, protocol) if floor.kind in BOUNDS]
+    bounds = [floor for floor in bounds if sum(other.kind == floor.kind for other in bounds) == 1]
+    told = []
+    for arm, mean in means.items():
+        higher = [floor for floor in bounds if mean < floor.mean]
+        if higher:
+            names = ", ".join(f"{floor.name} {floor.mean:.4g}" for floor in higher)
+            told.append(f"warning: {metric}: {arm} scores {mean:.4g}, below its own floor ({names}): {WHY_BELOW}")
+    return told
 
 
 def left_out(floors: Floors, metric: str, protocol: str | None) -> list[str]:

@@ -108,7 +108,8 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
     measured = {answer.claim.metric: answer.protocol for answer in answers if answer.protocol is not None}
     told += [f"{metric}: protocol {protocol}" for metric, protocol in measured.items()]
     reasons = [f"{answer.claim.text}: {answer.verdict}: {answer.reason}" for answer in answers]
-    return "\n".join([as_text(shown), *told, *reasons])
+    warnings = dict.fromkeys(warning for answer in answers for warning in answer.warnings)
+    return "\n".join([as_text(shown), *told, *reasons, *warnings])
 
 
 def _number(value: float | None, form: str) -> str:

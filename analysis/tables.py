@@ -9,7 +9,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.floors import Floor, Floors, floors_of, left_out
+from analysis.floors import Floor, Floors, below, floors_of, left_out
 from analysis.results import DONE, paired_scores, protocol_of, scores_by_seed
 from analysis.stopped import NOTE, reasons
 
@@ -67,6 +67,8 @@ def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) ->
     for metric in metrics:
         if others := left_out(floors, metric, protocols[metric]):
             notes.append(f"{metric}: floors of another protocol are left out: {', '.join(others)}")
+        means = {row["arm"]: row[metric] for row in rows if row["kind"] == "arm"}
+        notes += below(floors, metric, protocols[metric], means)
     about = ["arm", "kind", "done", "planned"]
     if stopped := reasons(frame):
         rows = [{**row, "stopped": stopped.get(row["arm"], "")} for row in rows]

@@ -29,7 +29,7 @@ class Verdict:
     `effect_in_floors` is in units of the mean score of real halves, None where that floor was not measured; `n` counts
     the paired seeds; `p` is adjusted by Holm, None where no test was made; `margin` (equivalence) is in the score's
     unit, `steps` (trend) are the differences between neighbours, `points` (a main effect over a grid) the effects at
-    each of its points; `reason` says in plain words why.
+    each of its points; `reason` says in plain words why; `warnings` name arms that score below a floor of their own.
     """
 
     claim: ResolvedClaim
@@ -44,6 +44,7 @@ class Verdict:
     margin: float | None = None
     steps: tuple[Step, ...] = ()
     points: tuple[PointEffect, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain JSON values: the claim as written, and the answer."""
@@ -75,6 +76,8 @@ class Verdict:
             found["averaged_over"] = {axis: list(labels) for axis, labels in claim.averaged.items()}
             found["at"] = claim.at
             found["points"] = [asdict(point) for point in self.points]
+        if self.warnings:
+            found["warnings"] = list(self.warnings)
         return found
 
 
@@ -118,6 +121,7 @@ def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, alpha: f
         margin=evidence.margin,
         steps=evidence.steps,
         points=evidence.points,
+        warnings=evidence.warnings,
     )
 
 
@@ -133,8 +137,10 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, alpha: float, fa
         told.append(_points(evidence.points))
     if shown and evidence.leaning == "undecided":
         told.append("scores improve on the whole, and get worse at one step: the list is not in order")
-    elif not shown:
+    elif not shown and not evidence.agreement:
         told.append(_more_seeds(claim, evidence, alpha / family))
+    if evidence.agreement:
+        told.append(evidence.agreement)
     return "; ".join(told)
 
 

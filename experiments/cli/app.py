@@ -171,7 +171,20 @@ def check(plans: "list[Plan]") -> None:
         raise SpecError(wrong)
     for line in lines:
         console.say(line)
+    for found in plans:
+        _warn(found)
     console.next_command(*_again("plan"))
+
+
+def _warn(found: "Plan", apart: bool = False) -> None:
+    """Say what is doubtful about an experiment; on standard error where standard output is for a machine."""
+    from experiments.cli import console
+    from experiments.plan.warnings import warnings
+
+    if apart:
+        return console.complain(warnings(found))
+    for line in warnings(found):
+        console.say(line)
 
 
 MEASURE = click.option(
@@ -197,9 +210,12 @@ def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
     if form == "json":
         name = plans[0].name if len(plans) == 1 else None
         print(json.dumps({"experiment": name, "arms": rows, "trainings": trainings, "gpu_hours": total}, indent=1))
+        for found in plans:
+            _warn(found, apart=True)
     else:
         for found in plans:
             console.plan_table(found, [row for row in rows if row["experiment"] == found.name])
+            _warn(found)
         console.plan_totals(plans, rows, trainings, total)
         console.next_command(*_again("launch"))
 
@@ -329,6 +345,7 @@ def _start(found: "Plan", start: "Callable[..., Outcome]", executor: str, dry_ru
     from experiments.cli import console
     from experiments.launch import slurm_launch
 
+    _warn(found)
     if dry_run:
         for text in slurm_launch.dry_run(found, executor):
             console.say(text)

@@ -2,12 +2,12 @@
 
 Behind the array stands a footer: the identity (what the array is, in words of whoever writes it), the .npy header,
 shape and type, and a checksum of every block of rows; then the footer's own checksum, its length, and `MAGIC`. np.load
-and all other readers of .npy files see the array alone. A block's checksum depends on the identity and the block's place,
-so that neither a flipped bit nor a block, or a file, of something else passes.
+and all other readers of .npy files see the array alone. A block's checksum depends on the identity and the block's
+place, so that neither a flipped bit nor a block, or a file, of something else passes.
 
 What it costs: 32 bytes a block of `BLOCK_BYTES`, and hashing (0.7 GB/s on a busy core) what is written, and what is
-read for the first time in a process. Opening a file reads header and footer alone. What changes in a block that a process
-has verified already is not noticed by that process.
+read for the first time in a process. Opening a file reads header and footer alone. What changes in a block that a
+process has verified already is not noticed by that process.
 """
 
 import json

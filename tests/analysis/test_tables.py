@@ -110,6 +110,26 @@ def test_a_note_says_of_how_many_videos_the_clips_of_a_floor_are():
         assert summary(frame, ["fvd"], [floor([2.0], **record)]).notes == (f"floor: real halves: 1 draw of {told}",)
 
 
+def test_a_score_below_a_floor_of_its_own_is_warned_of():
+    frame = load(replicates({"baseline": [10.0, 20.0], "b": [2.0, 3.5], "c": [None]}))
+    floors = [
+        floor([2.0, 4.0]),
+        floor([6.0, 6.2], "reconstruction", of="pixels-2"),
+        floor([90.0], "resampled"),  # is no bound
+        floor([90.0], protocol="q"),
+    ]
+    warned = [note for note in summary(frame, ["fvd"], floors).notes if note.startswith("warning")]
+    assert warned == [
+        "warning: fvd: b scores 2.75, below its own floor (real halves 3, reconstruction (pixels-2) 6.1): nothing is "
+        "nearer to real clips than they are; look for the same videos on both sides, and for copied clips"
+    ]
+    several = [*floors, floor([5.0], "reconstruction", of="pixels-4")]  # whose it is cannot be told
+    (one,) = (note for note in summary(frame, ["fvd"], several).notes if note.startswith("warning"))
+    assert "below its own floor (real halves 3)" in one
+    for form in ("table", "md", "tex", "json"):
+        assert "b scores 2.75, below its own floor" in " ".join(scores_table(frame, ["fvd"], form, "x", floors).split())
+
+
 def test_the_table_in_json_tells_arms_from_floors_and_names_protocols():
     frame = load(replicates({"baseline": [10.0, 20.0], "b": [None]}))
     told = json.loads(scores_table(frame, [], "json", "x", [floor([2.0, 4.0])]))

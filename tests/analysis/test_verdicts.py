@@ -62,6 +62,32 @@ def test_what_is_not_shown_is_undecided_with_a_reason(scores, told):
     json.dumps(verdict.as_json(), allow_nan=False)
 
 
+@pytest.mark.parametrize("off", [0.0, 9e-6, -9e-6])
+def test_arms_that_agree_are_told_so_and_no_seeds_are_counted(off):
+    """Weights that are still the initial ones score every architecture 9.951; a test of rounding finds anything."""
+    a = [9.951, 9.948, 9.953, 9.95]
+    b = [score * (1 + off * share) for score, share in zip(a, (1.0, 0.9, 0.95, 0.97), strict=True)]
+    for scores, own in (({"a": a, "b": b}, claim()), ({"a": a, "b": b, "c": a}, improving("a", "b", "c"))):
+        (verdict,) = judge(load(replicates(scores)), [own])
+        assert (verdict.verdict, verdict.p) == ("undecided", None)
+        assert verdict.reason.startswith("4 paired seeds; the arms")
+        assert "what the arms differ in has not reached the scores" in verdict.reason
+        assert "seeds would be needed" not in verdict.reason
+    (far,) = judge(load(replicates({"a": a, "b": [score * (1 + 1.5e-5) for score in a]})), [claim()])
+    assert "has not reached" not in far.reason
+
+
+def test_equivalent_arms_that_agree_are_told_so_beside_the_verdict():
+    a = [9.951, 9.948, 9.953, 9.95]
+    b = [score + off for score, off in zip(a, (1e-5, -1e-5, 2e-5, -2e-5), strict=True)]
+    frame = load(replicates({"a": a, "b": b}))
+    within, tight = (judge(frame, [equivalent(margin=margin)])[0] for margin in (0.1, 1e-5))
+    assert (within.verdict, tight.verdict) == ("supported", "undecided")
+    for verdict in (within, tight):
+        assert "agree to 1e-05 of their size on every seed" in verdict.reason
+        assert "seeds would be needed" not in verdict.reason
+
+
 def test_an_undecided_test_estimates_the_seeds_that_would_be_needed():
     verdict = verdict_of({"a": [1.0, 2.0, 3.0], "b": [2.0, 2.5, 4.5]})
     assert verdict.verdict == "undecided"
@@ -290,6 +316,21 @@ def test_a_main_effect_waits_for_every_point():
     assert "2 paired seeds; 1 of 3 seeds of arm 'a4' not done (1 failed)" in found.reason
     (huge,) = judge(grid(a=([1e308], [1e308]), b=([-1e308], [-1e308])), [over(claim(), ["a2", "b2", "a4", "b4"])])
     assert (huge.verdict, huge.points) == ("undecided", ())
+
+
+def test_a_verdict_warns_of_an_arm_below_a_floor_of_its_own():
+    frame = load(replicates({"a": CLEAR_A, "b": CLEAR_B, "c": [0.1] * 5}))
+    answers = judge(frame, [claim(), equivalent(margin=30.0), improving("c", "b", "a")], floors=[floor([3.9, 4.1])])
+    line = "warning: fvd: a scores 3, below its own floor (real halves 4)"
+    assert [[warning.split(":")[2] for warning in answer.warnings] for answer in answers] == [
+        [" a scores 3, below its own floor (real halves 4)"],
+        [" a scores 3, below its own floor (real halves 4)"],
+        [" c scores 0.1, below its own floor (real halves 4)", " a scores 3, below its own floor (real halves 4)"],
+    ]
+    shown = verdicts_table("x", answers, "table")
+    assert shown.count(line) == 1
+    assert json.loads(verdicts_table("x", answers, "json"))["claims"][0]["warnings"][0].startswith(line)
+    assert "warnings" not in judge(frame, [claim()])[0].as_json()
 
 
 def test_a_real_difference_is_found():

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 
 from components.precision import tf32
-from components.scoring.contracts import BLOCK, Extractor, Features
 from components.scoring.contracts import BLOCK, Extractor, Features, Metric
 from components.scoring.features.clip_selection import Clip
 from components.scoring.features.feature_files import Rows

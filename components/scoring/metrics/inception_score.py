@@ -12,12 +12,9 @@ from scipy.special import log_softmax, stdtrit
 from torch import Tensor
 
 from components.scoring.contracts import Features, Score
-from components.scoring.refusals import refuse_not_finite
+from components.scoring.refusals import Detector, refuse_not_finite
 from components.scoring.scripted import as_written, open_scripted
 from components.scoring.weights import KNOWN, find, refuse_damaged, sha256_of
-from components.scoring.refusals import Detector, refuse_not_finite
-from components.scoring.scripted import as_written, load_scripted
-from components.scoring.weights import find, sha256_of
 from registry.errors import RunError
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import PositiveInt
