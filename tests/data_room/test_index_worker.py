@@ -12,7 +12,7 @@ from components.data.video_index import rows_run_together
 from components.data.video_reader import DecordReader, PyAVReader, VideoError
 from tests.data_room.made_videos import gradient_frames, write_video
 
-SILENCE = 5.0
+SILENCE = 15.0  # so long a child that has started would have to be kept from its small file before it counts as hung
 DECORD = """
 import os, time
 class DECORDError(Exception): pass

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-SECONDS = 120.0  # that a server may take to start on a busy machine
+SECONDS = 600.0  # that a server may take to start on a busy machine
 
 
 def postgres_binaries() -> Path | None:
@@ -98,7 +98,7 @@ class Server:
         assert self.process is not None
         until = time.monotonic() + SECONDS
         while time.monotonic() < until and self.process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=60) as answer:
                 if answer.status == 200:
                     return
             time.sleep(0.1)

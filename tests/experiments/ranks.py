@@ -27,7 +27,7 @@ from registry.runs import open_replicate
 from tests.experiments.toy import never, nothing
 
 CPU = torch.device("cpu")
-SECONDS = 120
+SECONDS = 600  # a bound of last resort
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.experiments.ranks"])  # torch is imported once
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +28,7 @@ from registry.errors import Interrupted, RunError
 from registry.files import write_atomically
 from registry.runs import Replicate, open_replicate, read_lines
 from tests.experiments.toy import made, never, nothing, plan_of
+from tests.waiting import PATIENCE, until
 
 CPU = torch.device("cpu")
 SCORES = {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}
@@ -218,14 +218,6 @@ def process_of(replicate: Replicate) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
 LONG = ("learning.steps=400", "runtime.checkpoint_every=50", "runtime.log_every=10", "runtime.validate_every=1000")
 
 
@@ -244,10 +236,10 @@ def logged(replicate: Replicate) -> list[dict[str, Any]]:
 def test_sigterm_writes_a_checkpoint_and_leaves_it_interrupted(tmp_path: Path, long_run: Replicate) -> None:
     replicate = made(tmp_path, "floors=[]", *LONG)[0]
     process = process_of(replicate)
-    wait_until(lambda: (replicate.heartbeat() or {}).get("step", 0) >= 20, process)
+    until(lambda: (replicate.heartbeat() or {}).get("step", 0) >= 20, "it trains", process)
     assert replicate.state == "running"
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=60)[0]
+    told = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 3, told
     assert "the same command goes on" in told
     assert replicate.state == "interrupted"
@@ -267,7 +259,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves_it_interrupted(tmp_path: Path, l
 def test_kill_in_training_and_run_again_equals_undisturbed(tmp_path: Path, long_run: Replicate) -> None:
     replicate = made(tmp_path, "floors=[]", *LONG)[0]
     process = process_of(replicate)
-    wait_until(lambda: len(replicate.checkpoints()) and (replicate.heartbeat() or {}).get("step", 0) >= 60, process)
+    until(lambda: replicate.checkpoints() and (replicate.heartbeat() or {}).get("step", 0) >= 60, "it trains", process)
     process.kill()
     process.communicate()
     assert "ended" not in replicate.attempts()[-1]

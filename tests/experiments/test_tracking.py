@@ -18,6 +18,7 @@ from registry.attempts import ATTEMPTS, SUBMISSIONS, take, this_process
 from registry.errors import RunError
 from tests.experiments import mlflow_server
 from tests.experiments.tracked import Killed, assert_complete, fragile, log, replicates, rewritten, stored
+from tests.waiting import PATIENCE
 
 HERE = Path(__file__).parents[2]
 
@@ -284,14 +285,25 @@ def test_the_compose_file_has_our_versions() -> None:
     assert f"mlflow=={pins['mlflow']}" in (HERE / "docs" / "mlflow.md").read_text()
 
 
-def test_two_syncs_at_once(either: str, name: str, tmp_path: Path) -> None:
+def test_two_syncs_at_once(either: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     todo = replicates(tmp_path, name, seeds=4)
     waited: list[str] = []
     errors: list[BaseException] = []
+    one_waits, client = threading.Event(), tracking._client
+
+    def client_once_one_waits(uri: str) -> Any:  # who is first does not begin before the other has come
+        assert one_waits.wait(PATIENCE)
+        return client(uri)
+
+    def waiting(who: str) -> None:
+        waited.append(who)
+        one_waits.set()
+
+    monkeypatch.setattr(tracking, "_client", client_once_one_waits)
 
     def run() -> None:
         try:
-            tracking.sync(name, todo, either, waiting=waited.append)
+            tracking.sync(name, todo, either, waiting=waiting)
         except BaseException as error:
             errors.append(error)
 
