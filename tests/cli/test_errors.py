@@ -6,13 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import ROOT, Launched, contents, run
 from tests.fixtures.toy_replicates import TOY, finish, made, write
+from tests.waiting import PATIENCE, until
 
 ONE = ("seeds=[0]", "ablate={}", "claim=[]")
 
@@ -101,17 +101,11 @@ def test_kill_in_training_then_the_same_command_equals_undisturbed(tmp_path: Pat
     launch = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 600
-    while (
-        not (beats := list(killed.glob("_trainings/*/seed-0/heartbeat.json")))
-        or json.loads(beats[0].read_text())["step"] < 60
-    ):
-        assert launch.poll() is None, launch.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    folder = beats[0].parent
+    beat = "_trainings/*/seed-0/heartbeat.json"
+    until(lambda: any(json.loads(f.read_text())["step"] >= 60 for f in killed.glob(beat)), "it trains", launch)
+    folder = next(killed.glob(beat)).parent
     os.kill(json.loads((folder / "attempts" / "0001.json").read_text())["pid"], signal.SIGKILL)
-    out, err = launch.communicate(timeout=600)
+    out, err = launch.communicate(timeout=PATIENCE)
     assert launch.returncode == 1, out + err
     assert "interrupted" in err
     assert not list(folder.rglob("result.json"))

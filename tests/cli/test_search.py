@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tests.cli.command import ROOT, contents, run
 from tests.fixtures.toy_replicates import TOY
+from tests.waiting import PATIENCE, until
 
 BASE = TOY[: TOY.index("ablate:")]
 SEARCH = """
@@ -53,11 +53,8 @@ def test_a_killed_controller_and_a_killed_replicate_are_made_good(tmp_path: Path
     path, runs = write(tmp_path), tmp_path / "runs"
     words = ["learning.steps=400", "runtime.checkpoint_every=20", "runtime.validate_every=100", "search.parallel=2"]
     search = begin(path, runs, *words)
-    deadline = time.monotonic() + 120
-    while len(list(runs.glob("toy/*/seed-0/checkpoints/step-*.pt"))) < 2:
-        assert search.poll() is None, search.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    trained = "toy/*/seed-0/checkpoints/step-*.pt"
+    until(lambda: len({path.parent for path in runs.glob(trained)}) == 2, "two trials train", search)
     search.kill()
     killed, survivor = list(attempts(runs))
     os.kill(attempts(runs)[killed][0]["pid"], signal.SIGKILL)
@@ -65,7 +62,7 @@ def test_a_killed_controller_and_a_killed_replicate_are_made_good(tmp_path: Path
     search.communicate()
 
     again = begin(path, runs, *words)
-    out, err = again.communicate(timeout=240)
+    out, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, out + err
     assert "not tracked yet" in out, "a tracking server that is down is told"
     by_folder = attempts(runs)

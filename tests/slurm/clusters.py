@@ -9,11 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
+
+from tests.waiting import PATIENCE, until
 
 HERE = Path(__file__).parent
 FAKE = HERE / "fake"
@@ -31,7 +33,7 @@ class Cluster:
         """One of Slurm's commands, with more variables in its environment."""
         environment = os.environ | self.environment | more
         words = [str(word) for word in command]
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60)
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=PATIENCE)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(words)} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done
@@ -60,7 +62,7 @@ class Cluster:
     def restart(self, daemon: str = "slurmctld", *, hard: bool = False) -> None:
         """End a daemon of the real cluster and start it again."""
         command = [HERE / "restart", *(["-9"] if hard else []), daemon, self.folder]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
     def down(self) -> None:
         """The fake cluster's controller is away, until `up`."""
@@ -70,26 +72,17 @@ class Cluster:
         (self.folder / "down").unlink(missing_ok=True)
 
 
-def until(what: Callable[[], object], why: str, seconds: float = 60) -> None:
-    """Wait until a question is answered with something true; fail where it is not in a minute."""
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            raise AssertionError(f"after {seconds:.0f} s it is not so that {why}")
-        time.sleep(0.1)
-
-
 def why_no_real() -> str:
     """Why there is no real Slurm to ask, or nothing."""
     if shutil.which("sinfo") is None or shutil.which("sbatch") is None:
         return "Slurm's commands are not installed; as root on Debian: make slurm-up, then: . .slurm/env"
     try:
-        asked = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, timeout=60)
+        asked = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         return "sinfo does not answer"
     if asked.returncode:
         return f"sinfo fails ({asked.stderr.strip()}); as root on Debian: make slurm-up, then: . .slurm/env"
-    config = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60).stdout
+    config = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=PATIENCE).stdout
     if not re.search(r"^ClusterName\s*= tests$", config, re.MULTILINE):
         return "the cluster here is not one that tests/slurm/start made, and tests leave others alone: make slurm-up"
     return ""
@@ -133,8 +126,9 @@ def _empty(cluster: Cluster, before: set[str]) -> None:
     def left() -> set[str]:
         return {job.split("_")[0] for job in cluster.queue()} - before
 
-    with contextlib.suppress(AssertionError):  # one that is just ending would take longer if it were cancelled
-        until(lambda: not left(), "", seconds=2)
+    soon = time.monotonic() + 2
+    while left() and time.monotonic() < soon:  # one that is just ending would take longer if it were cancelled
+        time.sleep(0.1)
     if jobs := left():
         cluster.run("scancel", *jobs, check=False)
     until(lambda: not left(), "all jobs of the test have gone")

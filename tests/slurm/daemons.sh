@@ -37,30 +37,30 @@ end() { # name, seconds: ask a daemon to go, then make it
 
 munge_answers() { munge -n -S "$folder/run/munge.socket"; }
 database_answers() { mariadb --no-defaults --socket="$folder/run/mysqld.sock" -e 'select 1'; }
-accounting_answers() { timeout 5 sacctmgr -n list cluster; }
-controller_answers() { timeout 5 scontrol ping | grep -q 'is UP'; }
-node_answers() { [[ $(timeout 5 sinfo -h -p main -o %T) =~ ^(idle|mixed|allocated|completing)$ ]]; }
+accounting_answers() { timeout 60 sacctmgr -n list cluster; }
+controller_answers() { timeout 60 scontrol ping | grep -q 'is UP'; }
+node_answers() { [[ $(timeout 60 sinfo -h -p main -o %T) =~ ^(idle|mixed|allocated|completing)$ ]]; }
 
 start_munged() {
   launch munged munged --socket="$folder/run/munge.socket" --key-file="$folder/etc/munge.key" --num-threads=10 \
     --pid-file="$folder/run/munged.pid" --log-file="$folder/log/munged.log" --seed-file="$folder/run/munged.seed"
-  await 20 munged munge_answers
+  await 600 munged munge_answers
 }
 start_mariadbd() {
   setsid mariadbd --no-defaults --user=root --datadir="$folder/db" --socket="$folder/run/mysqld.sock" \
     --pid-file="$folder/run/mariadbd.pid" --skip-networking --innodb-buffer-pool-size=128M \
     --innodb-lock-wait-timeout=900 --innodb-flush-log-at-trx-commit=0 </dev/null >>"$folder/log/mariadbd.log" 2>&1 9>&- &
-  await 60 mariadbd database_answers
+  await 600 mariadbd database_answers
 }
 start_slurmdbd() {
   launch slurmdbd env MYSQL_UNIX_PORT="$folder/run/mysqld.sock" slurmdbd
-  await 60 slurmdbd accounting_answers
+  await 600 slurmdbd accounting_answers
 }
 start_slurmctld() {
   launch slurmctld slurmctld -f "$folder/etc/slurm.conf"
-  await 60 slurmctld controller_answers
+  await 600 slurmctld controller_answers
 }
 start_slurmd() {
   launch slurmd slurmd -N localhost -f "$folder/etc/slurm.conf"
-  await 60 slurmd node_answers
+  await 600 slurmd node_answers
 }

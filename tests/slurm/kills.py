@@ -22,8 +22,9 @@ from typing import Any
 
 from registry.runs.attempts import ATTEMPTS, latest
 from registry.runs.run_folder import Replicate
-from tests.slurm.clusters import Cluster, fake_cluster, real_cluster, until, why_no_real
+from tests.slurm.clusters import Cluster, fake_cluster, real_cluster, why_no_real
 from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
+from tests.waiting import until
 
 REST = """
 ablate: {model.blocks: [variant_1, variant_4]}
@@ -114,7 +115,7 @@ def disturbed(sweep: Sweep, wanted: int, chance: random.Random) -> tuple[list[Ki
                     print(f"{len(kills)}: {kill.how}, {kill.moment}, {kill.replicate.name}", file=sys.stderr)
                 strike = time.monotonic() + chance.uniform(0, LONGEST_PAUSE)
             time.sleep(0.5)
-        until(lambda: not sweep.jobs(), "the report job has ended", 300)
+        until(lambda: not sweep.jobs(), "the report job has ended")
     return kills, rounds
 
 

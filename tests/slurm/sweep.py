@@ -10,9 +10,11 @@ from typing import Any
 from experiments.plan.plan import Plan, load_plan
 from experiments.tracking import mlflow_sync
 from registry.runs.machine import ROOT
-from tests.slurm.clusters import Cluster, until
+from tests.slurm.clusters import Cluster
+from tests.waiting import PATIENCE, until
 
-PACE = "SWEEP_PACE"  # seconds that a step waits: part of the environment, not of the science
+# Part of the environment, not of the science: seconds that a step waits, and the folder with the files that hold arms.
+PACE, HOLDS = "SWEEP_PACE", "SWEEP_HOLDS"
 
 PLUGIN = '''
 import os
@@ -43,15 +45,23 @@ class PatientPixels(Pixels):
 class Patient:
     """The same learning rate throughout, after a pause; raises at a step, if it is told to.
 
+    From step 8 on a step waits for five seconds for as long as there is a file of the name `hold`: long enough for
+    whatever is to happen to it meanwhile, and short enough to take note of signals.
+
     Source: none, for tests
     Official code: no
     """
 
-    def __init__(self, steps: int, *, raise_at: int = -1) -> None:
+    def __init__(self, steps: int, *, raise_at: int = -1, hold: str = "") -> None:
         self.raise_at = raise_at
+        holds = os.environ.get("SWEEP_HOLDS", "")
+        self.hold = os.path.join(holds, hold) if holds and hold else ""
 
     def factor(self, step: int) -> float:
         time.sleep(float(os.environ.get("SWEEP_PACE", 0)))
+        end = time.monotonic() + 5
+        while self.hold and step >= 8 and time.monotonic() < end and os.path.exists(self.hold):
+            time.sleep(0.05)
         if step == self.raise_at:
             raise ValueError("a step too far")
         return 1.0
@@ -92,7 +102,8 @@ class Sweep:
     def __init__(self, folder: Path, rest: str, cluster: Cluster, pace: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.cluster, self.pace = cluster, pace
-        self.file, self.runs = folder / "sweep.yaml", folder / "runs"
+        self.file, self.runs, self.holds = folder / "sweep.yaml", folder / "runs", folder / "holds"
+        self.holds.mkdir()
         self.file.write_text(EXPERIMENT + rest, encoding="utf-8")
         (folder / "sweep_parts.py").write_text(PLUGIN, encoding="utf-8")
 
@@ -100,10 +111,10 @@ class Sweep:
         """What a verb prints on both streams; it must exit with `code`."""
         command = [sys.executable, str(ROOT / "run.py"), verb, str(self.file), "--runs", str(runs or self.runs), *words]
         environment = os.environ | self.cluster.environment
-        environment |= {PACE: str(self.pace if pace is None else pace), "OMP_NUM_THREADS": "1"}
+        environment |= {PACE: str(self.pace if pace is None else pace), HOLDS: str(self.holds), "OMP_NUM_THREADS": "1"}
         environment.pop(mlflow_sync.URI_VARIABLE, None)
         done = subprocess.run(
-            command, cwd=self.file.parent, env=environment, capture_output=True, text=True, timeout=900
+            command, cwd=self.file.parent, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE
         )
         if done.returncode != code:
             raise AssertionError(f"{verb} {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -112,22 +123,28 @@ class Sweep:
     def plan(self, *overrides: str, runs: Path | None = None) -> Plan:
         return load_plan(self.file, overrides, runs or self.runs)
 
+    def hold(self, arm: str) -> None:
+        """Have an arm whose schedule has `hold: ARM` train no further than a few steps, until it is released."""
+        (self.holds / arm).touch()
+
+    def release(self, arm: str) -> None:
+        (self.holds / arm).unlink()
+
     def rows(self, *words: str) -> dict[str, dict[str, Any]]:
         """The rows of `status` by replicate: "ARM seed N"."""
         command = [sys.executable, str(ROOT / "run.py"), "status", str(self.file), "--runs", str(self.runs), *words]
         environment = os.environ | self.cluster.environment
-        done = subprocess.run(
-            [*command, "--format", "json"], env=environment, capture_output=True, text=True, check=True, timeout=300
-        )
+        command += ["--format", "json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=PATIENCE)
         return {f"{row['arm']} seed {row['seed']}": row for row in json.loads(done.stdout)["replicates"]}
 
     def jobs(self) -> dict[str, str]:
         """State by job id of the jobs of sweeps, other than those of other tests."""
         return self.cluster.queue("sweep", "sweep-prepare", "sweep-report")
 
-    def until_over(self, *words: str, seconds: float = 300) -> dict[str, dict[str, Any]]:
+    def until_over(self, *words: str) -> dict[str, dict[str, Any]]:
         """Wait until no replicate waits or runs and no job is left; returns the rows."""
-        until(lambda: not self.jobs(), "all jobs have ended", seconds)
+        until(lambda: not self.jobs(), "all jobs have ended")
         rows = self.rows(*words)
         going = [name for name, row in rows.items() if row["state"] in ("queued", "running")]
         assert not going, f"no job is left, but status says of {going} that they wait or run"

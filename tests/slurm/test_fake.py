@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.slurm.clusters import Cluster, until
+from tests.slurm.clusters import Cluster
+from tests.waiting import until
 
 DEAF = "trap '' TERM; echo deaf; while true; do sleep 0.1; done"
 
@@ -124,21 +125,22 @@ def test_jobs_that_run_together_have_different_gpus(slurm: Cluster, tmp_path: Pa
 
 
 def test_a_time_limit_signals_the_step_then_ends_the_job(fake_slurm: Cluster, tmp_path: Path) -> None:
-    job = fake_slurm.submit(
-        tmp_path,
-        f"srun bash -c \"trap 'echo usr2' USR2; {DEAF}\"",
-        "--time=1",
-        "--signal=USR2@30",
-        FAKE_SLURM_MINUTE="2",
-    )
+    script = f"srun bash -c \"trap 'echo usr2' USR2; {DEAF}\""
+    job = fake_slurm.submit(tmp_path, script, "--time=60", "--signal=USR2@30", FAKE_SLURM_MINUTE="600")
+    out = tmp_path / f"{job}_4294967294.out"
+    until(lambda: out.exists() and "deaf" in out.read_text(), "the step has set its trap")
+    assert fake_slurm.ask("squeue", "--me", "--noheader", "--format=%l") == "1:00:00"
+    fake_slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=0")
     until(lambda: not fake_slurm.queue(), "it has ended")
     assert fake_slurm.accounted(job) == {str(job): "TIMEOUT 0:0"}
-    assert "usr2" in (tmp_path / f"{job}_4294967294.out").read_text()
+    assert "usr2" in out.read_text()
+    late = fake_slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=60", check=False)
+    assert (late.returncode, late.stderr.strip()) == (1, f"Job has already finished for job {job}")
 
 
 def test_a_job_whose_keeper_is_killed_is_requeued_as_after_a_node_failure(fake_slurm: Cluster, tmp_path: Path) -> None:
     jobs = {
-        option: fake_slurm.submit(tmp_path, 'echo "$$"; [ -n "$SLURM_RESTART_COUNT" ] || sleep 60', option)
+        option: fake_slurm.submit(tmp_path, 'echo "$$"; [ -n "$SLURM_RESTART_COUNT" ] || sleep 3600', option)
         for option in ("--requeue", "--no-requeue")
     }
     logs = {option: tmp_path / f"{job}_4294967294.out" for option, job in jobs.items()}

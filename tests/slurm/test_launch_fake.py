@@ -14,7 +14,8 @@ from experiments.plan import status
 from experiments.plan.plan import Plan, load_plan
 from tests.cli.command import ROOT, Told, run
 from tests.fixtures.toy_replicates import nothing, plan_of, write
-from tests.slurm.clusters import Cluster, until
+from tests.slurm.clusters import Cluster
+from tests.waiting import until
 
 SHORT = ("seeds=[0]", "floors=[]")
 SLOW = ("seeds=[0]", "floors=[]", "learning.steps=100000", "runtime.checkpoint_every=20", "runtime.log_every=10")
@@ -208,7 +209,7 @@ def test_data_that_cannot_be_prepared_are_told_by_status(fake_slurm: Cluster, tm
     empty.mkdir()
     lab = Lab(tmp_path, *SHORT, "data.dataset=video_folder", f"data.path={empty}", "model.classes=0")
     assert lab.launch().code == 0
-    until(lambda: lab.states() == ["missing", "missing"] and not fake_slurm.queue(), "all is over", 90)
+    until(lambda: lab.states() == ["missing", "missing"] and not fake_slurm.queue(), "all is over")
     told = lab.say("status")
     assert "the job that prepares the data" in told.out
     assert "Slurm says FAILED" in told.out

@@ -7,10 +7,12 @@ import pytest
 from analysis import reports
 from experiments.record import slurm_queue
 from registry.runs.run_folder import read_lines
-from tests.slurm.clusters import Cluster, until
+from tests.slurm.clusters import Cluster
 from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
+from tests.waiting import until
 
-# Twelve arms of one seed. Nine have one shape, two want a GPU, and one gets too little time.
+# Twelve arms of one seed. Nine have one shape, two want a GPU, and one will get too little time. Those to which
+# something happens while they train are held until it has happened.
 REST = """
 arms:
   plain_1: {learning.learning_rate: 0.0011}
@@ -19,23 +21,38 @@ arms:
   plain_4: {learning.learning_rate: 0.0014}
   plain_5: {learning.learning_rate: 0.0015}
   raises: {learning.lr_schedule: {name: patient, raise_at: 7}}
-  requeued: {learning.steps: 100}
-  cancelled: {learning.steps: 300}
+  requeued: {learning.steps: 300, learning.lr_schedule: {name: patient, hold: requeued}}
+  cancelled: {learning.steps: 300, learning.lr_schedule: {name: patient, hold: cancelled}}
   gpu_1: {learning.learning_rate: 0.0018}
   gpu_2: {learning.learning_rate: 0.0019}
-  late: {learning.steps: 240}
+  late: {learning.steps: 300, learning.lr_schedule: {name: patient, hold: late}}
 resources:
   memory: 1G
   time: 10m
   arms:
     gpu_*: {gpus: 1}
-    late: {time: 1m, signal_seconds: 30}
+    late: {time: 60m, signal_seconds: 30}
 """
+
+
+def minutes_run(cluster: Cluster, job: str) -> int:
+    """Whole minutes that a job has run, of [days-][hours:]minutes:seconds; 0 of one that waits to run again."""
+    text = cluster.ask("squeue", "--noheader", f"--jobs={job}", "--format=%M")
+    days, _, clock = text.rpartition("-")
+    *hours, minutes, _ = map(int, clock.split(":"))
+    return 1440 * int(days or 0) + 60 * sum(hours) + minutes
+
+
+def give_minutes(cluster: Cluster, job: str, minutes: int) -> None:
+    """Set a job's time limit, which Slurm looks at every half minute."""
+    cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
 
 
 @pytest.mark.slow
 def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, REST, real_slurm, pace=0.2)
+    sweep = Sweep(tmp_path, REST, real_slurm, pace=0.02)
+    for arm in ("requeued", "cancelled", "late"):
+        sweep.hold(arm)
     most = slurm_queue.cluster().max_array
     told = sweep.verb("launch", "--executor", "slurm")
     arrays = [int(line.split()[2]) for line in told.splitlines() if line.endswith("replicates") and "submitted" in line]
@@ -47,12 +64,24 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
         row = sweep.rows("--only", arm)[f"{arm} seed 0"]
         return row["job"] if row["state"] == "running" and (row["step"] or 0) >= 8 else ""
 
-    until(lambda: running_at("requeued"), "the replicate that is to be requeued trains", 180)
+    def attempts_of(arm: str) -> int:
+        return int(sweep.rows("--only", arm)[f"{arm} seed 0"]["attempts"])
+
+    until(lambda: running_at("late"), "the replicate whose time is to be up trains")
+    late_job = running_at("late")
+    give_minutes(real_slurm, late_job, minutes_run(real_slurm, late_job) + 2)
+    until(lambda: running_at("requeued"), "the replicate that is to be requeued trains")
     real_slurm.ask("scontrol", "requeue", running_at("requeued"))
-    until(lambda: running_at("cancelled"), "the replicate that is to be cancelled trains", 180)
+    until(lambda: running_at("cancelled"), "the replicate that is to be cancelled trains")
     assert "cancelled seed 0" in sweep.verb("cancel", "--only", "cancelled")
     real_slurm.restart("slurmctld")
+    until(lambda: attempts_of("requeued") == 2, "the one that was requeued trains again")
+    sweep.release("requeued")
+    until(lambda: attempts_of("late") > 1, "the one whose time was up trains again")
+    give_minutes(real_slurm, late_job, minutes_run(real_slurm, late_job) + 60)
+    sweep.release("late")
     rows = sweep.until_over()
+    sweep.release("cancelled")
 
     states = {name.split()[0]: row["state"] for name, row in rows.items()}
     assert {arm for arm, state in states.items() if state == "done"} == states.keys() - {"raises", "cancelled"}

@@ -18,7 +18,8 @@ from experiments.plan.plan import load_plan
 from registry.runs.run_folder import Replicate
 from tests.cli.command import ROOT, run
 from tests.fixtures.toy_replicates import TOY, nothing
-from tests.slurm.clusters import Cluster, until
+from tests.slurm.clusters import Cluster
+from tests.waiting import PATIENCE, until
 
 NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 BASE = TOY[: TOY.index("ablate:")] + "seeds: [0]\nfloors: []\nresources: {memory: 1G, time: 10m}\n"
@@ -49,7 +50,7 @@ def begin(folder: Path, verb: str, *overrides: str) -> "subprocess.Popen[str]":
 
 
 def refused(process: "subprocess.Popen[str]", code: int = 1) -> str:
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, out + err
     return err
 
@@ -63,7 +64,7 @@ def scripts(folder: Path, verb: str = "") -> list[Path]:
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     return out
 
@@ -80,7 +81,7 @@ def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
     (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
     words = ["learning.steps=300", "runtime.validate_every=100", "runtime.checkpoint_every=50"]
     search = begin(tmp_path, "search", *words)
-    until(lambda: search.poll() is not None or len(numbered(tmp_path, "attempts")) == 2, "two trials run", 200)
+    until(lambda: len(numbered(tmp_path, "attempts")) >= 2, "two trials run", search)
     search.kill()
     search.communicate()
     out = finish(begin(tmp_path, "search", *words))
@@ -99,7 +100,7 @@ def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
 def test_a_screen_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(BASE + SCREEN, encoding="utf-8")
     launch = begin(tmp_path, "launch")
-    until(lambda: launch.poll() is not None or len(numbered(tmp_path, "submissions")) == 3, "three are submitted", 200)
+    until(lambda: len(numbered(tmp_path, "submissions")) == 3, "three are submitted", launch)
     launch.kill()
     launch.communicate()
     out = finish(begin(tmp_path, "launch"))
@@ -127,7 +128,7 @@ def test_what_is_stopped_for_good_leaves_the_queue(
     def running() -> list[Replicate]:
         return [replicate for replicate in todo if replicate.state == "running" and replicate.checkpoints()]
 
-    until(running, "one of the three trains", 120)
+    until(running, "one of the three trains")
     (first,) = running()
     waiting = [replicate for replicate in todo if replicate.folder != first.folder]
     stop_for_good(todo, "no longer wanted")
@@ -205,7 +206,7 @@ def test_a_trial_is_cancelled_by_its_folder(fake_slurm: Cluster, tmp_path: Path)
     (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
     words = ["learning.steps=100000", "search.trials=2", "runtime.checkpoint_every=50"]
     search = begin(tmp_path, "search", *words)
-    until(lambda: search.poll() is not None or len(numbered(tmp_path, "attempts")) == 2, "two trials run", 200)
+    until(lambda: len(numbered(tmp_path, "attempts")) >= 2, "two trials run", search)
     plan = [tmp_path / "toy.yaml", *words, "--runs", tmp_path / "runs"]
     shown = run("search", *plan, "--show").out
     job = next(iter(numbered(tmp_path, "attempts").values()))[0]["job"]
@@ -214,7 +215,7 @@ def test_a_trial_is_cancelled_by_its_folder(fake_slurm: Cluster, tmp_path: Path)
     told = run("cancel", *plan, "--folder", "trial-0-*")
     assert (told.code, "cancelled trial-0 seed 0" in told.out) == (0, True), told.err
     assert run("cancel", *plan, "--folder", "trial-*").out.count("cancelled trial-") == 1
-    out, err = search.communicate(timeout=200)
+    out, err = search.communicate(timeout=PATIENCE)
     assert out.count("was cancelled") >= 2, out + err
     wrong = run("cancel", *plan, "--folder", "trail-*")
     assert wrong.code == 2

@@ -230,6 +230,8 @@ def serve() -> None:
             told = time.monotonic()
             tell({})
 
+    with contextlib.suppress(Exception):  # what is wrong with it, every file will tell
+        import av  # noqa: F401 - now, while the guard waits for a start: on a busy machine it takes its time
     tell({})
     for line in sys.stdin:
         try:

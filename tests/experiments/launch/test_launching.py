@@ -20,6 +20,7 @@ from registry.errors import SpecError
 from registry.runs.records import State
 from registry.runs.run_folder import Replicate
 from tests.fixtures.toy_replicates import nothing, plan_of
+from tests.waiting import PATIENCE
 
 ONE_ARM = {"only": ["baseline"]}
 
@@ -170,22 +171,26 @@ def test_missing_replicates_are_passed_over(launched: Plan, tmp_path: Path) -> N
     assert told["points"] == sum(len(line) - 2 for line in plan.replicates[0].metrics())
 
 
-def _prepares(folder: Path, barrier: Any, told: Any) -> None:
+def _prepares(folder: Path, barrier: Any, one_waits: Any, waited: Any) -> None:
+    def progress(what: str, done: int, total: int) -> None:
+        if what.startswith("waiting for process"):
+            with waited.get_lock():
+                waited.value += 1
+            one_waits.set()
+        assert one_waits.wait(PATIENCE)  # who is first does not go on before the other has come
+
     barrier.wait()
-    waited: list[str] = []
-    prepare_data(plan_of(folder, **ONE_ARM), lambda what, done, total: waited.append(what))
-    with told.get_lock():
-        told.value += any(what.startswith("waiting for process") for what in waited)
+    prepare_data(plan_of(folder, **ONE_ARM), progress)
 
 
 def test_two_launchers_prepare_one_behind_the_other(tmp_path: Path) -> None:
     plan_of(tmp_path, **ONE_ARM)
     context = multiprocessing.get_context("spawn")
-    barrier, told = context.Barrier(2), context.Value("i", 0)
-    both = [context.Process(target=_prepares, args=(tmp_path, barrier, told)) for _ in range(2)]
+    barrier, one_waits, waited = context.Barrier(2), context.Event(), context.Value("i", 0)
+    both = [context.Process(target=_prepares, args=(tmp_path, barrier, one_waits, waited)) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
-    assert told.value == 1  # the second had to wait
+    assert waited.value == 1  # the second had to wait

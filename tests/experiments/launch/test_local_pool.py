@@ -1,7 +1,6 @@
 """The local executor: so many at once, GPUs of their own, and the same states as on a cluster."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from registry.runs.machine import ROOT
 from registry.runs.run_folder import Replicate
 from registry.schema.resources import Resources, Shape
 from tests.fixtures.toy_replicates import made
+from tests.waiting import until
 
 FOUR = ("seeds=[0,1,2,3]", "floors=[]")
 # Stands for a training: notes its environment, then waits to be told how to end.
@@ -57,20 +57,13 @@ def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         pool.close()
 
 
-def until(what: Callable[[], object], seconds: float = 600) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 def begun(todo: list[Replicate]) -> list[int]:
     return [replicate.seed for replicate in todo if (replicate.training / "environment.json").exists()]
 
 
 def environment_of(replicate: Replicate) -> dict[str, str]:
     path = replicate.training / "environment.json"
-    until(lambda: path.exists() and path.read_text())
+    until(lambda: path.exists() and path.read_text(), "it has begun")
     found: dict[str, str] = json.loads(path.read_text())
     return found
 
@@ -82,14 +75,14 @@ def end(replicate: Replicate, code: int = 0) -> None:
 def test_so_many_at_once(four: list[Replicate], pool_of: Callable[..., LocalPool]) -> None:
     pool = pool_of(parallel=2)
     assert len(pool.submit(four)) == 4
-    until(lambda: len(begun(four)) == 2)
+    until(lambda: len(begun(four)) == 2, "two have begun")
     assert states(four) == ["queued"] * 4
     end(four[0])
-    until(lambda: pool.poll() or len(begun(four)) == 3)
+    until(lambda: pool.poll() or len(begun(four)) == 3, "three have begun")
     assert begun(four) == [0, 1, 2]
     for replicate in four:
         end(replicate)
-    until(lambda: pool.poll() or not pool.busy)
+    until(lambda: pool.poll() or not pool.busy, "the pool is idle")
     assert begun(four) == [0, 1, 2, 3]
     assert "queued" not in states(four)
 
@@ -113,12 +106,12 @@ def test_each_has_gpus_of_its_own(
     assert visible_gpus() == ["3", "5"]
     pool = pool_of(parallel=4)
     pool.submit(four)
-    until(lambda: len(begun(four)) == 2)
+    until(lambda: len(begun(four)) == 2, "two have begun")
     pool.poll()
     assert begun(four) == [0, 1]  # there are two GPUs
     assert [environment_of(replicate)["CUDA_VISIBLE_DEVICES"] for replicate in four[:2]] == ["3", "5"]
     end(four[0])
-    until(lambda: pool.poll() or len(begun(four)) == 3)
+    until(lambda: pool.poll() or len(begun(four)) == 3, "three have begun")
     assert environment_of(four[2])["CUDA_VISIBLE_DEVICES"] == "3"
 
 
@@ -133,10 +126,10 @@ def test_two_pools_do_not_start_the_same(four: list[Replicate], pool_of: Callabl
 def test_what_waits_can_be_cancelled(four: list[Replicate], pool_of: Callable[..., LocalPool]) -> None:
     pool = pool_of(parallel=1)
     pool.submit(four)
-    until(lambda: begun(four))
+    until(lambda: begun(four), "one has begun")
     desire(four[1], "cancel")
     end(four[0])
-    until(lambda: pool.poll() or len(begun(four)) == 2)
+    until(lambda: pool.poll() or len(begun(four)) == 2, "two have begun")
     assert begun(four) == [0, 2]
     assert states(four[1:2]) == ["cancelled"]
 
@@ -148,17 +141,17 @@ def test_a_process_that_ends_without_a_word(
     pool = pool_of()
     pool.submit(four[:1])
     end(four[0], code)
-    until(lambda: pool.poll() or not pool.busy)
+    until(lambda: pool.poll() or not pool.busy, "the pool is idle")
     assert states(four[:1]) == [state]
 
 
 def test_a_killed_process_is_interrupted(four: list[Replicate], pool_of: Callable[..., LocalPool]) -> None:
     pool = pool_of()
     pool.submit(four[:1])
-    until(lambda: begun(four))
+    until(lambda: begun(four), "one has begun")
     (process,) = [process for _, process, _ in pool._started.values()]
     process.kill()
-    until(lambda: pool.poll() or not pool.busy)
+    until(lambda: pool.poll() or not pool.busy, "the pool is idle")
     assert states(four[:1]) == ["interrupted"]
     assert "killed by signal 9" in four[0].events()[-1].reason
 
@@ -168,7 +161,7 @@ def test_closing_ends_what_runs_and_gives_back_what_waits(
 ) -> None:
     pool = pool_of(parallel=2)
     pool.submit(four)
-    until(lambda: len(begun(four)) == 2)
+    until(lambda: len(begun(four)) == 2, "two have begun")
     pool.close()
     assert not pool.busy
     assert len(claim(four, "local", "other")) == 4
@@ -185,6 +178,13 @@ time.sleep(3600)
 """
 
 
+def _gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_closing_kills_what_does_not_end(
     tmp_path: Path, four: list[Replicate], pool_of: Callable[..., LocalPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,19 +193,19 @@ def test_closing_kills_what_does_not_end(
     (tmp_path / "code" / "experiments" / "worker" / "run.py").write_text(DEAF)
     pool = pool_of()
     pool.submit(four[:1])
-    until(lambda: begun(four))
+    until(lambda: begun(four), "one has begun")
     pool.close()
     assert not pool.busy
     assert states(four[:1]) == ["interrupted"]
     child = int((four[0].training / "child").read_text())
-    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: _gone(child), "its child has ended")
 
 
 def test_several_processes_a_replicate_are_started_by_torchrun(tmp_path: Path) -> None:
     (replicate,) = made(tmp_path, "seeds=[0]", "floors=[]")
     pool = LocalPool(Resources(tasks_per_node=2, arms={"other": Shape(tasks_per_node=3)}), Snapshot(ROOT, "", False))
     pool.submit([replicate])
-    until(lambda: pool.poll() or not pool.busy)
+    until(lambda: pool.poll() or not pool.busy, "the pool is idle")
     assert states([replicate]) == ["done"], (replicate.training / "log.txt").read_text()
     result = replicate.result()
     assert result is not None

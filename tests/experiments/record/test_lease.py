@@ -22,7 +22,7 @@ from pathlib import Path
 from experiments.record.lease import leased
 with leased(Path(sys.argv[1]), 0):
     print("held", flush=True)
-    time.sleep(600)
+    time.sleep(3600)
 """
 
 
@@ -32,7 +32,7 @@ def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def work(who: int) -> None:
         for _ in range(4):
-            with leased(tmp_path / "x", 60) as held:
+            with leased(tmp_path / "x", 600) as held:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 time.sleep(0.005)

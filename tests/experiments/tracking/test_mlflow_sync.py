@@ -19,6 +19,7 @@ from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, take, this_process
 from registry.runs.machine import ROOT
 from tests.fixtures import mlflow_server
 from tests.fixtures.tracked import Killed, assert_complete, fragile, log, replicates, rewritten, stored
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -283,14 +284,25 @@ def test_the_compose_file_has_our_versions() -> None:
     assert f"mlflow=={pins['mlflow']}" in (ROOT / "docs" / "mlflow.md").read_text()
 
 
-def test_two_syncs_at_once(either: str, name: str, tmp_path: Path) -> None:
+def test_two_syncs_at_once(either: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     todo = replicates(tmp_path, name, seeds=4)
     waited: list[str] = []
     errors: list[BaseException] = []
+    one_waits, client = threading.Event(), mlflow_sync._client
+
+    def client_once_one_waits(uri: str) -> Any:  # who is first does not begin before the other has come
+        assert one_waits.wait(PATIENCE)
+        return client(uri)
+
+    def waiting(who: str) -> None:
+        waited.append(who)
+        one_waits.set()
+
+    monkeypatch.setattr(mlflow_sync, "_client", client_once_one_waits)
 
     def run() -> None:
         try:
-            mlflow_sync.sync(name, todo, either, waiting=waited.append)
+            mlflow_sync.sync(name, todo, either, waiting=waiting)
         except BaseException as error:
             errors.append(error)
 

@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from registry.runs.files import write_atomically, write_new
 from registry.runs.machine import ROOT
 from registry.runs.run_folder import Replicate, open_replicate, read_lines, trained
 from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
+from tests.waiting import PATIENCE, until
 
 CPU = torch.device("cpu")
 SCORES = {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}
@@ -233,14 +232,6 @@ def process_of(replicate: Replicate) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 600) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
 LONG = ("learning.steps=400", "runtime.checkpoint_every=50", "runtime.log_every=10", "runtime.validate_every=1000")
 
 
@@ -265,10 +256,10 @@ def logged(replicate: Replicate) -> list[dict[str, Any]]:
 def test_sigterm_writes_a_checkpoint_and_leaves_it_interrupted(tmp_path: Path, long_run: Replicate) -> None:
     replicate = made(tmp_path, "floors=[]", *LONG)[0]
     process = process_of(replicate)
-    wait_until(lambda: step_of(replicate) >= 20, process)
+    until(lambda: step_of(replicate) >= 20, "it trains", process)
     assert replicate.state == "running"
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=600)[0]
+    told = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 3, told
     assert "the same command goes on" in told
     assert replicate.state == "interrupted"
@@ -288,7 +279,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves_it_interrupted(tmp_path: Path, l
 def test_kill_in_training_and_run_again_equals_undisturbed(tmp_path: Path, long_run: Replicate) -> None:
     replicate = made(tmp_path, "floors=[]", *LONG)[0]
     process = process_of(replicate)
-    wait_until(lambda: len(replicate.checkpoints()) and step_of(replicate) >= 60, process)
+    until(lambda: replicate.checkpoints() and step_of(replicate) >= 60, "it trains", process)
     process.kill()
     process.communicate()
     assert replicate.attempts()[-1].ended is None

@@ -13,7 +13,7 @@ from components.data.video.readers import open_reader
 from registry.errors import RunError
 from tests.fixtures.made_videos import gradient_frames, write_video
 
-SILENCE = 5.0
+SILENCE = 15.0  # so long a child that has started would have to be kept from its small file before it counts as hung
 DECORD = """
 import os, time
 class DECORDError(Exception): pass

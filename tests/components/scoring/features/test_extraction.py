@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -36,6 +35,7 @@ from registry.experiment.resolve import resolve_protocol
 from registry.parts.catalogue import catalogue
 from registry.runs.files import locked
 from registry.schema.protocol import Protocol
+from tests.waiting import PATIENCE, until
 
 CLIPS, FRAMES, SIDE = 16, 4, 16
 
@@ -58,13 +58,13 @@ AS_THEY_ARE = Treatment(None, "center_square_then_resize", "lanczos", True, (), 
 class Counted:
     """Videos in memory that note what is read in a file, so that other processes are counted as well.
 
-    `dies_at` is a video whose reading ends the process, `slow` makes each reading take so many seconds.
+    `dies_at` is a video whose reading ends the process; `until` is a file before which nothing is read.
     """
 
     log: Path
     gone: tuple[int, ...] = ()
     dies_at: int | None = None
-    slow: float = 0.0
+    until: Path | None = None
     name: str = "made"
     digest: str = "0" * 64
     rejected: list[tuple[str, str]] = field(default_factory=list)
@@ -76,7 +76,8 @@ class Counted:
     def read(self, video: Video, indices: Any) -> np.ndarray:
         with self.log.open("a") as file:
             file.write(f"{video.number}\n")
-        time.sleep(self.slow)
+        if self.until is not None:
+            until(self.until.exists, f"{self.until} is there")
         if video.number in self.gone:
             raise RunError(f"{video.name}: is gone")
         if video.number == self.dies_at:
@@ -287,21 +288,21 @@ class Rank:
     def shared(self, value: Any = None) -> Any:
         if self.rank == 0:
             self.board[:] = [value]
-        self.gate.wait(30)
+        self.gate.wait(PATIENCE)
         said = self.board[0]
-        self.gate.wait(30)
+        self.gate.wait(PATIENCE)
         return said
 
     def any(self, flag: bool, patient: bool = False) -> bool:
         assert patient  # one may read slower than another
         self.flags[self.rank] = flag
-        self.gate.wait(30)
+        self.gate.wait(PATIENCE)
         found = any(self.flags.values())
-        self.gate.wait(30)
+        self.gate.wait(PATIENCE)
         return found
 
     def barrier(self) -> None:
-        self.gate.wait(30)
+        self.gate.wait(PATIENCE)
 
 
 def measure_together(
@@ -389,11 +390,17 @@ def test_all_stop_at_once_whoever_is_asked_to(
 def ask(folder: Path, name: str, barrier: Any) -> None:
     """A process that wants the reference; notes what it was told and what it got."""
     log = folder / f"{name}.log"
-    videos, told = Counted(log, slow=0.05), []
+    somebody_waits, waited = folder / "waits", []
+    videos = Counted(log, until=somebody_waits)  # who is first does not read before the other has come
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage.startswith("waiting for another process"):
+            waited.append(stage)
+            somebody_waits.touch()
+
     barrier.wait()
-    own, found = reference(side_of(videos), METRICS, HOW, folder / "references", lambda *about: told.append(about))
+    own, found = reference(side_of(videos), METRICS, HOW, folder / "references", progress)
     array = found[KEY].of(range(CLIPS))
-    waited = [about for about in told if about[0].startswith("waiting for another process")]
     about = {"reads": len(videos.reads()), "waited": len(waited), "sum": float(array.sum()), "folder": str(own)}
     (folder / f"{name}.json").write_text(json.dumps(about))
 
@@ -405,7 +412,7 @@ def test_of_processes_that_want_the_same_reference_one_measures(tmp_path: Path, 
     for process in asking:
         process.start()
     for process in asking:
-        process.join(120)
+        process.join(PATIENCE)
         assert process.exitcode == 0
     told = [json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab"]
     assert {about["sum"] for about in told} == {told[0]["sum"]}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.scoring.features.workers import SIGNALS, WorkerDiedError, in_processes
+from tests.waiting import PATIENCE
 
 LARGE = b"x" * 2**20  # more than a pipe holds
 
@@ -67,7 +68,8 @@ def to_each_child(number: int, first_only: bool = False) -> threading.Thread:
 
     def work() -> None:
         seen: set[int | None] = set()
-        for _ in range(5000):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             for process in multiprocessing.active_children():
                 if process.pid not in seen and process.pid is not None:
                     seen.add(process.pid)

@@ -1,4 +1,4 @@
-"""scancel and scontrol: end jobs, signal them, requeue, hold and release them, and show the configuration."""
+"""scancel and scontrol: end jobs, signal them, requeue, hold, release and update them, and show the configuration."""
 
 import contextlib
 import os
@@ -80,6 +80,8 @@ def scontrol(argv: list[str]) -> None:
             print("Slurmctld(primary) at localhost is UP")
     elif verb == "show":
         _show(ids, "oneliner" in options)
+    elif verb == "update":
+        _update(ids)
     elif verb in ("requeue", "hold", "release"):
         if not ids:
             raise Refused(f"too few arguments for keyword:{verb}")
@@ -108,6 +110,24 @@ def _change(verb: str, ids: list[str]) -> None:
         print(f"{label}: {problem}" if "_" in label else f"{problem} for job {label}", file=sys.stderr)
     if problems:
         sys.exit(1)
+
+
+def _update(settings: list[str]) -> None:
+    """Change a job's time limit; that of an array's element is that of the whole array here."""
+    given = dict(setting.partition("=")[::2] for setting in settings)
+    if given.keys() != {"JobId", "TimeLimit"}:
+        raise Refused("this fake Slurm updates the TimeLimit of a JobId, and nothing else")
+    with opened(f"Unexpected message received for job {given['JobId']}") as cluster:
+        ((written, number, some),) = words.job_ids([given["JobId"]], "Invalid job id ")
+        found = cluster.select(number, some)
+        if not found:
+            raise Refused(f"Invalid job id specified for job {written}")
+        if all(task.ended for _, _, task in found):
+            raise Refused(f"Job has already finished for job {written}")
+        try:
+            found[0][0].minutes = words.minutes(given["TimeLimit"])
+        except ValueError:
+            raise Refused("Invalid TimeLimit value") from None
 
 
 def _requeue(job: Job, task: Task) -> str:

@@ -1,6 +1,7 @@
 """The process that looks after one running task: starts its script, watches its time, ends it, notes how it ended."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -28,16 +29,16 @@ def keep(number: int, index: str) -> None:
         steps = cluster.steps(job, index)
         process = _start(cluster, job, index, task)
         note(steps, process.pid, batch=True)
-    minute = size("MINUTE", 60)
-    limit = None if job.minutes is None else task.start + job.minutes * minute
-    warn = None if limit is None or not job.signal else limit - job.signal_before * minute / 60
-    term = kill = 0.0
+    warned, term, kill, looked = False, 0.0, 0.0, 0.0
+    limit = warn = math.inf
     while process.poll() is None:
         now = time.time()
-        if warn is not None and now >= warn:
+        if now - looked >= 1:  # for an update
+            looked, (limit, warn) = now, _times(number, index)
+        if now >= warn and not warned:
             send(steps, job.signal)
-            warn = None
-        if limit is not None and now >= limit and not asked:
+            warned = True
+        if now >= limit and not asked:
             with opened() as cluster:
                 found = cluster.jobs[number].tasks[index]
                 found.ending = found.ending or "TIMEOUT"
@@ -58,6 +59,17 @@ def keep(number: int, index: str) -> None:
         schedule(cluster)
     if begin:
         wake(begin)
+
+
+def _times(number: int, index: str) -> tuple[float, float]:
+    """When a running task's time is up, and when it is warned of that."""
+    with opened() as cluster:
+        job = cluster.jobs[number]
+    if job.minutes is None:
+        return math.inf, math.inf
+    minute = size("MINUTE", 60)
+    limit = job.tasks[index].start + job.minutes * minute
+    return limit, limit - job.signal_before * minute / 60 if job.signal else math.inf
 
 
 def wake(moment: float) -> None:
