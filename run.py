@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +21,27 @@ if TYPE_CHECKING:
 
 
 class Verbs(click.Group):
-    """Verbs in the order in which they are used, not in that of the alphabet."""
+    """Verbs in the order in which they are used, not in that of the alphabet; any terminal and any reader will do."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        from experiments import terminal
+
+        terminal.replace_what_cannot_be_shown()
+        with terminal.quiet_when_nobody_reads():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+class Finite(click.FloatRange):
+    """A number within a range; neither infinity, which bounds nothing, nor NaN, which nothing exceeds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def _version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -81,8 +99,10 @@ def verb(
             except RunError as error:
                 complain([str(error)])
                 sys.exit(1)
+            except BrokenPipeError:  # nobody reads what is printed any more
+                raise
             except OSError as error:  # a folder that cannot be made or written, a full disk
-                complain([f"{error.filename or ''}: {error.strerror or error}"])
+                complain([": ".join(map(str, filter(None, [error.filename, error.strerror or error])))])
                 sys.exit(1)
 
         wrapped: Callable[..., None] = guarded
@@ -188,7 +208,7 @@ DRY_RUN = click.option(
 )
 WAIT = click.option("--wait", is_flag=True, help="slurm: return when nothing waits or runs any more.")
 MOST = click.option(
-    "--max-gpu-hours", type=click.FloatRange(0), metavar="H", help="Refuse to launch what `plan` says costs more."
+    "--max-gpu-hours", type=Finite(0), metavar="H", help="Refuse to launch what `plan` says costs more."
 )
 
 
@@ -248,7 +268,6 @@ def _within_budget(found: "Plan", executor: str, most: float | None, measure: bo
 
 
 def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool) -> None:
-    from analysis import rendering
     from experiments import console, launching, status, submitting
 
     screened = found.file.experiment.screen is not None
@@ -274,7 +293,7 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool) -> None:
         else:
             launched = launching.launch_here(found, executor, bars.show, bars.watch)
     if executor == "slurm" and not screened:  # the report job has written and synced everything
-        print(rendering.verdicts_table(found.name, _answers(found), "table"))
+        console.put(_verdicts(found, "table"))
     else:
         _report(found)
     unfinished = launching.unfinished(launched.todo)
@@ -332,7 +351,6 @@ def report(found: "Plan") -> None:
 
 def _report(found: "Plan") -> None:
     """What stands at the end of every launch. The floor comes last, since it takes long; then all is written anew."""
-    from analysis import rendering
     from experiments import console, preparing, tracking
 
     written = _write_report(found)
@@ -346,7 +364,7 @@ def _report(found: "Plan") -> None:
             bars.line(f"the floor of resampling was not measured: {error}")
     for path in written:
         console.say(f"wrote {path}")
-    print(rendering.verdicts_table(found.name, _answers(found), "table"))
+    console.put(_verdicts(found, "table"))
 
 
 def _write_report(found: "Plan") -> list[Path]:
@@ -378,7 +396,7 @@ def status(found: "Plan", watch: bool, form: str) -> None:
 
 @app.command()
 @click.option("--seed", type=int, help="Only this seed.")
-@click.option("--lines", type=int, default=20, show_default=True, help="So many last lines of each log.")
+@click.option("--lines", type=click.IntRange(0), default=20, show_default=True, help="So many last lines of each log.")
 @click.option("--follow", is_flag=True, help="Go on printing as the logs grow, until nothing waits or runs.")
 @verb()
 def logs(found: "Plan", seed: int | None, lines: int, follow: bool) -> None:
@@ -433,7 +451,7 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
     from analysis import rendering
     from experiments import console
 
-    print(rendering.scores_table(_frame(found, selected=True), metrics, form, found.name, _floors(found)))
+    console.put(rendering.scores_table(_frame(found, selected=True), metrics, form, found.name, _floors(found)))
     console.next_command(*_again("verdict")) if form == "table" else None
 
 
@@ -441,9 +459,9 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
 @verb(formats=True)
 def verdict(found: "Plan", form: str) -> None:
     """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written."""
-    from analysis import rendering
+    from experiments import console
 
-    print(rendering.verdicts_table(found.name, _answers(found), form))
+    console.put(_verdicts(found, form))
 
 
 @app.command()
@@ -471,7 +489,9 @@ FOLDER = click.Path(path_type=Path)
     help="clean, latte_compatible, demo, a YAML file, a scores.json, or a run folder; left out: the run's, else clean.",
 )
 @click.option("--metrics", help="Comma-separated, instead of the protocol's: fvd,kvd,fid,kid,inception_score.")
-@click.option("--processes", type=click.IntRange(1), help="That measure at once; left out: one a core, by the clips.")
+@click.option(
+    "--processes", type=click.IntRange(1, 1024), help="That measure at once; left out: one a core, by the clips."
+)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Clips a process holds.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--floors/--no-floors", default=True, help="Also hold real clips against real clips of other videos.")
@@ -576,6 +596,12 @@ def _floors(found: "Plan") -> list[dict[str, Any]]:
     from registry.runs import read_floors
 
     return read_floors(found.folder)
+
+
+def _verdicts(found: "Plan", form: str) -> str:
+    from analysis import rendering
+
+    return rendering.verdicts_table(found.name, _answers(found), form, len(found.claims))
 
 
 def _answers(found: "Plan") -> "list[Verdict]":

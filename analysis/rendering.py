@@ -80,10 +80,19 @@ def _as_json(table: tables.Summary) -> dict[str, object]:
     }
 
 
-def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str) -> str:
-    """The verdicts as JSON, or as a table with the reason of each below it."""
+def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, claims: int = 0) -> str:
+    """The verdicts as JSON, or as a table with the reason of each below it.
+
+    Args:
+        experiment: its name.
+        answers: the verdicts.
+        form: `table` or `json`.
+        claims: how many claims the experiment makes, also about arms that are not selected.
+    """
     if form == "json":
         return json.dumps({"experiment": experiment, "claims": [answer.as_json() for answer in answers]}, indent=1)
+    if not answers and claims:
+        return f"{experiment}: none of its {claims} claims is about the selected arms alone; select more with --only"
     if not answers:
         return f"{experiment}: makes no claim; add `claim: {{axis: …, better: …, worse: …}}` to the experiment"
     shown = Table(title=escape(f"{experiment}: verdict"), title_justify="left")

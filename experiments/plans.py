@@ -12,7 +12,7 @@ from registry.ablation import Arm, resolve_experiment, select
 from registry.assemble import NETWORK, Assembly, values_at
 from registry.claims import ResolvedClaim
 from registry.counting import count_for_matching, count_network
-from registry.errors import RunError, SpecError, did_you_mean
+from registry.errors import RunError, SpecError, did_you_mean, shortened
 from registry.experiment import ExperimentFile, load_experiment
 from registry.resources import Shape
 from registry.runs import Orphan, Replicate, open_replicate, orphans, replicates
@@ -171,7 +171,10 @@ def _metrics(assembly: Assembly, with_data: bool) -> None:
 
 def _dataset(assembly: Assembly, with_data: bool) -> None:
     if with_data or assembly.spec.data.path is not None or assembly.spec.data.dataset.name == "moving_shapes":
-        assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
+        try:
+            assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
+        except OSError as error:
+            raise SpecError(f"data.path: {shortened(str(error.filename))}: {error.strerror}") from None
 
 
 def _weights(assembly: Assembly, with_data: bool) -> None:

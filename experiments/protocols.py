@@ -50,7 +50,7 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
         if key.split(".")[0] not in Protocol.model_fields:
             lines.append(f"{text}: unknown key {key!r}; {did_you_mean(key, Protocol.model_fields)}")
             continue
-        document = strict_yaml.parse(value, text)
+        document = strict_yaml.parse(value, "command line", tuple(key.split(".")))
         lines += document.problems
         path = tuple(key.split("."))
         if len(path) > 1 and path[0] not in written:  # a parameter of a part that the preset names

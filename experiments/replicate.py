@@ -25,6 +25,7 @@ from experiments.sampling import sample
 from experiments.scoring import score
 from experiments.snapshot import code_of
 from experiments.stopping import Stop, stop_requests
+from experiments.terminal import replace_what_cannot_be_shown
 from experiments.training import Trainer, train
 from registry.assemble import Assembly
 from registry.attempts import read_json
@@ -318,6 +319,7 @@ def run_folder(folder: Path, requeue: Callable[[], bool] | None = None) -> int:
         folder: a run folder that the launcher made.
         requeue: as in `run_replicate`.
     """
+    replace_what_cannot_be_shown()
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads:
         torch.set_num_threads(int(threads))

@@ -1,5 +1,6 @@
 """How far every replicate is: read from its files, with one question to Slurm; nothing is written."""
 
+import os
 import sys
 import time
 from collections import Counter
@@ -17,9 +18,12 @@ from experiments.slurm import LAUNCHES
 from experiments.slurm_queue import Ending, Queue, base
 from experiments.states import queue_of, states
 from registry.attempts import ATTEMPTS, latest, read_json
+from registry.errors import SpecError, shortened
 from registry.runs import Replicate, State
 
 WATCH_SECONDS = 5.0
+LONGEST_LINE = 10_000  # of a log, in characters
+FIRST_TAIL, TAIL_BYTES = 2**15, 2**24  # bytes from the end of a log that are read at first, and at most
 ALIVE = (
     "COMPLETED",
     "PENDING",
@@ -147,8 +151,31 @@ def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
     return [slurm_queue.failed_beside(jobs[job][0], job, told, jobs[job][1]) for job, told in failed.items()]
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
+def last_lines(path: Path, number: int) -> list[str]:
+    """The last lines of a file, none where it is absent; of a file without newlines no more than `TAIL_BYTES`."""
+    if number < 1 or not path.is_file():
+        return []
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        wanted, text = 0, b""
+        while wanted < min(size, TAIL_BYTES) and text.count(b"\n") <= number:
+            wanted = min(max(2 * wanted, FIRST_TAIL), size, TAIL_BYTES)
+            file.seek(size - wanted)
+            text = file.read(wanted)
+    return text.decode(errors="replace").splitlines()[-number:]
+
+
+def replicates_of(plan: Plan, seed: int | None) -> list[Replicate]:
+    """The selected replicates of a seed, or of all.
+
+    Raises:
+        SpecError: no replicate has that seed.
+    """
+    seeds = plan.file.experiment.seeds
+    if seed is not None and seed not in seeds:
+        listed = ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
+        raise SpecError(f"--seed {seed}: no replicate has that seed; there is {listed}")
+    return [replicate for replicate in plan.replicates if seed in (None, replicate.seed)]
 
 
 def watch(plan: Plan, apart: bool = False) -> list[dict[str, Any]]:
@@ -192,13 +219,12 @@ def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Table:
 
 def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
     """The end of each replicate's log and, if it failed, the recorded traceback."""
-    for replicate, state in zip(plan.replicates, states(plan.replicates), strict=True):
-        if seed is not None and replicate.seed != seed:
-            continue
+    todo = replicates_of(plan, seed)
+    for replicate, state in zip(todo, states(todo), strict=True):
         log = log_of(replicate)
         say(f"== {replicate.name} ({state}): {log}")
-        for line in _lines(log)[-lines:] or ["(no log)"]:
-            say(f"  {line}")
+        for line in last_lines(log, lines) if log.is_file() else ["(no log)"]:
+            say(f"  {shortened(line, LONGEST_LINE)}")
         events = replicate.events()
         if state == "failed" and "traceback" in events[-1]:
             for line in events[-1]["traceback"].splitlines():
@@ -218,14 +244,14 @@ def log_of(replicate: Replicate) -> Path:
 
 def follow(plan: Plan, seed: int | None, seconds: float = 0.5) -> None:
     """Print what the selected replicates' logs gain, each line behind its replicate's name, until none runs."""
-    todo = [replicate for replicate in plan.replicates if seed is None or replicate.seed == seed]
+    todo = replicates_of(plan, seed)
     at: dict[Path, int] = {}
     asked = 0.0
     ended = False
     while True:
         for replicate in todo:
             log = log_of(replicate)
-            if not log.exists():
+            if not log.is_file():
                 continue
             with log.open("rb") as file:
                 file.seek(at.setdefault(log, max(0, log.stat().st_size - 2000)))

@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from registry.catalogue import Catalogue, catalogue
+from registry.errors import RunError, SpecError
+from registry.part_code import explained
 from registry.protocol import Protocol
 from registry.section import Part
 from registry.spec import Spec
@@ -84,8 +86,19 @@ class Assembly:
             return _load("components.model.latte", "Latte")(patches, position, conditioning, blocks)
 
     def counts(self) -> Any:
-        """Parameters and MACs (`components.model.counting.Counts`), without memory."""
-        return _load("components.model.counting", "count")(self.model("meta"), self.latent_shape()[1])
+        """Parameters and MACs (`components.model.counting.Counts`), without memory.
+
+        Raises:
+            SpecError: shapes that do not go together, or that torch refuses; what parts from outside raise.
+        """
+        try:
+            with explained(self.parts.from_outside()):
+                return _load("components.model.counting", "count")(self.model("meta"), self.latent_shape()[1])
+        except RunError:
+            raise
+        except (RuntimeError, OverflowError, MemoryError) as error:
+            told = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SpecError(f"model: torch cannot make this network: {told}") from error
 
     def initialisation(self) -> Any:
         return self._build("initialisation", self.spec.learning.initialisation)

@@ -12,9 +12,10 @@ begins with yes or no.
 import ast
 import contextlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -24,8 +25,9 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from registry.annotations import type_named
 from registry.errors import SpecError, did_you_mean
-from registry.parameter_types import NAMES
+from registry.part_code import explained
 from registry.spec import slot_fields
 
 ENTRY_POINT_GROUP = "latte_workbench.parts"
@@ -88,9 +90,19 @@ class PartInfo:
     parameters: type[BaseModel] = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)  # plain values assigned in the class body, e.g. what it goes with
 
+    @property
+    def from_outside(self) -> bool:
+        """Whether it is not one of the workbench's own parts."""
+        return self.module not in BUILT_IN
+
     def load(self) -> type:
-        """Import the class; this is where torch comes in."""
-        return getattr(importlib.import_module(self.module), self.class_name)
+        """Import the class; this is where torch comes in.
+
+        Raises:
+            SpecError: the module of a part from outside cannot be imported.
+        """
+        with explained([self] if self.from_outside else []):
+            return getattr(importlib.import_module(self.module), self.class_name)
 
     def describe(self) -> dict[str, Any]:
         """The part as the `parts` verb prints it."""
@@ -147,9 +159,20 @@ class Catalogue:
             raise SpecError(f"no {slot} {name!r}: {did_you_mean(name, self.names(slot))}") from None
 
     def build(self, slot: str, choice: Mapping[str, Any], *given: Any, **given_by_name: Any) -> Any:
-        """Load the part named by `choice["name"]` and construct it from what the assembly gives and its parameters."""
+        """Load the part named by `choice["name"]` and construct it from what the assembly gives and its parameters.
+
+        Raises:
+            SpecError: no such part, or what it refuses; whatever a part from outside raises.
+        """
         parameters = {key: value for key, value in choice.items() if key != "name"}
-        return self.find(slot, choice["name"]).load()(*given, **given_by_name, **parameters)
+        info = self.find(slot, choice["name"])
+        part_class = info.load()
+        with explained([info] if info.from_outside else []):
+            return part_class(*given, **given_by_name, **parameters)
+
+    def from_outside(self) -> list[PartInfo]:
+        """The parts that are not the workbench's own."""
+        return [info for info in self.parts() if info.from_outside]
 
 
 def catalogue(plugins: Iterable[str] = ()) -> Catalogue:
@@ -165,14 +188,13 @@ def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
 
 
 def _source_of(module: str) -> Path:
-    """The file of a module, found without importing the packages that it lies in where they are plain folders."""
-    top, *rest = module.split(".")
+    """The file of a module, found without importing it or the packages that it lies in."""
+    names = module.split(".")
     try:
-        package = importlib.util.find_spec(top)
-        for place in (package and package.submodule_search_locations) or ():
-            if rest and (file := Path(place, *rest).with_suffix(".py")).is_file():
-                return file
-        found = importlib.util.find_spec(module)
+        found = importlib.util.find_spec(names[0])  # of a name without dots: nothing is imported
+        for end in range(2, len(names) + 1):
+            inside = list((found and found.submodule_search_locations) or [])
+            found = importlib.machinery.PathFinder.find_spec(".".join(names[:end]), inside)
     except (ImportError, ValueError):
         found = None
     if found is None or found.origin is None or not found.origin.endswith(".py"):
@@ -183,16 +205,35 @@ def _source_of(module: str) -> Path:
 def _read_module(module: str) -> list[PartInfo]:
     path = _source_of(module)
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        return list(_read_parts(module, path, ast.parse(path.read_text(encoding="utf-8"), filename=str(path))))
+    except SpecError:
+        raise
     except SyntaxError as error:
-        raise SpecError(f"{path}:{error.lineno}: is no valid Python: {error.msg}") from None
-    infos = []
+        raise SpecError(f"{path}:{error.lineno}: is not valid Python: {error.msg}") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from None
+    except (RecursionError, MemoryError):
+        raise SpecError(f"{path}: is nested too deeply to be read") from None
+
+
+def _read_parts(module: str, path: Path, tree: ast.Module) -> Iterator[PartInfo]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 if isinstance(decorator, ast.Call) and _called_name(decorator) == "part":
-                    infos.append(_read_class(module, path, node, decorator))
-    return infos
+                    yield _read_class(module, path, node, decorator)
+
+
+def _plain(node: ast.expr) -> Any:
+    """The value of a literal.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        return ast.literal_eval(node)
+    except (TypeError, SyntaxError) as error:  # such as a list as the key of a mapping
+        raise ValueError(str(error)) from None
 
 
 def _called_name(call: ast.Call) -> str:
@@ -202,7 +243,9 @@ def _called_name(call: ast.Call) -> str:
 def _read_class(module: str, path: Path, node: ast.ClassDef, decorator: ast.Call) -> PartInfo:
     where = f"{path}:{node.lineno}"
     try:
-        slot, name = (ast.literal_eval(argument) for argument in decorator.args)
+        slot, name = (_plain(argument) for argument in decorator.args)
+        if decorator.keywords or not isinstance(slot, str) or not isinstance(name, str):
+            raise ValueError
     except ValueError:
         raise SpecError(f"{where}: write @part(slot, name) with two plain strings") from None
     slots = set(slot_fields().values())
@@ -250,11 +293,12 @@ def _read_parameters(where: str, name: str, node: ast.ClassDef) -> type[BaseMode
             if default is None:
                 raise SpecError(f"{where}: parameter {argument.arg!r} needs a default")
             try:
-                annotation = eval(ast.unparse(argument.annotation), {"__builtins__": {}}, dict(NAMES))
-                fields[argument.arg] = (annotation, ast.literal_eval(default))
-            except (NameError, ValueError) as error:
+                fields[argument.arg] = (type_named(argument.annotation), _plain(default))
+            except (TypeError, ValueError) as error:
                 raise SpecError(f"{where}: parameter {argument.arg!r}: {error}; see registry.parameter_types") from None
-    return create_model(name, __config__=ConfigDict(strict=True, frozen=True, extra="forbid"), **fields)
+    return create_model(
+        name, __config__=ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False), **fields
+    )
 
 
 def _read_facts(node: ast.ClassDef) -> dict[str, Any]:
@@ -265,7 +309,7 @@ def _read_facts(node: ast.ClassDef) -> dict[str, Any]:
             for target in targets:
                 if isinstance(target, ast.Name):
                     with contextlib.suppress(ValueError):
-                        facts[target.id] = ast.literal_eval(statement.value)
+                        facts[target.id] = _plain(statement.value)
     return facts
 
 

@@ -14,6 +14,7 @@ from registry.experiment import ExperimentFile
 from registry.protocol import Protocol, with_preset
 from registry.spec import Spec
 
+MAX_LABELS = 50  # of one claim; an equivalence of so many is 1,225 claims
 VALIDATION_LOSS = "validation_loss"
 Direction = Literal["min", "max"]
 
@@ -116,6 +117,8 @@ def _misshapen(claim: Claim) -> Iterator[tuple[str, str]]:
         labels = getattr(claim, key)
         if labels is not None and len(labels) < fewest:
             yield key, f"expected at least {fewest} values, got {len(labels)}{advice}"
+        if labels is not None and len(labels) > MAX_LABELS:
+            yield key, f"names {len(labels):,} values; {MAX_LABELS} are the most"
         if labels is not None and (twice := sorted({label for label in labels if labels.count(label) > 1})):
             yield key, f"names {', '.join(map(repr, twice))} twice"
 

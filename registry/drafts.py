@@ -2,18 +2,21 @@
 
 import copy
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import did_you_mean
-from registry.experiment import ARMS_AXIS, BASELINE, ExperimentFile, merge
+from registry.experiment import ARMS_AXIS, BASELINE, MAX_NAME, ExperimentFile, merge
 from registry.labels import label_of
 from registry.search_forms import is_trial
 from registry.spec import Spec
 from registry.strict_yaml import Key
 
 SECTIONS = set(Spec.model_fields) - {"plugins"}
+MAX_ARMS = 5000  # of each kind of axis: planning takes 4 ms an arm, and more for each other network
+MAX_REPLICATES = 50_000
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,14 @@ def sound_axes(file: ExperimentFile) -> tuple[list[str], ExperimentFile]:
         lengths = ", ".join(f"{key} has {len(values)}" for key, values in experiment.zip.items())
         wrong.append(f"{file.place(('zip',))}: zip: linked values must be equally many: {lengths}")
         kept["zip"] = {}
+    wrong += _too_many(kept, file)
     for name, changes in experiment.arms.items():
         place = f"{file.place(('arms', name))}: arms.{name}"
         own = [f"{place}.{key}: {text}" for key in changes for text in key_problems(key, file)]
         if name == BASELINE or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             own.append(f"{place}: {name!r} cannot name an arm; use letters, digits, _ . -, and not {BASELINE!r}")
+        if len(name) > MAX_NAME:
+            own.append(f"{place}: a name of {len(name)} characters; {MAX_NAME} are the most")
         if is_trial(name):
             own.append(f"{place}: {name!r} is how a search calls its trials; take another name")
         wrong += own
@@ -62,6 +68,28 @@ def sound_axes(file: ExperimentFile) -> tuple[list[str], ExperimentFile]:
         about_dropped += [c for c in experiment.claim if c.axis == ARMS_AXIS]
     claims = tuple(c for c in experiment.claim if c not in about_dropped)
     return wrong, replace(file, experiment=experiment.model_copy(update={**kept, "claim": claims})) if wrong else file
+
+
+def _too_many(kept: dict[str, dict[str, Any]], file: ExperimentFile) -> list[str]:
+    """What is wrong with the number of arms and replicates, counted before any is made.
+
+    Axes that make too many are emptied in `kept`.
+    """
+    counts = {
+        "ablate": sum(map(len, kept["ablate"].values())),
+        "grid": math.prod(map(len, kept["grid"].values())) if kept["grid"] else 0,
+        "zip": max(map(len, kept["zip"].values()), default=0),
+    }
+    wrong = []
+    for section, count in counts.items():
+        if count > MAX_ARMS:
+            wrong.append(f"{file.place((section,))}: {section}: makes {count:,} arms; {MAX_ARMS:,} are the most")
+            kept[section] = {}
+    seeds, total = len(file.experiment.seeds), sum(counts.values()) + len(file.experiment.arms)
+    if not wrong and total * seeds > MAX_REPLICATES:
+        made = f"{seeds:,} seeds of {total:,} arms make {total * seeds:,} replicates"
+        wrong.append(f"{file.place(('seeds',))}: seeds: {made}; {MAX_REPLICATES:,} are the most")
+    return wrong
 
 
 def key_problems(key: str, file: ExperimentFile) -> list[str]:

@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from registry import strict_yaml
 from registry.catalogue import Catalogue, catalogue
 from registry.claim_forms import Claim
-from registry.errors import SpecError, did_you_mean
-from registry.parameter_types import NonNegativeInt
+from registry.errors import SpecError, did_you_mean, shortened
+from registry.parameter_types import NonNegativeFloat, NonNegativeInt
 from registry.resolve import model_problems
 from registry.resources import Resources
 from registry.search_forms import Screen, Search
@@ -22,13 +22,14 @@ from registry.strict_yaml import Key
 
 ARMS_AXIS = "arms"  # the axis that named arms stand on in claims and tables
 BASELINE = "baseline"
+MAX_NAME = 100  # characters of a name that names a folder: file systems bear 255 bytes, with what is put behind it
 
 
 class Match(Section):
     """Arms are brought within a tolerance of the baseline by changing depth, or refused. Give one of the two."""
 
-    parameters: float | None = None
-    macs: float | None = None
+    parameters: NonNegativeFloat | None = None
+    macs: NonNegativeFloat | None = None
 
     @field_validator("parameters", "macs", mode="before")
     @classmethod
@@ -52,7 +53,7 @@ class Match(Section):
 class Experiment(Section):
     """The validated top level of an experiment file; the base and the variants stay as written until arms are made."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_NAME)
     about: str = ""
     base: dict[str, Any] = Field(default_factory=dict)
     ablate: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
@@ -60,7 +61,7 @@ class Experiment(Section):
     zip: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seeds: tuple[NonNegativeInt, ...] = (0,)
-    claim: tuple[Claim, ...] = ()
+    claim: tuple[Claim, ...] = Field(default=(), max_length=1000)
     match: Match | None = None
     floors: tuple[Literal["real_halves", "reconstruction", "resampled"], ...] = (
         "real_halves",
@@ -201,18 +202,22 @@ def _override(raw: dict[str, Any], where: dict[Key, str], overrides: Iterable[st
     top_level = set(Experiment.model_fields)
     for text in overrides:
         name, equals, value_text = text.partition("=")
-        place = f"command line: {text}"
+        place = f"command line: {shortened(text)}"
         key = tuple(name.strip().split("."))
         if not equals or not all(key) or name.startswith("+"):
             wrong.append(f"{place}: an override is written key.path=value")
             continue
         if key[0] not in sections | top_level:
-            wrong.append(f"{place}: unknown key {key[0]!r}; {did_you_mean(key[0], sections | top_level)}")
+            unknown = f"unknown key {shortened(key[0])!r}"
+            wrong.append(f"{place}: {unknown}; {did_you_mean(key[0], sections | top_level)}")
             continue
         try:
-            document = strict_yaml.parse(value_text, place)
+            document = strict_yaml.parse(value_text, "command line", key)
         except SpecError as error:
             wrong += error.problems
+            continue
+        if document.problems:
+            wrong += document.problems
             continue
         in_base = key[0] in sections
         full = ("base", *key) if in_base else key

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from registry.parameter_types import Crf, JpegQuality, NonNegativeInt, PositiveInt
+from registry.parameter_types import Count, Crf, Frames, JpegQuality, NonNegativeInt, Side
 from registry.section import Part, Section, Slot
 
 FINGERPRINT_LENGTH = 10  # hex digits
@@ -31,20 +31,20 @@ class Protocol(Section):
 
     protocol: Literal["clean", "latte_compatible", "demo"] = "clean"  # the preset that the rest started from
     split: Literal["train", "test", "all"] = "train"  # of the real videos
-    frames: PositiveInt | None = None  # of a clip
+    frames: Frames | None = None  # of a clip
     picking: Literal["stride", "linspace"] | None = None
-    clips_per_video: PositiveInt = 1  # starts drawn from each video, all different; clips may overlap
+    clips_per_video: Count = 1  # starts drawn from each video, all different; clips may overlap
     shortest: Literal["fits", "whole_intervals"] = "fits"
     seed: NonNegativeInt = 0  # of the draw of videos and starts
-    real_clips: PositiveInt = 2048  # at most
-    fake_clips: PositiveInt | None = None  # at most
-    real_interval: PositiveInt | None = None
-    fake_interval: PositiveInt = 1
+    real_clips: Count = 2048  # at most
+    fake_clips: Count | None = None  # at most
+    real_interval: Count | None = None
+    fake_interval: Count = 1
     real_start: Start = "uniform"
     fake_start: Start = "uniform"
     real_short: Short = "drop"
     fake_short: Short = "drop"
-    resolution: PositiveInt | None = None  # left open: the size that the clips have, which must be one
+    resolution: Side | None = None  # left open: the size that the clips have, which must be one
     transform: Literal["short_side_then_center_crop", "center_square_then_resize"] | None = None
     kernel: Literal["bilinear", "bicubic", "lanczos"] | None = None  # of the resize
     antialias: bool | None = None

@@ -8,18 +8,20 @@ import os
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from registry import strict_yaml
 from registry.errors import SpecError
-from registry.parameter_types import NonNegativeInt, PositiveFloat, PositiveInt
+from registry.parameter_types import Count, PositiveFloat
 from registry.section import Section
 
 CLUSTERS_VARIABLE = "LATTE_WORKBENCH_CLUSTERS"
+Nodes = Annotated[int, Field(gt=0, le=100_000)]
+OfANode = Annotated[int, Field(gt=0, le=4096)]
 ANY_CLUSTER = "default"  # name in the user's file of what holds on every cluster
-_SPAN = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)|(\d+(?:\.\d+)?)\s*(m|min|h|d)")
+_SPAN = re.compile(r"(?:(\d{1,4})-)?(\d{1,6}):(\d\d):(\d\d)|(\d{1,6}(?:\.\d{1,6})?)\s*(m|min|h|d)")
 
 
 def minutes(text: str) -> int:
@@ -40,14 +42,16 @@ class Shape(Section):
     qos: str | None = None
     constraint: str | None = None
     wckey: str | None = None  # submitit's own is left out, since some clusters refuse it
-    nodes: PositiveInt | None = None
-    tasks_per_node: PositiveInt | None = None  # processes that train together; left out: one a GPU
-    gpus: NonNegativeInt | None = None  # of a node
+    nodes: Nodes | None = None
+    tasks_per_node: OfANode | None = None  # processes that train together; left out: one a GPU
+    gpus: Annotated[int, Field(ge=0, le=4096)] | None = None  # of a node
     gres: str | None = None  # where the cluster wants GPUs named so, such as gpu:a100:2
-    cpus: PositiveInt | None = None  # of a task
+    cpus: OfANode | None = None  # of a task
     memory: str | None = None  # of a node, such as 64G
     time: str | None = None  # such as 4h, 90m, 12:00:00 or 2-00:00:00; a job out of time goes on in the next
-    signal_seconds: PositiveInt | None = None  # so long before the end of time it is told to write its checkpoint
+    signal_seconds: Annotated[int, Field(gt=0, le=86_400)] | None = (
+        None  # so long before the end of time it is told to write its checkpoint
+    )
     setup: tuple[str, ...] | None = None  # lines of the batch script before the job, such as `module load cuda`
     sbatch: dict[str, Any] | None = None  # further sbatch options, such as {reservation: lab}
     srun: tuple[str, ...] | None = None  # further words for srun
@@ -99,7 +103,7 @@ SMALL = Shape(nodes=1, tasks_per_node=1)  # the jobs beside the replicates have 
 class Resources(Shape):
     """The `resources` of an experiment: a shape for all its jobs, exceptions, and how much at once."""
 
-    parallel: PositiveInt | None = None  # replicates at once; left out: one on this machine, no limit on a cluster
+    parallel: Count | None = None  # replicates at once; left out: one on this machine, no limit on a cluster
     tflops: PositiveFloat = 120.0  # sustained TFLOP/s of one GPU, for the GPU-hours of `plan`
     arms: dict[str, Shape] = Field(default_factory=dict)  # by fnmatch pattern of the arm's name
     prepare: Shape | None = None  # the job that prepares the data, where the replicates' own shape does not suit it

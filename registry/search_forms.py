@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from registry.labels import label_of
-from registry.parameter_types import NonNegativeInt, PositiveInt
+from registry.parameter_types import Count, NonNegativeInt, PositiveInt
 from registry.section import Section
 
 # What the training loop writes to metrics.jsonl, and so what can be looked at before a replicate is done.
@@ -107,8 +107,8 @@ class Search(Section):
     objective: tuple[Objective, ...] = (Objective(metric="validation_loss"),)
     sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
     seed: NonNegativeInt = 0  # of the sampler
-    trials: PositiveInt = 30
-    parallel: PositiveInt = 1  # trials at once
+    trials: Count = 30
+    parallel: Count = 1  # trials at once
     seeds: tuple[NonNegativeInt, ...] | None = None  # of each trial; left out: the first of the experiment's
     pruning: Pruning | None = None
 

@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from registry.parameter_types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from registry.parameter_types import (
+    Count,
+    Fraction,
+    Frames,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Side,
+    Tally,
+)
 from registry.protocol import Protocol
 from registry.section import Part, Section, Slot
 
@@ -19,6 +29,11 @@ SCHEMA_VERSION = 2
 SCIENCE = ("model", "data", "diffusion", "learning", "sampling", "scoring")
 WITHOUT_EFFECT = ("data.path", "model.size", "scoring.protocol")  # keys of the science half that name what others say
 IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
+
+# Bounds far beyond any use: what is assembled for a look at it is bounded before (see `registry.parameter_types`).
+Width = Annotated[int, Field(gt=0, le=65_536)]
+Depth = Annotated[int, Field(gt=0, le=512)]
+Threads = Annotated[int, Field(gt=0, le=4096)]
 
 
 def _default(name: str) -> Any:
@@ -29,11 +44,11 @@ class ModelSpec(Section):
     """The network. Give `size`, or all of `width`, `heads` and `depth`."""
 
     size: Literal["S", "B", "L", "XL"] | None = None
-    width: PositiveInt | None = None
-    heads: PositiveInt | None = None
-    depth: PositiveInt | None = None  # with `size`: overrides the paper's depth for the block variant
-    patch: PositiveInt = 2
-    classes: NonNegativeInt = 0  # 0: unconditional
+    width: Width | None = None
+    heads: Width | None = None
+    depth: Depth | None = None  # with `size`: overrides the paper's depth for the block variant
+    patch: Side = 2
+    classes: Tally = 0  # 0: unconditional
     patch_embedding: Annotated[Part, Slot("patch_embedding")] = _default("uniform_frame")
     blocks: Annotated[Part, Slot("blocks")] = _default("variant_1")
     conditioning: Annotated[Part, Slot("conditioning")] = _default("s_adaln")
@@ -45,9 +60,9 @@ class DataSpec(Section):
 
     dataset: Annotated[Part, Slot("dataset")] = _default("moving_shapes")
     path: str | None = None  # where the files lie; not part of the identity
-    resolution: PositiveInt = 256
-    frames: PositiveInt = 16
-    interval: PositiveInt = 3
+    resolution: Side = 256
+    frames: Frames = 16
+    interval: Count = 3
     picking: Literal["stride", "linspace"] = "stride"
     transform: Literal["short_side_then_center_crop", "center_square_then_resize"] = "short_side_then_center_crop"
     antialias: bool = True
@@ -67,7 +82,7 @@ class LearningSpec(Section):
 
     initialisation: Annotated[Part, Slot("initialisation")] = _default("scratch")
     steps: PositiveInt = 150_000
-    batch_size: PositiveInt = 40  # clips of one optimiser step, all micro-batches together
+    batch_size: Count = 40  # clips of one optimiser step, all micro-batches together
     learning_rate: PositiveFloat = 1e-4
     lr_schedule: Annotated[Part, Slot("lr_schedule")] = _default("constant")
     beta1: Fraction = 0.9
@@ -84,7 +99,7 @@ class SamplingSpec(Section):
 
     sampler: Annotated[Part | None, Slot("sampler")] = None
     guidance: PositiveFloat = 1.0  # classifier-free guidance scale; 1 is off
-    clips: PositiveInt = 2048
+    clips: Count = 2048
     weights: Literal["ema", "model"] = "ema"
     seed: NonNegativeInt = 0
 
@@ -97,13 +112,13 @@ class RuntimeSpec(Section):
     compile: bool = False
     accumulation: PositiveInt = 1  # micro-batches of one optimiser step: less memory, the same gradient up to rounding
     shard: bool = False  # with several processes: each holds a share of weights, average and optimiser state (FSDP2)
-    threads: PositiveInt | None = None  # of one replicate; left out: the cores shared out over parallel replicates
+    threads: Threads | None = None  # of one replicate; left out: the cores shared out over parallel replicates
     log_every: PositiveInt = 50
     validate_every: PositiveInt = 1000
     checkpoint_every: PositiveInt = 10_000
     keep_checkpoints: PositiveInt = 1
     attempts: PositiveInt = 5  # in a row that come no further than the one before, and the replicate has failed
-    sampling_batch: PositiveInt = 16
+    sampling_batch: Count = 16
 
 
 class Spec(Section):

@@ -15,7 +15,7 @@ from components.scoring.frechet import Moments, frechet_distance
 from components.scoring.inception import Inception
 from components.scoring.refusals import one_thread, refuse_unusable
 from registry.catalogue import part
-from registry.parameter_types import PositiveInt
+from registry.parameter_types import Count
 
 AGREE = 1e-3  # clean-fid's matrix root and ours by eigenvalues, relative; beyond, the root was not stable
 
@@ -109,8 +109,8 @@ class KID:
         detector: Any = None,
         *,
         weights: str = "",
-        subsets: PositiveInt = 100,
-        subset_size: PositiveInt = 1000,
+        subsets: Count = 100,
+        subset_size: Count = 1000,
     ) -> None:
         self.extractor = Inception(weights)
         self.subsets = subsets

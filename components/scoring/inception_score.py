@@ -17,7 +17,7 @@ from components.scoring.scripted import as_written, load_scripted
 from components.scoring.weights import find, sha256_of
 from registry.catalogue import part
 from registry.errors import RunError
-from registry.parameter_types import PositiveInt
+from registry.parameter_types import Count
 
 
 class Classifier:
@@ -106,8 +106,8 @@ class InceptionScore:
         classifier: str = "",
         outputs: Literal["probabilities", "logits"] = "probabilities",
         inputs: Literal["uint8", "float"] = "uint8",
-        classes: PositiveInt = 101,
-        splits: PositiveInt = 10,
+        classes: Count = 101,
+        splits: Count = 10,
     ) -> None:
         self.extractor = Classifier(classifier, classes, inputs)
         self.outputs = outputs

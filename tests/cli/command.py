@@ -24,12 +24,14 @@ class Told(NamedTuple):
         return json.loads(self.out)
 
 
-def run(*words: object, python: tuple[str, ...] = ()) -> Told:
-    """Run the command line in a process of its own, in the repository's root."""
+def run(*words: object, python: tuple[str, ...] = (), **variables: str) -> Told:
+    """Run the command line in a process of its own, in the repository's root, with further environment variables."""
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "160", **variables}
     command = [sys.executable, *python, str(ROOT / "run.py"), *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
     return Told(done.returncode, done.stdout, done.stderr)
 
 

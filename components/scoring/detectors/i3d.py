@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
 from components.scoring.weights import find, sha256_of
+from components.unpickling import load_tensors
 from registry.catalogue import part
 from registry.errors import RunError
 
@@ -124,10 +124,7 @@ def load_native(path: Path) -> I3D:
     Raises:
         RunError: the file is no state dict of this network.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise RunError(f"{path}: no weights can be read from it: {_first_line(error)}") from error
+    state = load_tensors(path, "weights")
     with torch.device("meta"):
         network = I3D()
     if not isinstance(state, dict):
