@@ -142,6 +142,25 @@ def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
 
 
 @app.command()
+@click.argument("section", required=False)
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "md"]), default="table", help="How to print; md: the page."
+)
+@verb(on_experiment=False)
+def keys(section: str | None, plugins: tuple[str, ...], form: str) -> None:
+    """List every key of an experiment file with type, default and meaning: all, of a SECTION, or one."""
+    from experiments import console, keys_list
+
+    found = keys_list.rows(section, plugins)
+    if form == "table":
+        keys_list.show(found)
+        console.next_command("python run.py parts")
+    else:
+        print(keys_list.as_json(found) if form == "json" else keys_list.as_markdown(found), end="")
+
+
+@app.command()
 @verb()
 def check(found: "Plan") -> None:
     """Validate an experiment and assemble every arm without memory; everything wrong is told in one go."""
@@ -462,6 +481,16 @@ def verdict(found: "Plan", form: str) -> None:
     from experiments import console
 
     console.put(_verdicts(found, form))
+
+
+@app.command()
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="How to print.")
+@verb()
+def show(found: "Plan", form: str) -> None:
+    """The resolved spec of each arm (see --only): every choice named, every default written out."""
+    from experiments import plans
+
+    print(plans.specs_text(found, form), end="")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """An experiment file -> its plan: arms, claims, replicates, what they cost and how far they are. Writes nothing."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.costs import Pace, cost, measure
+from registry import strict_yaml
 from registry.ablation import Arm, resolve_experiment, select
 from registry.assemble import NETWORK, Assembly, values_at
 from registry.claims import ResolvedClaim
@@ -232,6 +234,19 @@ def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | 
             "gpu_hours_from": one.how,
         })  # fmt: skip
     return found
+
+
+def specs_text(plan: Plan, form: str) -> str:
+    """The resolved specs of the selected arms: YAML documents, or one JSON text with their names and identities."""
+    specs = [arm.spec.model_dump(mode="json") for arm in plan.selected]
+    if form == "json":
+        arms = [
+            {"arm": arm.name, "identity": arm.identity, "axes": dict(arm.axes), "spec": spec}
+            for arm, spec in zip(plan.selected, specs, strict=True)
+        ]
+        return json.dumps({"experiment": plan.name, "arms": arms}, indent=1) + "\n"
+    heads = (f"# {plan.name}: {arm.name}, identity {arm.identity}\n" for arm in plan.selected)
+    return "---\n".join(head + strict_yaml.dump(spec) for head, spec in zip(heads, specs, strict=True))
 
 
 def paces(plan: Plan, progress: Callable[[str, int, int], None]) -> dict[str, Pace]:

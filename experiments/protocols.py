@@ -12,6 +12,7 @@ from registry.experiment import merge
 from registry.protocol import PRESETS, Protocol, describe, with_preset
 from registry.resolve import resolve_protocol
 from registry.runs import read_json
+from registry.written import rooted
 
 MEASURED = ("scores.json", "result.json")
 
@@ -38,7 +39,7 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
         lines += document.problems
         if not isinstance(document.value, dict):
             raise SpecError(f"{name}:1: a protocol is a mapping such as `protocol: clean`")
-        written = document.value
+        written = rooted(document.value, Path(name).parent)
     else:
         kinds = "a preset, a YAML file, scores.json, or a run"
         raise SpecError(f"no protocol {name!r} ({kinds}); {did_you_mean(name, PRESETS)}")
@@ -55,7 +56,7 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
         path = tuple(key.split("."))
         if len(path) > 1 and path[0] not in written:  # a parameter of a part that the preset names
             written[path[0]] = with_preset(written).get(path[0])
-        merge({"scoring": written}, ("scoring", *path), document.value)
+        merge({"scoring": written}, ("scoring", *path), rooted(document.value, Path()))
     protocol, problems = resolve_protocol(written, catalogue(plugins))
     lines += [f"{where}: {'.'.join(key)}: {message}" for key, message in problems]
     if lines or protocol is None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments import slurm_queue
 from experiments.launching import Launched, Watch, absolute, make_run_folders, wait
@@ -13,10 +14,12 @@ from experiments.snapshot import FOLDER as CODE
 from experiments.snapshot import Snapshot, freeze
 from experiments.states import in_state
 from registry import strict_yaml
+from registry.drafts import AXES
 from registry.errors import RunError
 from registry.files import write_atomically
 from registry.resources import Shape, cluster_defaults
 from registry.runs import FLOORS_FILE, STARTABLE, Replicate
+from registry.written import labelled
 
 
 def wait_for_slurm(launched: Launched, watch: Watch, say: Callable[[str], None]) -> None:
@@ -167,10 +170,21 @@ def _frozen(plan: Plan, folder: Path) -> list[str]:
     data = experiment["base"].get("data")
     if isinstance(data, dict) and isinstance(data.get("path"), str):
         experiment["base"]["data"] = {**data, "path": str(Path(data["path"]).expanduser().resolve())}
+    for section in AXES:
+        axes = getattr(plan.file.experiment, section)
+        experiment[section] = {
+            key: list(map(_entry, axes[key], entries)) for key, entries in experiment[section].items()
+        }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{plan.name}.yaml"
     write_atomically(path, strict_yaml.dump(experiment))
     return [str(path), "--runs", str(plan.runs.resolve())]
+
+
+def _entry(entry: Any, plain: Any) -> Any:
+    """An axis's entry as plain values, with its label where these would have another: a path that was relative, say."""
+    label = labelled(entry)[1]
+    return plain if labelled(plain)[1] == label else {"value": plain, "label": label}
 
 
 def _unprepared(plan: Plan, replicates: Iterable[Replicate]) -> bool:

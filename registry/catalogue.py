@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -29,6 +28,7 @@ from registry.annotations import type_named
 from registry.errors import SpecError, did_you_mean
 from registry.part_code import explained
 from registry.spec import slot_fields
+from registry.type_names import type_name
 
 ENTRY_POINT_GROUP = "latte_workbench.parts"
 
@@ -113,7 +113,7 @@ class PartInfo:
             "source": self.source,
             "official_code": self.official_code,
             "parameters": {
-                name: {"type": _type_name(info.annotation, info.metadata), "default": info.default}
+                name: {"type": type_name(info.annotation, info.metadata), "default": info.default}
                 for name, info in self.parameters.model_fields.items()
             },
         }
@@ -311,24 +311,3 @@ def _read_facts(node: ast.ClassDef) -> dict[str, Any]:
                     with contextlib.suppress(ValueError):
                         facts[target.id] = _plain(statement.value)
     return facts
-
-
-def _type_name(annotation: Any, constraints: Iterable[Any] = ()) -> str:
-    """How a type is written for people: `int (> 0) | str`, `float (>= 0, <= 1)`, `Literal['a', 'b']`."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type_name(
-            arguments[0], [limit for mark in arguments[1:] for limit in getattr(mark, "metadata", [mark])]
-        )
-    if origin in (Union, UnionType):
-        return " | ".join(_type_name(argument) for argument in arguments)
-    if annotation is NoneType:
-        return "None"
-    name = str(annotation).replace("typing.", "") if arguments else getattr(annotation, "__name__", str(annotation))
-    limits = [
-        f"{symbol} {getattr(limit, attribute)}"
-        for limit in constraints
-        for attribute, symbol in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-        if getattr(limit, attribute, None) is not None
-    ]
-    return f"{name} ({', '.join(limits)})" if limits else name

@@ -13,6 +13,7 @@ from registry.errors import SpecError, did_you_mean
 from registry.experiment import ExperimentFile
 from registry.protocol import Protocol, with_preset
 from registry.spec import Spec
+from registry.written import part_choice
 
 MAX_LABELS = 50  # of one claim; an equivalence of so many is 1,225 claims
 VALIDATION_LOSS = "validation_loss"
@@ -213,4 +214,6 @@ def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, 
 
 
 def _name(part: Any) -> str:
+    if isinstance(part, str):
+        return str(part_choice(part)["name"])
     return str(part.get("name") if isinstance(part, Mapping) else getattr(part, "name", part))

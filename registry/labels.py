@@ -20,7 +20,7 @@ def label_of(value: Any) -> str:
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)  # no two values share a label
-    return str(value)
+    return str(getattr(value, "written", value))  # a path is called what the file calls it
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -13,6 +13,7 @@ from registry.protocol import FOLDERS, Protocol, with_preset
 from registry.section import Part, Section
 from registry.sizes import SIZES, depth_of
 from registry.spec import Spec, slot_fields
+from registry.written import part_choice
 
 Key = tuple[str, ...]
 Problem = tuple[Key, str]
@@ -139,7 +140,7 @@ def _below(annotation: Any, step: str) -> Any:
 
 def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], list[Problem]]:
     """A part as written (`name` or `{name: …, parameter: …}`) -> its name and all its parameters."""
-    choice = {"name": written} if isinstance(written, str) else written
+    choice = part_choice(written) if isinstance(written, str) else written
     if not isinstance(choice, dict) or not isinstance(choice.get("name"), str):
         message = f"expected the name of a {slot}, or a mapping with `name`, got {_shown(written)}"
         return {"name": "?"}, [((), f"{message}; {did_you_mean('', parts.names(slot))}")]

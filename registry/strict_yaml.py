@@ -265,6 +265,8 @@ def dump(value: Any) -> str:
 def _listed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _listed(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return str(value)  # also of a kind of text that PyYAML does not know
     return [_listed(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
