@@ -15,7 +15,9 @@ from components.model.counting import Counts, count
 from components.model.latte import Latte
 from components.scoring.contracts import Metric
 from components.scoring.protocol_metrics import build_metrics
+from registry.errors import RunError, SpecError
 from registry.parts.catalogue import Catalogue, catalogue
+from registry.parts.part_code import explained
 from registry.schema.section import Part
 from registry.schema.spec import Spec
 
@@ -71,8 +73,19 @@ class Assembly:
             return Latte(patches, position, conditioning, blocks)
 
     def counts(self) -> Counts:
-        """Parameters and MACs, without memory."""
-        return count(self.model("meta"), self.latent_shape()[1])
+        """Parameters and MACs, without memory.
+
+        Raises:
+            SpecError: shapes that do not go together, or that torch refuses; what parts from outside raise.
+        """
+        try:
+            with explained(self.parts.from_outside()):
+                return count(self.model("meta"), self.latent_shape()[1])
+        except RunError:
+            raise
+        except (RuntimeError, OverflowError, MemoryError) as error:
+            told = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SpecError(f"model: torch cannot make this network: {told}") from error
 
     def initialisation(self) -> Initialisation:
         """What sets the weights before the first step."""

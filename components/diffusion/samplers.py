@@ -17,7 +17,7 @@ from components.diffusion.multistep import Solver, multistep_scheduler, solve
 from components.diffusion.tables import DiffusionTables
 from registry.errors import SpecError
 from registry.parts.catalogue import part
-from registry.schema.parameter_types import NonNegativeFloat, PositiveInt
+from registry.schema.parameter_types import Count, NonNegativeFloat
 
 
 class _Ancestral:
@@ -85,9 +85,7 @@ class DDPM(_Ancestral):
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction")
     because: str = "it reverses a discrete noising process step by step, and a flow has none"
 
-    def __init__(
-        self, objective: DiscreteObjective, *, steps: PositiveInt | str = 250, clip_denoised: bool = False
-    ) -> None:
+    def __init__(self, objective: DiscreteObjective, *, steps: Count | str = 250, clip_denoised: bool = False) -> None:
         refuse_unless_legal(self, objective, "objective", self.objectives)
         super().__init__(objective, steps, clip_denoised)
 
@@ -129,7 +127,7 @@ class DDIM(_Ancestral):
         self,
         objective: DiscreteObjective,
         *,
-        steps: PositiveInt | str = 50,
+        steps: Count | str = 50,
         eta: NonNegativeFloat = 0.0,
         clip_denoised: bool = False,
     ) -> None:
@@ -190,7 +188,7 @@ class DPMSolverPP(_Multistep):
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching")
     because: str = "it knows noise, v and velocity predictions only"
 
-    def __init__(self, objective: Objective, *, steps: PositiveInt = 20, order: Literal[1, 2, 3] = 2) -> None:
+    def __init__(self, objective: Objective, *, steps: Count = 20, order: Literal[1, 2, 3] = 2) -> None:
         super().__init__(objective, steps, order)
 
 
@@ -205,7 +203,7 @@ class UniPC(_Multistep):
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching")
     because: str = "it knows noise, v and velocity predictions only"
 
-    def __init__(self, objective: Objective, *, steps: PositiveInt = 20, order: Literal[1, 2, 3] = 2) -> None:
+    def __init__(self, objective: Objective, *, steps: Count = 20, order: Literal[1, 2, 3] = 2) -> None:
         super().__init__(objective, steps, order)
 
 
@@ -221,7 +219,7 @@ class Euler:
     objectives: tuple[str, ...] = ("flow_matching",)
     because: str = "it integrates a velocity over continuous time; ddim is its like for a discrete process"
 
-    def __init__(self, objective: Objective, *, steps: PositiveInt = 50) -> None:
+    def __init__(self, objective: Objective, *, steps: Count = 50) -> None:
         refuse_unless_legal(self, objective, "objective", self.objectives)
         self._objective, self._steps = objective, steps
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,10 +21,27 @@ if TYPE_CHECKING:
 
 
 class Verbs(click.Group):
-    """Verbs in the order in which they are used, not in that of the alphabet."""
+    """Verbs in the order in which they are used, not in that of the alphabet; any terminal and any reader will do."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        from experiments.record import terminal
+
+        terminal.replace_what_cannot_be_shown()
+        with terminal.quiet_when_nobody_reads():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+class Finite(click.FloatRange):
+    """A number within a range; neither infinity, which bounds nothing, nor NaN, which nothing exceeds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def _version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -85,8 +103,10 @@ def verb(
             except RunError as error:
                 complain([str(error)])
                 sys.exit(1)
+            except BrokenPipeError:  # nobody reads what is printed any more
+                raise
             except OSError as error:  # a folder that cannot be made or written, a full disk
-                complain([f"{error.filename or ''}: {error.strerror or error}"])
+                complain([": ".join(map(str, filter(None, [error.filename, error.strerror or error])))])
                 sys.exit(1)
 
         wrapped: Callable[..., None] = guarded
@@ -152,6 +172,25 @@ def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
     rows = parts_list.rows(slot, plugins)
     print(json.dumps(rows, indent=1)) if form == "json" else parts_list.show(rows)
     console.next_command("python run.py check experiments/quickstart.yaml") if form == "table" else None
+
+
+@app.command()
+@click.argument("section", required=False)
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "md"]), default="table", help="How to print; md: the page."
+)
+@verb(on_experiment=False)
+def keys(section: str | None, plugins: tuple[str, ...], form: str) -> None:
+    """List every key of an experiment file with type, default and meaning: all, of a SECTION, or one."""
+    from experiments.cli import console, keys_list
+
+    found = keys_list.rows(section, plugins)
+    if form == "table":
+        keys_list.show(found)
+        console.next_command("python run.py parts")
+    else:
+        print(keys_list.as_json(found) if form == "json" else keys_list.as_markdown(found), end="")
 
 
 @app.command()
@@ -271,7 +310,7 @@ DRY_RUN = click.option(
 )
 WAIT = click.option("--wait", is_flag=True, help="slurm: return when nothing waits or runs any more.")
 MOST = click.option(
-    "--max-gpu-hours", type=click.FloatRange(0), metavar="H", help="Refuse to launch what `plan` says costs more."
+    "--max-gpu-hours", type=Finite(0), metavar="H", help="Refuse to launch what `plan` says costs more."
 )
 
 
@@ -444,7 +483,7 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
 
 @app.command()
 @click.option("--seed", type=int, help="Only this seed.")
-@click.option("--lines", type=int, default=20, show_default=True, help="So many last lines of each log.")
+@click.option("--lines", type=click.IntRange(0), default=20, show_default=True, help="So many last lines of each log.")
 @click.option("--follow", is_flag=True, help="Go on printing as the logs grow, until nothing waits or runs.")
 @verb()
 def logs(found: "Plan", seed: int | None, lines: int, follow: bool) -> None:
@@ -502,7 +541,7 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
     from experiments.plan import reading
 
     frame, floors = reading.frame_of(found, selected=True), reading.floors_of(found)
-    print(rendering.scores_table(frame, metrics, form, found.name, floors))
+    console.put(rendering.scores_table(frame, metrics, form, found.name, floors))
     console.next_command(*_again("verdict")) if form == "table" else None
 
 
@@ -511,6 +550,16 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
 def verdict(found: "Plan", form: str) -> None:
     """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written."""
     _print_verdict(found, form)
+
+
+@app.command()
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="How to print.")
+@verb()
+def show(found: "Plan", form: str) -> None:
+    """The resolved spec of each arm (see --only): every choice named, every default written out."""
+    from experiments.plan.specs_text import specs_text
+
+    print(specs_text(found, form), end="")
 
 
 @app.command()
@@ -538,7 +587,9 @@ FOLDER = click.Path(path_type=Path)
     help="clean, latte_compatible, demo, a YAML file, a scores.json, or a run folder; left out: the run's, else clean.",
 )
 @click.option("--metrics", help="Comma-separated, instead of the protocol's; `parts --slot metric` lists them.")
-@click.option("--processes", type=click.IntRange(1), help="That measure at once; left out: one a core, by the clips.")
+@click.option(
+    "--processes", type=click.IntRange(1, 1024), help="That measure at once; left out: one a core, by the clips."
+)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Clips a process holds.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--floors/--no-floors", default=True, help="Also hold real clips against real clips of other videos.")
@@ -689,12 +740,13 @@ def _again(verb: str) -> list[str]:
 def _print_verdict(found: "Plan", form: str) -> None:
     """The answers to the claims about selected arms alone, and how many there are beside them."""
     from analysis import rendering
+    from experiments.cli import console
     from experiments.plan import reading
 
     answers = reading.answers_of(found, selected=True)
     left_out = len(found.claims) - len(answers)
     if form == "json" or answers or not left_out:
-        print(rendering.verdicts_table(found.name, answers, form))
+        console.put(rendering.verdicts_table(found.name, answers, form))
     if form == "table" and left_out:
         print(f"{found.name}: --only leaves out arms of {left_out} claim{'' if left_out == 1 else 's'}")
 

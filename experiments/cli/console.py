@@ -19,6 +19,7 @@ from experiments.plan.plan import Plan
 from registry.runs.records import State
 from registry.runs.run_folder import Replicate
 from registry.schema.differences import differing
+from registry.schema.labels import printable
 
 if TYPE_CHECKING:
     from experiments.launch.report import Report
@@ -65,8 +66,9 @@ class Bars:
             now = time.monotonic()
             if now - self._last.get(what, -PLAIN_EVERY) >= PLAIN_EVERY or (done == total and what in self._last):
                 self._last[what] = now
-                print(f"{what}: {done} of {total}", file=self._lines, flush=True)
+                print(printable(f"{what}: {done} of {total}"), file=self._lines, flush=True)
             return
+        what = printable(what)
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._tasks[what], completed=done, total=total)
@@ -74,7 +76,7 @@ class Bars:
     def line(self, text: str) -> None:
         """A plain line above the bars."""
         if self._bars is None:
-            print(text, file=self._lines, flush=True)
+            print(printable(text), file=self._lines, flush=True)
         else:
             say(text)
 
@@ -121,7 +123,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
 
 def make_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
     """A table; columns whose cells are all numbers are right-aligned, and states have their colours."""
-    cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    cells = [[("" if cell is None else printable(str(cell))) for cell in row] for row in rows]
     heading = title.replace("[", r"\[") or None
     shown = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for number, header in enumerate(headers):
@@ -317,14 +319,19 @@ def _plain(value: Any) -> str:
 
 
 def say(text: str) -> None:
-    """A plain line; brackets are not markup."""
-    console.print(text, markup=False, highlight=False)
+    """A plain line; brackets are not markup, and control characters are shown, not obeyed."""
+    console.print(printable(text), markup=False, highlight=False)
+
+
+def put(text: str) -> None:
+    """A text that others have laid out, as it is but for control characters."""
+    print(printable(text))
 
 
 def complain(lines: Iterable[str]) -> None:
     """What is wrong, a line each, on standard error."""
     for line in lines:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
 
 
 def next_command(*words: str) -> None:

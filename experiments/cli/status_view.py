@@ -1,5 +1,6 @@
 """How far every replicate is, as people see it: a table, a table that is renewed, and what replicates printed."""
 
+import os
 import sys
 import time
 from collections import Counter
@@ -14,8 +15,12 @@ from experiments.cli.console import console, make_table, say, table
 from experiments.plan.plan import Plan
 from experiments.plan.status import beside, log_of, rows, title
 from experiments.record.states import states
+from registry.errors import SpecError, shortened
+from registry.runs.run_folder import Replicate
 
 WATCH_SECONDS = 5.0
+LONGEST_LINE = 10_000  # of a log, in characters
+FIRST_TAIL, TAIL_BYTES = 2**15, 2**24  # bytes from the end of a log that are read at first, and at most
 COLUMNS = ("arm", "seed", "state", "step", "loss", "it/s", "eta", "node", "job", "attempts")
 
 
@@ -53,8 +58,31 @@ def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
         say(f"orphaned (kept, not counted, never cancelled): {orphan.folder}: {why}")
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
+def last_lines(path: Path, number: int) -> list[str]:
+    """The last lines of a file, none where it is absent; of a file without newlines no more than `TAIL_BYTES`."""
+    if number < 1 or not path.is_file():
+        return []
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        wanted, text = 0, b""
+        while wanted < min(size, TAIL_BYTES) and text.count(b"\n") <= number:
+            wanted = min(max(2 * wanted, FIRST_TAIL), size, TAIL_BYTES)
+            file.seek(size - wanted)
+            text = file.read(wanted)
+    return text.decode(errors="replace").splitlines()[-number:]
+
+
+def replicates_of(plan: Plan, seed: int | None) -> list[Replicate]:
+    """The selected replicates of a seed, or of all.
+
+    Raises:
+        SpecError: no replicate has that seed.
+    """
+    seeds = plan.file.experiment.seeds
+    if seed is not None and seed not in seeds:
+        listed = ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
+        raise SpecError(f"--seed {seed}: no replicate has that seed; there is {listed}")
+    return [replicate for replicate in plan.replicates if seed in (None, replicate.seed)]
 
 
 def watch(plan: Plan, apart: bool = False) -> list[dict[str, Any]]:
@@ -98,13 +126,12 @@ def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Table:
 
 def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
     """The end of each replicate's log and, if it failed, the recorded traceback."""
-    for replicate, state in zip(plan.replicates, states(plan.replicates), strict=True):
-        if seed is not None and replicate.seed != seed:
-            continue
+    todo = replicates_of(plan, seed)
+    for replicate, state in zip(todo, states(todo), strict=True):
         log = log_of(plan, replicate)
         say(f"== {replicate.name} ({state}): {log}")
-        for line in _lines(log)[-lines:] or ["(no log)"]:
-            say(f"  {line}")
+        for line in last_lines(log, lines) if log.is_file() else ["(no log)"]:
+            say(f"  {shortened(line, LONGEST_LINE)}")
         events = replicate.events()
         failures = [event for event in events if event.traceback]
         if state == "failed" and failures:
@@ -114,14 +141,14 @@ def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
 
 def follow(plan: Plan, seed: int | None, seconds: float = 0.5) -> None:
     """Print what the selected replicates' logs gain, each line behind its replicate's name, until none runs."""
-    todo = [replicate for replicate in plan.replicates if seed is None or replicate.seed == seed]
+    todo = replicates_of(plan, seed)
     at: dict[Path, int] = {}
     asked = 0.0
     ended = False
     while True:
         for replicate in todo:
             log = log_of(plan, replicate)
-            if not log.exists():
+            if not log.is_file():
                 continue
             with log.open("rb") as file:
                 file.seek(at.setdefault(log, max(0, log.stat().st_size - 2000)))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis import reports
 from experiments.launch.launching import Launched, Watch, absolute, make_run_folders, wait
@@ -18,6 +19,8 @@ from experiments.record.states import in_state, startable, tasks_of
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.experiment.clusters import cluster_defaults
+from registry.experiment.expand import AXES
+from registry.experiment.written import labelled
 from registry.runs.files import write_atomically
 from registry.runs.run_folder import FLOORS_FILE, Replicate
 from registry.schema.resources import Shape
@@ -172,10 +175,21 @@ def _frozen(plan: Plan, folder: Path) -> list[str]:
     data = experiment["base"].get("data")
     if isinstance(data, dict) and isinstance(data.get("path"), str):
         experiment["base"]["data"] = {**data, "path": str(Path(data["path"]).expanduser().resolve())}
+    for section in AXES:
+        axes = getattr(plan.file.experiment, section)
+        experiment[section] = {
+            key: list(map(_entry, axes[key], entries)) for key, entries in experiment[section].items()
+        }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{plan.name}.yaml"
     write_atomically(path, strict_yaml.dump(experiment))
     return [str(path), "--runs", str(plan.runs.resolve())]
+
+
+def _entry(entry: Any, plain: Any) -> Any:
+    """An axis's entry as plain values, with its label where these would have another: a path that was relative, say."""
+    label = labelled(entry)[1]
+    return plain if labelled(plain)[1] == label else {"value": plain, "label": label}
 
 
 def _unprepared(plan: Plan, replicates: Iterable[Replicate]) -> bool:

@@ -8,7 +8,7 @@ from components.assembly import Assembly
 from components.data.datasets import mirrored_labels
 from experiments.plan.network_counts import NETWORK, count_network
 from experiments.plan.plan import Plan
-from registry.errors import RunError, SpecError
+from registry.errors import RunError, SpecError, shortened
 from registry.experiment.arms import Arm
 from registry.schema.values import values_at
 
@@ -74,7 +74,10 @@ def _dataset(assembly: Assembly, with_data: bool) -> None:
     data = assembly.spec.data
     needs_path = assembly.parts.find("dataset", data.dataset.name).fact("needs_path")
     if with_data or data.path is not None or not needs_path:
-        dataset = assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
+        try:
+            dataset = assembly.dataset()  # a path that is still to come on the command line is no mistake of the file
+        except OSError as error:
+            raise SpecError(f"data.path: {shortened(str(error.filename))}: {error.strerror}") from None
         if data.flip:
             mirrored_labels(dataset)
 

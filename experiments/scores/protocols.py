@@ -8,6 +8,7 @@ from registry import strict_yaml
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.experiment_file import merge
 from registry.experiment.resolve import resolve_protocol
+from registry.experiment.written import rooted
 from registry.parts.catalogue import catalogue
 from registry.runs.records import read_json
 from registry.schema.differences import differing
@@ -38,7 +39,7 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
         lines += document.problems
         if not isinstance(document.value, dict):
             raise SpecError(f"{name}:1: a protocol is a mapping such as `protocol: clean`")
-        written = document.value
+        written = rooted(document.value, Path(name).parent)
     else:
         kinds = "a preset, a YAML file, scores.json, or a run"
         raise SpecError(f"no protocol {name!r} ({kinds}); {did_you_mean(name, PRESETS)}")
@@ -50,12 +51,12 @@ def load_protocol(name: str, overrides: Iterable[str] = (), plugins: tuple[str, 
         if key.split(".")[0] not in Protocol.model_fields:
             lines.append(f"{text}: unknown key {key!r}; {did_you_mean(key, Protocol.model_fields)}")
             continue
-        document = strict_yaml.parse(value, text)
+        document = strict_yaml.parse(value, "command line", tuple(key.split(".")))
         lines += document.problems
         path = tuple(key.split("."))
         if len(path) > 1 and path[0] not in written:  # a parameter of a part that the preset names
             written[path[0]] = with_preset(written).get(path[0])
-        merge({"scoring": written}, ("scoring", *path), document.value)
+        merge({"scoring": written}, ("scoring", *path), rooted(document.value, Path()))
     protocol, problems = resolve_protocol(written, catalogue(plugins))
     lines += [f"{where}: {'.'.join(key)}: {message}" for key, message in problems]
     if lines or protocol is None:

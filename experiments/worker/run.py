@@ -16,6 +16,7 @@ from experiments.record import slurm_queue
 from experiments.record.progress import Progress, plain_progress, silent
 from experiments.record.recording import ClaimedError, Recorder
 from experiments.record.snapshot import code_of
+from experiments.record.terminal import replace_what_cannot_be_shown
 from experiments.training.devices import device_of
 from experiments.training.processes import LostError, joined, leads
 from experiments.worker.books import Books
@@ -132,6 +133,7 @@ def run_folder(training: Path, requeue: Callable[[], bool] | None = None) -> int
         training: its folder, which a launcher made.
         requeue: as in `run_training`.
     """
+    replace_what_cannot_be_shown()
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads:
         torch.set_num_threads(int(threads))

@@ -210,18 +210,25 @@ def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, cou
 
 
 def select(arms: Iterable[Arm], patterns: Iterable[str]) -> list[Arm]:
-    """The arms whose names match any of the fnmatch patterns (`!pattern` takes away); all arms for no pattern."""
+    """The arms whose names match any of the fnmatch patterns (`!pattern` takes away); all arms for no pattern.
+
+    Raises:
+        SpecError: a pattern that matches no arm, or patterns that leave none.
+    """
     from fnmatch import fnmatchcase
 
-    arms = list(arms)
+    arms, patterns = list(arms), list(patterns)
     wanted = [p for p in patterns if not p.startswith("!")]
     unwanted = [p[1:] for p in patterns if p.startswith("!")]
     for pattern in (*wanted, *unwanted):
         if not any(fnmatchcase(arm.name, pattern) for arm in arms):
             raise SpecError(f"no arm matches {pattern!r}; {did_you_mean(pattern, [arm.name for arm in arms])}")
-    return [
+    selected = [
         arm
         for arm in arms
         if (not wanted or any(fnmatchcase(arm.name, p) for p in wanted))
         and not any(fnmatchcase(arm.name, p) for p in unwanted)
     ]
+    if not selected:
+        raise SpecError(f"no arm is left by --only {' --only '.join(map(repr, patterns))}")
+    return selected

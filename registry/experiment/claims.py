@@ -10,12 +10,14 @@ from registry.errors import SpecError, did_you_mean
 from registry.experiment.expand import Draft
 from registry.experiment.experiment_file import ExperimentFile
 from registry.experiment.grid_cells import Point, apart, cells_for, grid_cells
+from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue
 from registry.schema.claim import FORMS, Claim, Margin
 from registry.schema.differences import differing
 from registry.schema.protocol import Protocol, with_preset
 from registry.schema.spec import Spec
 
+MAX_LABELS = 50  # of one claim; an equivalence of so many is 1,225 claims
 VALIDATION_LOSS = "validation_loss"
 Direction = Literal["min", "max"]
 
@@ -161,6 +163,8 @@ def _misshapen(claim: Claim) -> Iterator[tuple[str, str]]:
         labels = getattr(claim, key)
         if labels is not None and len(labels) < fewest:
             yield key, f"expected at least {fewest} values, got {len(labels)}{advice}"
+        if labels is not None and len(labels) > MAX_LABELS:
+            yield key, f"names {len(labels):,} values; {MAX_LABELS} are the most"
         if labels is not None and (twice := sorted({label for label in labels if labels.count(label) > 1})):
             yield key, f"names {', '.join(map(repr, twice))} twice"
 
@@ -298,4 +302,6 @@ def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, 
 
 
 def _name(part: Any) -> str:
+    if isinstance(part, str):
+        return str(part_choice(part)["name"])
     return str(part.get("name") if isinstance(part, Mapping) else getattr(part, "name", part))

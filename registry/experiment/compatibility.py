@@ -12,6 +12,7 @@ from registry.parts.catalogue import Catalogue
 from registry.schema.protocol import Protocol
 from registry.schema.spec import Spec, sections
 
+MAX_PIXELS = 2**28  # of a clip: 16 frames of 4096 x 4096
 Problem = tuple[str, str]  # (dotted key, what is wrong)
 
 
@@ -23,6 +24,7 @@ def problems(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     yield from _learning(spec)
     yield from ((f"scoring.{key}", message) for key, message in protocol_problems(spec.scoring))
     assert spec.scoring.frames, "resolved"
+    yield from _pixels("data.resolution", spec.data.frames, spec.data.resolution)
     needed = (spec.scoring.frames - 1) * spec.scoring.fake_interval + 1
     if needed > spec.data.frames:
         yield "scoring.frames", f"a clip needs {needed} frames of a sample, which has {spec.data.frames} (data.frames)"
@@ -35,6 +37,14 @@ def protocol_problems(protocol: Protocol) -> Iterator[Problem]:
             yield f"{side}_storage", "h264 comes first and once: videos are saved before they become pictures"
     if protocol.kernel == "lanczos" and protocol.antialias is False:
         yield "antialias", "the lanczos kernel is Pillow's, which always antialiases; set antialias to true"
+    if protocol.frames and protocol.resolution:
+        yield from _pixels("resolution", protocol.frames, protocol.resolution)
+
+
+def _pixels(key: str, frames: int, side: int) -> Iterator[Problem]:
+    if frames * side**2 > MAX_PIXELS:
+        clip = f"{frames} frames of {side} x {side}"
+        yield key, f"a clip of {clip} has more than {MAX_PIXELS:,} pixels, which no machine holds several of"
 
 
 def _model(spec: Spec) -> Iterator[Problem]:

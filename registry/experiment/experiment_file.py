@@ -9,12 +9,13 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from registry import strict_yaml
-from registry.errors import SpecError, did_you_mean
+from registry.errors import SpecError, did_you_mean, shortened
 from registry.experiment.resolve import model_problems
+from registry.experiment.written import part_choice, rooted
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.parts.sources import file_of
 from registry.schema.claim import Claim
-from registry.schema.parameter_types import NonNegativeInt, PositiveInt
+from registry.schema.parameter_types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from registry.schema.resources import Resources
 from registry.schema.search import Screen, Search
 from registry.schema.section import Section
@@ -23,6 +24,7 @@ from registry.strict_yaml import Key
 
 ARMS_AXIS = "arms"  # the axis that named arms stand on in claims and tables
 BASELINE = "baseline"
+MAX_NAME = 100  # characters of a name that names a folder: file systems bear 255 bytes, with what is put behind it
 
 
 class Match(Section):
@@ -33,10 +35,14 @@ class Match(Section):
     and `macs_paper_convention` is what the paper's table calls FLOPs (both are in `plan`).
     """
 
-    parameters: float | None = None
-    macs: float | None = None
-    macs_per_clip: float | None = None
-    macs_paper_convention: float | None = None
+    parameters: NonNegativeFloat | None = None
+    """How far parameters may be from the baseline's, such as 5%."""
+    macs: NonNegativeFloat | None = None
+    """How far the multiply-accumulates that are evaluated for a clip may be from the baseline's."""
+    macs_per_clip: NonNegativeFloat | None = None
+    """The same of a clip's multiply-accumulates as they are published, with repeated modulation rows."""
+    macs_paper_convention: NonNegativeFloat | None = None
+    """The same of what the paper's table calls FLOPs."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -73,29 +79,49 @@ class Every(Section):
     every: PositiveInt
 
 
+# Keys that are worked into the others when a file is read.
+READ_AWAY = {"set": "Changes of the base, by dotted key: for a base that is another file."}
+
+
 class Experiment(Section):
     """The validated top level of an experiment file; the base and the variants stay as written until arms are made."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_NAME)
+    """Of the experiment and its folder under the runs; left out: that of the file."""
     about: str = ""
+    """What it is about, in words."""
     base: dict[str, Any] = Field(default_factory=dict)
+    """The sections of the spec that all arms share; or another experiment file, whose base and plugins are taken."""
     ablate: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Axes, by key of the spec: a list of values each, varied one key at a time against the base."""
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Axes whose values are combined, all with all."""
     zip: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Axes whose values are linked in order: the first of each, the second of each, and so on."""
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Named points that change several keys: by name, a mapping of keys to values."""
     seeds: tuple[NonNegativeInt, ...] = (0,)
-    evaluate_at: tuple[PositiveInt, ...] | Every | None = None  # steps at which trainings are scored on their way
-    claim: tuple[Claim, ...] = ()
+    """One replicate of each arm a seed."""
+    evaluate_at: tuple[PositiveInt, ...] | Every | None = None
+    """Steps at which trainings are sampled and scored on their way, or `{every: 1000}`; the last step always is."""
+    claim: tuple[Claim, ...] = Field(default=(), max_length=1000)
+    """What is expected: one claim, or a list that is judged together."""
     match: Match | None = None
+    """Arms are brought near the baseline by changing depth, or refused."""
     floors: tuple[Literal["real_halves", "reconstruction", "resampled"], ...] = (
         "real_halves",
         "reconstruction",
         "resampled",
     )
+    """What is measured to show what a score is where nothing can be better."""
     resources: Resources = Resources()
+    """What replicates may use of a machine or a cluster; not part of the identity."""
     search: Search | None = None
+    """A search over keys of the spec, beside the arms."""
     screen: Screen | None = None
+    """The worse arms are stopped early."""
     plugins: tuple[str, ...] = ()
+    """Python modules with further parts, beside the file or installed."""
 
     @field_validator("seeds")
     @classmethod
@@ -200,6 +226,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key,
     raw, where, wrong = document.value, document.where, list(document.problems)
     if not isinstance(raw, dict):
         raise SpecError(f"{path}:1: an experiment is a mapping with a `base`, got {type(raw).__name__}")
+    raw = {key: _rooted(key, value, path.parent) for key, value in raw.items()}
     if isinstance(raw.get("base"), str):
         other = path.parent / raw["base"]
         try:
@@ -223,6 +250,17 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key,
     return raw, where, wrong
 
 
+def _rooted(section: str, value: Any, folder: Path) -> Any:
+    """A value of the top level with the relative paths of spec values made absolute (see `written.py`)."""
+    if section == "arms" and isinstance(value, Mapping):
+        return {name: rooted(changes, folder) for name, changes in value.items()}
+    if section == "search" and isinstance(value, Mapping) and "space" in value:
+        return {**value, "space": rooted(value["space"], folder)}
+    if section in ("base", "set", "ablate", "grid", "zip") and isinstance(value, Mapping):
+        return rooted(value, folder)
+    return value
+
+
 def merge(target: dict[str, Any], key: Key, value: Any) -> None:
     """Put `value` at a dotted key; mappings are merged, and a part named anew drops the old one's parameters."""
     *parents, last = key
@@ -230,7 +268,7 @@ def merge(target: dict[str, Any], key: Key, value: Any) -> None:
     for step in parents:
         at = (*at, step)
         if isinstance(target.get(step), str) and at in slot_fields():
-            target[step] = {"name": target[step]}
+            target[step] = part_choice(target[step])
         elif not isinstance(target.get(step), dict):
             target[step] = {"name": name} if (name := default_part(*at)) else {}
         target = target[step]
@@ -248,27 +286,32 @@ def _override(raw: dict[str, Any], where: dict[Key, str], overrides: Iterable[st
     top_level = set(Experiment.model_fields)
     for text in overrides:
         name, equals, value_text = text.partition("=")
-        place = f"command line: {text}"
+        place = f"command line: {shortened(text)}"
         key = tuple(name.strip().split("."))
         if not equals or not all(key) or name.startswith("+"):
             wrong.append(f"{place}: an override is written key.path=value")
             continue
         if key[0] not in sections | top_level:
-            wrong.append(f"{place}: unknown key {key[0]!r}; {did_you_mean(key[0], sections | top_level)}")
+            unknown = f"unknown key {shortened(key[0])!r}"
+            wrong.append(f"{place}: {unknown}; {did_you_mean(key[0], sections | top_level)}")
             continue
         try:
-            document = strict_yaml.parse(value_text, place)
+            document = strict_yaml.parse(value_text, "command line", key)
         except SpecError as error:
             wrong += error.problems
+            continue
+        if document.problems:
+            wrong += document.problems
             continue
         in_base = key[0] in sections
         full = ("base", *key) if in_base else key
         if in_base:
             base = raw.setdefault("base", {})
             if isinstance(base, dict):
-                merge(base, key, document.value)
+                merge(base, key, rooted(document.value, Path(), key))
         elif len(key) == 1:
-            raw[key[0]] = document.value  # axes, claims and the like are given anew: `ablate={}` takes them away
+            # Axes, claims and the like are given anew: `ablate={}` takes them away.
+            raw[key[0]] = _rooted(key[0], document.value, Path())
         elif isinstance(raw.get(key[0]), tuple):
             wrong.append(f"{place}: {key[0]} is a list here; give it anew, as {key[0]}=[…]")
             continue

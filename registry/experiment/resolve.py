@@ -6,9 +6,10 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from registry.errors import SpecError, did_you_mean
+from registry.errors import SpecError, did_you_mean, shortened
 from registry.experiment import compatibility
 from registry.experiment.requirements import broken_rules
+from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, PartInfo
 from registry.schema.protocol import FOLDERS, Protocol, with_preset
 from registry.schema.section import Part
@@ -72,8 +73,32 @@ def model_problems(model: type[BaseModel], values: Any) -> Iterator[Problem]:
 
 
 def _told(model: type[BaseModel], error: ValidationError) -> Iterator[Problem]:
+    by_key: dict[Key, dict[str, None]] = {}
     for item in error.errors(include_url=False):
-        yield tuple(str(step) for step in item["loc"]), _message(model, item)
+        by_key.setdefault(_key(model, item["loc"]), {})[_message(model, item)] = None
+    for key, messages in by_key.items():
+        wanted = [message.split(", got ")[0].removeprefix("expected ") for message in messages]
+        one = len(wanted) == 1 or not all(message.startswith("expected ") for message in messages)
+        last = list(messages)[-1]
+        yield key, last if one else f"expected {' or '.join(wanted)}, got {last.split(', got ', 1)[1]}"
+
+
+def _key(model: type[BaseModel], loc: tuple[Any, ...]) -> Key:
+    """Where an error is; pydantic puts the branch of a union behind the key, which nobody wrote."""
+    key: list[str] = []
+    annotation: Any = model
+    for step in loc:
+        if isinstance(step, str) and annotation is not None and not _has_keys(annotation):
+            break
+        key.append(str(step))
+        annotation = _below(annotation, str(step))
+    return tuple(key)
+
+
+def _has_keys(annotation: Any) -> bool:
+    """Whether a value of this type has keys: a section, a part's parameters, a mapping."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return any(get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)) for kind in kinds)
 
 
 def _message(model: type[BaseModel], item: Any) -> str:
@@ -83,13 +108,15 @@ def _message(model: type[BaseModel], item: Any) -> str:
     if kind == "missing":
         return "missing; give it a value"
     if kind == "literal_error":
-        expected = [name.strip("' ") for name in item["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return f"{value!r} is not a choice; {did_you_mean(str(value), expected)}"
+        choices = [name.strip("' ") for name in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"{shortened(repr(value))} is not a choice; {did_you_mean(str(value), choices)}"
     if kind == "string_pattern_mismatch":
-        return f"{value!r} is not a name: letters, digits, and . _ - behind the first"
-    expected = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    shown = "a mapping" if isinstance(value, Mapping) else f"{value!r} ({type(value).__name__})"
-    return f"expected {expected}, got {shown}" if "Input should" in item["msg"] else f"{expected}, got {shown}"
+        return f"{shortened(repr(value))} is not a name: letters, digits, and . _ - behind the first"
+    expected: str = item["msg"].removeprefix("Value error, ")
+    for said in ("Input should be ", "String should have ", "Tuple should have "):
+        expected = f"expected {expected.removeprefix(said)}" if expected.startswith(said) else expected
+    shown = "a mapping" if isinstance(value, Mapping) else _shown(value)
+    return f"{expected}, got {shown}"
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
@@ -114,9 +141,9 @@ def _below(annotation: Any, step: str) -> Any:
 
 def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], list[Problem]]:
     """A part as written (`name` or `{name: …, parameter: …}`) -> its name and all its parameters."""
-    choice = {"name": written} if isinstance(written, str) else written
+    choice = part_choice(written) if isinstance(written, str) else written
     if not isinstance(choice, dict) or not isinstance(choice.get("name"), str):
-        message = f"expected the name of a {slot}, or a mapping with `name`, got {written!r} ({type(written).__name__})"
+        message = f"expected the name of a {slot}, or a mapping with `name`, got {_shown(written)}"
         return {"name": "?"}, [((), f"{message}; {did_you_mean('', parts.names(slot))}")]
     try:
         info = parts.find(slot, choice["name"])
@@ -127,6 +154,10 @@ def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], li
         return {"name": info.name, **info.parameters.model_validate(given).model_dump()}, []
     except ValidationError as error:
         return {"name": info.name}, [(key, _own(info, text)) for key, text in _told(info.parameters, error)]
+
+
+def _shown(value: Any) -> str:
+    return f"{shortened(repr(value))} ({type(value).__name__})"
 
 
 def _parts(written: Any, slot: str, parts: Catalogue) -> tuple[tuple[dict[str, Any], ...], list[Problem]]:

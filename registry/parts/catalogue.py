@@ -17,23 +17,26 @@ in the file, then those of installed packages, then plug-ins.
 import ast
 import contextlib
 import importlib
+import importlib.machinery
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 
 from registry.errors import SpecError, did_you_mean
+from registry.parts.annotations import type_named
 from registry.parts.classes import ClassSource, lineage
 from registry.parts.discovery import built_in, installed
 from registry.parts.facts import Facts, read_by_the_workbench
+from registry.parts.part_code import explained
 from registry.parts.rules import Rule, read_rules
 from registry.parts.sources import Module, Sources
-from registry.schema.parameter_types import NAMES
 from registry.schema.spec import slot_fields
+from registry.schema.type_names import type_name
 
 Class = TypeVar("Class", bound=type)
 
@@ -78,9 +81,19 @@ class PartInfo:
         """Return every fact by name, the slot's defaults included."""
         return {**self.facts, **self._read.model_dump()}
 
+    @property
+    def from_outside(self) -> bool:
+        """Whether it is not one of the workbench's own parts."""
+        return self.module not in built_in()
+
     def load(self) -> type:
-        """Import the class; this is where torch comes in."""
-        return getattr(importlib.import_module(self.module), self.class_name)
+        """Import the class; this is where torch comes in.
+
+        Raises:
+            SpecError: the module of a part from outside cannot be imported.
+        """
+        with explained([self] if self.from_outside else []):
+            return getattr(importlib.import_module(self.module), self.class_name)
 
     def describe(self) -> dict[str, Any]:
         """The part as the `parts` verb prints it."""
@@ -91,7 +104,7 @@ class PartInfo:
             "source": self.source,
             "official_code": self.official_code,
             "parameters": {
-                name: {"type": _type_name(info.annotation, info.metadata), "default": info.default}
+                name: {"type": type_name(info.annotation, info.metadata), "default": info.default}
                 for name, info in self.parameters.model_fields.items()
             },
         }
@@ -140,9 +153,20 @@ class Catalogue:
             raise SpecError(f"no {slot} {name!r}: {did_you_mean(name, self.names(slot))}") from None
 
     def build(self, slot: str, choice: Mapping[str, Any], *given: Any, **given_by_name: Any) -> Any:
-        """Load the part named by `choice["name"]` and construct it from what the assembly gives and its parameters."""
+        """Load the part named by `choice["name"]` and construct it from what the assembly gives and its parameters.
+
+        Raises:
+            SpecError: no such part, or what it refuses; whatever a part from outside raises.
+        """
         parameters = {key: value for key, value in choice.items() if key != "name"}
-        return self.find(slot, choice["name"]).load()(*given, **given_by_name, **parameters)
+        info = self.find(slot, choice["name"])
+        part_class = info.load()
+        with explained([info] if info.from_outside else []):
+            return part_class(*given, **given_by_name, **parameters)
+
+    def from_outside(self) -> list[PartInfo]:
+        """The parts that are not the workbench's own."""
+        return [info for info in self.parts() if info.from_outside]
 
 
 def catalogue(plugins: Iterable[str] = ()) -> Catalogue:
@@ -168,6 +192,18 @@ def _read_module(name: str, sources: Sources) -> list[PartInfo]:
     return infos
 
 
+def _plain(node: ast.expr) -> Any:
+    """The value of a literal.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        return ast.literal_eval(node)
+    except (TypeError, SyntaxError) as error:  # such as a list as the key of a mapping
+        raise ValueError(str(error)) from None
+
+
 def _called_name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
@@ -175,7 +211,9 @@ def _called_name(call: ast.Call) -> str:
 def _read_class(module: Module, node: ast.ClassDef, decorator: ast.Call, sources: Sources) -> PartInfo:
     cls = ClassSource(module, node)
     try:
-        slot, name = (ast.literal_eval(argument) for argument in decorator.args)
+        slot, name = (_plain(argument) for argument in decorator.args)
+        if decorator.keywords or not isinstance(slot, str) or not isinstance(name, str):
+            raise ValueError
     except ValueError:
         raise SpecError(f"{cls.where}: write @part(slot, name) with two plain strings") from None
     slots = set(slot_fields().values())
@@ -235,13 +273,14 @@ def _read_parameters(where: str, name: str, node: ast.ClassDef) -> type[BaseMode
             if default is None:
                 raise SpecError(f"{where}: parameter {argument.arg!r} needs a default")
             try:
-                annotation = eval(ast.unparse(argument.annotation), {"__builtins__": {}}, dict(NAMES))
-                fields[argument.arg] = (annotation, ast.literal_eval(default))
-            except (NameError, ValueError) as error:
+                fields[argument.arg] = (type_named(argument.annotation), _plain(default))
+            except (TypeError, ValueError) as error:
                 raise SpecError(
                     f"{where}: parameter {argument.arg!r}: {error}; see registry.schema.parameter_types"
                 ) from None
-    return create_model(name, __config__=ConfigDict(strict=True, frozen=True, extra="forbid"), **fields)
+    return create_model(
+        name, __config__=ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False), **fields
+    )
 
 
 def _read_facts(order: Sequence[ClassSource]) -> dict[str, Any]:
@@ -261,26 +300,5 @@ def _read_facts(order: Sequence[ClassSource]) -> dict[str, Any]:
                     if isinstance(target, ast.Name):
                         facts.pop(target.id, None)
                         with contextlib.suppress(ValueError):
-                            facts[target.id] = ast.literal_eval(statement.value)
+                            facts[target.id] = _plain(statement.value)
     return facts
-
-
-def _type_name(annotation: Any, constraints: Iterable[Any] = ()) -> str:
-    """How a type is written for people: `int (> 0) | str`, `float (>= 0, <= 1)`, `Literal['a', 'b']`."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type_name(
-            arguments[0], [limit for mark in arguments[1:] for limit in getattr(mark, "metadata", [mark])]
-        )
-    if origin in (Union, UnionType):
-        return " | ".join(_type_name(argument) for argument in arguments)
-    if annotation is NoneType:
-        return "None"
-    name = str(annotation).replace("typing.", "") if arguments else getattr(annotation, "__name__", str(annotation))
-    limits = [
-        f"{symbol} {getattr(limit, attribute)}"
-        for limit in constraints
-        for attribute, symbol in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-        if getattr(limit, attribute, None) is not None
-    ]
-    return f"{name} ({', '.join(limits)})" if limits else name

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -23,6 +23,8 @@ class Margin(Section):
     other), or in the `score`'s own unit.
     """
 
+    written_as: ClassVar[str] = "float (> 0) | str"
+
     value: float
     unit: MarginUnit
 
@@ -40,13 +42,21 @@ class Claim(Section):
     """
 
     axis: str
+    """The key that differs, or its last words where no other axis ends so; `arms` for named arms."""
     better: str | None = None
+    """Order: the value that is expected to score better."""
     worse: str | None = None
+    """Order: than which one; left out: than each other value of the axis."""
     equivalent: tuple[str, ...] | None = None
+    """Equivalence: the values that are expected to score alike, pair by pair."""
     margin: Margin | None = None
+    """Equivalence: within what: 5% of the first value's score, 1 floor, or a number in the score's unit."""
     improving: tuple[str, ...] | None = None
+    """Trend: values along which scores are expected to improve, worst first."""
     metric: str = "fvd"
-    direction: Literal["min", "max"] | None = None  # left out: as the metric says whether higher is better
+    """The score."""
+    direction: Literal["min", "max"] | None = None
+    """Which way the score is better; left out: as the metric says."""
 
     @field_validator("better", "worse", mode="before")
     @classmethod

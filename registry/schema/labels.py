@@ -1,5 +1,6 @@
 """How a value is called in arm names, claims and tables."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,4 +20,15 @@ def label_of(value: Any) -> str:
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)  # no two values share a label
-    return str(value)
+    return str(getattr(value, "written", value))  # a path is called what the file calls it
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may be given it: control characters are shown, as `\\x1b` for one, and not obeyed.
+
+    Newlines and tabs stay; so does every letter. Marks that reverse the direction of writing are shown as well.
+    """
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from registry.schema.parameter_types import Crf, JpegQuality, NonNegativeInt, PositiveInt
+from registry.schema.parameter_types import Count, Crf, Frames, JpegQuality, NonNegativeInt, Side
 from registry.schema.section import Part, Section, Slot
 
 FINGERPRINT_LENGTH = 10  # hex digits
@@ -30,32 +30,58 @@ class Protocol(Section):
     `whole_intervals` fewer than frames * interval. H.264 comes before the resize, storage as pictures behind it.
     """
 
-    protocol: Literal["clean", "latte_compatible", "demo"] = "clean"  # the preset that the rest started from
-    split: Literal["train", "test", "all"] = "train"  # of the real videos
-    frames: PositiveInt | None = None  # of a clip
+    protocol: Literal["clean", "latte_compatible", "demo"] = "clean"
+    """The preset that gives every key that is left out."""
+    split: Literal["train", "test", "all"] = "train"
+    """Of the real videos."""
+    frames: Frames | None = None
+    """Of a clip; left open: data.frames."""
     picking: Literal["stride", "linspace"] | None = None
-    clips_per_video: PositiveInt = 1  # starts drawn from each video, all different; clips may overlap
+    """As data.picking, which it is if left open."""
+    clips_per_video: Count = 1
+    """Starts drawn from each video, all different; clips may overlap."""
     shortest: Literal["fits", "whole_intervals"] = "fits"
-    seed: NonNegativeInt = 0  # of the draw of videos and starts
-    real_clips: PositiveInt = 2048  # at most
-    fake_clips: PositiveInt | None = None  # at most
-    real_interval: PositiveInt | None = None
-    fake_interval: PositiveInt = 1
+    """Which videos are long enough: those that a clip fits into, or those of `frames` whole intervals."""
+    seed: NonNegativeInt = 0
+    """Of the draw of videos and starts."""
+    real_clips: Count = 2048
+    """Real clips, at most."""
+    fake_clips: Count | None = None
+    """Sampled clips, at most; left open: sampling.clips."""
+    real_interval: Count | None = None
+    """Frames from one frame of a real clip to the next; left open: data.interval."""
+    fake_interval: Count = 1
+    """Frames from one frame of a sampled clip to the next."""
     real_start: Start = "uniform"
+    """Where a real clip starts: drawn uniformly, or at the first frame."""
     fake_start: Start = "uniform"
+    """Where a sampled clip starts."""
     real_short: Short = "drop"
+    """What becomes of real videos that have no clip."""
     fake_short: Short = "drop"
-    resolution: PositiveInt | None = None  # left open: the size that the clips have, which must be one
+    """What becomes of sampled videos that have no clip."""
+    resolution: Side | None = None
+    """Side of the frames that are measured; left open: data.resolution, or the one size that all clips have."""
     transform: Literal["short_side_then_center_crop", "center_square_then_resize"] | None = None
-    kernel: Literal["bilinear", "bicubic", "lanczos"] | None = None  # of the resize
+    """How a frame becomes a square; left open: data.transform."""
+    kernel: Literal["bilinear", "bicubic", "lanczos"] | None = None
+    """Of the resize; left open: bilinear."""
     antialias: bool | None = None
+    """Whether the resize smooths first; left open: data.antialias."""
     real_storage: tuple[Storage, ...] = ()
+    """Round trips through files that real clips make, in order."""
     fake_storage: tuple[Storage, ...] = ()
+    """Round trips through files that sampled clips make, in order."""
     jpeg_quality: JpegQuality = 75
+    """Of storage as jpeg."""
     jpeg_subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0"
-    h264_crf: Crf = 5  # constant rate factor: 0 is lossless, 51 the worst
+    """Of storage as jpeg."""
+    h264_crf: Crf = 5
+    """Constant rate factor of storage as h264: 0 is lossless, 51 the worst."""
     detector: Annotated[Part, Slot("detector")] = Part(name=DETECTOR)
+    """The network whose features are compared."""
     metrics: Annotated[tuple[Part, ...], Slot("metric")] = (Part(name="fvd"),)
+    """What is measured; a preset has its own."""
 
 
 # One column a preset. `clean`: even handling, nothing lossy. `latte_compatible`: what the official tools do, accidents

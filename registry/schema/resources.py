@@ -6,15 +6,17 @@ From the least to the most particular: the built-in values, the user's file of c
 
 import re
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from registry.errors import SpecError
-from registry.schema.parameter_types import NonNegativeInt, PositiveFloat, PositiveInt
+from registry.schema.parameter_types import Count, PositiveFloat
 from registry.schema.section import Section
 
-_SPAN = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)|(\d+(?:\.\d+)?)\s*(m|min|h|d)")
+Nodes = Annotated[int, Field(gt=0, le=100_000)]
+OfANode = Annotated[int, Field(gt=0, le=4096)]
+_SPAN = re.compile(r"(?:(\d{1,4})-)?(\d{1,6}):(\d\d):(\d\d)|(\d{1,6}(?:\.\d{1,6})?)\s*(m|min|h|d)")
 
 
 def minutes(text: str) -> int:
@@ -31,21 +33,37 @@ class Shape(Section):
     """What one job needs; replicates of one shape share an array. Everything left out is decided further up."""
 
     partition: str | None = None
+    """Slurm's partition, or several with commas."""
     account: str | None = None
+    """Slurm's account."""
     qos: str | None = None
+    """Slurm's quality of service."""
     constraint: str | None = None
-    wckey: str | None = None  # submitit's own is left out, since some clusters refuse it
-    nodes: PositiveInt | None = None
-    tasks_per_node: PositiveInt | None = None  # processes that train together; left out: one a GPU
-    gpus: NonNegativeInt | None = None  # of a node
-    gres: str | None = None  # where the cluster wants GPUs named so, such as gpu:a100:2
-    cpus: PositiveInt | None = None  # of a task
-    memory: str | None = None  # of a node, such as 64G
-    time: str | None = None  # such as 4h, 90m, 12:00:00 or 2-00:00:00; a job out of time goes on in the next
-    signal_seconds: PositiveInt | None = None  # so long before the end of time it is told to write its checkpoint
-    setup: tuple[str, ...] | None = None  # lines of the batch script before the job, such as `module load cuda`
-    sbatch: dict[str, Any] | None = None  # further sbatch options, such as {reservation: lab}
-    srun: tuple[str, ...] | None = None  # further words for srun
+    """Features that nodes must have."""
+    wckey: str | None = None
+    """Slurm's workload key; submitit's own is left out, since some clusters refuse it."""
+    nodes: Nodes | None = None
+    """Nodes of one replicate."""
+    tasks_per_node: OfANode | None = None
+    """Processes of a node that train together; left out: one a GPU."""
+    gpus: Annotated[int, Field(ge=0, le=4096)] | None = None
+    """GPUs of a node."""
+    gres: str | None = None
+    """Where the cluster wants GPUs named so, such as gpu:a100:2."""
+    cpus: OfANode | None = None
+    """Cores of a task."""
+    memory: str | None = None
+    """Memory of a node, such as 64G."""
+    time: str | None = None
+    """Such as 4h, 90m, 12:00:00 or 2-00:00:00; a job that is out of time goes on in the next."""
+    signal_seconds: Annotated[int, Field(gt=0, le=86_400)] | None = None
+    """So long before the end of its time a job is asked to write its checkpoint."""
+    setup: tuple[str, ...] | None = None
+    """Lines of the batch script before the job, such as `module load cuda`."""
+    sbatch: dict[str, Any] | None = None
+    """Further sbatch options, such as {reservation: lab}."""
+    srun: tuple[str, ...] | None = None
+    """Further words for srun."""
 
     @field_validator("time")
     @classmethod
@@ -94,11 +112,16 @@ SMALL = Shape(nodes=1, tasks_per_node=1)  # the jobs beside the replicates have 
 class Resources(Shape):
     """The `resources` of an experiment: a shape for all its jobs, exceptions, and how much at once."""
 
-    parallel: PositiveInt | None = None  # replicates at once; left out: one on this machine, no limit on a cluster
-    tflops: PositiveFloat = 120.0  # sustained TFLOP/s of one GPU, for the GPU-hours of `plan`
-    arms: dict[str, Shape] = Field(default_factory=dict)  # by fnmatch pattern of the arm's name
-    prepare: Shape | None = None  # the job that prepares the data, where the replicates' own shape does not suit it
-    report: Shape | None = None  # the job that follows all replicates
+    parallel: Count | None = None
+    """Replicates at once; left out: one on this machine, no limit on a cluster."""
+    tflops: PositiveFloat = 120.0
+    """Sustained TFLOP/s of one GPU, for the GPU-hours of `plan`."""
+    arms: dict[str, Shape] = Field(default_factory=dict)
+    """Other resources for arms, by fnmatch pattern of their names; later patterns prevail."""
+    prepare: Shape | None = None
+    """The job that prepares the data, where the replicates' resources do not suit it."""
+    report: Shape | None = None
+    """The job that follows all replicates."""
 
 
 def shape_of(arm: str, resources: Resources, cluster: Shape) -> Shape:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from registry.schema.labels import label_of
-from registry.schema.parameter_types import NonNegativeInt, PositiveInt
+from registry.schema.parameter_types import Count, NonNegativeInt, PositiveInt
 from registry.schema.section import Section
 
 # What the training loop writes to metrics.jsonl, and so what can be looked at before a replicate is done.
@@ -34,10 +34,15 @@ class Dimension(Section):
     """
 
     low: int | float | None = None
+    """The lowest value; two integers are searched in integers."""
     high: int | float | None = None
+    """The highest value."""
     log: bool = False
+    """Whether values are searched in orders of magnitude."""
     step: int | float | None = None
+    """Whole steps from `low` that values are taken in."""
     choices: tuple[Any, ...] | None = None
+    """Values to choose from, instead of a span; a list is short for it."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Dimension":
@@ -76,7 +81,9 @@ class Objective(Section):
     """A score that the search makes small or large."""
 
     metric: str
-    direction: Literal["min", "max"] | None = None  # left out: as the metric says whether higher is better
+    """A score, or macs or parameters."""
+    direction: Literal["min", "max"] | None = None
+    """Which way it is better; left out: as the metric says."""
 
 
 class Pruning(Section):
@@ -87,10 +94,15 @@ class Pruning(Section):
     """
 
     method: Literal["median", "halving"]
+    """Stops what is worse than the median of earlier trials, or all but the best share 1/`factor`."""
     metric: Early = "validation_loss"
-    startup: NonNegativeInt = 5  # median: so many trials are run to their end first
-    first: PositiveInt | None = None  # the first step that is looked at; left out: runtime.validate_every
-    factor: int = Field(default=3, ge=2)  # halving
+    """What trials are compared by."""
+    startup: NonNegativeInt = 5
+    """median: so many trials are run to their end first."""
+    first: PositiveInt | None = None
+    """The first step that is looked at; left out: runtime.validate_every."""
+    factor: int = Field(default=3, ge=2)
+    """halving: one in so many trials goes on, to so many times the step."""
 
     @model_validator(mode="after")
     def _own_keys(self) -> "Pruning":
@@ -104,13 +116,21 @@ class Search(Section):
     """A search over keys of the spec; its trials are replicates like others, and no arms of the file."""
 
     space: dict[str, Dimension] = Field(min_length=1)
+    """By key of the spec: the values that may be chosen."""
     objective: tuple[Objective, ...] = (Objective(metric="validation_loss"),)
+    """The scores that are made small or large; a name, a mapping, or a list of such."""
     sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
-    seed: NonNegativeInt = 0  # of the sampler
-    trials: PositiveInt = 30
-    parallel: PositiveInt = 1  # trials at once
-    seeds: tuple[NonNegativeInt, ...] | None = None  # of each trial; left out: the first of the experiment's
+    """Optuna's sampler."""
+    seed: NonNegativeInt = 0
+    """Of the sampler."""
+    trials: Count = 30
+    """How many points are tried."""
+    parallel: Count = 1
+    """Trials at once."""
+    seeds: tuple[NonNegativeInt, ...] | None = None
+    """Of each trial; left out: the first of the experiment's."""
     pruning: Pruning | None = None
+    """Which trials are stopped early; median or halving alone will do."""
 
     @field_validator("space", mode="before")
     @classmethod
@@ -162,9 +182,12 @@ class Search(Section):
 class Screen(Section):
     """Successive halving over the arms: all run to the first rung, the best share of them to the next, and so on."""
 
-    rungs: tuple[PositiveInt, ...] = Field(min_length=1)  # steps, multiples of runtime.validate_every
-    keep: float = Field(default=1 / 3, gt=0, lt=1)  # the share of arms that goes on from each rung, one at least
+    rungs: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Steps at which arms are compared, multiples of runtime.validate_every."""
+    keep: float = Field(default=1 / 3, gt=0, lt=1)
+    """The share of arms that goes on from each rung, one at least."""
     metric: Early = "validation_loss"
+    """What arms are compared by."""
 
     @field_validator("rungs")
     @classmethod

@@ -1,12 +1,18 @@
 """What sections of a spec are made of: strict frozen models, the choice of a part, and the mark of a slot."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    """A section of a file. What stands below a field says what it means, and is what `keys` prints."""
+
+    written_as: ClassVar[str] = "mapping"  # how a file has it
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Part(BaseModel):

@@ -13,7 +13,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from registry.schema.parameter_types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from registry.schema.parameter_types import (
+    Count,
+    Fraction,
+    Frames,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Side,
+    Tally,
+)
 from registry.schema.protocol import Protocol
 from registry.schema.section import Part, Section, Slot
 
@@ -25,6 +35,11 @@ WITHOUT_EFFECT = ("data.path", "model.size", "scoring.protocol")  # keys of the 
 KeepSamples = Literal["auto", "all", "shown", "none"]
 IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
 
+# Bounds far beyond any use: what is assembled for a look at it is bounded before (see `parameter_types`).
+Width = Annotated[int, Field(gt=0, le=65_536)]
+Depth = Annotated[int, Field(gt=0, le=512)]
+Threads = Annotated[int, Field(gt=0, le=4096)]
+
 
 def _default(name: str) -> Any:
     return Field(default=Part(name=name))
@@ -34,33 +49,53 @@ class ModelSpec(Section):
     """The network. Give `size`, or all of `width`, `heads` and `depth`."""
 
     size: Literal["S", "B", "L", "XL"] | None = None
-    width: PositiveInt | None = None
-    heads: PositiveInt | None = None
-    depth: PositiveInt | None = None  # with `size`: overrides the paper's depth for the block variant
-    patch: PositiveInt = 2
-    classes: NonNegativeInt = 0  # 0: unconditional
+    """A size of the paper (table 1), which says width, heads and depth."""
+    width: Width | None = None
+    """Channels of a token, divisible by 4 and by the heads."""
+    heads: Width | None = None
+    """Heads of each attention."""
+    depth: Depth | None = None
+    """Blocks; with `size` in place of the paper's depth for the block variant."""
+    patch: Side = 2
+    """Side of a patch, in positions of the latent."""
+    classes: Tally = 0
+    """Classes that condition the network; 0 is unconditional."""
     patch_embedding: Annotated[Part, Slot("patch_embedding")] = _default("uniform_frame")
+    """How latents become tokens."""
     blocks: Annotated[Part, Slot("blocks")] = _default("variant_1")
+    """How attention over space and over time are arranged."""
     conditioning: Annotated[Part, Slot("conditioning")] = _default("s_adaln")
+    """How timestep and class reach the tokens."""
     temporal_position: Annotated[Part, Slot("temporal_position")] = _default("absolute")
+    """How a token knows its frame."""
 
 
 class DataSpec(Section):
     """The videos, how clips are cut from them, and the latents that the network sees."""
 
     dataset: Annotated[Part, Slot("dataset")] = _default("moving_shapes")
-    path: str | None = None  # where the files lie; not part of the identity
-    resolution: PositiveInt = 256
-    frames: PositiveInt = 16
-    interval: PositiveInt = 3
+    """What videos there are, and their classes and splits."""
+    path: str | None = None
+    """Where the files lie; not part of the identity."""
+    resolution: Side = 256
+    """Side of a frame, in pixels."""
+    frames: Frames = 16
+    """Frames of a clip."""
+    interval: Count = 3
+    """Frames of the video from one frame of a clip to the next."""
     picking: Literal["stride", "linspace"] = "stride"
-    # Frames that a video must have to be trained on and validated with, beyond those of a clip. Where the clips of some
-    # arm are longer, an experiment sets it for the others, so that all arms of it see the same videos.
+    """stride: every `interval`-th frame; linspace: evenly over `frames * interval` frames, as the reference does."""
     shortest_video: PositiveInt | None = None
+    """Frames that a video must have to be trained on and validated with, beyond those of a clip; where the clips of
+    some arm are longer, an experiment sets it for the others, so that all arms of it see the same videos."""
     transform: Literal["short_side_then_center_crop", "center_square_then_resize"] = "short_side_then_center_crop"
+    """How a frame becomes a square."""
     antialias: bool = True
-    flip: Fraction = 0.0  # probability that a training clip is mirrored; the dataset says what becomes of its label
+    """Whether frames are smoothed before they are made smaller."""
+    flip: Fraction = 0.0
+    """Probability that a training clip is mirrored; the dataset says what becomes of its label."""
     autoencoder: Annotated[Part, Slot("autoencoder")] = _default("sd_vae")
+    """What turns frames into latents and back."""
 
     @property
     def clip_frames(self) -> int:
@@ -74,57 +109,91 @@ class DataSpec(Section):
 
 
 class DiffusionSpec(Section):
-    """What the network predicts and how noise grows. A schedule left out is the objective's own."""
+    """What the network predicts and how noise grows."""
 
     objective: Annotated[Part, Slot("objective")] = _default("epsilon_learned_sigma")
+    """What the network predicts, and its loss."""
     noise_schedule: Annotated[Part | None, Slot("noise_schedule")] = None
+    """How much noise each timestep has; left out: the objective's own."""
 
 
 class LearningSpec(Section):
     """The optimisation. Defaults are the official code's (golden README, 10.1)."""
 
     initialisation: Annotated[Part, Slot("initialisation")] = _default("scratch")
+    """Where the weights come from at step 0."""
     steps: PositiveInt = 150_000
-    batch_size: PositiveInt = 40  # clips of one optimiser step, all micro-batches together
+    """Optimiser steps."""
+    batch_size: Count = 40
+    """Clips of one optimiser step, all micro-batches and processes together."""
     learning_rate: PositiveFloat = 1e-4
+    """The learning rate of AdamW, before the schedule."""
     lr_schedule: Annotated[Part, Slot("lr_schedule")] = _default("constant")
+    """How the learning rate changes over the steps."""
     beta1: Fraction = 0.9
+    """AdamW's decay of the mean gradient."""
     beta2: Fraction = 0.999
+    """AdamW's decay of the mean squared gradient."""
     weight_decay: NonNegativeFloat = 0.0
+    """AdamW's weight decay."""
     clip_norm: PositiveFloat | None = 0.1
-    clip_from: NonNegativeInt = 20_000  # first step whose gradients are clipped
+    """The norm that gradients are clipped to; null: never."""
+    clip_from: NonNegativeInt = 20_000
+    """First step whose gradients are clipped."""
     ema_decay: Fraction = 0.9999
-    label_drop: Fraction | None = None  # left out: 0.1 with classes, else 0
+    """What the averaged weights keep of themselves at a step."""
+    label_drop: Fraction | None = None
+    """Share of clips trained without their class; left out: 0.1 with classes, else 0."""
 
 
 class SamplingSpec(Section):
-    """How scored clips are drawn. A sampler left out is the first that suits the objective."""
+    """How scored clips are drawn."""
 
     sampler: Annotated[Part | None, Slot("sampler")] = None
-    guidance: PositiveFloat = 1.0  # classifier-free guidance scale; 1 is off
-    clips: PositiveInt = 2048
-    step: PositiveInt | None = None  # whose weights are sampled; left out: the last of the training
+    """How a clip is drawn from noise; left out: the first that suits the objective."""
+    guidance: PositiveFloat = 1.0
+    """Scale of classifier-free guidance; 1 is off."""
+    clips: Count = 2048
+    """Clips to sample."""
+    step: PositiveInt | None = None
+    """The step whose weights are sampled; left out: the last of the training."""
     weights: Literal["ema", "model"] = "ema"
+    """Averaged weights, or those of the last step."""
     seed: NonNegativeInt = 0
+    """Of the noise that clips start from."""
 
 
 class RuntimeSpec(Section):
     """The efficiency half: switches that may change speed and memory but not the result beyond a stated tolerance."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it runs; auto: a GPU if torch can use one."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    tf32: bool = True  # on a GPU, factors of fp32 products have 10 bits of mantissa in training and sampling: faster
+    """Arithmetic of the network."""
+    tf32: bool = True
+    """On a GPU, factors of fp32 products have 10 bits of mantissa in training and sampling: faster."""
     compile: bool = False
-    accumulation: PositiveInt = 1  # micro-batches of one optimiser step: less memory, the same gradient up to rounding
-    shard: bool = False  # with several processes: each holds a share of weights, average and optimiser state (FSDP2)
-    threads: PositiveInt | None = None  # of one replicate; left out: the cores shared out over parallel replicates
+    """Whether the network is compiled by torch.compile."""
+    accumulation: Count = 1
+    """Micro-batches of one optimiser step: less memory, the same gradient up to rounding."""
+    shard: bool = False
+    """With several processes: each holds a share of weights, average and optimiser state (FSDP2)."""
+    threads: Threads | None = None
+    """Of one replicate; left out: the cores shared out over parallel replicates."""
     log_every: PositiveInt = 50
+    """Steps from one line of metrics.jsonl to the next."""
     validate_every: PositiveInt = 1000
+    """Steps from one validation loss to the next."""
     checkpoint_every: PositiveInt = 10_000
+    """Steps from one checkpoint to the next."""
     keep_checkpoints: PositiveInt = 1
-    attempts: PositiveInt = 5  # in a row that come no further than the one before, and the replicate has failed
-    sampling_batch: PositiveInt = 16
-    keep_samples: KeepSamples = "auto"  # which arrays stay once they are scored; auto: all up to 1 GB, else those shown
+    """Newest checkpoints that are kept."""
+    attempts: PositiveInt = 5
+    """In a row that come no further than the one before, and the replicate has failed."""
+    sampling_batch: Count = 16
+    """Clips that are sampled at once."""
+    keep_samples: KeepSamples = "auto"
+    """Which arrays stay once they are scored; auto: all up to 1 GB, else those that are shown."""
 
 
 class Spec(Section):
@@ -138,6 +207,7 @@ class Spec(Section):
     scoring: Protocol = Protocol()
     runtime: RuntimeSpec = RuntimeSpec()
     plugins: tuple[str, ...] = ()
+    """Modules with further parts."""
 
     def science(self, sections: tuple[str, ...] = SCIENCE) -> dict[str, Any]:
         """Return sections of the science half as plain values, without what changes no result: paths, preset names."""

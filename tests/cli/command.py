@@ -23,12 +23,21 @@ class Told(NamedTuple):
         return json.loads(self.out)
 
 
-def run(*words: object, python: tuple[str, ...] = (), columns: int = 160) -> Told:
-    """Run the command line in a process of its own, in the repository's root, told how wide its output may be."""
+def run(*words: object, python: tuple[str, ...] = (), columns: int = 160, **variables: str) -> Told:
+    """Run the command line in a process of its own, in the repository's root.
+
+    Args:
+        words: the verb and what stands behind it.
+        python: options of the interpreter.
+        columns: how wide the output may be.
+        variables: further environment variables.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": str(columns)}
+    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": str(columns), **variables}
     command = [sys.executable, *python, str(ROOT / "run.py"), *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
     return Told(done.returncode, done.stdout, done.stderr)
 
 

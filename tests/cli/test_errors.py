@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.cli.command import ROOT, Launched, contents, run
 from tests.fixtures.toy_replicates import TOY, finish, made, write
@@ -63,6 +64,27 @@ def test_only_an_arm_that_is_there(tmp_path: Path) -> None:
     told = run("plan", write(tmp_path), "--only", "blocks=variant_5", "--runs", tmp_path / "runs")
     assert told.code == 2
     assert told.err == "no arm matches 'blocks=variant_5'; did you mean 'blocks=variant_4'?\n"
+
+
+class Evil:
+    """A pickle that touches a file when it is read."""
+
+    def __init__(self, touched: Path) -> None:
+        self.touched = touched
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.touched}",)
+
+
+def test_a_pickle_is_refused_without_advice_to_run_it(tmp_path: Path) -> None:
+    path, touched = tmp_path / "weights.pt", tmp_path / "touched"
+    torch.save({"weights": Evil(touched)}, path)
+    words = (f"detector={{name: i3d, weights: {path}}}", "--runs", tmp_path / "runs")
+    told = run("score", tmp_path, "--against", tmp_path, *words)
+    assert (told.code, told.out) == (1, ""), told
+    code = "it would run code (posix.system)"
+    assert told.err == f"{path}: no weights can be read from it: {code}; only files of tensors are read\n"
+    assert not touched.exists()
 
 
 def runs_beside(launched: Launched, folder: Path) -> Path:

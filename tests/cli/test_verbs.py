@@ -12,6 +12,7 @@ from tests.fixtures.toy_replicates import write
 
 VERBS = [
     "parts",
+    "keys",
     "check",
     "plan",
     "prepare",
@@ -23,13 +24,14 @@ VERBS = [
     "sync",
     "table",
     "verdict",
+    "show",
     "diff",
     "score",
     "protocol",
     "fetch-weights",
     "doctor",
 ]
-READING = ["check", "plan", "status", "logs", "table", "verdict", "diff"]
+READING = ["check", "plan", "status", "logs", "table", "verdict", "show", "diff"]
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

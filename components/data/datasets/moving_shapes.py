@@ -11,7 +11,7 @@ from components.data.datasets import Inspected, Source
 from components.data.video.reader import VideoIndex, check_indices
 from registry.errors import SpecError
 from registry.parts.catalogue import part
-from registry.schema.parameter_types import Fraction, NonNegativeInt, PositiveInt
+from registry.schema.parameter_types import Count, Fraction, NonNegativeInt, PositiveInt
 
 RENDERER = 1  # counted up when the same parameters give other pixels, so that old caches are not taken
 # (x, y) from start to end of the way, in units of the way's length; y points down.
@@ -50,8 +50,8 @@ class MovingShapes:
         path: str | None,
         resolution: int,
         *,
-        videos: PositiveInt = 200,
-        length: PositiveInt = 32,
+        videos: Count = 200,
+        length: Count = 32,
         classes: PositiveInt = 2,
         seed: NonNegativeInt = 0,
         test_fraction: Fraction = 0.2,

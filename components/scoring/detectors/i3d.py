@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from torch.nn import functional
 from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
 from components.scoring.scripted import is_scripted, open_scripted, refuse_another
 from components.scoring.weights import KNOWN, find, refuse_damaged, sha256_of
+from components.unpickling import load_tensors
 from registry.errors import RunError
 from registry.parts.catalogue import part
 
@@ -144,10 +144,7 @@ def load_native(path: Path) -> I3D:
     Raises:
         RunError: the file is no state dict of this network.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise RunError(f"{path}: no weights can be read from it: {_first_line(error)}") from error
+    state = load_tensors(path, "weights")
     with torch.device("meta"):
         network = I3D()
     if not isinstance(state, dict):

@@ -15,7 +15,7 @@ from components.scoring.inception import Inception
 from components.scoring.metrics.frechet import Moments, frechet_distance
 from components.scoring.refusals import Detector, one_thread, refuse_unusable
 from registry.parts.catalogue import part
-from registry.schema.parameter_types import PositiveInt
+from registry.schema.parameter_types import Count
 
 AGREE = 1e-3  # clean-fid's matrix root and ours by eigenvalues, relative; beyond, the root was not stable
 
@@ -110,8 +110,8 @@ class KID:
         detector: Detector | None = None,
         *,
         weights: str = "",
-        subsets: PositiveInt = 100,
-        subset_size: PositiveInt = 1000,
+        subsets: Count = 100,
+        subset_size: Count = 1000,
         sha256: str = "",
     ) -> None:
         self.extractor = Inception(weights, sha256)

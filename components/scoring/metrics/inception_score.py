@@ -17,7 +17,7 @@ from components.scoring.scripted import as_written, open_scripted
 from components.scoring.weights import KNOWN, find, refuse_damaged, sha256_of
 from registry.errors import RunError
 from registry.parts.catalogue import part
-from registry.schema.parameter_types import PositiveInt
+from registry.schema.parameter_types import Count
 
 
 class Classifier:
@@ -110,8 +110,8 @@ class InceptionScore:
         classifier: str = "",
         outputs: Literal["probabilities", "logits"] = "probabilities",
         inputs: Literal["uint8", "float"] = "uint8",
-        classes: PositiveInt = 101,
-        splits: PositiveInt = 10,
+        classes: Count = 101,
+        splits: Count = 10,
         sha256: str = "",
     ) -> None:
         self.extractor = Classifier(classifier, classes, inputs, sha256)

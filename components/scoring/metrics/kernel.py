@@ -10,7 +10,7 @@ from components.scoring.contracts import BLOCK, Features, Score
 from components.scoring.metrics.slices import Slice, Sliced, cut
 from components.scoring.refusals import Detector, one_thread, refuse_unusable
 from registry.parts.catalogue import part
-from registry.schema.parameter_types import NonNegativeInt, PositiveInt
+from registry.schema.parameter_types import Count, Tally
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class KVD:
     higher_is_better = False
     biased = ()
 
-    def __init__(self, detector: Detector, *, subsets: NonNegativeInt = 50, subset_size: PositiveInt = 1000) -> None:
+    def __init__(self, detector: Detector, *, subsets: Tally = 50, subset_size: Count = 1000) -> None:
         self.extractor = detector
         self.subsets = subsets
         self.subset_size = subset_size

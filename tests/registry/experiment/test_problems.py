@@ -230,7 +230,7 @@ def test_overrides_are_typed_by_the_schema(tmp_path: Path) -> None:
     assert (spec.learning.steps, spec.data.antialias, spec.data.path, spec.learning.clip_norm) == (
         7,
         False,
-        "012x",
+        str(Path("012x").absolute()),
         None,
     )
     assert spec.sampling.sampler is not None

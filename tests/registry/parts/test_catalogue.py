@@ -164,7 +164,7 @@ def test_an_installed_package_brings_parts(tmp_path: Path, monkeypatch: pytest.M
     [
         ("def __init__(self, *, size: PositiveInt) -> None: ...", "parameter 'size' needs a default"),
         ("def __init__(self, *, size=3) -> None: ...", "parameter 'size' needs a type"),
-        ("def __init__(self, *, size: Path = 3) -> None: ...", "parameter 'size': name 'Path' is not defined"),
+        ("def __init__(self, *, size: Path = 3) -> None: ...", "parameter 'size': there is no type 'Path'; valid: "),
         ("def __init__(self, *, size: int = max(1, 2)) -> None: ...", "parameter 'size': "),
         ("def __init__(self, **more) -> None: ...", r"\*\*more hides them"),
     ],
