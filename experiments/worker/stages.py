@@ -74,6 +74,9 @@ def run_stages(
         due = [replicate for replicate in replicates if replicate.spec.step == step]
         stages.come_to(due[0], {replicate.spec.step for replicate in replicates})
         for replicate in due:
+            still = processes.is_first and replicate.folder.name in {folder.name for folder in waiting(training)}
+            if not processes.shared(still):
+                continue  # whoever wanted it has cancelled it since
             result = stages.evaluate(replicate)
             if result is not None:
                 made.append(result)
