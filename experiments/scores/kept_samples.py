@@ -73,9 +73,8 @@ def missing_samples(replicate: Replicate) -> str:
     if replicate.state != "done":
         return f"{has}; launch it again" if there else f"{replicate.folder}: has no samples yet; launch it first"
     has += f"; the others were dropped once they were scored (runtime.keep_samples: {rule})"
-    last = path_of(replicate.training, replicate.spec.step)
-    if not last.exists():
-        return f"{has}, and they cannot be sampled again, since its checkpoint {last.name} is gone"
+    if not _last_checkpoint(replicate).exists():
+        return f"{has}, and cannot be sampled again, since its checkpoint {_last_checkpoint(replicate).name} is gone"
     return f"{has}; {AGAIN} samples them again from its checkpoint, bit for bit the same"
 
 
@@ -92,7 +91,12 @@ def sample_again(replicate: Replicate, device: torch.device, stop: Callable[[], 
         Interrupted: `stop` answered yes; what was sampled stays.
         RunError: the replicate is not done, or its checkpoint is gone.
     """
-    if (problem := missing_samples(replicate)) and AGAIN not in problem:
+    problem = missing_samples(replicate)
+    if problem and (replicate.state != "done" or not _last_checkpoint(replicate).exists()):
         raise RunError(problem)
     if problem:
         sample(replicate, device, stop, progress)
+
+
+def _last_checkpoint(replicate: Replicate) -> Path:
+    return path_of(replicate.training, replicate.spec.step)

@@ -20,7 +20,7 @@ MARGIN, GAP, BETWEEN, BETWEEN_CLASSES = 24, 6, 32, 14  # pixels: around all, and
 HEAD = 96  # pixels from the margin to the first tile: two lines, the name of a side, and its bar
 CAPTION, NUMBER_WIDTH = 28, 76  # pixels: below a tile of the grid, and for the number of a clip on the sheet
 LEAST = 128  # pixels of a tile's shorter side, at least
-LABEL_WIDTH = 220  # pixels of the widest class name on the sheet
+LABEL_WIDTH, TITLE_WIDTH = 220, 900  # pixels, at most: of class names on the sheet, and what a title may widen it to
 
 
 @dataclass(frozen=True)
@@ -176,13 +176,13 @@ def _canvas(width: int, height: int, title: str, about: str) -> tuple[Image.Imag
     """A white picture with its two lines, of even sides."""
     picture = Image.new("RGB", (width + width % 2, height + height % 2), "white")
     draw = ImageDraw.Draw(picture)
-    draw.text((MARGIN, MARGIN), title, INK, _font(17, True))
-    draw.text((MARGIN, MARGIN + 26), about, GREY, _font(12))
+    draw.text((MARGIN, MARGIN), _fitted(title, _font(17, True), width - 2 * MARGIN), INK, _font(17, True))
+    draw.text((MARGIN, MARGIN + 26), _fitted(about, _font(12), width - 2 * MARGIN), GREY, _font(12))
     return picture, draw
 
 
 def _widest(title: str, about: str) -> int:
-    return math.ceil(max(_font(17, True).getlength(title), _font(12).getlength(about)))
+    return min(TITLE_WIDTH, math.ceil(max(_font(17, True).getlength(title), _font(12).getlength(about))))
 
 
 def _heading(draw: ImageDraw.ImageDraw, side: _Side, place: tuple[int, int]) -> None:

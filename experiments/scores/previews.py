@@ -69,9 +69,10 @@ def write_previews(
         matched, problems = real.matched(list(ranks.values()))
         found.problems.extend(problems)
     pairs = [
-        Pair(number, "" if rank is None else classes[rank], clips[number], partner)
+        Pair(number, "" if rank is None else _one_line(classes[rank]), clips[number], partner)
         for (number, rank), partner in zip(ranks.items(), matched, strict=True)
     ]
+    title = _one_line(title)
     pairs.sort(key=lambda pair: (ranks[pair.number] or 0, pair.number))
 
     def sheet() -> None:
@@ -139,6 +140,11 @@ def _about(pairs: Sequence[Pair], count: int, classes: Sequence[str]) -> str:
     of = f", {shown} of {len(classes)} classes" if shown < len(classes) else ""
     real = ", each beside a real one of its class" if classes else ", beside real ones"
     return f"{len(pairs)} of {count} sampled clips{of}{real if any(p.real is not None for p in pairs) else ''}"
+
+
+def _one_line(text: str) -> str:
+    """The text without line ends and other characters that are not printed; folders can be named by any."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _save(path: Path, write: Callable[[Path], None]) -> None:

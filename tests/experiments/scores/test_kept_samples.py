@@ -110,7 +110,9 @@ def test_without_the_checkpoint_they_are_gone_and_it_says_so(tmp_path: Path) -> 
         sample_again(replicate, CPU, never, nothing)
     run_replicate(replicate.folder)
     shutil.rmtree(replicate.folder / "checkpoints")
-    with pytest.raises(RunError, match=r"cannot be sampled again, since its checkpoint step-00000002\.pt is gone"):
+    with pytest.raises(
+        RunError, match=r", and cannot be sampled again, since its checkpoint step-00000002\.pt is gone"
+    ):
         sample_again(replicate, CPU, never, nothing)
 
 

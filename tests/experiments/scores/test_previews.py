@@ -179,6 +179,17 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     assert "Not a directory" in found.problems[0]
 
 
+def test_names_may_have_any_characters_and_any_length(tmp_path: Path, drawn: dict[str, list[Pair]]) -> None:
+    names = ["two\nlines", "a \x1b[31m red \udcff name", "名前" * 300]
+    found = write_previews(write(tmp_path / "samples", 3), None, names, tmp_path / "out", title="arm\n" * 5000)
+    assert found.problems == []
+    assert [pair.label for pair in drawn["grid"]] == ["two�lines", "a �[31m red � name", "名前" * 300]
+    with Image.open(tmp_path / "out" / "contact_sheet.png") as sheet:
+        assert sheet.width <= 24 + 900 + 24
+    with av.open(str(tmp_path / "out" / "grid.mp4")) as container:
+        assert container.streams.video[0].width <= 24 + 900 + 24
+
+
 def test_previews_of_an_earlier_attempt_are_replaced_and_the_same_samples_look_the_same(tmp_path: Path) -> None:
     samples = write(tmp_path / "samples", 4)
     write_previews(write(tmp_path / "others", 4, side=32), None, (), tmp_path / "out")
