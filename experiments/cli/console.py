@@ -176,7 +176,7 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
     least = "; at most: what the screen stops is counted to its end" if plan.file.experiment.screen else ""
     say(f"GPU-hours in all: {total:.3g}, still to come: {left:.3g} (from {told}{least})")
-    for line in videos.lines(plan):
+    for line in videos.lines(plan, {row["arm"]: row["videos"] for row in rows}):
         say(line)
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")

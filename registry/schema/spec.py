@@ -49,8 +49,8 @@ class DataSpec(Section):
     frames: PositiveInt = 16
     interval: PositiveInt = 3
     picking: Literal["stride", "linspace"] = "stride"
-    # Frames that a video must have to be trained on and validated with, beyond those of a clip. Where the clips of some
-    # arm are longer, an experiment sets it for the others, so that all arms of it see the same videos.
+    # Frames that a video must have to be trained on and validated with, where that is more than a clip needs. Where the
+    # clips of some arm are longer, the experiment sets it for the others, so that all its arms see the same videos.
     shortest_video: PositiveInt | None = None
     transform: Literal["short_side_then_center_crop", "center_square_then_resize"] = "short_side_then_center_crop"
     antialias: bool = True
