@@ -52,9 +52,10 @@ def lines(plan: Plan, usable: Mapping[str, Mapping[str, Any] | None]) -> list[st
         usable: what `usable_videos` gives for it.
     """
     told: dict[str, None] = {}
+    shared = {arm.spec.data.shortest_video for arm in plan.selected}
     for arm in plan.selected:
         data, counts = arm.spec.data, usable[arm.name]
-        why = "the longest clip of any arm" if data.shortest_video else "a clip"
+        why = "the longest clip of any arm" if data.least_frames in shared else "a clip"
         needed = f"have the {data.least_frames} frames that {why} needs"
         if counts is not None:
             shares = [f"{counts['long_enough'][split]} of {total} ({split})" for split, total in counts["of"].items()]

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from registry import strict_yaml
+from registry.errors import RunError
 from registry.experiment.arms import Arm
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered, read_json
 from registry.schema.differences import differing
-from registry.errors import RunError
 from registry.schema.search import is_trial
 from registry.schema.spec import WITHOUT_EFFECT, Spec
 

@@ -107,6 +107,7 @@ def test_plan(launched: Launched) -> None:
     assert "4 of 4 (test), 12 of 12 (train) have the 4 frames that a clip needs" in table.out
     shared = launched.verbs("plan", "ablate={data.interval: [1, 2]}", "claim=[]", "scoring.real_interval=1")
     assert "12 of 12 (train) have the 7 frames that the longest clip of any arm needs" in shared.out
+    assert shared.out.count("(train) have the") == 1, "told once for all arms"
     assert "baseline" in table.out
 
 
