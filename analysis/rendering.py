@@ -97,7 +97,7 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
             answer.verdict,
             _number(answer.effect, "+.3g"),
             interval,
-            _number(answer.effect_in_floors, "+.2g"),
+            _number(answer.effect_in_floors, "+.3g"),
             str(answer.n),
             _number(answer.p, ".2g"),
         )

@@ -292,7 +292,7 @@ def prepare(found: "Plan") -> None:
     with console.Bars() as bars:
         prepared = preparing.prepare_data(found, bars.show)
     preparing.bind_replicates(found, prepared)
-    for line in [*preparing.describe_data(prepared), *videos.lines(found)]:
+    for line in [*preparing.describe_data(prepared), *videos.lines(found, videos.usable_videos(found))]:
         console.say(line)
     if not found.folders:
         console.next_command(*_again("launch"))

@@ -176,7 +176,7 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, as evaluated)"]
     headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
     table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
-    for line in videos.lines(plan):
+    for line in videos.lines(plan, {row["arm"]: row["videos"] for row in rows}):
         say(line)
     for claim in plan.claims:
         say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")

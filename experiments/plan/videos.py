@@ -1,6 +1,7 @@
 """Which videos the arms of a plan train on: those that the longest clip of any arm needs; how many, once prepared."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from components.assembly import Assembly
@@ -43,12 +44,18 @@ def _counted(plan: Plan, spec: Spec) -> dict[str, Any] | None:
     return {"frames": needed, "long_enough": by_split, "of": {split: of[split] for split in by_split}}
 
 
-def lines(plan: Plan) -> list[str]:
-    """What people are told of it: a line for each data set and need, and one where the counts are not known yet."""
+def lines(plan: Plan, usable: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+    """What people are told of it: a line for each data set and need, and one where the counts are not known yet.
+
+    Args:
+        plan: what is planned.
+        usable: what `usable_videos` gives for it.
+    """
     told: dict[str, None] = {}
-    for arm, counts in usable_videos(plan).items():
-        data = next(own.spec.data for own in plan.selected if own.name == arm)
-        why = "the longest clip of any arm" if data.shortest_video else "a clip"
+    shared = {arm.spec.data.shortest_video for arm in plan.selected}
+    for arm in plan.selected:
+        data, counts = arm.spec.data, usable[arm.name]
+        why = "the longest clip of any arm" if data.least_frames in shared else "a clip"
         needed = f"have the {data.least_frames} frames that {why} needs"
         if counts is not None:
             shares = [f"{counts['long_enough'][split]} of {total} ({split})" for split, total in counts["of"].items()]

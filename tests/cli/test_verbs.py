@@ -111,6 +111,7 @@ def test_plan(launched: Launched) -> None:
     assert "4 of 4 (test), 12 of 12 (train) have the 4 frames that a clip needs" in table.out
     shared = launched.verbs("plan", "ablate={data.interval: [1, 2]}", "claim=[]", "scoring.real_interval=1")
     assert "12 of 12 (train) have the 7 frames that the longest clip of any arm needs" in shared.out
+    assert shared.out.count("(train) have the") == 1, "told once for all arms"
     assert "baseline" in table.out
 
 
@@ -265,6 +266,19 @@ def test_prepare_writes_data_and_floors_alone_and_says_where(tmp_path: Path) -> 
     assert "16 videos, 2 classes" in told.out
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["_data", "toy"]
     assert [path.name for path in (tmp_path / "runs" / "toy").glob("[!.]*")] == ["floors.json"]
+
+
+def test_floors_say_of_how_many_videos_their_clips_are(tmp_path: Path) -> None:
+    """With two clips a video, 12 videos give halves of 4 and 8: one clip a video for the samples, else two."""
+    words = ("scoring.clips_per_video=2", "scoring.real_clips=24", "--only", "baseline", "--runs", tmp_path / "runs")
+    told = run("prepare", write(tmp_path), *words)
+    assert told.code == 0, told.err
+    assert "12 of 12 (train) have the 4 frames that a clip needs" in told.out
+    floors = json.loads((tmp_path / "runs" / "toy" / "floors.json").read_text())["floors"]
+    assert {floor["floor"] for floor in floors} == {"real_halves", "reconstruction"}
+    for floor in floors:
+        assert (floor["n_fake"], floor["n_real"], floor["videos"]) == (6, 24, [6, 12])
+        assert (floor["measured_at"], floor["measured_videos"]) == ([4, 16], [4, 8])
 
 
 def test_orphans_are_named_in_the_status(launched: Launched) -> None:
