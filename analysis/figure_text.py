@@ -1,6 +1,5 @@
 """Names in figures: folded to the room that they have, never cut, and legends outside of what is drawn."""
 
-import re
 from functools import cache, lru_cache
 
 from matplotlib.axes import Axes
@@ -8,16 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
+from analysis import folding
+
 SIZE = 9.0  # points, of all names and captions
 LINE = 1.25 * SIZE / 72  # inches from one line of text to the next
 HANDLE = 0.55  # inches of a legend's entry before its text, with the gap to the next column
-# Where a name is folded: behind a comma or a space, else between its words, else anywhere. Not within 0.5 or 1e-4.
-_BREAKS = (
-    re.compile(r"(?<=[ ,;])"),
-    re.compile(r"(?<=[=/:)\]])|(?=[(\[])|(?<=[A-Za-z]{2}-)"),
-    re.compile(r"(?<=[_.-])"),
-    re.compile(r"(?<=.)"),
-)
 
 
 @cache
@@ -37,32 +31,12 @@ def width_of(text: str, size: float = SIZE) -> float:
 def fold(text: str, inches: float, size: float = SIZE) -> str:
     """Return the text with line breaks, so that no line is wider than so many inches.
 
-    No character but the space at the end of a line is lost.
-
     Args:
         text: a name, or lines of text.
         inches: the room; at least one character stands on a line, however narrow.
         size: of the font, in points.
     """
-    lines: list[str] = []
-    for whole in text.split("\n"):
-        line = ""
-        for piece in _pieces(whole, inches, size):
-            if line and width_of((line + piece).rstrip(), size) > inches:
-                lines.append(line.rstrip())
-                line = ""
-            line += piece
-        lines.append(line.rstrip())
-    return "\n".join(lines)
-
-
-def _pieces(text: str, inches: float, size: float) -> list[str]:
-    """The pieces that a text is put together from again, each of them no wider than the room where that can be."""
-    pieces = [text]
-    for breaks in _BREAKS:
-        parts = [[piece] if width_of(piece, size) <= inches else breaks.split(piece) for piece in pieces]
-        pieces = [part for own in parts for part in own if part]
-    return pieces
+    return "\n".join(folding.fold(text, inches, lambda line: width_of(line, size)))
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:

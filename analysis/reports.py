@@ -61,7 +61,7 @@ class ReportOf:
         about = {
             "experiment": self.experiment, "digest": self.digest, "file": self.file, "overrides": list(self.overrides),
             "arms": dict(self.arms), "seeds": list(self.seeds),
-            "claims": [f"{claim.axis}: {claim.text} in {claim.metric}" for claim in self.claims],
+            "claims": [f"{own.axis}: {own.statement} in {own.metric}{own.where}" for own in self.claims],
         }  # fmt: skip
         return json.dumps(about, indent=1, ensure_ascii=False) + "\n"
 

@@ -606,15 +606,13 @@ def score(samples: Path, against: Path, form: str, **options: Any) -> None:
 
     KEY=VALUE changes the protocol: `frames=16 real_interval=3 resolution=256 detector=i3d`.
     """
-    from analysis import figures
     from experiments.cli import console
     from experiments.scores import score_folders
 
     request = score_folders.request_of(samples, against, **options)
     with console.Bars(apart=form == "json") as bars:
         found = score_folders.score_folders(request, bars.show)
-    plot = figures.draw_curves(found["scores"], Path(found["out"]) / "curve.png")
-    print(json.dumps(found, indent=1)) if form == "json" else console.show_scores(found, plot)
+    print(json.dumps(found, indent=1)) if form == "json" else console.show_scores(found)
 
 
 @app.group()

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
+from analysis import terminal
 from experiments.cli.doctor import Check
 from experiments.plan.inventory import Unreferenced
 from experiments.plan.plan import Plan
@@ -116,50 +115,29 @@ class Bars:
             print(f"{ended} of {len(todo)} replicates ended{'; ' + told if told else ''}", flush=True)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """Print a table."""
-    (console if console.is_terminal else Console(width=WIDTH)).print(make_table(headers, rows, title))
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", keys: int = 1) -> None:
+    """Print a table as `make_tables` makes it."""
+    screen = console if console.is_terminal else Console(width=columns())
+    for number, part in enumerate(make_tables(headers, rows, title, keys)):
+        screen.print(*([""] if number else []), part, sep="\n")
 
 
-def make_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
-    """A table; columns whose cells are all numbers are right-aligned, and states have their colours."""
+def make_tables(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", keys: int = 1) -> list[Table]:
+    """Return a table whose states have their colours; several, one below the other, where it is too wide.
+
+    Args:
+        headers: a name for each column.
+        rows: of values; None is an empty cell.
+        title: above it.
+        keys: so many columns name the rows, and begin each of several tables.
+    """
     cells = [[("" if cell is None else printable(str(cell))) for cell in row] for row in rows]
-    heading = title.replace("[", r"\[") or None
-    shown = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for number, header in enumerate(headers):
-        column = [row[number].replace(",", "").rstrip("%") for row in cells if row[number]]
-        numeric = bool(column) and all(
-            text.lstrip("+-").replace(".", "", 1).replace("e", "", 1).replace("-", "").isdigit() for text in column
-        )
-        shown.add_column(header.replace("[", r"\["), justify="right" if numeric else "left", overflow="fold")
-    lines = _lines(headers, cells) if cells else None
-    texts = [[Text(cell, style=COLOURS.get(cell, "")) for cell in row] for row in lines or cells]
-    if lines:
-        # One row of whole columns looks the same, and is laid out in a quarter of the time.
-        texts = [[Text("\n").join(column) for column in zip(*texts, strict=True)]]
-    for line in texts:
-        shown.add_row(*line)
-    return shown
+    return terminal.fitting(headers, cells, columns(), title=title, keys=keys, look=terminal.Look(styles=COLOURS))
 
 
-def _lines(headers: Sequence[str], cells: list[list[str]]) -> list[list[str]] | None:
-    """The cells line by line where at most the widest column, of single words, is folded; None where more is."""
-    if any("\n" in cell for row in cells for cell in row):
-        return None
-    widths = [max(map(cell_len, column)) for column in zip(headers, *cells, strict=True)]
-    over = sum(widths) + 2 * (len(widths) - 1) - (console.width if console.is_terminal else WIDTH)
-    if over <= 0:
-        return cells
-    *others, widest = sorted(widths)
-    at, room = widths.index(widest), widest - over
-    if room <= max([*others, cell_len(headers[at])]) or any(" " in row[at] or not row[at].isascii() for row in cells):
-        return None
-    lines = []
-    for row in cells:
-        pieces = [row[at][start : start + room] for start in range(0, len(row[at]), room)] or [""]
-        lines.append([*row[:at], pieces[0], *row[at + 1 :]])
-        lines += [[piece if column == at else "" for column in range(len(row))] for piece in pieces[1:]]
-    return lines
+def columns() -> int:
+    """Return how many columns a table has here."""
+    return console.width if console.is_terminal else terminal.columns_here(WIDTH)
 
 
 def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
@@ -177,10 +155,10 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
     table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
     for line in videos.lines(plan, {row["arm"]: row["videos"] for row in rows}):
-        say(line)
+        paragraph(line)
     for claim in plan.claims:
-        say(f"claim on {claim.axis}: {claim.text} in {claim.metric}")
-    say(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
+        paragraph(f"claim on {claim.axis}: {claim.statement} in {claim.metric}{claim.where}")
+    paragraph(f"floors: {', '.join(plan.file.experiment.floors) or 'none'}")
 
 
 def plan_totals(
@@ -204,7 +182,7 @@ def plan_totals(
     screened = any(plan.file.experiment.screen for plan in plans)
     least = "; at most: what the screen stops is counted to its end" if screened else ""
     alone = f" ({total['alone']:.3g} if every arm trained alone)" if shared else ""
-    say(f"GPU-hours in all: {total['shared']:.3g}{alone}, still to come: {total['left']:.3g} (from {told}{least})")
+    paragraph(f"GPU-hours in all: {total['shared']:.3g}{alone}, still to come: {total['left']:.3g} (from {told}{least})")
 
 
 def show_inventory(experiments: Sequence[dict[str, Any]], trainings: Sequence[dict[str, Any]]) -> None:
@@ -241,7 +219,7 @@ def show_report(written: "Report") -> None:
         say(line)
 
 
-def show_scores(found: dict[str, Any], plot: Path | None) -> None:
+def show_scores(found: dict[str, Any]) -> None:
     """What `score` measured: each number with its interval, its floor and its protocol; and all that was left out."""
     rows = []
     for row in found["scores"]:
@@ -272,7 +250,7 @@ def show_scores(found: dict[str, Any], plot: Path | None) -> None:
         say(f"NOTE: {found['shared_videos']} videos are on both sides; that makes a score better than it is")
     for told in found["cautions"]:
         say(told)
-    say(f"wrote {Path(found['out']) / 'scores.json'}{f', {plot}' if plot else ' (too few clips for an N-curve)'}")
+    say(f"wrote {Path(found['out']) / 'scores.json'}, {found['plot'] or 'no plot: too few clips for an N-curve'}")
 
 
 def show_protocols(found: dict[str, Any]) -> None:
@@ -326,6 +304,11 @@ def say(text: str) -> None:
 def put(text: str) -> None:
     """A text that others have laid out, as it is but for control characters."""
     print(printable(text))
+
+
+def paragraph(text: str) -> None:
+    """A line that is folded between its words where it is too long, so that no number is cut by the terminal's edge."""
+    say(terminal.wrapped(text, columns()))
 
 
 def complain(lines: Iterable[str]) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 
-from experiments.cli.console import console, make_table, say, table
+from experiments.cli.console import console, make_tables, paragraph, say, table
 from experiments.plan.plan import Plan
 from experiments.plan.status import beside, log_of, rows, title
 from experiments.record.states import states
@@ -21,6 +21,7 @@ from registry.runs.run_folder import Replicate
 WATCH_SECONDS = 5.0
 LONGEST_LINE = 10_000  # of a log, in characters
 FIRST_TAIL, TAIL_BYTES = 2**15, 2**24  # bytes from the end of a log that are read at first, and at most
+NAMING = 2  # columns: arm and seed say which replicate it is
 COLUMNS = ("arm", "seed", "state", "step", "loss", "it/s", "eta", "node", "job", "attempts")
 
 
@@ -43,19 +44,19 @@ def _span(seconds: int | None) -> str:
 
 def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
     """The status as a table; below it what went wrong, the jobs beside the replicates, and orphaned folders."""
-    table(COLUMNS, [cells(row) for row in found], title=title(plan, found))
+    table(COLUMNS, [cells(row) for row in found], title=title(plan, found), keys=NAMING)
     waiting = Counter(row["slurm"] for row in found if row["state"] == "queued" and row["slurm"])
     for told, number in waiting.most_common():
-        say(f"queued: {number}: {told}")
+        paragraph(f"queued: {number}: {told}")
     for row in found:
         told = "; ".join(filter(None, (row["error"], row["slurm"])))
         if told and row["state"] not in ("queued", "running"):
-            say(f"{row['arm']} seed {row['seed']}: {told}")
+            paragraph(f"{row['arm']} seed {row['seed']}: {told}")
     for line in beside(plan, found):
-        say(line)
+        paragraph(line)
     for orphan in plan.orphans():
         why = "; ".join(orphan.differences) or "no arm of that name in the file"
-        say(f"orphaned (kept, not counted, never cancelled): {orphan.folder}: {why}")
+        paragraph(f"orphaned (kept, not counted, never cancelled): {orphan.folder}: {why}")
 
 
 def last_lines(path: Path, number: int) -> list[str]:
@@ -116,12 +117,19 @@ def _watch_plainly(plan: Plan, found: list[dict[str, Any]], lines: TextIO) -> li
         found = rows(plan)
 
 
-def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Table:
+def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Group:
     """The table cut to the terminal's height: what runs first, then what waits, then the rest."""
     order = {"running": 0, "failed": 1, "interrupted": 2, "queued": 3}
-    first = sorted(found, key=lambda row: order.get(row["state"], 4))[: max(5, console.height - 5)]
-    more = f"; {len(found) - len(first)} more below" if len(first) < len(found) else ""
-    return make_table(COLUMNS, [cells(row) for row in first], title=title(plan, found) + more)
+    ordered = sorted(found, key=lambda row: order.get(row["state"], 4))
+    shown = len(ordered)
+    while True:
+        more = f"; {len(found) - shown} more below" if shown < len(found) else ""
+        told = title(plan, found) + more
+        tables = make_tables(COLUMNS, [cells(row) for row in ordered[:shown]], told, NAMING)
+        over = sum(len(console.render_lines(one)) for one in tables) - (console.height - 1)
+        if over <= 0 or shown <= 5:
+            return Group(*tables)
+        shown = max(5, shown - max(1, over // len(tables)))
 
 
 def show_logs(plan: Plan, seed: int | None, lines: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.figures import draw_curves
 from components.data.datasets.video_folder import VideoFolder
 from components.data.prepare import prepare
 from components.data.video.frame_folder import is_picture
@@ -17,6 +18,7 @@ from components.scoring.features.clip_selection import Video
 from components.scoring.features.extraction import Measuring, Progress, Side, measure, never
 from components.scoring.features.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from components.scoring.protocol_metrics import build_metrics
+from experiments.record.progress import silent
 from experiments.record.recording import machine, write_json
 from experiments.scores.floors import pool_of, real_halves, with_reference
 from experiments.scores.kept_samples import missing_samples, sample_again
@@ -71,19 +73,26 @@ class Request:
 def request_of(
     samples: Path,
     against: Path,
-    name: str | None,
-    overrides: Sequence[str],
-    metrics: str | None,
-    processes: int | None,
-    batch_size: int,
-    device: str,
-    out: Path | None,
-    runs: Path,
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+    metrics: str | None = None,
+    processes: int | None = None,
+    batch_size: int = 8,
+    device: str = "auto",
+    out: Path | None = None,
+    runs: Path = Path("runs"),
     floors: bool = True,
     plugins: tuple[str, ...] = (),
     sample_again: bool = False,
 ) -> Request:
-    """What the words of the command line ask for; the protocol left out is the run's own, else `clean`.
+    """Return what is asked for, by the words of the command line or of a notebook.
+
+    Args:
+        samples, against, processes, batch_size, out, runs, floors, plugins: as `Request` has them.
+        name: of the protocol: a preset, a YAML file, a scores.json, a run folder; None: the run's own, else `clean`.
+        overrides: of the protocol, `key=value`.
+        metrics: comma-separated, instead of the protocol's.
+        device: `auto`, `cpu` or `cuda`.
 
     Raises:
         SpecError: the protocol, or an override of it, is wrong.
@@ -100,8 +109,10 @@ def request_of(
     )
 
 
-def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
-    """Measure both sides, write scores.json and return its content.
+def score_folders(request: Request, progress: Progress = silent) -> dict[str, Any]:
+    """Measure both sides, write scores.json and the plot of its N-curves, and return what the file says.
+
+    Beside the content of scores.json stand `out`, the folder, and `plot`, None where the clips are too few for a curve.
 
     Raises:
         SpecError: a path that is no such folder, or scores that would lie among what is scored.
@@ -152,9 +163,10 @@ def score_folders(request: Request, progress: Progress) -> dict[str, Any]:
         except RunError as error:
             content["failed"].append(f"floor: {error}")
         write_json(out / "scores.json", content)
+    plot = draw_curves(content["scores"], out / "curve.png")
     if content["failed"]:
         raise RunError("\n".join([*content["failed"], f"the scores are in {out / 'scores.json'}"]))
-    return {**content, "out": str(out)}
+    return {**content, "out": str(out), "plot": str(plot) if plot else None}
 
 
 def cautions(protocol: Protocol, parts: Catalogue) -> list[str]:

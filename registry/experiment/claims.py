@@ -42,17 +42,25 @@ class ResolvedClaim:
     points: tuple[Point, ...] = ((),)
 
     @property
+    def statement(self) -> str:
+        """The claim in words, without axis, metric and where it is judged."""
+        if self.kind == "order":
+            return f"{self.labels[0]} better than {self.labels[1]}"
+        if self.kind == "equivalence":
+            return f"{self.labels[0]} equivalent to {self.labels[1]} within {self.margin}"
+        return f"improving from {' to '.join(self.labels)}"
+
+    @property
+    def where(self) -> str:
+        """Where on the grid's other axes it is judged: `, at frames=16, averaged over patch in 2, 4`; else nothing."""
+        at = ", ".join(f"{axis}={label}" for axis, label in self.at.items())
+        over = " and ".join(f"{axis} in {', '.join(labels)}" for axis, labels in self.averaged.items())
+        return (f", at {at}" if at else "") + (f", averaged over {over}" if over else "")
+
+    @property
     def text(self) -> str:
         """The claim in words, without axis and metric."""
-        if self.kind == "order":
-            said = f"{self.labels[0]} better than {self.labels[1]}"
-        elif self.kind == "equivalence":
-            said = f"{self.labels[0]} equivalent to {self.labels[1]} within {self.margin}"
-        else:
-            said = f"improving from {' to '.join(self.labels)}"
-        at = [f"at {', '.join(f'{axis}={label}' for axis, label in self.at.items())}"] if self.at else []
-        over = " and ".join(f"{axis} in {', '.join(labels)}" for axis, labels in self.averaged.items())
-        return ", ".join([said, *at, *([f"averaged over {over}"] if over else [])])
+        return self.statement + self.where
 
     @property
     def cells(self) -> list[tuple[str, ...]]:

@@ -25,7 +25,6 @@ from typing import Any
 
 from registry import strict_yaml
 from registry.errors import RunError, SpecError
-from registry.errors import RunError
 from registry.experiment.arms import Arm
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered
 from registry.runs.records import (

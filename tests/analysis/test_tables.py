@@ -4,11 +4,10 @@ import json
 import math
 
 import pytest
-from rich.console import Console
 
 from analysis.rendering import scores_table
 from analysis.results import load
-from analysis.tables import NOTHING, summary, to_csv, to_latex, to_markdown, to_rich, with_spread
+from analysis.tables import NOTHING, summary, to_csv, to_latex, to_markdown, to_text, with_spread
 from registry.errors import RunError
 from tests.fixtures.replicates import floor, replicates
 
@@ -32,9 +31,7 @@ def test_a_row_per_arm_with_mean_spread_and_paired_difference(table):
 
 
 def test_the_terminal_shows_names_with_brackets(table):
-    console = Console(width=120, file=io.StringIO())
-    console.print(to_rich(table, title="experiment [x]"))
-    shown = console.file.getvalue()
+    shown = to_text(table, 120, "experiment [x]")
     for text in (METRIC, "20 ± 10", "24 ± 16", "+4.00", "2/3", "experiment [x]", f"{METRIC}: protocol p"):
         assert text in shown
 
