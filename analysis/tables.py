@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from analysis.floors import Floor, Floors, below, floors_of, left_out
 from analysis import terminal
-from analysis.floors import Floor, Floors, floors_of, left_out
+from analysis.floors import Floor, Floors, below, floors_of, left_out
 from analysis.results import DONE, paired_scores, protocol_of, scores_by_seed
 from analysis.stopped import NOTE, reasons
 

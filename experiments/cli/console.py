@@ -182,7 +182,9 @@ def plan_totals(
     screened = any(plan.file.experiment.screen for plan in plans)
     least = "; at most: what the screen stops is counted to its end" if screened else ""
     alone = f" ({total['alone']:.3g} if every arm trained alone)" if shared else ""
-    paragraph(f"GPU-hours in all: {total['shared']:.3g}{alone}, still to come: {total['left']:.3g} (from {told}{least})")
+    paragraph(
+        f"GPU-hours in all: {total['shared']:.3g}{alone}, still to come: {total['left']:.3g} (from {told}{least})"
+    )
 
 
 def show_inventory(experiments: Sequence[dict[str, Any]], trainings: Sequence[dict[str, Any]]) -> None:

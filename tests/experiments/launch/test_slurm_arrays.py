@@ -13,6 +13,7 @@ from submitit.slurm.slurm import SlurmExecutor
 from experiments.launch.slurm_arrays import Chunk, SlurmArrays, chunks, script
 from experiments.record.slurm_queue import Cluster, Queue, elements
 from experiments.record.snapshot import Snapshot
+from experiments.record.states import Task
 from registry.runs.run_folder import Replicate
 from registry.schema.resources import Resources, Shape
 from tests.fixtures.toy_replicates import plan_of
@@ -23,8 +24,9 @@ def replicate(tmp_path_factory: pytest.TempPathFactory) -> Replicate:
     return plan_of(tmp_path_factory.mktemp("slurm")).replicates[0]
 
 
-def named(replicate: Replicate, names: list[str]) -> list[Replicate]:
-    return [dataclasses.replace(replicate, arm=name, seed=seed) for seed, name in enumerate(names)]
+def named(replicate: Replicate, names: list[str]) -> list[Task]:
+    """A training each."""
+    return [Task((dataclasses.replace(replicate, arm=name, seed=seed),)) for seed, name in enumerate(names)]
 
 
 @given(
@@ -36,15 +38,15 @@ def test_arrays(replicate: Replicate, names: list[str], longest: int, parallel: 
     todo = named(replicate, names)
     resources = Resources(parallel=parallel, arms={"large": Shape(gpus=8), "odd": Shape(time="1h")})
     found = chunks(todo, resources, Cluster("lab", longest), Shape())
-    assert sorted(r.seed for chunk in found for r in chunk.replicates) == list(range(len(todo)))
+    assert sorted(task.replicates[0].seed for chunk in found for task in chunk.tasks) == list(range(len(todo)))
     for chunk in found:
-        assert len({r.arm for r in chunk.replicates}) == 1  # here an arm a shape
-        assert 1 <= len(chunk.replicates) <= longest
-        assert 1 <= chunk.limit <= len(chunk.replicates)
+        assert len({task.replicates[0].arm for task in chunk.tasks}) == 1  # here an arm a shape
+        assert 1 <= len(chunk.tasks) <= longest
+        assert 1 <= chunk.limit <= len(chunk.tasks)
         assert chunk.behind is None or chunk.behind < found.index(chunk)
     assert most_at_once(found) <= (parallel or len(todo))
     if parallel is None:
-        assert all(chunk.behind is None and chunk.limit == len(chunk.replicates) for chunk in found)
+        assert all(chunk.behind is None and chunk.limit == len(chunk.tasks) for chunk in found)
 
 
 def most_at_once(found: list[Chunk]) -> int:
@@ -97,12 +99,12 @@ def test_everything_that_is_asked_for_stands_in_the_batch_script(tmp_path: Path,
 @pytest.mark.usefixtures("_srun")
 def test_what_is_not_asked_for_does_not(tmp_path: Path, replicate: Replicate) -> None:
     arrays = arrays_of(tmp_path, Resources())
-    (chunk,) = chunks([replicate], arrays.resources, arrays.cluster, arrays.defaults)
+    (chunk,) = chunks([Task((replicate,))], arrays.resources, arrays.cluster, arrays.defaults)
     text = script(arrays.executor(chunk), 1)
     for word in ("wckey", "partition", "account", "gpus", "gres", "mem", "array", "dependency", "kill-on-bad-exit"):
         assert f"--{word}" not in text, word
     named_otherwise = arrays_of(tmp_path, Resources(gres="gpu:a100:2", gpus=2))
-    (chunk,) = chunks([replicate], named_otherwise.resources, arrays.cluster, arrays.defaults)
+    (chunk,) = chunks([Task((replicate,))], named_otherwise.resources, arrays.cluster, arrays.defaults)
     text = script(named_otherwise.executor(chunk), 1)
     assert "--gres=gpu:a100:2" in text
     assert "--gpus" not in text

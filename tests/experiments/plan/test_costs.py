@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli.console import plan_table
+from experiments.cli.console import plan_totals
 from experiments.plan import costs
 from experiments.plan.costs import Pace, cost, measure, refuse_above
 from experiments.plan.plan import Plan
-from experiments.plan.rows import paces, rows
+from experiments.plan.rows import paces, rows, totals, trainings
 from experiments.record.recording import Recorder, create, desire
 from registry.errors import SpecError
 from registry.runs.records import Result
@@ -91,7 +91,7 @@ def test_what_a_screen_stopped_costs_no_more(tmp_path: Path, capsys: pytest.Capt
     row, other = rows(plan)
     assert row["gpu_hours_left"] == pytest.approx(row["gpu_hours"] / 2, rel=1e-3)
     assert other["gpu_hours_left"] == other["gpu_hours"]
-    plan_table(plan, [row, other])
+    plan_totals([plan], [row, other], shared := trainings([plan], [row, other]), totals([row, other], shared))
     assert "at most: what the screen stops is counted to its end" in " ".join(capsys.readouterr().out.split())
 
 

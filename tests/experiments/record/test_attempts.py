@@ -12,10 +12,11 @@ import pytest
 from experiments.record.recording import ClaimedError, Recorder
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, is_alive, latest, take, this_process
+from registry.runs.records import Attempt
 
 
 def alive(folder: Path) -> bool:
-    return is_alive(latest(folder / ATTEMPTS), folder / "heartbeat.json")
+    return is_alive(latest(folder / ATTEMPTS, Attempt), folder / "heartbeat.json")
 
 
 def test_an_attempt_is_held_and_ends(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_an_attempt_is_held_and_ends(tmp_path: Path) -> None:
         assert attempt.number == 2
 
 
-@pytest.mark.parametrize("change", [{"pid": 2**22 + 1}, {"started": 1.0}])
+@pytest.mark.parametrize("change", [{"pid": 2**22 + 1}, {"started": "another boot 1"}])
 def test_a_dead_attempt_is_passed_over(tmp_path: Path, change: dict[str, Any]) -> None:
     take(tmp_path / ATTEMPTS, 1, this_process() | change)
     assert not alive(tmp_path)
@@ -52,7 +53,9 @@ def test_an_attempt_of_another_host_lives_by_its_heartbeat(tmp_path: Path) -> No
 @pytest.mark.parametrize(("told", "lives"), [("", False), ("PENDING", False), ("RUNNING", True), (None, True)])
 def test_slurm_may_know_better_of_another_host(tmp_path: Path, told: str | None, lives: bool) -> None:
     take(tmp_path / ATTEMPTS, 1, this_process() | {"host": "not-" + socket.gethostname(), "job": "7_1"})
-    assert is_alive(latest(tmp_path / ATTEMPTS), None, lambda job: told if job == "7_1" else "RUNNING") == lives
+    assert (
+        is_alive(latest(tmp_path / ATTEMPTS, Attempt), None, lambda job: told if job == "7_1" else "RUNNING") == lives
+    )
 
 
 def test_a_later_start_of_the_same_job_passes_its_own_earlier_one_over(
@@ -65,7 +68,7 @@ def test_a_later_start_of_the_same_job_passes_its_own_earlier_one_over(
         Recorder(tmp_path).attempting().__enter__()
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     with Recorder(tmp_path).attempting() as attempt:
-        assert (attempt.number, attempt.content["restart"]) == (2, 1)
+        assert (attempt.number, attempt.content.restart) == (2, 1)
 
 
 def _race(folder: Path, barrier: Any, held: Any, most: Any, wins: Any) -> None:

@@ -15,6 +15,7 @@ from experiments.record import lease
 from experiments.record.lease import leased
 from registry.errors import RunError
 from registry.runs.attempts import HEARTBEAT_EXPIRES, latest, numbered, take, this_process
+from registry.runs.records import Owner
 
 HOLDER = """
 import sys, time
@@ -89,7 +90,9 @@ def test_a_holder_on_another_machine_is_believed_until_its_file_is_old(tmp_path:
 def test_a_holder_that_ended_is_no_holder(tmp_path: Path) -> None:
     with leased(tmp_path, 0):
         pass
-    assert "ended" in (latest(tmp_path) or {})
+    last = latest(tmp_path, Owner)
+    assert last is not None
+    assert last.ended is not None
     with leased(tmp_path, 0):
         pass
 
@@ -97,8 +100,8 @@ def test_a_holder_that_ended_is_no_holder(tmp_path: Path) -> None:
 def test_who_looked_long_ago_does_not_get_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its number was free because it is over: newer ones were taken meanwhile."""
     alive = take(tmp_path, 7, this_process())
-    answers = [{"number": 2, "ended": 1.0}]
-    monkeypatch.setattr(lease, "latest", lambda folder: answers.pop() if answers else latest(folder))
+    answers = [Owner(number=2, host="", pid=0, time=0.0, ended=1.0)]
+    monkeypatch.setattr(lease, "latest", lambda folder, kind: answers.pop() if answers else latest(folder, kind))
     with pytest.raises(RunError, match="is at work there"), leased(tmp_path, 0):
         pass
     assert numbered(tmp_path) == [alive]

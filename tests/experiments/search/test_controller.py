@@ -71,7 +71,7 @@ def test_a_search_runs_prunes_fails_and_tries_again(tmp_path: Path, monkeypatch:
         if trial.state == "complete":
             assert trial.scores == (pytest.approx(100 * rate),)
         if trial.state == "pruned":
-            reason = json.loads((folder / "control.json").read_text())["reason"]
+            reason = json.loads((folder / "desired" / "toy.json").read_text())["reason"]
             assert reason.startswith(f"pruned at step {max(trial.reported)} by median validation_loss")
             assert not (folder / "result.json").exists()
         if trial.state == "failed" and rate > 3e-2:

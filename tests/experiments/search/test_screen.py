@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments.worker.replicate import run_replicate
 
 from experiments.launch import executors
 from experiments.launch.launching import launch_here
 from experiments.plan.plan import Plan, load_plan
-from experiments.record.recording import Recorder
+from experiments.record.recording import Recorder, desire, open_again
 from experiments.search import screening
 from experiments.search.screening import launch_screened
+from experiments.worker.run import run_training
 from registry.errors import RunError, SpecError
 from registry.runs.run_folder import Replicate
 from tests.fixtures.toy_replicates import TOY, nothing
@@ -50,6 +50,11 @@ def states_of(plan: Plan) -> dict[str, str]:
 
 def of(plan: Plan, arm: str) -> Replicate:
     return next(replicate for replicate in plan.replicates if replicate.arm == arm)
+
+
+def reason_of(plan: Plan, arm: str) -> str:
+    desired = of(plan, arm).desired()
+    return desired.reason if desired else ""
 
 
 def steps_of(replicate: Replicate) -> list[int]:
@@ -101,7 +106,7 @@ def test_the_best_half_goes_on_from_each_rung(finished: tuple[Plan, list[str]], 
     winner = names[cuts[1]["kept"][0]]
     assert winner == "fast"
     assert states_of(plan) == {arm: "done" if arm == winner else "stopped" for arm in states_of(plan)}
-    reasons = {arm: of(plan, arm).control()["reason"] for arm in states_of(plan) if arm != winner}
+    reasons = {arm: reason_of(plan, arm) for arm in states_of(plan) if arm != winner}
     assert sorted(reasons.values()) == [
         "screened out at step 3, 3rd of 4",
         "screened out at step 3, 4th of 4",
@@ -116,13 +121,13 @@ def test_pausing_and_going_on_is_exact(finished: tuple[Plan, list[str]], undistu
     result, whole = of(plan, "fast").result(), of(undisturbed, "fast").result()
     assert result is not None
     assert whole is not None
-    assert result["scores"] == whole["scores"]
-    assert result["attempts"] == 3
+    assert result.scores == whole.scores
+    assert result.attempts == 3
     assert steps_of(of(plan, "fast")) == [3, 6, 9]
-    assert [event["event"] for event in of(plan, "fast").events()] == [
+    assert [event.event for event in of(plan, "fast").events()] == [
         "started", "paused", "started", "paused", "started", "done",
     ]  # fmt: skip
-    third = next(arm for arm in states_of(plan) if of(plan, arm).control().get("reason", "").endswith("3rd of 4"))
+    third = next(arm for arm in states_of(plan) if reason_of(plan, arm).endswith("3rd of 4"))
     assert steps_of(of(plan, third)) == [3], "who is out runs no further"
 
 
@@ -145,7 +150,7 @@ def test_a_controller_killed_at_every_wish_ends_as_undisturbed(
     finished: tuple[Plan, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = screened(tmp_path)
-    control, started = Recorder.control, executors.run_replicate
+    wished, started = desire, executors.run_training
     left = [0]
 
     def fuse() -> None:
@@ -153,16 +158,17 @@ def test_a_controller_killed_at_every_wish_ends_as_undisturbed(
         if left[0] < 0:
             raise Killed
 
-    def wish(self: Recorder, *words: Any, **more: Any) -> None:
-        control(self, *words, **more)
+    def wish(*words: Any, **more: Any) -> None:
+        wished(*words, **more)
         fuse()
 
-    def start(*words: Any) -> dict[str, Any]:
+    def start(*words: Any) -> list[Any]:
         fuse()
         return started(*words)
 
-    monkeypatch.setattr(Recorder, "control", wish)
-    monkeypatch.setattr(executors, "run_replicate", start)
+    monkeypatch.setattr(screening, "desire", wish)
+    monkeypatch.setattr(executors, "desire", wish)
+    monkeypatch.setattr(executors, "run_training", start)
     deaths = 0
     while True:
         left[0] = 3
@@ -179,7 +185,10 @@ def test_a_controller_killed_at_every_wish_ends_as_undisturbed(
     assert [len(replicate.attempts()) for replicate in plan.replicates] == [
         len(replicate.attempts()) for replicate in finished[0].replicates
     ]
-    assert (mine.result() or {})["scores"] == (theirs.result() or {})["scores"]
+    results = mine.result(), theirs.result()
+    assert results[0] is not None
+    assert results[1] is not None
+    assert results[0].scores == results[1].scores
 
 
 def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
@@ -187,18 +196,18 @@ def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
 ) -> None:
     plan = screened(tmp_path, "screen.rungs=[3]")
 
-    def start(folder: Path, progress: Any) -> dict[str, Any]:
-        if folder == of(plan, "fast").folder.resolve() or folder == of(plan, "fast").folder:
-            Recorder(folder).event("failed", error="a cosmic ray")
-            return {}
-        return run_replicate(folder, progress)
+    def start(training: Path, progress: Any) -> list[Any]:
+        if training.resolve() == of(plan, "fast").training.resolve():
+            Recorder(training).event("failed", error="a cosmic ray")
+            return []
+        return run_training(training, progress)
 
     with monkeypatch.context() as patched:
-        patched.setattr(executors, "run_replicate", start)
+        patched.setattr(executors, "run_training", start)
         run(plan)
     assert states_of(plan)["fast"] == "failed"
     assert sorted(states_of(plan).values()) == ["done", "done", "failed", "stopped"]
-    Recorder(of(plan, "fast").folder).event("retry")
+    open_again(of(plan, "fast"))
     run(plan)
     assert sorted(states_of(plan).values()) == ["done", "done", "done", "stopped"]
     assert len(records(plan)) == 1, "what was decided stays"
@@ -216,7 +225,7 @@ def test_what_a_person_cancelled_stays_cancelled(tmp_path: Path) -> None:
     todo: Sequence[Replicate] = screening.make_run_folders(plan, {})
     for replicate in todo:
         if replicate.arm == "slow":
-            Recorder(replicate.folder).control("cancel", reason="by hand")
+            desire(replicate, "cancel", reason="by hand")
     run(plan)
     assert states_of(plan)["slow"] == "cancelled"
     assert len(records(plan)[0]["values"]) == 3
@@ -245,6 +254,6 @@ def test_an_arm_that_failed_is_not_waited_for_by_those_selected(tmp_path: Path) 
     plan = screened(tmp_path, "screen.rungs=[3]")
     screening.make_run_folders(plan, {})
     for arm in ("baseline", "late"):
-        Recorder(of(plan, arm).folder).event("failed", error="a cosmic ray")
+        Recorder(of(plan, arm).training).event("failed", error="a cosmic ray")
     run(screened(tmp_path, "screen.rungs=[3]", only=["fast", "slow"]))
     assert states_of(plan) == {"baseline": "failed", "fast": "done", "slow": "stopped", "late": "failed"}

@@ -37,7 +37,8 @@ def test_trials_are_replicates_with_every_seed(tmp_path: Path) -> None:
         assert {replicate.identity for replicate in own} == {trial.identity}
         assert {replicate.spec.learning.learning_rate for replicate in own} == {trial.values["learning.learning_rate"]}
         assert {replicate.spec.model.blocks.name for replicate in own} == {trial.values["model.blocks"]}
-        losses = [(replicate.result() or {})["scores"]["validation_loss"] for replicate in own]
+        results = [replicate.result() for replicate in own]
+        losses = [result.scores["validation_loss"] for result in results if result]
         assert trial.scores[0] == pytest.approx(sum(losses) / 2)
     found = summary(plan, study)
     assert found["objectives"] == {"validation_loss": "min", "macs": "max"}

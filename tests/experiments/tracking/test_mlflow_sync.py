@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments.record.recording import Recorder
+from experiments.record.recording import Recorder, desire
 from experiments.tracking import mlflow_sync
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, take, this_process
 from registry.runs.machine import ROOT
 from tests.fixtures import mlflow_server
+from tests.fixtures.toy_replicates import result_of
 from tests.fixtures.tracked import Killed, assert_complete, fragile, log, replicates, rewritten, stored
 from tests.waiting import PATIENCE
 
@@ -56,16 +57,16 @@ def die() -> None:
 def test_each_state_has_a_status(either: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     todo = replicates(tmp_path, name, seeds=9)
     missing, queued, running, interrupted, failed, cancelled, paused, stopped, done = todo
-    (missing.folder / "events.jsonl").unlink()
-    take(queued.folder / SUBMISSIONS, 1, {**this_process(), "token": "x", "executor": "slurm", "job": None})
-    take(running.folder / ATTEMPTS, 1, {**this_process(), "job": "12_3", "node": "n7"})
-    Recorder(failed.folder).event("failed", error="no")
-    Recorder(cancelled.folder).control("cancel")
-    Recorder(paused.folder).control("run", until=8)
-    Recorder(paused.folder).event("paused", step=8)
-    Recorder(stopped.folder).control("stop")
-    Recorder(done.folder).result({"data_digest": "abc", "protocols": {"fvd[x]": "p1"}})
-    (done.folder / "provenance.json").write_text(json.dumps({"code": {"commit": "c0ffee"}}))
+    (missing.training / "events.jsonl").unlink()
+    take(queued.training / SUBMISSIONS, 1, {**this_process(), "token": "x", "executor": "slurm", "job": None})
+    take(running.training / ATTEMPTS, 1, {**this_process(), "job": "12_3", "node": "n7"})
+    Recorder(failed.training).event("failed", error="no")
+    desire(cancelled, "cancel")
+    desire(paused, "run", until=8)
+    Recorder(paused.training).event("paused", step=8)
+    desire(stopped, "stop")
+    Recorder(done.folder).result(result_of(done, data_digest="abc", protocols={"fvd[x]": "p1"}))
+    (done.training / "provenance.json").write_text(json.dumps({"code": {"commit": "c0ffee"}}))
     mlflow_sync.sync(name, todo, either)
     runs = stored(either, name)
     told = {run.data.tags["state"]: run.info.status for run in runs.values()}
@@ -78,7 +79,7 @@ def test_each_state_has_a_status(either: str, name: str, tmp_path: Path, capsys:
     tags = runs[mlflow_sync._tag(done)].data.tags
     assert (tags["commit"], tags["data_digest"], tags["protocol.fvd/x"]) == ("c0ffee", "abc", "p1")
     assert_complete(either, name, todo)
-    Recorder(interrupted.folder).result({})
+    Recorder(interrupted.folder).result(result_of(interrupted))
     mlflow_sync.sync(name, todo, either)
     assert stored(either, name)[mlflow_sync._tag(interrupted)].info.status == "FINISHED"
     assert capsys.readouterr().out == "", "MLflow has a line or two for every run that ends"
@@ -97,7 +98,7 @@ def test_a_requeued_replicate_doubles_nothing(either: str, name: str, tmp_path: 
 def test_a_sync_between_the_resumption_and_the_steps_doubles_nothing(uri: str, name: str, tmp_path: Path) -> None:
     todo = replicates(tmp_path, name)
     mlflow_sync.sync(name, todo, uri)
-    Recorder(todo[0].folder).forget_after(4)
+    Recorder(todo[0].training).forget_after(4)
     mlflow_sync.sync(name, todo, uri)
     log(todo[0], (6, 8, 10))
     assert mlflow_sync.sync(name, todo, uri) == {"runs": 2, "points": 2}
@@ -126,7 +127,7 @@ def test_a_run_that_has_a_step_twice_is_made_anew(uri: str, name: str, tmp_path:
 
 def test_a_line_that_is_being_written_waits(uri: str, name: str, tmp_path: Path) -> None:
     todo = replicates(tmp_path, name, seeds=1)
-    path = todo[0].folder / "metrics.jsonl"
+    path = todo[0].training / "metrics.jsonl"
     whole = path.read_text()
     path.write_text(whole[:-10])
     assert mlflow_sync.sync(name, todo, uri)["points"] == 6
@@ -137,9 +138,9 @@ def test_a_line_that_is_being_written_waits(uri: str, name: str, tmp_path: Path)
 
 def test_numbers_that_are_none(either: str, name: str, tmp_path: Path) -> None:
     (replicate,) = replicates(tmp_path, name, seeds=1)
-    Recorder(replicate.folder).metrics(20, {"a": float("nan"), "b": float("inf"), "c": float("-inf")})
+    Recorder(replicate.training).metrics(20, {"a": float("nan"), "b": float("inf"), "c": float("-inf")})
     assert mlflow_sync.sync(name, [replicate], either)["points"] == 11
-    path = replicate.folder / "metrics.jsonl"
+    path = replicate.training / "metrics.jsonl"
     path.write_text(json.dumps({"step": 1, "time": 1.0, "a": 1.0}) + "\n" + path.read_text())
     assert mlflow_sync.sync(name, [replicate], either)["points"] == 1, "the history is compared"
 
@@ -200,7 +201,7 @@ def test_an_update_killed_at_any_call_is_completed(
             except Killed:
                 killed = True
         if at % 2:
-            Recorder(todo[0].folder).forget_after(10 * at)
+            Recorder(todo[0].training).forget_after(10 * at)
             log(todo[0], (10 * at + 5,))
         mlflow_sync.sync(name, todo, uri)
         assert_complete(uri, name, todo)
@@ -221,7 +222,7 @@ def test_a_run_that_was_made_twice_is_one_again(
 
 def test_one_run_that_is_refused_keeps_no_other_waiting(uri: str, name: str, tmp_path: Path) -> None:
     todo = replicates(tmp_path, name)
-    Recorder(todo[0].folder).metrics(10, {"x" * 300: 1.0})
+    Recorder(todo[0].training).metrics(10, {"x" * 300: 1.0})
     with pytest.raises(RunError, match="MLflow refused 1 of 2 runs, such as baseline seed 0"):
         mlflow_sync.sync(name, todo, uri)
     runs = stored(uri, name)
@@ -236,7 +237,7 @@ def test_two_folders_of_the_same_arms_are_kept_apart(uri: str, name: str, tmp_pa
         mlflow_sync.sync(name, theirs, uri)
     client = mlflow_sync._client(uri)
     runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
-    assert {run.data.tags["folder"] for run in runs} == {str(r[0].folder.resolve()) for r in (mine, theirs)}
+    assert {run.data.tags["folder"] for run in runs} == {str(r[0].link.absolute()) for r in (mine, theirs)}
     assert len(runs) == 2
     assert sorted(run.data.metrics["loss"] for run in runs) == [1 / 8, 1 / 8 + 0.5]
 
