@@ -57,7 +57,7 @@ def _row(replicate: Replicate, state: State, queue: Queue, endings: dict[str, En
         "eta_seconds": round(left) if left is not None else None,
         "node": attempt.node if attempt else None, "job": job, "slurm": _told(job, queue, endings),
         "attempts": attempt.number if attempt else 0, "scores": result.scores if result else {},
-        "folder": str(replicate.folder), "error": _why(replicate, state),
+        "folder": str(replicate.link), "error": _why(replicate, state),
     }  # fmt: skip
 
 

@@ -23,7 +23,20 @@ INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were 
 # What the workbench is built on is not own wherever it lies, such as a torch that was built from a checkout.
 THIRD_PARTIES = {
     *("torch", "torchvision", "numpy", "scipy", "pandas", "einops", "timm", "diffusers", "transformers", "safetensors"),
-    *("av", "decord", "PIL", "cleanfid", "matplotlib", "pydantic", "yaml", "click", "rich", "filelock", "psutil"),
+    *(
+        "av",
+        "decord",
+        "PIL",
+        "cleanfid",
+        "matplotlib",
+        "pydantic",
+        "pydantic_core",
+        "yaml",
+        "click",
+        "rich",
+        "filelock",
+        "psutil",
+    ),
     *("threadpoolctl", "submitit", "optuna", "mlflow", "requests"),
 }
 

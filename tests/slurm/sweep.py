@@ -10,6 +10,8 @@ from typing import Any
 from experiments.plan.plan import Plan, load_plan
 from experiments.tracking import mlflow_sync
 from registry.runs.machine import ROOT
+from registry.runs.records import Result
+from registry.runs.run_folder import Replicate
 from tests.slurm.clusters import Cluster
 from tests.waiting import PATIENCE, until
 
@@ -157,19 +159,19 @@ class Sweep:
         return runs
 
 
-def unequal_scores(one: dict[str, Any] | None, other: dict[str, Any] | None) -> list[str]:
+def unequal_scores(one: Result | None, other: Result | None) -> list[str]:
     """In what two results differ, digit by digit: names of scores."""
-    left, right = (one or {}).get("scores", {}), (other or {}).get("scores", {})
+    left, right = (result.scores if result else {} for result in (one, other))
     if not left or not right:
         return ["there is no result"]
     return [name for name in sorted({*left, *right}) if repr(left.get(name)) != repr(right.get(name))]
 
 
-def points_of_file(folder: Path) -> dict[tuple[str, int], float]:
-    """(metric, step) -> value of a run folder's metrics.jsonl, by the names that MLflow has for them."""
+def points_of_file(replicate: Replicate) -> dict[tuple[str, int], float]:
+    """(metric, step) -> value of a replicate's metrics.jsonl, by the names that MLflow has for them."""
     from experiments.tracking.metric_points import MetricsFile
 
-    return {key: value for key, (value, _) in MetricsFile.read(folder).points().items()}
+    return {key: value for key, (value, _) in MetricsFile.read(replicate.training, replicate.folder).points().items()}
 
 
 def points_of_mlflow(plan: Plan, replicate: str) -> list[tuple[tuple[str, int], float]]:

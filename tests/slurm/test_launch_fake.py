@@ -44,11 +44,11 @@ class Lab:
         return [row["state"] for row in self.rows()]
 
     def attempts(self) -> list[int]:
-        return [len(list((Path(row["folder"]) / "attempts").glob("0*.json"))) for row in self.rows()]
+        return [len(list((Path(row["folder"]) / "training" / "attempts").glob("0*.json"))) for row in self.rows()]
 
     def trains(self) -> bool:
         """Whether every replicate has a checkpoint."""
-        return all(list((Path(row["folder"]) / "checkpoints").glob("step-*.pt")) for row in self.rows())
+        return all(list((Path(row["folder"]) / "training" / "checkpoints").glob("step-*.pt")) for row in self.rows())
 
 
 def scores(plan_or_lab: Plan | Lab) -> list[dict[str, float]]:
@@ -81,10 +81,13 @@ def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_pa
     }  # fmt: skip
     assert lab.launch().out.startswith("0 of 2 replicates were submitted now")  # and no job beside them
     assert lab.attempts() == [1, 1]
-    code = json.loads((Path(lab.rows()[0]["folder"]) / "provenance.json").read_text())["code"]
+    code = json.loads((Path(lab.rows()[0]["folder"]) / "training" / "provenance.json").read_text())["code"]
     frozen = lab.runs / "_code" / code["snapshot"]
     assert (frozen / "experiments" / "worker" / "replicate.py").exists()
-    events = [json.loads(line) for line in (Path(lab.rows()[0]["folder"]) / "events.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line)
+        for line in (Path(lab.rows()[0]["folder"]) / "training" / "events.jsonl").read_text().splitlines()
+    ]
     assert events[0]["job"] == lab.rows()[0]["job"]
 
 
@@ -184,7 +187,7 @@ def test_cancel_waits_for_retry_and_the_result_is_the_undisturbed_one(fake_slurm
     lab.say("cancel")
     until(lambda: lab.states() == ["cancelled", "cancelled"], "both are cancelled")
     folder = Path(lab.rows()[1]["folder"])
-    how = [json.loads(path.read_text())["how"] for path in sorted((folder / "attempts").glob("*.json"))]
+    how = [json.loads(path.read_text())["how"] for path in sorted((folder / "training" / "attempts").glob("*.json"))]
     assert how == ["cancelled", "cancelled"]
 
 
@@ -193,8 +196,8 @@ def test_a_job_that_was_killed_goes_on_by_the_same_command(fake_slurm: Cluster, 
     assert lab.launch("--only", "baseline").code == 0
     until(lambda: lab.states()[0] == "running", "it runs")
     row = lab.rows()[0]
-    until(lambda: list((Path(row["folder"]) / "checkpoints").glob("step-*.pt")), "it has a checkpoint")
-    pid = json.loads((Path(row["folder"]) / "attempts" / "0001.json").read_text())["pid"]
+    until(lambda: list((Path(row["folder"]) / "training" / "checkpoints").glob("step-*.pt")), "it has a checkpoint")
+    pid = json.loads((Path(row["folder"]) / "training" / "attempts" / "0001.json").read_text())["pid"]
     os.kill(pid, 9)
     until(lambda: lab.states()[0] == "interrupted", "it is interrupted")
     assert "Slurm says FAILED" in lab.say("status").out
@@ -264,10 +267,12 @@ def test_a_job_out_of_time_writes_a_checkpoint_and_goes_on_by_itself(fake_slurm:
     fake_slurm.ask("scancel", "--signal=USR2", job)  # what Slurm sends before the time is up
     until(lambda: lab.attempts()[0] == 2 and lab.states()[0] == "running", "it runs for the second time")
     replicate = lab.rows()[0]
-    first = json.loads((Path(replicate["folder"]) / "attempts" / "0001.json").read_text())
+    first = json.loads((Path(replicate["folder"]) / "training" / "attempts" / "0001.json").read_text())
     assert (first["how"], first["requeued"], first["job"]) == ("interrupted", True, job)
     assert (replicate["job"], replicate["attempts"]) == (job, 2)
-    events = [json.loads(line) for line in (Path(replicate["folder"]) / "events.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line) for line in (Path(replicate["folder"]) / "training" / "events.jsonl").read_text().splitlines()
+    ]
     stopped = next(event for event in events if event["event"] == "interrupted")
     assert stopped["step"] > 0
     assert "time limit" in stopped["reason"]
@@ -282,7 +287,7 @@ def test_a_replicate_that_makes_no_progress_stops(fake_slurm: Cluster, tmp_path:
         until(lambda n=number: lab.attempts()[0] == n, "it has begun")  # type: ignore[misc]
         if number < 3:
             until(lambda: lab.states()[0] == "running" and (lab.rows()[0]["step"] or 0) > 0, "it trains")
-            attempt = Path(lab.rows()[0]["folder"]) / "attempts" / f"{number:04d}.json"
+            attempt = Path(lab.rows()[0]["folder"]) / "training" / "attempts" / f"{number:04d}.json"
             os.kill(json.loads(attempt.read_text())["pid"], 9)
             until(lambda: lab.states()[0] == "interrupted", "it is interrupted")
     until(lambda: lab.states()[0] == "failed", "it has failed")

@@ -91,7 +91,9 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
     assert rows["late seed 0"]["attempts"] > 1
     assert rows["plain_1 seed 0"]["attempts"] == 1
     late = Path(rows["late seed 0"]["folder"])
-    reasons = [event["reason"] for event in read_lines(late / "events.jsonl") if event["event"] == "interrupted"]
+    reasons = [
+        event["reason"] for event in read_lines(late / "training" / "events.jsonl") if event["event"] == "interrupted"
+    ]
     assert reasons, "it never wrote a checkpoint on the signal"
     assert all("Slurm's time limit" in reason for reason in reasons)
     for name in ("gpu_1 seed 0", "gpu_2 seed 0"):
@@ -112,5 +114,5 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
             assert replicate.state == "done", replicate.name
             assert unequal_scores(replicate.result(), calm[replicate.arm].result()) == [], replicate.name
             tracked = points_of_mlflow(sweep.plan(), f"{replicate.identity}/seed-{replicate.seed}")
-            assert dict(tracked) == points_of_file(replicate.folder), replicate.name
+            assert dict(tracked) == points_of_file(replicate), replicate.name
             assert len(tracked) == len(dict(tracked)), f"{replicate.name}: MLflow has points twice"

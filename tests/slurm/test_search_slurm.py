@@ -72,8 +72,8 @@ def finish(process: "subprocess.Popen[str]") -> str:
 def numbered(folder: Path, what: str) -> dict[str, list[dict[str, Any]]]:
     """The attempts or submissions by arm."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(folder.glob(f"runs/toy/*/seed-0/{what}/*.json")):
-        found.setdefault(path.parents[2].name, []).append(json.loads(path.read_text()))
+    for path in sorted(folder.glob(f"runs/toy/*/seed-0/training/{what}/*.json")):
+        found.setdefault(path.parents[3].name, []).append(json.loads(path.read_text()))
     return found
 
 
@@ -185,7 +185,7 @@ def test_what_fails_at_once_is_submitted_once(fake_slurm: Cluster, tmp_path: Pat
     err = refused(begin(tmp_path, "launch", "runtime.device=cuda"))
     assert "3 of 3 replicates are not done" in err
     assert {arm: len(made) for arm, made in numbered(tmp_path, "submissions").items()} == {
-        replicate.folder.parent.name: 1 for replicate in plan.replicates
+        replicate.link.parent.name: 1 for replicate in plan.replicates
     }
     assert [replicate.state for replicate in plan.replicates] == ["failed"] * 3
 

@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,9 +30,11 @@ def test_two_tasks_give_the_losses_of_one(slurm: Cluster, tmp_path: Path, monkey
     told = run("launch", file, *ONE, *TWO, "--only", "baseline", "--runs", runs, "--executor", "slurm", "--wait")
     assert told.code == 0, told.err
     (one,), (two,) = alone.replicates, load_plan(file, [*ONE, *TWO], runs, ["baseline"]).replicates
-    result: dict[str, Any] = two.result() or {}
-    assert result["processes"] == 2
-    assert losses(two.folder) == pytest.approx(losses(one.folder), rel=2e-6)
-    assert result["scores"] == pytest.approx((one.result() or {})["scores"], rel=1e-3)
+    result, alone = two.result(), one.result()
+    assert result is not None
+    assert alone is not None
+    assert result.processes == 2
+    assert losses(two.training) == pytest.approx(losses(one.training), rel=2e-6)
+    assert result.scores == pytest.approx(alone.scores, rel=1e-3)
     assert len(two.attempts()) == 1
-    assert os.path.exists(two.folder / "log-1.txt")
+    assert os.path.exists(two.training / "log-1.txt")
