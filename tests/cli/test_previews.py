@@ -4,9 +4,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from experiments.worker.replicate import run_replicate
 from PIL import Image
 
+from experiments.worker.run import run_training
 from tests.cli.command import Launched, run
 from tests.fixtures.toy_replicates import made
 
@@ -55,7 +55,7 @@ def test_the_reports_picture_is_the_contact_sheet(launched: Launched) -> None:
 def test_a_run_that_dropped_its_samples_says_what_brings_them_back(launched: Launched, tmp_path: Path) -> None:
     (real,) = (launched.runs / "toy").glob("baseline-*/seed-0")
     replicate = made(tmp_path, "floors=[]", "runtime.keep_samples=none")[0]
-    run_replicate(replicate.folder)
+    run_training(replicate.training)
     assert not list((replicate.folder / "samples").glob("*.npy"))
     for path in (replicate.folder, replicate.folder / "samples"):
         told = run("score", path, "--against", real, "--runs", tmp_path / "runs", *FAST)

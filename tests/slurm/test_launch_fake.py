@@ -72,7 +72,7 @@ def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_pa
     told = lab.launch("--wait")
     assert told.code == 0, told.err
     assert ": prepares the data" in told.out
-    assert ": 2 replicates" in told.out
+    assert ": 2 trainings" in told.out
     assert "undecided" in told.out
     assert scores(lab) == scores(here)
     assert [row["job"].split("_")[1] for row in lab.rows()] == ["0", "1"]
@@ -83,7 +83,7 @@ def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_pa
     assert lab.attempts() == [1, 1]
     code = json.loads((Path(lab.rows()[0]["folder"]) / "training" / "provenance.json").read_text())["code"]
     frozen = lab.runs / "_code" / code["snapshot"]
-    assert (frozen / "experiments" / "worker" / "replicate.py").exists()
+    assert (frozen / "experiments" / "worker" / "run.py").exists()
     events = [
         json.loads(line)
         for line in (Path(lab.rows()[0]["folder"]) / "training" / "events.jsonl").read_text().splitlines()

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from experiments.worker.replicate import run_replicate
 
 from experiments.launch.preparing import late_floor
-from experiments.scores import kept_samples
+from experiments.scores import evaluation, kept_samples
 from experiments.scores.kept_samples import drop_samples, kept_of, missing_samples, sample_again
-from experiments.worker import replicate as replicate_module
+from experiments.worker.run import run_training
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate, open_replicate, read_floors
 from tests.fixtures.toy_replicates import made, never, nothing, plan_of
@@ -29,7 +28,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Replicate:
     """A finished replicate with all of its 20 samples, in files of 6."""
     replicate = made(tmp_path_factory.mktemp("whole"), *TOY, "runtime.keep_samples=all")[0]
-    run_replicate(replicate.folder)
+    run_training(replicate.training)
     assert len(files(replicate.folder / "samples")) == 4
     return replicate
 
@@ -88,8 +87,9 @@ def test_a_rule_changes_no_score_and_what_it_drops_comes_back_bit_for_bit(
 ) -> None:
     replicate = made(tmp_path, *TOY, f"runtime.keep_samples={rule}")[0]
     assert replicate.identity == whole.identity
-    result, of_whole = run_replicate(replicate.folder), whole.result() or {}
-    assert (result["scores"], result["score_details"]) == (of_whole["scores"], of_whole["score_details"])
+    (result,), of_whole = run_training(replicate.training), whole.result()
+    assert of_whole is not None
+    assert (result.scores, result.score_details) == (of_whole.scores, of_whole.score_details)
     kept = {"shown": 3, "none": 0}[rule]
     assert len(files(replicate.folder / "samples")) == kept
     pictures = [(one.folder / "previews" / "contact_sheet.png").read_bytes() for one in (replicate, whole)]
@@ -108,8 +108,8 @@ def test_without_the_checkpoint_they_are_gone_and_it_says_so(tmp_path: Path) -> 
     assert missing_samples(replicate) == f"{replicate.folder}: has no samples yet; launch it first"
     with pytest.raises(RunError, match="launch it first"):
         sample_again(replicate, CPU, never, nothing)
-    run_replicate(replicate.folder)
-    shutil.rmtree(replicate.folder / "checkpoints")
+    run_training(replicate.training)
+    shutil.rmtree(replicate.training / "checkpoints")
     with pytest.raises(
         RunError, match=r", and cannot be sampled again, since its checkpoint step-00000002\.pt is gone"
     ):
@@ -123,9 +123,9 @@ def test_the_floor_of_resampling_is_the_same_whatever_was_dropped(tmp_path: Path
         words = [word for word in TOY if word != "floors=[]"]
         plan = plan_of(tmp_path / rule, *words, f"runtime.keep_samples={rule}", "floors=[resampled]", only=["baseline"])
         replicate = made(tmp_path / rule, *words, f"runtime.keep_samples={rule}", "floors=[resampled]")[0]
-        run_replicate(replicate.folder)
+        run_training(replicate.training)
         assert late_floor(plan, [replicate], nothing)
-        (found[rule],) = {tuple(r["values"]) for r in read_floors(plan.folder) if r["metric"].startswith("fvd")}
+        (found[rule],) = {tuple(r.values) for r in read_floors(plan.folder) if r.metric.startswith("fvd")}
         counts = [len(files(replicate.folder / name)) for name in ("samples", "resampled")]
         assert counts == {"all": [4, 4], "shown": [3, 0], "none": [0, 0]}[rule]
     assert found["all"] == found["shown"] == found["none"]
@@ -137,10 +137,11 @@ def test_no_run_fails_because_of_a_picture(
     def broken(*about: Any, **more: Any) -> None:
         raise ZeroDivisionError("a mistake in the drawing")
 
-    monkeypatch.setattr(replicate_module, "write_previews", broken)
+    monkeypatch.setattr(evaluation, "write_previews", broken)
     replicate = made(tmp_path, *TOY)[0]
-    result = run_replicate(replicate.folder)
-    assert result["scores"] == (whole.result() or {})["scores"]
+    (result,), of_whole = run_training(replicate.training), whole.result()
+    assert of_whole is not None
+    assert result.scores == of_whole.scores
     assert replicate.state == "done"
     assert "warning: previews: ZeroDivisionError: a mistake in the drawing" in capfd.readouterr().err
     assert np.load(replicate.folder / "samples" / "clips-000000-000006.npy").shape[0] == 6

@@ -105,7 +105,7 @@ def test_measured_scores_lend_their_protocol(tmp_path: Path) -> None:
         ("clean", ("detector=random_r3",), "clean: detector: no detector 'random_r3': did you mean 'random_r3d'"),
         ("clean", ("frames=0",), "clean: frames: expected greater than 0"),
         ("clean", ("frames=many",), "clean: frames: expected a valid integer"),
-        ("clean", ("frames=[1",), "frames=[1"),
+        ("clean", ("frames=[1",), "command line: frames: not valid YAML"),
         ("clean", ("antialias=false",), "clean: antialias: the lanczos kernel is Pillow's"),
     ],
 )
