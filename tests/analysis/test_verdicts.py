@@ -242,7 +242,7 @@ def test_verdicts_of_all_kinds_as_json_and_as_text():
     assert (told[1]["equivalent"], told[1]["margin"], told[1]["margin_in_score"]) == (["a", "b"], "1", 1.0)
     assert told[2]["improving"] == ["a", "b", "c"]
     assert list(told[2]["steps"][0]) == ["worse", "better", "effect", "interval"]
-    shown = verdicts_table("x", answers, "table")
+    shown = verdicts_table("x", answers, "table", width=160)
     for text in (
         "c better than b: ",
         "a equivalent to b within 1: contradicted",
