@@ -77,6 +77,7 @@ class Every(Section):
     """Steps at equal distances: `{every: 1000}`."""
 
     every: PositiveInt
+    """Steps from one evaluation to the next."""
 
 
 # Keys that are worked into the others when a file is read.
