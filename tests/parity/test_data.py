@@ -79,7 +79,7 @@ def test_reachable_starts(picking: Any) -> None:
         assert (min(starts), max(starts)) == (first, last)
 
 
-def test_labels_from_sorted_folder_names(picking: Any) -> None:
+def test_ucf101_labels(picking: Any) -> None:
     """Every table of labels in the file; one that lists only some classes of its set must have them in our order."""
     tables = [table for key, table in picking.items() if key.endswith("index_from_sorted_folder_names")]
     assert tables
