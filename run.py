@@ -69,7 +69,7 @@ def app() -> None:
 
 
 def verb(
-    *, on_experiment: bool = True, formats: bool = False, selects: bool = True
+    *, on_experiment: bool = True, formats: bool = False, selects: bool = True, assembles: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """What all verbs share: errors for people (exit code 2 or 1, no traceback) and, on an experiment, its plan.
 
@@ -77,6 +77,7 @@ def verb(
         on_experiment: the verb takes FILE, overrides and --runs, and is called with the plan that they give.
         selects: it also takes --only.
         formats: it also takes --format.
+        assembles: it also finds what is wrong with parts when they are assembled, and tells it with all the rest.
     """
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
@@ -91,7 +92,7 @@ def verb(
                     given = {
                         name: kwargs.pop(name) for name in ("overrides", "runs", "only", "folders") if name in kwargs
                     }
-                    args = (load_plan(kwargs.pop("file"), **given), *args)
+                    args = (load_plan(kwargs.pop("file"), **given, assembled=assembles), *args)
                 function(*args, **kwargs)
             except SpecError as error:
                 complain(error.problems)
@@ -161,7 +162,7 @@ def keys(section: str | None, plugins: tuple[str, ...], form: str) -> None:
 
 
 @app.command()
-@verb()
+@verb(assembles=True)
 def check(found: "Plan") -> None:
     """Validate an experiment and assemble every arm without memory; everything wrong is told in one go."""
     from experiments import console, plans
@@ -178,7 +179,7 @@ MEASURE = click.option(
 
 @app.command()
 @MEASURE
-@verb(formats=True)
+@verb(formats=True, assembles=True)
 def plan(found: "Plan", measure: bool, form: str) -> None:
     """Show arms, identities, depths, parameters, MACs, states and GPU-hours; writes nothing."""
     from experiments import console, plans
@@ -201,7 +202,7 @@ FOLDERS = click.option(
 
 @app.command()
 @FOLDERS
-@verb()
+@verb(assembles=True)
 def prepare(found: "Plan") -> None:
     """Index the videos, fill the latent cache, and measure the reference statistics."""
     from experiments import console, preparing
@@ -242,7 +243,7 @@ WATCHING = (
 @WAIT
 @MOST
 @MEASURE
-@verb()
+@verb(assembles=True)
 def launch(found: "Plan", **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
@@ -260,7 +261,7 @@ def launch(found: "Plan", **how: Any) -> None:
 @WAIT
 @MOST
 @MEASURE
-@verb()
+@verb(assembles=True)
 def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     """Launch again with the failed and cancelled replicates; they go on from their last checkpoint."""
     from experiments import console, launching
@@ -325,7 +326,7 @@ def _launch(found: "Plan", executor: str, dry_run: bool, wait: bool) -> None:
 @app.command()
 @EXECUTOR
 @click.option("--show", is_flag=True, help="Only show what was found so far; nothing is run.")
-@verb(formats=True, selects=False)
+@verb(formats=True, selects=False, assembles=True)
 def search(found: "Plan", executor: str, show: bool, form: str) -> None:
     """Search over keys of the spec as the file's `search` says; killed and started again, it goes on.
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -10,14 +10,16 @@ from typing import Any
 
 from experiments.costs import Pace, cost, measure
 from registry import strict_yaml
-from registry.ablation import Arm, resolve_experiment, select
+from registry.ablation import Arm, resolution, select
 from registry.assemble import NETWORK, Assembly, values_at
 from registry.claims import ResolvedClaim
 from registry.counting import count_for_matching, count_network
 from registry.errors import RunError, SpecError, did_you_mean, shortened
 from registry.experiment import ExperimentFile, load_experiment
+from registry.legality import overlap
 from registry.resources import Shape
 from registry.runs import Orphan, Replicate, open_replicate, orphans, replicates
+from registry.strict_yaml import Key
 
 
 @dataclass
@@ -70,6 +72,7 @@ def load_plan(
     runs: Path = Path("runs"),
     only: Iterable[str] = (),
     folders: Iterable[str] = (),
+    assembled: bool = False,
 ) -> Plan:
     """Read, validate and resolve an experiment file.
 
@@ -79,16 +82,27 @@ def load_plan(
         runs: the folder of all runs.
         only: fnmatch patterns of arm names; `!pattern` takes away.
         folders: fnmatch patterns of run folders that are selected instead, such as those of a search's trials.
+        assembled: where something is wrong, also tell what `check` would find in all that is right.
 
     Raises:
         SpecError: with one line for everything that is wrong.
     """
     file = load_experiment(path, overrides)
-    arms, claims = resolve_experiment(file, count_for_matching)
+    found = resolution(file, count_for_matching)
     only, folders = tuple(only), tuple(folders)
+    lines = list(found.problems)
+    if lines and assembled:
+        lines += assemble(file, found.checkable)[1]
     if folders and only:
-        raise SpecError("--only selects arms and --folder run folders: give one of the two")
-    plan = Plan(file, arms, claims, runs, select(arms, only), only, folders)
+        lines.append("--only selects arms and --folder run folders: give one of the two")
+    try:
+        selected = select(found.names if lines else [arm.name for arm in found.arms], only)
+    except SpecError as error:
+        lines += error.problems
+    if lines:
+        raise SpecError(list(dict.fromkeys(lines)))
+    arms = [arm for arm in found.arms if arm.name in selected]
+    plan = Plan(file, found.arms, found.claims, runs, arms, only, folders)
     return _in_folders(plan) if folders else plan
 
 
@@ -130,24 +144,43 @@ def check(plan: Plan, with_data: bool = False) -> list[str]:
 
 def _checked(plan: Plan, with_data: bool = False) -> list[tuple[Arm, Any]]:
     """What `check` does, with the counts of each selected arm's network."""
+    found, lines = assemble(plan.file, [(arm, []) for arm in plan.selected], with_data)
+    if lines:
+        raise SpecError(lines)
+    return found
+
+
+def assemble(
+    file: ExperimentFile, arms: Sequence[tuple[Arm, Sequence[Key]]], with_data: bool = False
+) -> tuple[list[tuple[Arm, Any]], list[str]]:
+    """Try to assemble the parts of arms without memory.
+
+    Args:
+        file: the experiment.
+        arms: each with the keys whose values nobody wrote; what depends on them is not tried.
+        with_data: as in `check`.
+
+    Returns:
+        Each arm whose network could be made, with its counts; and a line for each problem.
+    """
     answers: dict[tuple[Any, str], tuple[Any, list[str]]] = {}
     found: list[tuple[Arm, Any]] = []
-    arms_of: dict[str, list[Arm]] = {}
-    for arm in plan.selected:
+    arms_of: dict[str, list[str]] = {}
+    for arm, unknown in arms:
         own: dict[str, None] = {}
         for attempt, keys in ATTEMPTS.items():
+            if any(overlap(key, tuple(other.split("."))) for key in unknown for other in keys):
+                continue
             same = (attempt, values_at(arm.spec, keys))
             if same not in answers:
-                answers[same] = _tried(attempt, Assembly(arm.spec, plan.file.parts), with_data)
+                answers[same] = _tried(attempt, Assembly(arm.spec, file.parts), with_data)
             counts, problems = answers[same]
             own |= dict.fromkeys(problems)
             if counts is not None:
                 found.append((arm, counts))
         for text in own:
-            arms_of.setdefault(text, []).append(arm)
-    if arms_of:
-        raise SpecError([located(plan, arms, text) for text, arms in arms_of.items()])
-    return found
+            arms_of.setdefault(text, []).append(arm.name)
+    return found, [file.line(text, names, len(arms)) for text, names in arms_of.items()]
 
 
 def _tried(attempt: Callable[[Assembly, bool], Any], assembly: Assembly, with_data: bool) -> tuple[Any, list[str]]:
@@ -197,13 +230,6 @@ ATTEMPTS: dict[Callable[[Assembly, bool], Any], tuple[str, ...]] = {
 
 # The keys that decide how long a step takes.
 COSTS = (*NETWORK, "diffusion", "learning.batch_size", "sampling.sampler", "sampling.guidance", "runtime")
-
-
-def located(plan: Plan, arms: list[Arm], text: str) -> str:
-    """A problem that a part found, with the place of the key that it names, and the arms where not all have it."""
-    key = tuple(text.split(":")[0].strip().split("."))
-    named = "" if len(arms) == len(plan.selected) else f"arm {', '.join(arm.name for arm in arms)}: "
-    return f"{plan.file.place(('base', *key))}: {named}{text}"
 
 
 def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | None = None) -> list[dict[str, Any]]:

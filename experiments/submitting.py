@@ -14,8 +14,8 @@ from experiments.snapshot import FOLDER as CODE
 from experiments.snapshot import Snapshot, freeze
 from experiments.states import in_state
 from registry import strict_yaml
-from registry.drafts import AXES
 from registry.errors import RunError
+from registry.experiment import AXES
 from registry.files import write_atomically
 from registry.resources import Shape, cluster_defaults
 from registry.runs import FLOORS_FILE, STARTABLE, Replicate
