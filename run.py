@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from registry.command import command, module_command
 from registry.errors import RunError, SpecError
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ class Verbs(click.Group):
         from experiments import terminal
 
         terminal.replace_what_cannot_be_shown()
+        if any(name.endswith("_COMPLETE") for name in os.environ):
+            from experiments import completion  # noqa: F401 - it tells click how bash completes here
         with terminal.quiet_when_nobody_reads():
             return super().main(*args, **kwargs)
 
@@ -66,6 +70,17 @@ def app() -> None:
     Start with `parts`, then `check` and `plan` an experiment file, `launch` it, and read its `verdict`.
     Every verb with FILE takes overrides such as `learning.steps=100` or `seeds=[0,1]`.
     """
+
+
+def completed(what: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """The function of `experiments.completion` of that name, which is imported when the shell asks."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+        from experiments import completion
+
+        return getattr(completion, what)(context, parameter, incomplete)
+
+    return complete
 
 
 def verb(
@@ -122,7 +137,9 @@ def verb(
                 show_default=True,
                 help="Folder of all runs.",
             )(wrapped)
-            wrapped = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...")(wrapped)
+            wrapped = click.argument(
+                "overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides")
+            )(wrapped)
             wrapped = click.argument("file", type=click.Path(path_type=Path))(wrapped)
         return wrapped
 
@@ -130,7 +147,7 @@ def verb(
 
 
 @app.command()
-@click.option("--slot", help="Only the parts of this slot.")
+@click.option("--slot", shell_complete=completed("slots"), help="Only the parts of this slot.")
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 @verb(on_experiment=False, formats=True)
 def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
@@ -139,11 +156,11 @@ def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
 
     rows = parts_list.rows(slot, plugins)
     print(json.dumps(rows, indent=1)) if form == "json" else parts_list.show(rows)
-    console.next_command("python run.py check experiments/quickstart.yaml") if form == "table" else None
+    console.next_command(command(), "check", console.quickstart()) if form == "table" else None
 
 
 @app.command()
-@click.argument("section", required=False)
+@click.argument("section", required=False, shell_complete=completed("sections"))
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "md"]), default="table", help="How to print; md: the page."
@@ -156,19 +173,22 @@ def keys(section: str | None, plugins: tuple[str, ...], form: str) -> None:
     found = keys_list.rows(section, plugins)
     if form == "table":
         keys_list.show(found)
-        console.next_command("python run.py parts")
+        console.next_command(command(), "parts")
     else:
         print(keys_list.as_json(found) if form == "json" else keys_list.as_markdown(found), end="")
 
 
 @app.command()
-@verb(assembles=True)
-def check(found: "Plan") -> None:
+@verb(formats=True, assembles=True)
+def check(found: "Plan", form: str) -> None:
     """Validate an experiment and assemble every arm without memory; everything wrong is told in one go."""
     from experiments import console, plans
 
-    for line in plans.check(found):
-        console.say(line)
+    rows = plans.check(found)
+    if form == "json":
+        return print(json.dumps({"experiment": found.name, "arms": rows}, indent=1))
+    for row in rows:
+        console.say(f"{row['arm']}: {row['parameters']:,} parameters, identity {row['identity']}")
     console.next_command(*_again("plan"))
 
 
@@ -418,13 +438,21 @@ def status(found: "Plan", watch: bool, form: str) -> None:
 @click.option("--seed", type=int, help="Only this seed.")
 @click.option("--lines", type=click.IntRange(0), default=20, show_default=True, help="So many last lines of each log.")
 @click.option("--follow", is_flag=True, help="Go on printing as the logs grow, until nothing waits or runs.")
-@verb()
-def logs(found: "Plan", seed: int | None, lines: int, follow: bool) -> None:
+@verb(formats=True)
+def logs(found: "Plan", seed: int | None, lines: int, follow: bool, form: str) -> None:
     """The last lines of each replicate's log (pick arms by --only), and the traceback of a failed one."""
     from experiments import console
     from experiments import status as progress
 
-    progress.follow(found, seed) if follow else progress.show_logs(found, seed, lines)
+    if follow and form == "json":
+        raise SpecError("--follow prints as logs grow, --format json once: give one of the two")
+    if follow:
+        progress.follow(found, seed)
+    else:
+        rows = progress.logs(found, seed, lines)
+        if form == "json":
+            return print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
+        progress.show_logs(rows)
     console.next_command(*_again("status"))
 
 
@@ -448,16 +476,19 @@ def cancel(found: "Plan", dry_run: bool) -> None:
 @click.option(
     "--tracking-uri", help="MLflow server or store; left out: $MLFLOW_TRACKING_URI, else sqlite in the runs folder."
 )
-@verb()
-def sync(found: "Plan", tracking_uri: str | None) -> None:
+@verb(formats=True)
+def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
     """Fill MLflow from the run folders; again adds nothing."""
     from experiments import console, tracking
 
     uri = tracking_uri or tracking.default_uri(found.runs)
-    told = tracking.sync(found.name, found.replicates, uri, waiting=lambda who: console.say(f"waits for {who}"))
+    with console.Bars(apart=form == "json") as bars:
+        told = tracking.sync(found.name, found.replicates, uri, waiting=lambda who: bars.line(f"waits for {who}"))
+    if form == "json":
+        return print(json.dumps({"experiment": found.name, "tracking_uri": uri, **told}, indent=1))
     console.say(f"{uri}: {told['runs']} runs, {told['points']} metric points added")
     if not uri.startswith("http"):  # a server is looked at where it is
-        console.next_command("mlflow ui --backend-store-uri", uri)
+        console.next_command(f"{module_command('mlflow')} ui --backend-store-uri", uri)
 
 
 @app.command()
@@ -495,12 +526,15 @@ def show(found: "Plan", form: str) -> None:
 
 
 @app.command()
-@verb()
-def diff(found: "Plan") -> None:
+@verb(formats=True)
+def diff(found: "Plan", form: str) -> None:
     """The keys in which each arm (see --only) differs from the baseline, as resolved."""
-    from experiments import console
+    from experiments import console, plans
 
-    console.show_differences(found)
+    rows = plans.differences(found)
+    if form == "json":
+        return print(json.dumps({"experiment": found.name, "baseline": found.arms[0].name, "arms": rows}, indent=1))
+    console.show_differences(found.arms[0].name, rows)
     console.next_command(*_again("plan"))
 
 
@@ -516,6 +550,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--protocol",
     "name",
+    shell_complete=completed("protocols"),
     help="clean, latte_compatible, demo, a YAML file, a scores.json, or a run folder; left out: the run's, else clean.",
 )
 @click.option("--metrics", help="Comma-separated, instead of the protocol's: fvd,kvd,fid,kid,inception_score.")
@@ -528,7 +563,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 @click.option("--out", type=FOLDER, help="For scores.json and the plot; left out: a folder under the runs.")
 @RUNS
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completed("protocol_overrides"))
 @verb(on_experiment=False, formats=True)
 def score(samples: Path, against: Path, form: str, **options: Any) -> None:
     """Score a folder of videos, frame folders, .npy clips or a run against another; trains nothing.
@@ -554,8 +589,8 @@ PROTOCOL = "a preset, a YAML file, a scores.json, or a run folder"
 
 
 @protocol.command("show")
-@click.argument("name", metavar="PROTOCOL")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("name", metavar="PROTOCOL", shell_complete=completed("protocols"))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completed("protocol_overrides"))
 @verb(on_experiment=False, formats=True)
 def show_protocol(name: str, overrides: tuple[str, ...], form: str) -> None:
     """Every key of PROTOCOL: a preset, a YAML file, a scores.json, or a run folder."""
@@ -583,34 +618,40 @@ def diff_protocols(left: str, right: str, form: str) -> None:
 @app.command("fetch-weights")
 @click.argument("name", required=False)
 @click.option("--sha256", default="", help="Refuse a file with another SHA-256 than this.")
-@verb(on_experiment=False)
-def fetch_weights(name: str | None, sha256: str) -> None:
+@verb(on_experiment=False, formats=True)
+def fetch_weights(name: str | None, sha256: str, form: str) -> None:
     """Get published weights of a detector into the cache; without NAME, list what there is."""
     from components.scoring import weights
     from experiments import console, doctor
 
     if name is None:
-        return console.show_checks(doctor.weights())
-    with console.Bars() as bars:
+        found = doctor.weights()
+        return print(console.checks_as_json(found)) if form == "json" else console.show_checks(found)
+    with console.Bars(apart=form == "json") as bars:
         path = weights.fetch(name, bars.show, sha256)
+    if form == "json":
+        return print(json.dumps(weights.about(name, path, sha256), indent=1))
     console.say(weights.checked(name, path, sha256))
 
 
 @app.command()
 @RUNS
-@verb(on_experiment=False)
-def doctor(runs: Path) -> None:
+@verb(on_experiment=False, formats=True)
+def doctor(runs: Path, form: str) -> None:
     """What this machine has: packages, devices, decoders, Slurm, weights, room on disk."""
     from experiments import console, doctor
 
-    console.show_checks(doctor.checks(runs))
-    console.next_command("python run.py launch experiments/quickstart.yaml")
+    found = doctor.checks(runs)
+    if form == "json":
+        return print(console.checks_as_json(found))
+    console.show_checks(found)
+    console.next_command(command(), "launch", console.quickstart())
 
 
 def _again(verb: str) -> list[str]:
     """The command with another verb on the same experiment: file, overrides, runs folder and selection as given."""
     given = click.get_current_context().params
-    words = ["python run.py", verb, str(given["file"]), *given["overrides"]]
+    words = [command(), verb, str(given["file"]), *given["overrides"]]
     if given["runs"] != Path("runs"):
         words += ["--runs", str(given["runs"])]
     return words + [word for pattern in given.get("only", ()) for word in ("--only", pattern)]

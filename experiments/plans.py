@@ -14,6 +14,7 @@ from registry.ablation import Arm, resolution, select
 from registry.assemble import NETWORK, Assembly, values_at
 from registry.claims import ResolvedClaim
 from registry.counting import count_for_matching, count_network
+from registry.differences import differing
 from registry.errors import RunError, SpecError, did_you_mean, shortened
 from registry.experiment import ExperimentFile, load_experiment
 from registry.legality import overlap
@@ -128,8 +129,8 @@ def _in_folders(plan: Plan) -> Plan:
     return replace(plan, file=file, claims=[], selected=list(selected.values()))
 
 
-def check(plan: Plan, with_data: bool = False) -> list[str]:
-    """Assemble every selected arm without memory; one line an arm.
+def check(plan: Plan, with_data: bool = False) -> list[dict[str, Any]]:
+    """Assemble every selected arm without memory; a row an arm: its name, identity and parameters.
 
     Args:
         plan: what to check.
@@ -139,7 +140,7 @@ def check(plan: Plan, with_data: bool = False) -> list[str]:
         SpecError: shapes that do not go together, or files that are not there; one line each.
     """
     checked = _checked(plan, with_data)
-    return [f"{arm.name}: {n.parameters:,} parameters, identity {arm.identity}" for arm, n in checked]
+    return [{"arm": arm.name, "identity": arm.identity, "parameters": n.parameters} for arm, n in checked]
 
 
 def _checked(plan: Plan, with_data: bool = False) -> list[tuple[Arm, Any]]:
@@ -260,6 +261,22 @@ def rows(plan: Plan, paces: Mapping[str, Pace] | None = None, defaults: Shape | 
             "gpu_hours_from": one.how,
         })  # fmt: skip
     return found
+
+
+def differences(plan: Plan) -> list[dict[str, Any]]:
+    """A row for each selected arm but the baseline: the resolved keys in which it differs from that."""
+    baseline = plan.arms[0]
+    return [
+        {
+            "arm": arm.name,
+            "differences": [
+                {"key": key, "baseline": old, "arm": new}
+                for key, old, new in differing(baseline.spec.science(), arm.spec.science())
+            ],
+        }
+        for arm in plan.selected
+        if arm.identity != baseline.identity
+    ]
 
 
 def specs_text(plan: Plan, form: str) -> str:

@@ -217,18 +217,33 @@ def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Table:
     return make_table(COLUMNS, [cells(row) for row in first], title=title(plan, found) + more)
 
 
-def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
-    """The end of each replicate's log and, if it failed, the recorded traceback."""
+def logs(plan: Plan, seed: int | None, lines: int) -> list[dict[str, Any]]:
+    """A row a replicate: the end of its log and, if it failed, the recorded traceback.
+
+    Args:
+        plan: whose selected replicates are looked at.
+        seed: only this one.
+        lines: how many last lines of each.
+    """
     todo = replicates_of(plan, seed)
+    found = []
     for replicate, state in zip(todo, states(todo), strict=True):
         log = log_of(replicate)
-        say(f"== {replicate.name} ({state}): {log}")
-        for line in last_lines(log, lines) if log.is_file() else ["(no log)"]:
-            say(f"  {shortened(line, LONGEST_LINE)}")
-        events = replicate.events()
-        if state == "failed" and "traceback" in events[-1]:
-            for line in events[-1]["traceback"].splitlines():
-                say(f"  {line}")
+        last: dict[str, Any] = next(iter(reversed(replicate.events())), {})
+        found.append({
+            "arm": replicate.arm, "seed": replicate.seed, "state": state, "log": str(log) if log.is_file() else None,
+            "lines": [shortened(line, LONGEST_LINE) for line in last_lines(log, lines)],
+            "traceback": last.get("traceback") if state == "failed" else None,
+        })  # fmt: skip
+    return found
+
+
+def show_logs(rows: Sequence[dict[str, Any]]) -> None:
+    """Rows of `logs` as text."""
+    for row in rows:
+        say(f"== {row['arm']} seed {row['seed']} ({row['state']}): {row['log'] or 'no log'}")
+        for line in [*row["lines"], *(row["traceback"] or "").splitlines()]:
+            say(f"  {line}")
 
 
 def log_of(replicate: Replicate) -> Path:

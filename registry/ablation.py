@@ -286,8 +286,7 @@ def select(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
     selected = [
         name
         for name in names
-        if (not wanted or any(fnmatchcase(name, p) for p in wanted))
-        and not any(fnmatchcase(name, p) for p in unwanted)
+        if (not wanted or any(fnmatchcase(name, p) for p in wanted)) and not any(fnmatchcase(name, p) for p in unwanted)
     ]
     if not selected:
         raise SpecError(f"no arm is left by --only {' --only '.join(map(repr, patterns))}")

@@ -10,8 +10,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from registry.command import command
 from registry.errors import RunError, SpecError, did_you_mean
 
 CHUNK = 2**20
@@ -122,7 +123,7 @@ def find(*names: str, given: str = "", setting: str = "weights", instead: str = 
     files = " or ".join(KNOWN[name].file for name in names)
     use = KNOWN[names[0]].use.split(" (")[0]
     raise RunError(
-        f"{use}: {missing}: run `python run.py fetch-weights {names[0]}`, or put {files} into {cache_folder()}, "
+        f"{use}: {missing}: run `{command()} fetch-weights {names[0]}`, or put {files} into {cache_folder()}, "
         f"or set {variable} (or {setting}) to its path{f', or {instead}' if instead else ''}"
     )
 
@@ -191,6 +192,19 @@ def checked(name: str, path: Path, sha256: str = "") -> str:
         f"{path}: no published SHA-256 of {known.file} is known to us, so it was not checked. It has "
         f"{sha256_of(path)}; compare it with another source; --sha256 checks against it next time"
     )
+
+
+def about(name: str, path: Path, sha256: str = "") -> dict[str, Any]:
+    """A fetched file for programs: where it lies, its size and digits, and whether they were held against others."""
+    known = published(name)
+    return {
+        "name": name,
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": sha256_of(path),
+        "checked": bool(known.sha256 or sha256),
+        "use": known.use,
+    }
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from tests.experiments.toy import write
 
 ROOT = Path(__file__).parent.parent.parent
+STARTED = shlex.join([sys.executable, str(ROOT / "run.py")])  # what hints begin with
 
 
 class Told(NamedTuple):
