@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis.figures import curves_figure, samples_figure, scores_figure
 from analysis.floors import Floors
@@ -13,6 +14,8 @@ from analysis.results import DONE, score_names
 from registry.errors import RunError
 from registry.runs.run_folder import read_json, read_lines
 
+DOTS = 150  # an inch
+MOST_DOTS = 60_000  # of a side: matplotlib draws no picture of more than 65,535
 SHOWN = 6  # sampled clips beside real ones
 
 
@@ -36,7 +39,7 @@ def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path
         if "_band_" not in metric:
             path = figures / f"{_plain(metric)}.png"
             try:
-                scores_figure(frame, metric, floors=floors).savefig(path, dpi=150)
+                _save(scores_figure(frame, metric, floors=floors), path)
             except RunError:
                 continue
             yield path
@@ -48,7 +51,7 @@ def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
     for key in ("loss", "validation_loss"):
         path = figures / f"curve-{key}.png"
         try:
-            curves_figure(lines, key, log=True).savefig(path, dpi=150)
+            _save(curves_figure(lines, key, log=True), path)
         except RunError:
             continue
         yield path
@@ -67,6 +70,11 @@ def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
             title = f"{result['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['steps']}"
             samples_figure(np.load(real)[:SHOWN], np.load(sampled[0])[:SHOWN], path, title=title)
             yield path
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as a picture, coarser where hundreds of arms make it very large."""
+    figure.savefig(path, dpi=min(DOTS, MOST_DOTS / max(figure.get_size_inches())))
 
 
 def _plain(name: str) -> str:
