@@ -2,10 +2,13 @@
 
 Every test pairs the arms by seed. Order: the mean difference, two-sided. Equivalence: two one-sided tests of the
 difference against the edges of the margin. Trend: per seed the slope of the scores on the arms' rank, two-sided.
+A claim about an axis of a grid is about its main effect: per seed, scores are averaged over the grid's other axes
+first, which averages the paired differences, and the slopes, over them. So n counts seeds, whatever the grid's size.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,12 +16,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import power
-from analysis.floors import Floors, unit_of
+from analysis.floors import Floors, below, unit_of
 from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_arm
 from analysis.statistics import EquivalenceTest, PairedTest, equivalence_test, paired_test, slopes_on_rank
 from analysis.stopped import STOPPED, reasons
-from registry.claims import ResolvedClaim
 from registry.errors import did_you_mean
+from registry.experiment.claims import ResolvedClaim
+
+AGREEMENT = 1e-5  # of a seed's largest score: scores of two trainings are hardly ever so near to each other
+EQUAL = "the arms have equal scores on every seed"
+NOT_REACHED = (
+    ", so what the arms differ in has not reached the scores, and more seeds would show the same; averaged weights "
+    "that are still the initial ones (learning.ema_decay) look like this, and so does a key that nothing reads"
+)
 
 Answer = Literal["supported", "contradicted", "undecided"]
 
@@ -34,23 +44,36 @@ class Step:
 
 
 @dataclass(frozen=True)
+class PointEffect:
+    """The mean effect at one point of the grid's other axes (axis -> value), by itself."""
+
+    at: Mapping[str, str]
+    effect: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What the paired scores say about a claim.
 
     `test` holds the effect, in the score's unit: the mean difference that supports the claim (order), second less
     first (equivalence), or the mean improvement per step (trend). `p` is None where `obstacle` says why no test is
-    made. `leaning` is the answer that the data lean to, and given where `p` is small enough.
+    made. `leaning` is the answer that the data lean to, and given where `p` is small enough. `points` has the effect at
+    each point that a main effect is averaged over, and is empty for any other claim. `agreement` says that the arms'
+    scores are all but the same, where they are; `warnings` name arms that score below a floor of their own.
     """
 
     test: PairedTest
     p: float | None
     leaning: Answer
     obstacle: str
-    protocol: str | None
-    floor: float | None
+    protocol: str | None = None
+    floor: float | None = None
     equivalence: EquivalenceTest | None = None
     margin: float | None = None
     steps: tuple[Step, ...] = ()
+    points: tuple[PointEffect, ...] = ()
+    agreement: str = ""
+    warnings: tuple[str, ...] = ()
 
     def seeds_needed(self, alpha: float) -> int | None:
         """An estimate of the seeds that would show what the data lean to, None beyond `power.MOST_SEEDS`."""
@@ -75,26 +98,77 @@ def weigh(frame: pd.DataFrame, claim: ResolvedClaim, floors: Floors = (), alpha:
     protocol = protocol_of(frame, claim.arms, claim.metric)
     floor = unit_of(floors, claim.metric, protocol)
     by_arm = scores_by_arm(frame, claim.arms, claim.metric)
-    scores = paired_scores([by_arm[arm] for arm in claim.arms])
+    by_point = paired_scores([by_arm[arm] for arm in claim.arms]).reshape(-1, len(claim.points), len(claim.labels))
     waits = _waits_for(frame, claim, by_arm)
-    obstacle = f"{pairs(len(scores))}; {waits}" if waits else ""
-    if claim.kind == "equivalence":
-        return _equivalence(claim, scores, obstacle, protocol, floor, alpha)
-    improving = -scores if claim.direction == "min" else scores  # from here on, higher is better
-    size = float(np.abs(scores).max()) if scores.size else 0.0
-    steps: tuple[Step, ...] = ()
+    obstacle = f"{pairs(len(by_point))}; {waits}" if waits else ""
+    size = float(np.abs(by_point).max()) if by_point.size else 0.0
+    means = {arm: float(own.mean()) for arm, own in by_arm.items()}
+    warnings = tuple(below(floors, claim.metric, protocol, means))
     with np.errstate(over="ignore", invalid="ignore"):
-        if claim.kind == "order":
-            effects = improving[:, 0] - improving[:, 1]
-        else:
-            effects = slopes_on_rank(improving)
-            steps = _steps(claim, improving, size, alpha)
-    test = paired_test(effects, alpha=alpha, size=size)
+        scores = by_point.mean(axis=1)
+        points = _points(claim, by_point)
+    agreement = _agreement(scores)
+    if claim.kind == "equivalence":
+        found = _equivalence(claim, scores, obstacle, protocol, floor, alpha)
+    else:
+        if agreement and not obstacle:
+            obstacle = f"{pairs(len(scores))}; {agreement}"
+        found = _improvement(claim, scores, size, obstacle, alpha)
+    return replace(found, protocol=protocol, floor=floor, points=points, agreement=agreement, warnings=warnings)
+
+
+def _effects(claim: ResolvedClaim, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (…, labels) -> (…): the effect that each row of scores shows, in the sense of the claim's kind."""
+    if claim.kind == "equivalence":
+        return scores[..., 1] - scores[..., 0]
+    improving = _improving(claim, scores)
+    return improving[..., 0] - improving[..., 1] if claim.kind == "order" else slopes_on_rank(improving)
+
+
+def _improving(claim: ResolvedClaim, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the scores with the sign by which higher is better."""
+    return -scores if claim.direction == "min" else scores
+
+
+def _points(claim: ResolvedClaim, by_point: NDArray[np.float64]) -> tuple[PointEffect, ...]:
+    """Return the mean effect at each point, where there are several, from scores (seeds, points, labels)."""
+    if len(claim.points) == 1 or not len(by_point):
+        return ()
+    means = _effects(claim, by_point).mean(axis=0)
+    if not np.isfinite(means).all():
+        return ()
+    return tuple(PointEffect(dict(point), float(mean)) for point, mean in zip(claim.points, means, strict=True))
+
+
+def _improvement(
+    claim: ResolvedClaim,
+    scores: NDArray[np.float64],
+    size: float,
+    obstacle: str,
+    alpha: float,
+) -> Evidence:
+    """Test a claim of order or of trend by scores (seeds, labels)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        test = paired_test(_effects(claim, scores), alpha=alpha, size=size)
+        steps = _steps(claim, _improving(claim, scores), size, alpha) if claim.kind == "trend" else ()
     obstacle = obstacle or _untestable(test)
     leaning: Answer = "supported" if (test.mean or 0.0) > 0 else "contradicted"
     if leaning == "supported" and any(step.interval and step.interval[1] < 0 for step in steps):
         leaning = "undecided"  # scores improve on the whole, and get worse at one step for sure
-    return Evidence(test, None if obstacle else test.p, leaning, obstacle, protocol, floor, steps=steps)
+    return Evidence(test, None if obstacle else test.p, leaning, obstacle, steps=steps)
+
+
+def _agreement(scores: NDArray[np.float64]) -> str:
+    """What to say where the arms' scores (seeds, arms) agree on every seed to `AGREEMENT`; empty where they do not."""
+    if not scores.size:
+        return ""
+    with np.errstate(over="ignore", invalid="ignore"):
+        differences = np.abs(scores - scores[:, :1]).max(axis=1)
+    if not differences.any():
+        return EQUAL + NOT_REACHED
+    if (differences <= AGREEMENT * np.abs(scores).max(axis=1)).all():
+        return f"the arms' scores agree to {AGREEMENT:g} of their size on every seed{NOT_REACHED}"
+    return ""
 
 
 def _equivalence(
@@ -131,7 +205,7 @@ def _equivalence(
     inside = margin is not None and abs(test.difference.mean or 0.0) < margin
     p = None if obstacle else within if inside else beyond
     leaning: Answer = "supported" if inside else "contradicted"
-    return Evidence(test.difference, p, leaning, obstacle, protocol, floor, equivalence=test, margin=margin)
+    return Evidence(test.difference, p, leaning, obstacle, equivalence=test, margin=margin)
 
 
 def _steps(claim: ResolvedClaim, improving: NDArray[np.float64], size: float, alpha: float) -> tuple[Step, ...]:
@@ -177,7 +251,7 @@ def _untestable(test: PairedTest) -> str:
     if test.mean is None:
         return f"{pairs(test.n)}; the scores are too large to be subtracted"
     if test.mean == 0:
-        return f"{pairs(test.n)}; the arms have equal scores on every seed"
+        return f"{pairs(test.n)}; {EQUAL}{NOT_REACHED}"
     return f"{pairs(test.n)}; all differences are equal, so the spread between seeds is unknown"
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figure_text import LINE, SIZE, fold, legend_below, width_of
 from analysis.floors import REAL_HALVES, Floors, floors_of
 from analysis.results import protocol_of, scores_by_seed
 from analysis.statistics import t_interval
@@ -21,6 +22,7 @@ from registry.errors import RunError
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", ":", "-.")  # a second sign, for print and for more arms than colours
 GREY = "#5f5f5f"
+NAMES = 2.6  # inches: how wide names beside an axis are at most
 
 
 def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floors: Floors = ()) -> Figure:
@@ -34,7 +36,9 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
     by_arm = {arm: scores[np.isfinite(scores)] for arm in arms for scores in [scores_by_seed(frame, arm, metric)]}
     if not any(len(scores) for scores in by_arm.values()):
         raise RunError(f"no replicate that is done has the score {metric!r}")
-    figure = Figure(figsize=(6.4, 1.3 + 0.45 * len(arms)), layout="constrained")
+    names = [fold(f"{arm}\nn = {len(by_arm[arm])}", NAMES) for arm in arms]
+    row = max(0.45, LINE * max(name.count("\n") + 1 for name in names) + 0.1)
+    figure = Figure(figsize=(4.6 + max(1.8, *map(width_of, names)), 1.3 + row * len(arms)), layout="constrained")
     axes = figure.add_subplot()
     for place, scores in enumerate(by_arm.values()):
         colour, values = COLOURS[place % len(COLOURS)], scores.to_numpy()
@@ -44,7 +48,7 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
             axes.plot(values.mean(), place, "D", ms=6.5, color=colour, zorder=3)
         if interval := t_interval(values, alpha=alpha):
             axes.plot(interval, (place, place), "-", lw=1.8, color=colour, solid_capstyle="butt", zorder=2)
-    axes.set_yticks(range(len(arms)), [f"{arm}\nn = {len(by_arm[arm])}" for arm in arms])
+    axes.set_yticks(range(len(arms)), names, parse_math=False)
     axes.set_ylim(len(arms) - 0.5, -0.5)
     told = f"circle: seed, diamond: mean, line: {1 - alpha:.0%} interval"
     for floor in floors_of(floors, metric, protocol):
@@ -54,7 +58,7 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
             axes.axvline(floor.mean, color=GREY, lw=1.2, zorder=1)
             told += ", grey: real halves ± sd"
     named = f"{metric}, protocol {protocol}" if protocol else metric
-    axes.set_xlabel(f"{named}\n{told}", fontsize=9)
+    caption(figure, f"{named}\n{told}")
     plain(axes, grid="x")
     return figure
 
@@ -85,22 +89,29 @@ def curves_figure(
     axes = figure.add_subplot()
     # A resumed replicate may have written a step again: its last line counts.
     lines = pd.DataFrame(records).drop_duplicates(["arm", "seed", "step"], keep="last")
-    most = 1
+    most, longest = 1, 1
     for place, (arm, own) in enumerate(lines.groupby("arm", sort=False)):
         colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
         by_step = own.groupby("step")["value"].agg(["mean", "min", "max"])
-        seeds = own["seed"].nunique()
-        most = max(most, seeds)
-        axes.plot(by_step.index, by_step["mean"], style, color=colour, lw=1.6, label=f"{arm} (n = {seeds})")
-        if seeds > 1:
+        seeds, steps = own["seed"].nunique(), len(by_step)
+        most, longest = max(most, seeds), max(longest, steps)
+        form = style if steps > 1 else "o"  # a line through one point cannot be seen
+        axes.plot(by_step.index, by_step["mean"], form, color=colour, lw=1.6, ms=5, label=f"{arm} (n = {seeds})")
+        if seeds > 1 and steps > 1:
             axes.fill_between(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.18, lw=0)
-    axes.set_xlabel("training step" + ("   (line: mean of the seeds, band: lowest to highest)" if most > 1 else ""))
+        elif seeds > 1:
+            axes.vlines(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.5, lw=3)
+    drawn = ("line", "band") if longest > 1 else ("point", "bar")
+    told = f"   ({drawn[0]}: mean of the seeds, {drawn[1]}: lowest to highest)" if most > 1 else ""
+    axes.set_xlabel(f"training step{told}")
     axes.set_ylabel(key)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 2.5, 5, 10]))
+    if lines["step"].nunique() == 1:
+        axes.set_xticks(lines["step"].unique())
     axes.margins(x=0.01)
     if log:
         axes.set_yscale("log")
-    axes.legend(frameon=False, fontsize=9)
+    legend_below(figure, axes)
     plain(axes, grid="y")
     return figure
 
@@ -143,7 +154,7 @@ def curve_figure(
                 _draw_limit(axes, limits[name], points, colour)
         axes.set_xticks([0.0, *inverse], ["0", *(f"1/{point['n_fake']}" for point in points)], rotation=30)
         axes.set_xlim(left=0.0)
-        axes.set_ylabel(names[0])
+        axes.set_ylabel(fold(names[0], 2.8))
         axes.set_xlabel("1 / clips on the scored side   (point: mean of disjoint subsets, bar: their sd)")
         plain(axes, grid="y")
     figure.savefig(path, dpi=150, metadata={"Software": None} if str(path).endswith(".png") else None)
@@ -168,7 +179,7 @@ def _draw_limit(axes: Axes, limit: Mapping[str, Any], points: Sequence[Mapping[s
     on_line = [limit["value"], *(limit["value"] + limit["slope"] / point["share"] for point in fitted)]
     axes.plot(inverse, on_line, "--", lw=1.2, color=colour, label=f"infinitely many clips: {limit['value']:.4g}")
     axes.plot(0.0, limit["value"], "D", ms=6, mfc="none", mec=colour, clip_on=False)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=SIZE, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
 
 
 def samples_figure(
@@ -191,14 +202,16 @@ def samples_figure(
     widths = [strip.shape[1] for strip in strips.values()]
     inches = 12.0 / sum(widths)
     height = max(strip.shape[0] for strip in strips.values()) * inches
-    figure = Figure(figsize=(12.4, height + (0.7 if title else 0.45)), dpi=150, layout="constrained")
+    title = fold(title, 12.0, 11)
+    above = 0.25 + 0.21 * (title.count("\n") + 1) if title else 0.2
+    figure = Figure(figsize=(12.4, height + above + 0.25), dpi=150, layout="constrained")
     panels = figure.subplots(1, 2, gridspec_kw={"width_ratios": widths})
     for axes, (name, strip) in zip(panels, strips.items(), strict=True):
         axes.imshow(strip, interpolation="nearest")
         axes.set_title(f"{name}, time to the right", fontsize=11, loc="left")
         axes.set_axis_off()
     if title:
-        figure.suptitle(title, fontsize=11, color=GREY)
+        figure.suptitle(title, fontsize=11, color=GREY, parse_math=False)
     figure.savefig(path, metadata={"Software": None})
     return figure
 
@@ -212,6 +225,13 @@ def _filmstrip(videos: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
     tiles = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     n, f, h, w, _ = tiles.shape
     return tiles.transpose(0, 2, 1, 3, 4).reshape(n * h, f * w, 3)[:-gap, :-gap]
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Write below a figure of one panel what its axis shows, folded to the figure's width."""
+    folded = fold(text, figure.get_figwidth() - 0.2)
+    figure.set_figheight(figure.get_figheight() + LINE * (folded.count("\n") - text.count("\n")))
+    figure.supxlabel(folded, fontsize=SIZE, parse_math=False)
 
 
 def plain(axes: Axes, *, grid: Literal["x", "y", "both"]) -> None:

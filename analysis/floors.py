@@ -1,8 +1,9 @@
 """The noise floors of an experiment: what a score is where there is nothing to find, measured at the same counts.
 
-`floors.json` of an experiment holds one record per floor, score and protocol: `floor` (`real_halves`,
-`reconstruction`, `resampled`), `of` (the autoencoder or the replicate), `metric` (full name), `protocol` (fingerprint),
-`values` (one per draw) at the score's counts `n_fake` and `n_real`, and `measured` at the counts `measured_at`.
+`floors.json` of an experiment holds one record per floor, score and protocol: `floor` (`real_halves`, `reconstruction`,
+`resampled`), `of` (the autoencoder or the replicate), `metric` (full name), `protocol` (fingerprint), `values` (one per
+draw) at the score's counts `n_fake` and `n_real`, and `measured` at the counts `measured_at`; `videos` and
+`measured_videos` are of how many videos those clips are. Chance goes by videos: clips of one are not independent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,20 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 REAL_HALVES = "real_halves"  # disjoint halves of the real clips against each other: the unit of effects
+BOUNDS = (REAL_HALVES, "reconstruction")
+WHY_BELOW = (
+    "nothing is nearer to real clips than they are; look for the same videos on both sides, and for copied clips"
+)
 
 Floors = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Floor:
-    """One floor of one score: its finite values, one per draw, at the clips on either side; and how it was measured."""
+    """One floor of one score: its finite values, one per draw, at the counts of either side; and how it was measured.
+
+    Counts are of (fake, real) clips, and of the videos that these were cut from; none where videos were not counted.
+    """
 
     kind: str
     of: str
     values: NDArray[np.float64]
-    n_fake: int
-    n_real: int
+    clips: tuple[int, int]
     measured_at: tuple[int, int]
+    videos: tuple[int, ...] = ()
+    measured_videos: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -34,10 +43,12 @@ class Floor:
 
     @property
     def counts(self) -> str:
-        """The clips on either side, and those it was measured with where they are others."""
-        counts = f"{self.n_fake} against {self.n_real} clips"
+        """The clips and videos of either side, and those it was measured with where they are others."""
+        counts = f"{self.clips[0]} against {self.clips[1]} clips{_of_videos(self.videos, self.clips)}"
+        if self.measured_at == self.clips and self.measured_videos == self.videos:
+            return counts
         fake, real = self.measured_at
-        return counts if (fake, real) == (self.n_fake, self.n_real) else f"{counts} (measured: {fake} against {real})"
+        return f"{counts} (measured: {fake} against {real}{_of_videos(self.measured_videos, self.measured_at)})"
 
     @property
     def mean(self) -> float:
@@ -55,8 +66,16 @@ def floors_of(floors: Floors, metric: str, protocol: str | None) -> Iterator[Flo
             values = np.array([value for value in record["values"] if value is not None], dtype=np.float64)
             values = values[np.isfinite(values)]
             if values.size:
-                counts = (record["n_fake"], record["n_real"])
-                yield Floor(record["floor"], record["of"], values, *counts, tuple(record["measured_at"]))
+                yield Floor(
+                    record["floor"], record["of"], values, (record["n_fake"], record["n_real"]),
+                    tuple(record["measured_at"]), tuple(record.get("videos", ())),
+                    tuple(record.get("measured_videos", ())),
+                )  # fmt: skip
+
+
+def _of_videos(videos: tuple[int, ...], clips: tuple[int, int]) -> str:
+    """What to say of the videos that clips were cut from: nothing where every clip has its own."""
+    return f" of {videos[0]} and {videos[1]} videos" if videos and videos != clips else ""
 
 
 def unit_of(floors: Floors, metric: str, protocol: str | None) -> float | None:
@@ -69,6 +88,30 @@ def unit_of(floors: Floors, metric: str, protocol: str | None) -> float | None:
         if floor.kind == REAL_HALVES and floor.mean > 2 * floor.sd:
             return floor.mean
     return None
+
+
+def below(floors: Floors, metric: str, protocol: str | None, means: Mapping[str, float]) -> list[str]:
+    """A warning for each arm whose mean score is below a floor of its own, where nothing can be: lower is better here.
+
+    Real clips against real clips bound the score of every arm, and so does the reconstruction of the one autoencoder
+    that all arms share; where arms have several, which one is whose is not known here. Samples against samples of the
+    same checkpoint are no bound: they are as far apart as the network makes them.
+
+    Args:
+        floors: the records of floors.json.
+        metric: full name of a score.
+        protocol: that it was measured by.
+        means: over the seeds of each arm.
+    """
+    bounds = [floor for floor in floors_of(floors, metric, protocol) if floor.kind in BOUNDS]
+    bounds = [floor for floor in bounds if sum(other.kind == floor.kind for other in bounds) == 1]
+    told = []
+    for arm, mean in means.items():
+        higher = [floor for floor in bounds if mean < floor.mean]
+        if higher:
+            names = ", ".join(f"{floor.name} {floor.mean:.4g}" for floor in higher)
+            told.append(f"warning: {metric}: {arm} scores {mean:.4g}, below its own floor ({names}): {WHY_BELOW}")
+    return told
 
 
 def left_out(floors: Floors, metric: str, protocol: str | None) -> list[str]:

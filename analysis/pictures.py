@@ -1,18 +1,26 @@
-"""Every picture of an experiment, drawn from its plain files into `figures/` of its folder."""
+"""Every picture of an experiment, drawn from its plain files into `figures/` of its report."""
 
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis.figures import curves_figure, samples_figure, scores_figure
 from analysis.floors import Floors
 from analysis.results import DONE, score_names
 from registry.errors import RunError
-from registry.runs import read_json, read_lines
+from registry.runs.arrays import ArrayFile, DamagedError
+from registry.runs.records import read_json
+from registry.runs.run_folder import read_metrics
 
+CONTACT_SHEET = Path("previews") / "contact_sheet.png"  # of a run folder: its samples beside real clips, by class
+SHOWN = 6  # sampled clips beside real ones, where a run of an earlier version has no contact sheet
+DOTS = 150  # an inch
+MOST_DOTS = 60_000  # of a side: matplotlib draws no picture of more than 65,535
 SHOWN = 6  # sampled clips beside real ones
 
 
@@ -22,7 +30,7 @@ def draw(folder: Path, frame: pd.DataFrame, floors: Floors = ()) -> list[Path]:
     What cannot be drawn yet (no finished replicate, arms that cannot be compared) is left out.
 
     Args:
-        folder: of the experiment.
+        folder: of the report.
         frame: its replicates, as `analysis.results.load` gives them.
         floors: the records of its floors.json.
     """
@@ -36,19 +44,19 @@ def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path
         if "_band_" not in metric:
             path = figures / f"{_plain(metric)}.png"
             try:
-                scores_figure(frame, metric, floors=floors).savefig(path, dpi=150)
+                _save(scores_figure(frame, metric, floors=floors), path)
             except RunError:
                 continue
             yield path
 
 
 def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
-    lines = {(arm, int(seed)): list(read_lines(Path(folder) / "metrics.jsonl"))
+    lines = {(arm, int(seed)): read_metrics(Path(folder).parent.parent)
              for arm, seed, folder in zip(frame["arm"], frame["seed"], frame["folder"], strict=True)}  # fmt: skip
     for key in ("loss", "validation_loss"):
         path = figures / f"curve-{key}.png"
         try:
-            curves_figure(lines, key, log=True).savefig(path, dpi=150)
+            _save(curves_figure(lines, key, log=True), path)
         except RunError:
             continue
         yield path
@@ -56,17 +64,34 @@ def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
 
 def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
     for arm, rows in frame[frame["state"] == DONE].groupby("arm", sort=False):
-        folder = Path(rows.iloc[0]["folder"])
-        result = read_json(folder / "result.json") or {}
-        real, sampled = (
-            Path(result.get("reference", "")) / "clips.npy",
-            sorted((folder / "samples").glob("clips-*.npy")),
-        )
-        if real.is_file() and sampled:
-            path = figures / f"samples-{_plain(str(arm))}.png"
-            title = f"{result['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['steps']}"
-            samples_figure(np.load(real)[:SHOWN], np.load(sampled[0])[:SHOWN], path, title=title)
+        folder, path = Path(rows.iloc[0]["folder"]), figures / f"samples-{_plain(str(arm))}.png"
+        if (sheet := folder / CONTACT_SHEET).is_file():
+            shutil.copyfile(sheet, path)
             yield path
+            continue
+        result = read_json(folder / "result.json") or {}
+        real = _clips([Path(result.get("reference", "")) / "clips.npy"])
+        sampled = _clips(sorted((folder / "samples").glob("clips-*.npy")))
+        if real is not None and sampled is not None:
+            title = f"{rows.iloc[0]['experiment']}: {arm}, seed {rows.iloc[0]['seed']}, step {result['step']}"
+            samples_figure(real, sampled, path, title=title)
+            yield path
+
+
+def _clips(files: Iterable[Path]) -> np.ndarray | None:
+    """The first clips of the first file that is there and not damaged."""
+    for file in files:
+        try:
+            opened = ArrayFile(file)
+            return opened.rows(range(min(SHOWN, len(opened.array))))
+        except DamagedError:
+            continue
+    return None
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as a picture, coarser where hundreds of arms make it very large."""
+    figure.savefig(path, dpi=min(DOTS, MOST_DOTS / max(figure.get_size_inches())))
 
 
 def _plain(name: str) -> str:

@@ -1,18 +1,12 @@
 """Tables and verdicts as text: for the terminal, Markdown, LaTeX, CSV and JSON."""
 
-import io
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
 
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
-from rich.measure import Measurement
-from rich.table import Table
 
-from analysis import tables
+from analysis import tables, terminal
 from analysis.floors import Floors
 from analysis.results import score_names
 from analysis.verdicts import Verdict
@@ -23,6 +17,7 @@ WRITERS: dict[str, Callable[[tables.Summary], str]] = {
     "tex": tables.to_latex,
     "csv": tables.to_csv,
 }
+COLUMNS = ("metric", "verdict", "effect", "95 % interval", "in floors", "n", "p (Holm)")  # behind the claim
 EFFECTS = {
     "order": "effect of an order: mean paired difference; positive supports the claim",
     "equivalence": "effect of an equivalence: mean paired difference, the second less the first; small supports it",
@@ -53,17 +48,7 @@ def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: 
         return json.dumps({"experiment": title, **_as_json(table)}, indent=1)
     if form in WRITERS:
         return WRITERS[form](table)
-    return _for_terminal(table, title)
-
-
-def _for_terminal(table: tables.Summary, title: str) -> str:
-    """One table where the terminal is wide enough, else one per metric."""
-    whole = tables.to_rich(table, title)
-    console = Console(width=10_000, file=io.StringIO())
-    if Measurement.get(console, console.options, whole).maximum <= _width() or len(table.protocols) == 1:
-        return as_text(whole)
-    each = [as_text(tables.to_rich(table.of(metric), title)) for metric in table.protocols]
-    return "\n".join([*each, *table.notes])
+    return tables.to_text(table, terminal.columns_here(), title)
 
 
 def _as_json(table: tables.Summary) -> dict[str, object]:
@@ -80,47 +65,59 @@ def _as_json(table: tables.Summary) -> dict[str, object]:
     }
 
 
-def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str) -> str:
-    """The verdicts as JSON, or as a table with the reason of each below it."""
+def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width: int | None = None) -> str:
+    """The verdicts as JSON, or as a table with the reason of each below it; stacked where the table is too wide.
+
+    Args:
+        experiment: its name.
+        answers: to its claims.
+        form: `json` or `table`.
+        width: columns of the table; None asks the terminal.
+    """
     if form == "json":
         return json.dumps({"experiment": experiment, "claims": [answer.as_json() for answer in answers]}, indent=1)
+    width = width or terminal.columns_here()
     if not answers:
-        return f"{experiment}: makes no claim; add `claim: {{axis: …, better: …, worse: …}}` to the experiment"
-    shown = Table(title=escape(f"{experiment}: verdict"), title_justify="left")
-    for name in ("claim", "metric", "verdict", "effect", "95 % interval", "in floors", "n", "p (Holm)"):
-        shown.add_column(name, justify="left" if name in ("claim", "metric", "verdict") else "right")
-    for answer in answers:
-        interval = f"{answer.interval[0]:.3g} to {answer.interval[1]:.3g}" if answer.interval else tables.NOTHING
-        shown.add_row(
-            escape(f"{answer.claim.text} ({answer.claim.axis})"),
-            escape(answer.claim.metric),
-            answer.verdict,
-            _number(answer.effect, "+.3g"),
-            interval,
-            _number(answer.effect_in_floors, "+.2g"),
-            str(answer.n),
-            _number(answer.p, ".2g"),
-        )
-    kinds = dict.fromkeys(answer.claim.kind for answer in answers)
-    told = [EFFECTS[kind] for kind in kinds]
+        told = f"{experiment}: makes no claim; add `claim: {{axis: …, better: …, worse: …}}` to the experiment"
+        return terminal.wrapped(told, width)
+    title, header = f"{experiment}: verdict", ["claim", *COLUMNS]
+    rows = [[f"{answer.claim.text} ({answer.claim.axis})", *_cells(answer)] for answer in answers]
+    shown = terminal.fitting(header, rows, width, title=title, look=terminal.Look(boxed=True))
+    reasons = [f"{answer.claim.text}: {answer.verdict}: {answer.reason}" for answer in answers]
+    warnings = list(dict.fromkeys(warning for answer in answers for warning in answer.warnings))
+    if len(shown) == 1:
+        lines = [terminal.as_text(shown), *_legend(answers, width)]
+        return "\n".join([*lines, *(terminal.wrapped(line, width) for line in (*reasons, *warnings))])
+    lines = [title]
+    for row, answer in zip(rows, answers, strict=True):
+        lines += ["", terminal.wrapped(row[0], width)]
+        lines += terminal.pairs([(f"{name}:", cell) for name, cell in zip(COLUMNS, row[1:], strict=True)], width)
+        lines.append(f"  {terminal.wrapped(f'why: {answer.reason}', width - 2, '    ')}")
+    return "\n".join([*lines, "", *_legend(answers, width), *(terminal.wrapped(line, width) for line in warnings)])
+
+
+def _cells(answer: Verdict) -> list[str]:
+    """What stands in the columns behind the claim."""
+    return [
+        answer.claim.metric,
+        answer.verdict,
+        _number(answer.effect, "+.3g"),
+        f"{answer.interval[0]:.3g} to {answer.interval[1]:.3g}" if answer.interval else tables.NOTHING,
+        _number(answer.effect_in_floors, "+.2g"),
+        str(answer.n),
+        _number(answer.p, ".2g"),
+    ]
+
+
+def _legend(answers: Sequence[Verdict], width: int) -> list[str]:
+    """What the columns mean, and the protocol of each metric."""
+    told = [EFFECTS[kind] for kind in dict.fromkeys(answer.claim.kind for answer in answers)]
     if any(answer.effect_in_floors is not None for answer in answers):
         told.append("in floors: the effect divided by the mean score of real halves against each other")
     measured = {answer.claim.metric: answer.protocol for answer in answers if answer.protocol is not None}
     told += [f"{metric}: protocol {protocol}" for metric, protocol in measured.items()]
-    reasons = [f"{answer.claim.text}: {answer.verdict}: {answer.reason}" for answer in answers]
-    return "\n".join([as_text(shown), *told, *reasons])
+    return [terminal.wrapped(line, width) for line in told]
 
 
 def _number(value: float | None, form: str) -> str:
     return tables.NOTHING if value is None else format(value, form)
-
-
-def as_text(table: Table) -> str:
-    """A rich table as plain text, as wide as the terminal, or 120 columns in a log."""
-    out = io.StringIO()
-    Console(file=out, width=_width()).print(table)
-    return out.getvalue().rstrip()
-
-
-def _width() -> int:
-    return max(80, shutil.get_terminal_size((120, 24)).columns)

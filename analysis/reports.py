@@ -1,36 +1,126 @@
-"""The files that stand at the end of a launch: the table of scores and the verdict, to read without a command."""
+"""What stands at the end of a launch, to read without a command: figures, the table of scores, and the verdict.
 
-from collections.abc import Sequence
+A report belongs to a resolved experiment: its arms with their identities, its seeds and its claims. Each has a folder
+of its own, `reports/<digest>/` in that of the experiment, so a command with overrides, or an edited file, replaces
+nobody else's. `report` beside them is a link to the one of the file as it was last reported without overrides.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from analysis import rendering
+from analysis import pictures, rendering
 from analysis.floors import Floors
 from analysis.verdicts import Verdict
-from registry.files import write_atomically
+from registry.experiment.claims import ResolvedClaim
+from registry.runs.files import locked, write_atomically
 
-FOLDER = "report"  # in that of the experiment
+FOLDER = "reports"  # in that of the experiment: one a resolved experiment
+LINK = "report"  # beside it
+ABOUT = "experiment.json"
+WIDTH = 120  # of verdict.txt
+DIGITS = 10  # of a digest, as many as an arm's identity has
 
 
-def write(folder: Path, experiment: str, frame: pd.DataFrame, floors: Floors, answers: Sequence[Verdict]) -> list[Path]:
-    """Write table.md, table.csv, verdict.txt and verdict.json; returns the paths.
+@dataclass(frozen=True)
+class ReportOf:
+    """The resolved experiment that a report is of.
 
     Args:
-        folder: of the experiment.
         experiment: its name.
-        frame: its replicates, as `analysis.results.load` gives them.
-        floors: its floors.
-        answers: to its claims.
+        file: that it was read from.
+        overrides: of the command line, `key.path=value`.
+        arms: name -> identity.
+        seeds: of every arm.
+        claims: all of them.
+    """
+
+    experiment: str
+    file: str
+    overrides: tuple[str, ...]
+    arms: Mapping[str, str]
+    seeds: tuple[int, ...]
+    claims: tuple[ResolvedClaim, ...]
+
+    @property
+    def digest(self) -> str:
+        """Hash of arms, seeds and claims: equal for equal reports, wherever the experiment was written."""
+        claims = [{**asdict(claim), "margin": str(claim.margin)} for claim in self.claims]
+        about = {"arms": dict(self.arms), "seeds": list(self.seeds), "claims": claims}
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+    def as_json(self) -> str:
+        """Return what experiment.json says."""
+        about = {
+            "experiment": self.experiment, "digest": self.digest, "file": self.file, "overrides": list(self.overrides),
+            "arms": dict(self.arms), "seeds": list(self.seeds),
+            "claims": [f"{own.axis}: {own.statement} in {own.metric}{own.where}" for own in self.claims],
+        }  # fmt: skip
+        return json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+
+
+def folder_of(experiment: Path, about: ReportOf) -> Path:
+    """Return the folder of a report, which may not be there yet.
+
+    Args:
+        experiment: the experiment's folder.
+        about: what the report is of.
+    """
+    return experiment / FOLDER / about.digest
+
+
+def write(
+    experiment: Path, about: ReportOf, frame: pd.DataFrame, floors: Floors, answers: Sequence[Verdict], link: bool
+) -> list[Path]:
+    """Write experiment.json, the figures, table.md, table.csv, verdict.txt and verdict.json; return their paths.
+
+    Args:
+        experiment: the experiment's folder.
+        about: what the report is of.
+        frame: all replicates, as `analysis.results.load` gives them.
+        floors: the experiment's floors.
+        answers: to all its claims.
+        link: let `report` lead there, because the file says all this without overrides.
     """
     texts = {
-        "table.md": rendering.scores_table(frame, (), "md", experiment, floors),
-        "table.csv": rendering.scores_table(frame, (), "csv", experiment, floors),
-        "verdict.txt": rendering.verdicts_table(experiment, answers, "table"),
-        "verdict.json": rendering.verdicts_table(experiment, answers, "json"),
+        ABOUT: about.as_json(),
+        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors),
+        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors),
+        "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH),
+        "verdict.json": rendering.verdicts_table(about.experiment, answers, "json"),
     }
-    place = folder / FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write_atomically(place / name, text.rstrip("\n") + "\n")
-    return [place / name for name in texts]
+    place = folder_of(experiment, about)
+    with locked(place):  # the job that reports and a person may do so at the same moment
+        drawn = pictures.draw(place, frame, floors)
+        for name, text in texts.items():
+            write_atomically(place / name, text.rstrip("\n") + "\n")
+    written = [*drawn, *(place / name for name in texts)]
+    if link and _lead_to(experiment / LINK, place):
+        return [experiment / LINK / path.relative_to(place) for path in written]
+    return written
+
+
+def _lead_to(link: Path, place: Path) -> bool:
+    """Let the link lead to a report; what an earlier version wrote in its place is kept as `reports/earlier`.
+
+    Returns:
+        Whether it does: there are file systems without links.
+    """
+    if link.is_dir() and not link.is_symlink():
+        with contextlib.suppress(OSError):  # there is one already: then this one stays where it is
+            link.rename(place.parent / "earlier")
+    mine = link.with_name(f".{link.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        mine.symlink_to(place.relative_to(link.parent), target_is_directory=True)
+        os.replace(mine, link)
+    except OSError:
+        mine.unlink(missing_ok=True)
+        return False
+    return True

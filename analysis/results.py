@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from registry.claims import VALIDATION_LOSS
-from registry.differences import differing
 from registry.errors import RunError
+from registry.experiment.claims import VALIDATION_LOSS, recorded_name
+from registry.schema.differences import differing
 
 FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
 RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds")
@@ -62,9 +61,8 @@ def score_names(frame: pd.DataFrame) -> list[str]:
 
 
 def full_name(frame: pd.DataFrame, metric: str) -> str:
-    """The column of the score that a claim names: `fid` may be `fid[3c1f09aa]`, named by weights of its own."""
-    longer = [name for name in score_names(frame) if re.fullmatch(rf"{re.escape(metric)}\[[0-9a-f]{{8}}\]", name)]
-    return longer[0] if metric not in frame and len(longer) == 1 else metric
+    """The column of the score that a claim names; see `recorded_name`."""
+    return recorded_name(metric, frame.columns if metric in frame else score_names(frame))
 
 
 def scores_by_seed(frame: pd.DataFrame, arm: str, metric: str) -> pd.Series:

@@ -19,9 +19,9 @@ from analysis.results import load, score_names
 from analysis.simulation_tables import replace_between
 from analysis.tables import NOTHING, markdown
 from analysis.verdicts import judge
-from registry.claims import ResolvedClaim
 from registry.errors import RunError
-from registry.runs import read_json
+from registry.experiment.claims import ResolvedClaim
+from registry.runs.records import read_json
 
 MARK = "aa-experiment"
 SHUFFLES = 2000

@@ -1,6 +1,13 @@
-"""Figures of a search: values over trials, importances, the Pareto front, and values over each key."""
+"""Figures of a search: values over trials, importances, the Pareto front, and values over each key.
 
+They are drawn here and not by `optuna.visualization.matplotlib` (5.0), which draws through pyplot and switches the
+style of the whole process, cuts the names of keys, lets those of choices overlap, and shows neither what was pruned
+or failed nor which trial a point of the front is.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures import COLOURS, GREY, plain
+from analysis.figure_text import LINE, fold, legend_below, width_of
+from analysis.figures import COLOURS, GREY, NAMES, plain
 
-Scale = Literal["linear", "log", "choices"]
+Scale = Literal["linear", "log", "choices"]  # how the values of a key lie
 BLUE, ORANGE, GREEN = COLOURS[:3]
 
 
@@ -64,9 +72,10 @@ def history_figure(trials: pd.DataFrame, objective: str, direction: str) -> Figu
             foot = axes.get_xaxis_transform()
             axes.plot(own, np.full(len(own), 0.02), sign, color=colour, ms=8, transform=foot, label=state)
     axes.set_xlabel("trial")
-    axes.set_ylabel(f"{objective} ({'lower' if direction == 'min' else 'higher'} is better)")
+    axes.set_ylabel(fold(f"{objective} ({'lower' if direction == 'min' else 'higher'} is better)", 3.4))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, fontsize=9)
+    axes.set_xlim(trials["trial"].min() - 0.5, trials["trial"].max() + 0.5)
+    legend_below(figure, axes)
     plain(axes, grid="y")
     return figure
 
@@ -74,19 +83,21 @@ def history_figure(trials: pd.DataFrame, objective: str, direction: str) -> Figu
 def importances_figure(importances: Mapping[str, Mapping[str, float]]) -> Figure:
     """A bar per key and objective: its share in deciding which trials are among the best (PED-ANOVA)."""
     keys = list(dict.fromkeys(key for own in importances.values() for key in own))
-    figure = Figure(figsize=(6.4, 1.2 + 0.4 * len(keys) * len(importances)), layout="constrained")
+    names = [fold(key, NAMES) for key in keys]
+    row = max(0.4 * len(importances), LINE * max(name.count("\n") + 1 for name in names) + 0.1)
+    figure = Figure(figsize=(4.6 + max(1.8, *map(width_of, names)), 1.2 + row * len(keys)), layout="constrained")
     axes = figure.add_subplot()
     height = 0.8 / len(importances)
     for place, (objective, own) in enumerate(importances.items()):
         at = np.arange(len(keys)) + (place - (len(importances) - 1) / 2) * height
         shares = [own.get(key, 0.0) for key in keys]
         axes.barh(at, shares, height=0.9 * height, color=COLOURS[place % len(COLOURS)], label=objective)
-    axes.set_yticks(range(len(keys)), keys)
+    axes.set_yticks(range(len(keys)), names, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("importance (PED-ANOVA, shares of one)")
     if len(importances) > 1:
-        axes.legend(frameon=False, fontsize=9)
+        legend_below(figure, axes)
     plain(axes, grid="x")
     return figure
 
@@ -107,9 +118,9 @@ def pareto_figure(trials: pd.DataFrame, directions: Mapping[str, str], best: Seq
         for number, a, b in zip(ordered["trial"], ordered[x], ordered[y], strict=True):
             axes.annotate(str(number), (a, b), textcoords="offset points", xytext=(5, 4), fontsize=8, color=GREY)
         for name, label in ((x, axes.set_xlabel), (y, axes.set_ylabel)):
-            label(f"{name} ({'lower' if directions[name] == 'min' else 'higher'} is better)")
-        axes.legend(frameon=False, fontsize=9)
+            label(fold(f"{name} ({'lower' if directions[name] == 'min' else 'higher'} is better)", 3.6))
         plain(axes, grid="both")
+    legend_below(figure, axes)
     return figure
 
 
@@ -118,30 +129,55 @@ def slices_figure(trials: pd.DataFrame, objective: str, scales: Mapping[str, Sca
     done = trials[trials["state"] == "complete"]
     across = min(3, len(scales))
     down = -(-len(scales) // across)
-    figure = Figure(figsize=(3.4 * across, 3.0 * down), layout="constrained")
+    choices = {key: _choices(done[key]) for key, scale in scales.items() if scale == "choices"}
+    below = max((own.inches for own in choices.values()), default=0.0)
+    figure = Figure(figsize=(3.4 * across, (2.9 + below) * down), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for axes, (key, scale) in zip(panels, scales.items(), strict=False):
-        _slice(axes, done, key, scale, objective, best)
+        _slice(axes, done, key, choices.get(key, scale), objective, best)
     for axes in panels[len(scales) :]:
         axes.set_axis_off()
     for axes in panels[::across]:
-        axes.set_ylabel(objective)
+        axes.set_ylabel(fold(objective, 2.4))
     return figure
 
 
-def _slice(axes: Axes, done: pd.DataFrame, key: str, scale: Scale, objective: str, best: Sequence[int]) -> None:
-    if scale == "choices":
-        labels = sorted(map(str, done[key].unique()))
-        at = pd.Series([labels.index(str(value)) for value in done[key]], index=done.index, dtype=float)
-        axes.set_xticks(range(len(labels)), labels, rotation=20 if sum(map(len, labels)) > 24 else 0)
-        axes.set_xlim(-0.5, len(labels) - 0.5)
+@dataclass(frozen=True)
+class _Choices:
+    """The choices of a key beneath a panel: as values, as names folded to their room, and how these are written."""
+
+    values: list[str]
+    names: list[str]
+    rotation: int
+    inches: float  # how high the names are
+
+
+def _choices(values: pd.Series) -> _Choices:
+    """The names side by side where each has room for a word, else upright."""
+    labels = sorted(map(str, values.unique()))
+    room = 2.5 / max(1, len(labels))
+    if all(width_of(word) <= room for label in labels for word in re.split(r"[ ,=_()]", label)):
+        names = [fold(label, room) for label in labels]
+        return _Choices(labels, names, 0, LINE * max((name.count("\n") + 1 for name in names), default=0))
+    names = [fold(label, 1.8) for label in labels]
+    return _Choices(labels, names, 90, max(map(width_of, names)))
+
+
+def _slice(
+    axes: Axes, done: pd.DataFrame, key: str, scale: Scale | _Choices, objective: str, best: Sequence[int]
+) -> None:
+    if isinstance(scale, _Choices):
+        places = [scale.values.index(str(value)) for value in done[key]]
+        at = pd.Series(places, index=done.index, dtype=float)
+        axes.set_xticks(range(len(scale.names)), scale.names, rotation=scale.rotation, parse_math=False)
+        axes.set_xlim(-0.5, len(scale.names) - 0.5)
     else:
         at = done[key].astype(float)
         axes.set_xscale(scale)
     chosen = done["trial"].isin(best)
     axes.plot(at[~chosen], done[objective][~chosen], "o", ms=5, mfc="none", mec=BLUE, mew=1.2)
     axes.plot(at[chosen], done[objective][chosen], "D", ms=6, color=ORANGE)
-    axes.set_xlabel(key)
+    axes.set_xlabel(fold(key, 2.8), parse_math=False)
     plain(axes, grid="y")
 
 

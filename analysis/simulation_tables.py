@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from analysis import simulations
-from analysis.simulations import NOISE, SCENARIOS, SEEDS, worst_chance
+from analysis.simulations import GRIDS, NOISE, SCENARIOS, SEEDS, worst_chance
 from analysis.tables import markdown
 from registry.errors import RunError
-from registry.files import write_atomically
+from registry.runs.files import write_atomically
 
 MARK = "simulations"
 EXPERIMENTS = 1000
@@ -83,7 +83,7 @@ def _made_by(experiments: int, seconds: float) -> str:
 def _false_verdicts(experiments: int) -> str:
     rows = [
         [scenario.name, name, *(_percent(simulations.false_share(scenario, noise, n, experiments)) for n in SEEDS)]
-        for scenario in SCENARIOS
+        for scenario in (*SCENARIOS, *GRIDS)
         for name, noise in NOISE.items()
     ]
     limit = _percent(worst_chance(0.05, experiments))

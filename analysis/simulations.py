@@ -8,7 +8,7 @@ writes the tables of docs/statistics.md anew, between their two marks. A simulat
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -19,8 +19,8 @@ from analysis.power import seeds_to_be_within, seeds_to_differ
 from analysis.results import load
 from analysis.statistics import EquivalenceTest, PairedTest, t_interval
 from analysis.verdicts import Verdict, judge
-from registry.claim_forms import Margin
-from registry.claims import ResolvedClaim
+from registry.experiment.claims import ResolvedClaim
+from registry.schema.claim import Margin
 
 SEEDS = (3, 5, 8)
 LEVEL, SHARED, SPREAD = 100.0, 10.0, 5.0
@@ -61,6 +61,12 @@ def trend(*arms: str) -> ResolvedClaim:
     return ResolvedClaim("trend", "arm", arms, arms, "fvd", "min")
 
 
+def over_grid(claim: ResolvedClaim) -> ResolvedClaim:
+    """Return the claim as one about the main effect over a grid: arms a, b stand at its points as a1, b1 and a2, b2."""
+    arms = tuple(f"{arm}{point}" for point in "12" for arm in claim.arms)
+    return replace(claim, arms=arms, points=((("other", "1"),), (("other", "2"),)))
+
+
 @dataclass(frozen=True)
 class Scenario:
     """Experiments whose truth is known.
@@ -68,14 +74,16 @@ class Scenario:
     Args:
         name: what the truth is.
         effects: arm -> what it adds to the score.
-        claims: made about these arms.
+        claims: made about these arms (one that is `over_grid`: about these arms at either point).
         wrong: claim's kind -> the answers that the truth makes false.
+        at_both_points: the spread of what a seed does to an arm at both points of a grid alike.
     """
 
     name: str
     effects: Mapping[str, float]
     claims: tuple[ResolvedClaim, ...]
     wrong: Mapping[str, tuple[str, ...]]
+    at_both_points: float = 0.0
 
     def is_false(self, answers: Sequence[Verdict]) -> bool:
         """Whether any of the verdicts is false."""
@@ -115,6 +123,24 @@ SCENARIOS = (
         {"order": _ANY, "trend": _ANY, "equivalence": ("supported",)},
     ),
 )
+# Grids of two points, at both of which a seed does the same to an arm: taken for more seeds than there are, they would
+# show anything. In the first the points disagree by more than noise makes, so that either by itself shows an effect.
+GRIDS = (
+    Scenario(
+        "grid of 2 points with opposite effects, 1 claim of order",
+        {"a1": 0.0, "b1": 4 * SPREAD, "a2": 0.0, "b2": -4 * SPREAD},
+        (over_grid(order("a", "b")),),
+        {"order": _ANY},
+        at_both_points=2 * SPREAD,
+    ),
+    Scenario(
+        "grid of 2 points, all three kinds at once, none of them true",
+        {f"{arm}{point}": _EDGE * (arm == "e") for point in "12" for arm in "abcde"},
+        tuple(map(over_grid, (order("a", "b"), trend(*"abcd"), equivalence("a", "e", _ABSOLUTE)))),
+        {"order": _ANY, "trend": _ANY, "equivalence": ("supported",)},
+        at_both_points=2 * SPREAD,
+    ),
+)
 
 
 def false_share(scenario: Scenario, noise: Draw, seeds: int, experiments: int) -> float:
@@ -138,6 +164,9 @@ def _judged(
     effects = np.array(list(scenario.effects.values()))[:, None]
     for _ in range(experiments):
         scores = _scores(effects, noise, seeds, generator)
+        if scenario.at_both_points:
+            arms, of_arm = np.unique([arm[0] for arm in scenario.effects], return_inverse=True)
+            scores += scenario.at_both_points * noise(generator, (len(arms), seeds))[of_arm]
         yield judge(template.assign(fvd=scores.ravel()), scenario.claims)
 
 

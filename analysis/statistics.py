@@ -121,8 +121,8 @@ def equivalence_test(
 
 
 def slopes_on_rank(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(seeds, arms) -> (seeds,): per seed the least-squares slope of its scores on the arms' rank 0, 1, 2, …"""
-    ranks = np.arange(scores.shape[1]) - (scores.shape[1] - 1) / 2
+    """(…, arms) -> (…): per seed the least-squares slope of its scores on the arms' rank 0, 1, 2, …"""
+    ranks = np.arange(scores.shape[-1]) - (scores.shape[-1] - 1) / 2
     slopes: NDArray[np.float64] = scores @ (ranks / (ranks @ ranks))
     return slopes
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from registry.attempts import read_json
+from registry.runs.run_folder import desires
 
 STOPPED = "stopped"
 NOTE = "a screen: arms were stopped early, so their absence is no result"
@@ -17,7 +17,9 @@ def reasons(frame: pd.DataFrame) -> dict[str, str]:
         frame: the replicates, as `analysis.results.load` gives them.
     """
     found: dict[str, str] = {}
-    for arm, state, folder in zip(frame["arm"], frame["state"], frame["folder"], strict=True):
+    columns = (frame[name] for name in ("experiment", "arm", "state", "folder"))
+    for experiment, arm, state, folder in zip(*columns, strict=True):
         if state == STOPPED and arm not in found:
-            found[arm] = str((read_json(Path(folder) / "control.json") or {}).get("reason") or "stopped early")
+            wishes = {desired.experiment: desired for desired in desires(Path(folder))}
+            found[arm] = (wishes[experiment].reason if experiment in wishes else "") or "stopped early"
     return found

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
-from analysis.floors import Floor, Floors, floors_of, left_out
+from analysis import terminal
+from analysis.floors import Floor, Floors, below, floors_of, left_out
 from analysis.results import DONE, paired_scores, protocol_of, scores_by_seed
 from analysis.stopped import NOTE, reasons
 
@@ -67,6 +67,8 @@ def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) ->
     for metric in metrics:
         if others := left_out(floors, metric, protocols[metric]):
             notes.append(f"{metric}: floors of another protocol are left out: {', '.join(others)}")
+        means = {row["arm"]: row[metric] for row in rows if row["kind"] == "arm"}
+        notes += below(floors, metric, protocols[metric], means)
     about = ["arm", "kind", "done", "planned"]
     if stopped := reasons(frame):
         rows = [{**row, "stopped": stopped.get(row["arm"], "")} for row in rows]
@@ -103,17 +105,18 @@ def _counts(name: str, own: dict[str, Floor]) -> str:
     return f"floor: {name}: {' or '.join(map(str, draws))} draw{'' if draws == [1] else 's'} of {' or '.join(counts)}"
 
 
-def to_rich(table: Summary, title: str = "") -> Table:
-    """The summary for the terminal."""
+def to_text(table: Summary, width: int, title: str = "") -> str:
+    """The summary for the terminal, no wider than so many columns: one table, or one per metric where that is wider."""
+    whole = _boxed(table, width, title)
+    if len(whole) == 1 or len(table.protocols) == 1:
+        return "\n".join([terminal.as_text(whole), *(terminal.wrapped(line, width) for line in table.captions)])
+    each = [to_text(table.of(metric), width, title) for metric in table.protocols]
+    return "\n".join([*each, *(terminal.wrapped(note, width) for note in table.notes)])
+
+
+def _boxed(table: Summary, width: int, title: str) -> list[Table]:
     header, rows = _cells(table)
-    shown = Table(
-        title=escape(title) or None, caption=escape("\n".join(table.captions)) or None, caption_justify="left"
-    )
-    for name in header:
-        shown.add_column(escape(name), justify="left" if name == "arm" else "right", overflow="fold")
-    for row in rows:
-        shown.add_row(*map(escape, row))
-    return shown
+    return terminal.fitting(header, rows, width, title=title, keys=2, look=terminal.Look(boxed=True))
 
 
 def to_markdown(table: Summary) -> str:

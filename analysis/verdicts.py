@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.evidence import Answer, Evidence, Step, pairs, weigh
+from analysis.evidence import Answer, Evidence, PointEffect, Step, pairs, weigh
 from analysis.floors import Floors
 from analysis.power import MOST_SEEDS, POWER
 from analysis.results import full_name
 from analysis.statistics import holm
-from registry.claims import ResolvedClaim
+from registry.experiment.claims import ResolvedClaim
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Verdict:
     mean improvement per step (trend), `interval` its Student-t interval at `1 - alpha`, both in the score's unit;
     `effect_in_floors` is in units of the mean score of real halves, None where that floor was not measured; `n` counts
     the paired seeds; `p` is adjusted by Holm, None where no test was made; `margin` (equivalence) is in the score's
-    unit, `steps` (trend) are the differences between neighbours; `reason` says in plain words why.
+    unit, `steps` (trend) are the differences between neighbours, `points` (a main effect over a grid) the effects at
+    each of its points; `reason` says in plain words why; `warnings` name arms that score below a floor of their own.
     """
 
     claim: ResolvedClaim
@@ -42,6 +43,8 @@ class Verdict:
     protocol: str | None
     margin: float | None = None
     steps: tuple[Step, ...] = ()
+    points: tuple[PointEffect, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain JSON values: the claim as written, and the answer."""
@@ -69,6 +72,12 @@ class Verdict:
             found["margin_in_score"] = self.margin
         if claim.kind == "trend":
             found["steps"] = [asdict(step) for step in self.steps]
+        if claim.points != ((),):
+            found["averaged_over"] = {axis: list(labels) for axis, labels in claim.averaged.items()}
+            found["at"] = claim.at
+            found["points"] = [asdict(point) for point in self.points]
+        if self.warnings:
+            found["warnings"] = list(self.warnings)
         return found
 
 
@@ -111,6 +120,8 @@ def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, alpha: f
         protocol=evidence.protocol,
         margin=evidence.margin,
         steps=evidence.steps,
+        points=evidence.points,
+        warnings=evidence.warnings,
     )
 
 
@@ -122,10 +133,14 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, alpha: float, fa
         told.insert(1, f"the mean difference is {place} the margin, ±{evidence.margin:.3g}")
     elif claim.kind == "trend":
         told += _steps(evidence.steps)
+    if evidence.points:
+        told.append(_points(evidence.points))
     if shown and evidence.leaning == "undecided":
         told.append("scores improve on the whole, and get worse at one step: the list is not in order")
-    elif not shown:
+    elif not shown and not evidence.agreement:
         told.append(_more_seeds(claim, evidence, alpha / family))
+    if evidence.agreement:
+        told.append(evidence.agreement)
     return "; ".join(told)
 
 
@@ -135,6 +150,14 @@ def _steps(steps: Sequence[Step]) -> list[str]:
         interval = f" ({step.interval[0]:.3g} to {step.interval[1]:.3g})" if step.interval else ""
         shown.append(f"{step.worse} to {step.better} {step.effect or 0.0:+.3g}{interval}")
     return [f"steps: {', '.join(shown)}"]
+
+
+def _points(points: Sequence[PointEffect]) -> str:
+    """`effect at 4 points: -0.1 (patch=2) to +0.3 (patch=4)`: an average may hide that points disagree."""
+    ordered = sorted(points, key=lambda point: point.effect)
+    shown = (f"{own.effect:+.3g} ({', '.join(f'{axis}={label}' for axis, label in own.at.items())})" for own in ordered)
+    lowest, *_, highest = shown
+    return f"effect at {len(points)} points: {lowest} to {highest}"
 
 
 def _more_seeds(claim: ResolvedClaim, evidence: Evidence, alpha: float) -> str:

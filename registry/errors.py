@@ -25,10 +25,15 @@ def did_you_mean(wrong: str, valid: Iterable[str]) -> str:
 
     Names that are near come first, at most three; with none near, up to 24 valid names are listed.
     """
-    names = sorted(set(valid))
+    names, wrong = sorted(set(valid)), shortened(wrong)
     near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.6)
     if not near:
         near = [name for name in names if wrong and (wrong in name or name in wrong)][:3]
     if near:
         return f"did you mean {' or '.join(repr(name) for name in near)}?"
     return f"valid: {', '.join(names[:24])}{', …' if len(names) > 24 else ''}"
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """A text as it is, or its beginning and an ellipsis, so that one line stays one line."""
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.ablation import resolve_experiment
-from registry.experiment import load_experiment
+from registry.experiment.arms import resolve_experiment
+from registry.experiment.experiment_file import load_experiment
 
 ROOT = Path(__file__).parent.parent
 TINY = [

@@ -6,12 +6,12 @@ inside the methods, so that planning can ask for `plan_shape` without it.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry.catalogue import part
 from registry.errors import RunError, SpecError
-from registry.parameter_types import PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveInt
 
 if TYPE_CHECKING:
     import torch
@@ -252,17 +252,22 @@ def _must_agree(weights: str, channels: int, factor: int) -> None:
         )
 
 
-def _in_batches(function: Any, inputs: "Tensor", network: Any) -> "Tensor":
-    """The function on at most FRAMES_AT_ONCE inputs at a time, on the network's device, without gradients."""
+def _in_batches(function: Callable[["Tensor"], "Tensor"], inputs: "Tensor", network: Any) -> "Tensor":
+    """The function on at most FRAMES_AT_ONCE inputs at a time, on the network's device, in float32, without gradients.
+
+    Never in TF32: latents are cached for all arms, whatever their `runtime`.
+    """
     import torch
 
-    with torch.no_grad():
+    from components.precision import tf32
+
+    with torch.no_grad(), tf32(False, network.device):
         batches = torch.split(inputs, FRAMES_AT_ONCE)
         outputs = [function(some.to(network.device, torch.float32)) for some in batches]
     return torch.cat(outputs).to(inputs.device)
 
 
-def _hash_of(network: Any, scale: float) -> str:
+def _hash_of(network: "torch.nn.Module", scale: float) -> str:
     digest = hashlib.sha256(repr(scale).encode())
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())

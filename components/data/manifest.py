@@ -3,8 +3,9 @@
 Files in the folder of a prepared dataset:
     manifest.csv   one row a readable video, sorted by path; a video's number is its row
     rejected.csv   path, reason: everything found that is not used
-    manifest.json  digest, classes, counts, and the clip lengths that were asked for
-    index.jsonl    one line a file that was looked into: how to read it exactly, or why it cannot be read
+    manifest.json  digest, classes, counts, the clip lengths that were asked for, and the checksum of manifest.csv
+    index.jsonl    one line a file that was looked into: how to read it exactly, or why it cannot be read; each line
+                   has a checksum, and one that does not match it is not read
 """
 
 import csv
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from components.data.clips import class_ranks
 from registry.errors import RunError
-from registry.files import write_atomically
+from registry.runs.files import write_atomically
 
 COLUMNS = (
     "path", "label", "class", "split", "frames", "height", "width", "fps", "reader", "sha256", "damaged", "note",
@@ -114,8 +115,8 @@ class Manifest:
              r.sha256, r.damaged, r.note)
             for r in self.records
         ]  # fmt: skip
-        left_out = [*rejected, *self.too_short(needs)]
-        write_atomically(folder / "manifest.csv", _csv(COLUMNS, rows))
+        left_out, table = [*rejected, *self.too_short(needs)], _csv(COLUMNS, rows)
+        write_atomically(folder / "manifest.csv", table)
         write_atomically(folder / "rejected.csv", _csv(("path", "reason"), sorted(left_out)))
         splits = sorted({record.split for record in self.records})
         summary = {
@@ -126,17 +127,23 @@ class Manifest:
             "frames": sum(record.frames for record in self.records),
             "splits": {split: sum(record.split == split for record in self.records) for split in splits},
             "frames_needed": sorted(needs),
+            "manifest_sha256": hashlib.sha256(table.encode()).hexdigest(),
         }
         write_atomically(folder / "manifest.json", json.dumps(summary, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """Read manifest.csv; RunError where the dataset was not prepared."""
+        """Read manifest.csv; RunError where the dataset was not prepared, or the file is not what prepare wrote."""
         try:
-            with open(folder / "manifest.csv", newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
+            content = (folder / "manifest.csv").read_bytes()
         except FileNotFoundError:
             raise RunError(f"{folder}: no manifest.csv; run prepare first") from None
+        if hashlib.sha256(content).hexdigest() != _noted_sha256(folder):
+            raise RunError(
+                f"{folder / 'manifest.csv'}: is not what prepare wrote (its checksum is not that in manifest.json): "
+                "damaged, edited, or of an earlier version; run prepare again"
+            )
+        rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
         return cls(
             tuple(
                 VideoRecord(
@@ -169,9 +176,18 @@ def ranks_of(labels: Iterable[str]) -> dict[str, int]:
     return {"": 0, **class_ranks(label for label in labels if label)}
 
 
+def _noted_sha256(folder: Path) -> str:
+    """The checksum of manifest.csv that manifest.json has, "" where it has none."""
+    try:
+        return str(json.loads((folder / "manifest.json").read_bytes())["manifest_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    # Every text is quoted: a name may have a carriage return in it, which is read as the end of a line otherwise.
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(header)
     writer.writerows(rows)
     return out.getvalue()

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from components.data.autoencoders import Autoencoder
-from components.data.datasets import Dataset, Inspected, Progress, Source
-from components.data.latent_cache import LatentCache, cache_key
+from components.data.datasets import Dataset, Inspected, Progress, Source, mirrored_labels
+from components.data.latent_cache import Encoding, LatentCache
 from components.data.manifest import Manifest, VideoRecord, ranks_of, read_rejected
-from components.data.video_reader import VideoError, VideoIndex, VideoReader
+from components.data.video.reader import VideoError, VideoIndex, VideoReader
 from registry.errors import RunError
-from registry.files import write_atomically
+from registry.runs.files import naming, write_atomically
 
-INDEX_VERSION = 1  # counted up when indexing finds other things in the same files
+INDEX_VERSION = 2  # counted up when indexing finds other things in the same files
 # Counted up when a rule of `why_not_decord` becomes stricter. What earlier rules gave to decord is read by PyAV: the
 # frames are those of the same linear decode, so that nothing has to be decoded again and the digest stays.
 DECORD_RULES = 2
@@ -67,9 +67,20 @@ class Prepared:
         """Frames of each video."""
         return [self.records[video].frames for video in videos]
 
-    def labels(self, videos: Iterable[int]) -> list[int]:
-        """Class rank of each video, 0 where the set has no classes."""
-        return [self.records[video].class_rank for video in videos]
+    def labels(self, videos: Iterable[int], mirrored: Iterable[bool] | None = None) -> list[int]:
+        """Class rank of each video, or of its mirror image where it is `mirrored`; 0 where the set has no classes."""
+        ranks = [self.records[video].class_rank for video in videos]
+        if mirrored is None:
+            return ranks
+        return [self._in_a_mirror.get(rank, rank) if flip else rank for rank, flip in zip(ranks, mirrored, strict=True)]
+
+    @cached_property
+    def _in_a_mirror(self) -> dict[int, int]:
+        """The class of a mirrored clip by that of the clip, where they differ."""
+        changed = {old: new for old, new in mirrored_labels(self.dataset).items() if old in self.classes}
+        if lost := set(changed.values()) - set(self.classes):
+            raise RunError(f"data.flip: no video is of the class {min(lost)}, which some are of in a mirror")
+        return {self.classes.index(old): self.classes.index(new) for old, new in changed.items()}
 
     def reader(self, video: int) -> VideoReader:
         """A reader of the frames of that video; RunError where its file changed since it was prepared."""
@@ -105,25 +116,16 @@ class Prepared:
         Raises:
             RunError: a video cannot be read any more, or the disk is full.
         """
-        key = cache_key(self.digest, autoencoder.fingerprint(), resolution, transform, antialias)
-        folder = self.folder / "latents" / key
+        encoding = Encoding(self.digest, autoencoder, resolution, transform, antialias)
+        folder, lengths = self.folder / "latents" / encoding.key, self.lengths(range(len(self.records)))
         try:
-            LatentCache.build(
-                folder,
-                self.lengths(range(len(self.records))),
-                self.reader,
-                autoencoder,
-                resolution,
-                transform,
-                antialias,
-                flip,
-                progress,
-            )
+            LatentCache.build(folder, encoding, lengths, self.reader, flip, progress)
         except VideoError as error:
             raise RunError(str(error)) from None
         except OSError as error:
-            raise RunError(f"the latent cache {folder} cannot be written: {error.strerror}") from None
-        return LatentCache.open(folder, flip)
+            named = error.filename or folder
+            raise RunError(f"{named}: the latent cache cannot be written: {error.strerror}") from None
+        return LatentCache.open(folder, encoding, lengths, flip)
 
     @cached_property
     def _index(self) -> dict[str, dict[str, Any]]:
@@ -196,12 +198,13 @@ def _index_all(
             for done, found in enumerate(dataset.inspect(new, workers), start=1):
                 entries[found.path] = _entry(found, wanted[found.path])
                 if found.repeatable:  # a line of its own even after a line that a kill cut short
-                    out.write(f"\n{json.dumps(entries[found.path])}\n")
-                    out.flush()
+                    with naming(file):
+                        out.write(f"\n{_line(entries[found.path])}\n")
+                        out.flush()
                 if progress is not None:
                     progress("indexing videos", done, len(new))
     if new or set(known) != set(entries):
-        lines = [json.dumps(entry) for _, entry in sorted(entries.items()) if entry["repeatable"]]
+        lines = [_line(entry) for _, entry in sorted(entries.items()) if entry["repeatable"]]
         write_atomically(file, "".join(f"{line}\n" for line in lines))
     return entries
 
@@ -218,19 +221,29 @@ def _entry(found: Inspected, stamp: str) -> dict[str, Any]:
     }
 
 
+def _line(entry: dict[str, Any]) -> str:
+    """An entry as a line of index.jsonl, with its checksum."""
+    return json.dumps({"checksum": _checksum(entry), **entry})
+
+
+def _checksum(entry: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry).encode()).hexdigest()[:32]
+
+
 def _read_index(file: Path) -> dict[str, dict[str, Any]]:
-    """Entries by path, the last line of a path winning; lines cut short by a kill are passed over.
+    """Entries by path, the last line of a path winning; lines that are damaged or cut short by a kill do not count.
 
     Trust in decord holds only if it was given by today's rules; else the reader of the entry is PyAV.
     """
     entries: dict[str, dict[str, Any]] = {}
     if file.exists():
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(entry, dict) and entry.get("version") == INDEX_VERSION:
+            whole = isinstance(entry, dict) and entry.pop("checksum", "") == _checksum(entry)
+            if whole and entry["version"] == INDEX_VERSION:
                 if entry.get("decord_rules") != DECORD_RULES and (entry["index"] or {}).get("reader") == "decord":
                     entry["index"]["reader"] = "pyav"
                 entries[entry["path"]] = entry

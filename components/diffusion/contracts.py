@@ -40,6 +40,16 @@ class DiscreteObjective(Objective, Protocol):
     def step_log_variance(self, tables: DiffusionTables, model_output: Tensor, t: Tensor) -> Tensor: ...
 
 
+class Sampler(Protocol):
+    """How latents are drawn with a trained network; see `samplers.py` for the steps."""
+
+    part_name: str
+
+    def sample(
+        self, denoise: Denoise, noise: Tensor, step_noise: StepNoise | None = None, on_step: OnStep | None = None
+    ) -> Tensor: ...
+
+
 def refuse_unless_legal(what: Any, given: Any, given_slot: str, legal: tuple[str, ...]) -> None:
     """Refuse the part `given` where neither `what` (a part with a reason `because`) lists it, nor it lists `what`.
 

@@ -3,7 +3,8 @@
 Steps over a discrete process are quadratic in time, dense near the data: the skip type `time_quadratic` of
 DPM-Solver's authors, whose last step starts at timestep 0. diffusers' own even spacing ends with one first-order jump
 from a timestep near T / steps to noise 0; with the exact denoiser of Gaussian data of std 0.1 it returns half the std
-at 20 steps, quadratic spacing 1.04 times it (tests/diffusion/test_gaussian_data.py). A flow's even levels are kept.
+at 20 steps, quadratic spacing 1.04 times it (tests/components/diffusion/test_gaussian_data.py). A flow's even levels
+are kept.
 """
 
 from typing import Any, Literal
@@ -17,9 +18,6 @@ from components.diffusion.contracts import Denoise, Objective, OnStep
 from components.diffusion.tables import DiffusionTables
 from registry.errors import SpecError
 
-# Least log(sqrt(abar) / sqrt(1 - abar)) that is visited. Below it a noise estimate is divided by less than 0.006, so
-# that its error swamps the data. The linear schedule ends just above; the cosine one goes on far below.
-LEAST_LOG_SNR = -5.1
 FLOW_TIMESTEPS = 1000  # diffusers counts a flow's time in thousandths
 
 Solver = Literal["dpm_solver_pp", "unipc"]
@@ -80,8 +78,7 @@ def _tables(objective: Any) -> DiffusionTables:
 
 def _discrete_levels(tables: DiffusionTables, steps: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Strictly decreasing timesteps, quadratic in the step and ending at 0, and their noise levels, both (steps,)."""
-    abar = tables.alphas_cumprod
-    visited = int((0.5 * (np.log(abar) - np.log1p(-abar)) >= LEAST_LOG_SNR).sum())
+    abar, visited = tables.alphas_cumprod, tables.timesteps_with_data
     if steps > visited:
         raise SpecError(
             f"steps {steps}: this process has {visited} timesteps that hold data, so at most {visited} steps"

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from einops import rearrange
 from torch import Tensor
 
-from registry.catalogue import part
 from registry.errors import SpecError
-from registry.parameter_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import Count, Fraction, NonNegativeFloat, PositiveFloat
 
 
 @part("noise_schedule", "linear")
@@ -26,7 +26,7 @@ class Linear:
     part_name: str
 
     def __init__(
-        self, *, steps: PositiveInt = 1000, beta_start: PositiveFloat = 1e-4, beta_end: PositiveFloat = 0.02
+        self, *, steps: Count = 1000, beta_start: PositiveFloat = 1e-4, beta_end: PositiveFloat = 0.02
     ) -> None:
         scale = 1000 / steps
         self._ends = scale * beta_start, scale * beta_end
@@ -52,9 +52,7 @@ class Cosine:
 
     part_name: str
 
-    def __init__(
-        self, *, steps: PositiveInt = 1000, offset: NonNegativeFloat = 0.008, max_beta: Fraction = 0.999
-    ) -> None:
+    def __init__(self, *, steps: Count = 1000, offset: NonNegativeFloat = 0.008, max_beta: Fraction = 0.999) -> None:
         if max_beta in (0.0, 1.0):
             raise SpecError("noise_schedule cosine: max_beta lies strictly between 0 and 1")
         self._steps, self._offset, self._max_beta = steps, offset, max_beta

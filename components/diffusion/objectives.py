@@ -14,8 +14,8 @@ from components.diffusion.hybrid_loss import bound_loss, hybrid_loss, split_vari
 from components.diffusion.likelihood import per_sample_mean
 from components.diffusion.noise_schedules import Cosine, Linear, Straight
 from components.diffusion.tables import DiffusionTables
-from registry.catalogue import part
-from registry.parameter_types import NonNegativeFloat
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import NonNegativeFloat
 
 
 class _DiscreteTimes:

@@ -37,6 +37,16 @@ def respaced_timesteps(num_timesteps: int, spec: str) -> list[int]:
     return kept_timesteps
 
 
+def executed_steps(spec: str) -> int:
+    """Return how many timesteps a respacing spec keeps, of however many there are.
+
+    Raises:
+        SpecError: the spec is of neither form.
+    """
+    strided = spec.strip().startswith("ddim")
+    return sum(_counts(spec, spec.strip().removeprefix("ddim"), single=strided))
+
+
 def _spread(length: int, count: int) -> list[int]:
     """`count` offsets from 0 to `length - 1`; float64 accumulation and ties to even, as the reference rounds them."""
     stride = (length - 1) / (count - 1) if count > 1 else 1.0

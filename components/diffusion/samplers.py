@@ -15,16 +15,24 @@ from components.diffusion import process
 from components.diffusion.contracts import Denoise, DiscreteObjective, Objective, OnStep, StepNoise, refuse_unless_legal
 from components.diffusion.multistep import Solver, multistep_scheduler, solve
 from components.diffusion.tables import DiffusionTables
-from registry.catalogue import part
-from registry.parameter_types import NonNegativeFloat, PositiveInt
+from registry.errors import SpecError
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import Count, NonNegativeFloat
 
 
 class _Ancestral:
-    """What ddpm and ddim share: a walk down a respaced discrete process."""
+    """What ddpm and ddim share: a walk down a respaced discrete process.
+
+    Where the noise is predicted, timesteps at which it says nothing of the data (`tables.LEAST_LOG_SNR`) are not
+    visited, as the multistep solvers do not; the reference's linear schedule has none. v needs no such care: x0 follows
+    from it without a division.
+
+    Raises SpecError where fewer timesteps are left than `steps` asks for.
+    """
 
     def __init__(self, objective: DiscreteObjective, steps: int | str, clip_denoised: bool) -> None:
         self._objective = objective
-        self._tables: DiffusionTables = objective.tables.respaced(str(steps))
+        self._tables = _visited(objective, str(steps))
         self._clip = clip_denoised
 
     def _step(self, output: Tensor, x: Tensor, index: Tensor, noise: Tensor | None) -> Tensor:
@@ -48,6 +56,20 @@ class _Ancestral:
         return x0.clamp(-1.0, 1.0) if self._clip else x0
 
 
+def _visited(objective: DiscreteObjective, steps: str) -> DiffusionTables:
+    """The process over the timesteps that are visited."""
+    if objective.prediction_type != "epsilon":
+        return objective.tables.respaced(steps)
+    holding = objective.tables.with_data()
+    try:
+        return holding.respaced(steps)
+    except SpecError as error:
+        if holding is objective.tables:
+            raise
+        counts = f"{holding.num_timesteps} of this process's {objective.tables.num_timesteps} timesteps"
+        raise SpecError(f"{error}; a noise estimate tells the data at {counts}, and only those are visited") from None
+
+
 @part("sampler", "ddpm")
 class DDPM(_Ancestral):
     """Ancestral sampling with the objective's reverse variance, over the timesteps of a respacing spec.
@@ -63,9 +85,7 @@ class DDPM(_Ancestral):
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction")
     because: str = "it reverses a discrete noising process step by step, and a flow has none"
 
-    def __init__(
-        self, objective: DiscreteObjective, *, steps: PositiveInt | str = 250, clip_denoised: bool = False
-    ) -> None:
+    def __init__(self, objective: DiscreteObjective, *, steps: Count | str = 250, clip_denoised: bool = False) -> None:
         refuse_unless_legal(self, objective, "objective", self.objectives)
         super().__init__(objective, steps, clip_denoised)
 
@@ -107,7 +127,7 @@ class DDIM(_Ancestral):
         self,
         objective: DiscreteObjective,
         *,
-        steps: PositiveInt | str = 50,
+        steps: Count | str = 50,
         eta: NonNegativeFloat = 0.0,
         clip_denoised: bool = False,
     ) -> None:
@@ -168,7 +188,7 @@ class DPMSolverPP(_Multistep):
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching")
     because: str = "it knows noise, v and velocity predictions only"
 
-    def __init__(self, objective: Objective, *, steps: PositiveInt = 20, order: Literal[1, 2, 3] = 2) -> None:
+    def __init__(self, objective: Objective, *, steps: Count = 20, order: Literal[1, 2, 3] = 2) -> None:
         super().__init__(objective, steps, order)
 
 
@@ -183,7 +203,7 @@ class UniPC(_Multistep):
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching")
     because: str = "it knows noise, v and velocity predictions only"
 
-    def __init__(self, objective: Objective, *, steps: PositiveInt = 20, order: Literal[1, 2, 3] = 2) -> None:
+    def __init__(self, objective: Objective, *, steps: Count = 20, order: Literal[1, 2, 3] = 2) -> None:
         super().__init__(objective, steps, order)
 
 
@@ -199,7 +219,7 @@ class Euler:
     objectives: tuple[str, ...] = ("flow_matching",)
     because: str = "it integrates a velocity over continuous time; ddim is its like for a discrete process"
 
-    def __init__(self, objective: Objective, *, steps: PositiveInt = 50) -> None:
+    def __init__(self, objective: Objective, *, steps: Count = 50) -> None:
         refuse_unless_legal(self, objective, "objective", self.objectives)
         self._objective, self._steps = objective, steps
 

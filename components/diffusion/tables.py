@@ -1,7 +1,6 @@
 """The numbers of a discrete diffusion process, one float64 array over its timesteps for each."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +9,14 @@ from einops import rearrange
 from torch import Tensor
 
 from components.diffusion.respacing import respaced_timesteps
+from registry.errors import SpecError
 
 Array = npt.NDArray[np.float64]
+
+# Least log(sqrt(abar) / sqrt(1 - abar)) at which the data can still be had from a noise estimate: x0 is what is left of
+# x_t divided by sqrt(abar), so that below it the estimate's error is multiplied by more than 164 and swamps the data.
+# The linear schedule ends just above; the cosine one goes on to a factor of 20,000.
+LEAST_LOG_SNR = -5.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +45,7 @@ class DiffusionTables:
     _gatherable: dict[tuple[str, torch.device], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_betas(cls, betas: Any, timestep_map: Any = None) -> "DiffusionTables":
+    def from_betas(cls, betas: npt.ArrayLike, timestep_map: npt.ArrayLike | None = None) -> "DiffusionTables":
         """All tables that follow from the betas (T,), each in (0, 1].
 
         Raises:
@@ -53,7 +58,7 @@ class DiffusionTables:
         if mapped.shape != betas.shape:
             raise ValueError(f"timestep_map has shape {mapped.shape}, betas {betas.shape}")
         alphas = 1.0 - betas
-        abar = np.cumprod(alphas)
+        abar = np.cumprod(alphas, dtype=np.float64)
         abar_prev = np.append(1.0, abar[:-1])
         posterior_variance = betas * (1.0 - abar_prev) / (1.0 - abar)
         # The variance at index 0 is 0; its log takes the next entry's, and beta's where there is no next entry.
@@ -79,6 +84,25 @@ class DiffusionTables:
     @property
     def num_timesteps(self) -> int:
         return len(self.betas)
+
+    @property
+    def timesteps_with_data(self) -> int:
+        """How many timesteps, from the first, have a log-SNR (of amplitudes) of at least `LEAST_LOG_SNR`."""
+        abar = self.alphas_cumprod
+        return int((0.5 * (np.log(abar) - np.log1p(-abar)) >= LEAST_LOG_SNR).sum())
+
+    def with_data(self) -> "DiffusionTables":
+        """The process cut off behind `timesteps_with_data`; itself where all its timesteps hold data.
+
+        Raises:
+            SpecError: none does.
+        """
+        kept = self.timesteps_with_data
+        if kept == 0:
+            raise SpecError("diffusion.noise_schedule: the data are gone after its first step; lower its first beta")
+        if kept == self.num_timesteps:
+            return self
+        return DiffusionTables.from_betas(self.betas[:kept], self.timestep_map[:kept])
 
     def respaced(self, spec: str) -> "DiffusionTables":
         """The process over the timesteps that `spec` keeps, with the same noise level at each of them.

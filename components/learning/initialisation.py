@@ -3,7 +3,7 @@
 import torch
 
 from components.model.latte import Latte
-from registry.catalogue import part
+from registry.parts.catalogue import part
 
 
 @part("initialisation", "scratch")

@@ -5,8 +5,8 @@ Contract: constructed with the number of steps of the run; `factor(step)` for st
 
 import math
 
-from registry.catalogue import part
-from registry.parameter_types import Fraction, PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import Fraction, PositiveInt
 
 
 @part("lr_schedule", "constant")

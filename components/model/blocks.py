@@ -1,9 +1,9 @@
 """Slot `blocks`: how spatial and temporal attention are arranged.
 
 Contract: `forward(tokens (B, T + n, S, D), condition, position, frames=T) -> tokens`. The first T frames are the
-clip; n stills behind it take the spatial path only. The class facts are read by the registry without torch:
-`block_parameters` (learned parameters of a block in units of D^2, for the paper's depth rule), `depth_multiple` and
-`branches`.
+clip; n stills behind it take the spatial path only. The class facts (`registry.parts.facts`) are read without torch:
+`block_parameters` (learned parameters of a block in units of D^2, for the paper's depth rule), `depth_multiple`,
+`branches` and `requires`, what a stack asks of depth and heads.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from components.model.attention import MLP, Attention, Axis
 from components.model.conditioning import Condition, Conditioning, gated, modulate, modulations
 from components.model.temporal_positions import TemporalPosition
-from registry.catalogue import part
+from registry.parts.catalogue import part
 
 
 def on_clip(change: Callable[[Tensor], Tensor], x: Tensor, frames: int) -> Tensor:
@@ -57,6 +57,21 @@ def rotation(
 class BlockStack(nn.ModuleList):
     """A list of blocks that knows in which order, and over which tokens, they attend."""
 
+    depth_multiple = 1
+    branches = 1
+    requires: tuple[tuple[str, str, str], ...] = (
+        (
+            "model.depth",
+            "model.depth % depth_multiple == 0",
+            "{name} needs a depth that is a multiple of {depth_multiple}, got {model.depth}",
+        ),
+        (
+            "model.heads",
+            "model.heads % branches == 0",
+            "{name} splits the heads in {branches} branches, got {model.heads}",
+        ),
+    )
+
     def reference_modulation_rows(self, index: int, frames: int, tokens: int) -> int:
         """How many rows a clip's modulation of block `index` has in the reference, which repeats the condition.
 
@@ -75,19 +90,30 @@ class BlockStack(nn.ModuleList):
         return on_clip(lambda clip: block(clip, condition.clip, "temporal", position), x, frames)
 
 
+class EvenStack(BlockStack):
+    """As many spatial blocks as temporal ones, in whatever order."""
+
+    block_parameters = 18
+    depth_multiple = 2
+    requires = (
+        (
+            "model.depth",
+            "model.depth % depth_multiple == 0",
+            "{name} has as many spatial as temporal blocks: depth must be even, got {model.depth}",
+        ),
+    )
+
+    def __init__(self, depth: int, width: int, heads: int, conditioning: Conditioning) -> None:
+        super().__init__(Block(width, heads, conditioning) for _ in range(depth))
+
+
 @part("blocks", "variant_1")
-class Variant1(BlockStack):
+class Variant1(EvenStack):
     """Spatial and temporal blocks alternate.
 
     Source: paper, figure 2a and section 3.2
     Official code: yes (models/latte.py)
     """
-
-    block_parameters = 18
-    depth_multiple = 2
-
-    def __init__(self, depth: int, width: int, heads: int, conditioning: Conditioning) -> None:
-        super().__init__(Block(width, heads, conditioning) for _ in range(depth))
 
     def reference_modulation_rows(self, index: int, frames: int, tokens: int) -> int:
         return tokens if index % 2 else frames
@@ -104,18 +130,12 @@ class Variant1(BlockStack):
 
 
 @part("blocks", "variant_2")
-class Variant2(BlockStack):
+class Variant2(EvenStack):
     """Late fusion: the first half of the blocks is spatial, the second half temporal.
 
     Source: paper, figure 2b and section 3.2
     Official code: no, our reading
     """
-
-    block_parameters = 18
-    depth_multiple = 2
-
-    def __init__(self, depth: int, width: int, heads: int, conditioning: Conditioning) -> None:
-        super().__init__(Block(width, heads, conditioning) for _ in range(depth))
 
     def reference_modulation_rows(self, index: int, frames: int, tokens: int) -> int:
         return frames if index < len(self) // 2 else tokens

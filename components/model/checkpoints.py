@@ -3,14 +3,13 @@
 Source: golden README, 1 (names), 10.3 (files) and 11 (DiT); state_dict_keys.json.
 """
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from components.model.latte import Latte
+from components.unpickling import load_tensors
 from registry.errors import RunError
 
 # Official prefix -> ours. Everything under `blocks.` has the same name on both sides.
@@ -73,10 +72,7 @@ def read_official(path: Path) -> dict[str, Tensor]:
     Raises:
         RunError: the file is absent or holds no dictionary of tensors.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise RunError(f"{path}: cannot be read as a checkpoint: {str(error).splitlines()[0]}") from None
+    content = load_tensors(path, "checkpoint")
     for key in ("ema", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -12,7 +12,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from components.model.positions import timestep_waves
-from registry.catalogue import part
+from registry.parts.catalogue import part
 
 
 @dataclass

@@ -7,9 +7,9 @@ frames of S tokens each. `grid` is the (rows, columns) of one frame's tokens in 
 from einops import rearrange
 from torch import Tensor, nn
 
-from registry.catalogue import part
 from registry.errors import SpecError
-from registry.parameter_types import PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveInt
 
 LatentShape = tuple[int, int, int, int]  # (F, C, H, W)
 
@@ -80,13 +80,26 @@ class CompressionFrame(PatchEmbedding):
     """ViViT tubelets over `temporal_stride` frames, T = F / stride; a 3-D transposed convolution restores F.
 
     After the linear head and the reshape to `channel_multiplier * C_out` channels, a transposed convolution with kernel
-    and stride (stride, 1, 1) makes `temporal_stride` frames of each token frame.
+    and stride (stride, 1, 1) makes `temporal_stride` frames of each token frame: `channel_multiplier * C_out` numbers
+    become `temporal_stride * C_out`. A `channel_multiplier` below the stride is therefore a bottleneck. Noise is
+    independent from frame to frame, so such a network can give back no more than the share channel_multiplier / stride
+    of it, and the loss stays above the rest wherever the noise is what is asked for (`v_prediction` and `flow_matching`
+    at low noise, `epsilon_learned_sigma` at high). Left out, `channel_multiplier` is the stride, and the map has full
+    rank; `channel_multiplier: 1`, the narrowest bottleneck, is a control.
 
     Source: paper, section 3.3 "compression frame patch embedding"; tubelets: ViViT, arXiv 2103.15691, section 3.2
-    Official code: no, our reading (kernel and channels of the transposed convolution are not stated)
+    Official code: no, our reading: the paper names the 3-D transposed convolution behind the linear decoder, and
+        states neither its kernel nor its channels; kernel = stride, and as many channels as give full rank, are ours
     """
 
     takes_stills = False
+    requires = (
+        (
+            "temporal_stride",
+            "data.frames % temporal_stride == 0",
+            "tubelets of {temporal_stride} frames do not divide a clip of {data.frames}",
+        ),
+    )
 
     def __init__(
         self,
@@ -96,12 +109,12 @@ class CompressionFrame(PatchEmbedding):
         out_channels: int,
         *,
         temporal_stride: PositiveInt = 2,
-        channel_multiplier: PositiveInt = 1,
+        channel_multiplier: PositiveInt | None = None,
     ) -> None:
         super().__init__(latents, patch)
         self.temporal_stride = temporal_stride
         kernel = (temporal_stride, patch, patch)
-        inner = channel_multiplier * out_channels
+        inner = (channel_multiplier or temporal_stride) * out_channels
         self.proj = nn.Conv3d(latents[1], width, kernel_size=kernel, stride=kernel)
         self.head = nn.Linear(width, patch * patch * inner)
         stretch = (temporal_stride, 1, 1)

@@ -18,22 +18,31 @@ def sincos_1d(width: int, positions: np.ndarray) -> np.ndarray:
 
 
 def temporal_table(width: int, frames: int) -> Tensor:
-    """The table of frame positions, float32 (1, frames, width)."""
+    """The table of frame positions, float32 (1, frames, width); on the device `meta` it takes no memory."""
+    if _without_memory():
+        return torch.empty(1, frames, width)
     return _tensor(sincos_1d(width, np.arange(frames)))
 
 
 def spatial_table(width: int, rows: int, columns: int) -> Tensor:
     """The table of row-major patch positions, float32 (1, rows * columns, width).
 
-    The first half of the width encodes the column, the second the row; positions are 0..n-1, unscaled.
+    The first half of the width encodes the column, the second the row; positions are 0..n-1, unscaled. On the device
+    `meta` it takes no memory.
     """
+    if _without_memory():
+        return torch.empty(1, rows * columns, width)
     row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     halves = [sincos_1d(width // 2, column), sincos_1d(width // 2, row)]
     return _tensor(np.concatenate(halves, axis=1))
 
 
+def _without_memory() -> bool:
+    return torch.get_default_device().type == "meta"
+
+
 def _tensor(table: np.ndarray) -> Tensor:
-    """float32 (1, …) on the default device, which may be `meta`."""
+    """float32 (1, …) on the default device."""
     return torch.from_numpy(table).float().unsqueeze(0).to(torch.get_default_device())
 
 

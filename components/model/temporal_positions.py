@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from components.model.positions import temporal_table
-from registry.catalogue import part
-from registry.parameter_types import PositiveFloat
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveFloat
 
 
 class TemporalPosition(nn.Module):
@@ -55,6 +55,13 @@ class Rotary(TemporalPosition):
     """
 
     rotates = True
+    requires = (
+        (
+            "",
+            "model.heads % model.blocks.branches != 0 or model.width * model.blocks.branches // model.heads % 2 == 0",
+            "{name} rotates pairs of channels, so a head needs an even width",
+        ),
+    )
 
     def __init__(self, frames: int, width: int, *, base: PositiveFloat = 10000.0) -> None:
         super().__init__()

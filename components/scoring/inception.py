@@ -6,13 +6,14 @@ import platform
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.scoring.scripted import as_written, load_scripted
-from components.scoring.weights import KNOWN, cache_folder, find, sha256_of
+from components.scoring.scripted import as_written, open_scripted, refuse_another
+from components.scoring.weights import KNOWN, cache_folder, find, refuse_damaged, sha256_of
 from registry.errors import RunError
 
 FILE = KNOWN["inception"].file
@@ -33,24 +34,33 @@ class Inception:
 
     Args:
         weights: path of the file; empty: see `find_inception`.
+        sha256: the SHA-256 of the file, which must be said of any but the published one, since it is a program.
 
     Raises:
-        SpecError: the file named does not exist.
-        RunError: there is no file, or it is no scripted network.
+        SpecError: the file named does not exist, or nobody said that it may be run.
+        RunError: there is no file, or it is not a scripted network.
     """
 
     label = "inception"
     rows_per_clip = "frames"
     minimum_frames = 1
 
-    def __init__(self, weights: str = "") -> None:
+    def __init__(self, weights: str = "", sha256: str = "") -> None:
         self.path = find_inception(weights)
         self.sha256 = sha256_of(self.path)
+        refuse_damaged(self.path, self.sha256)
         self.published = self.sha256 == PUBLISHED
         self.layer = "pooled" if self.published else "output"
-        self._network = _published_network(self.path) if self.published else load_scripted(self.path)
+        self._network = self._open(sha256)
         self._resize: Callable[[np.ndarray], np.ndarray] | None = None
         self.dimensions = self._dimensions()
+
+    def _open(self, named: str) -> Any:
+        setting = "the metric's `sha256`"
+        if self.published:
+            refuse_another(self.path, self.sha256, named, setting)
+            return _published_network(self.path)
+        return open_scripted(self.path, self.sha256, published=False, named=named, setting=setting)
 
     @property
     def suffix(self) -> str:

@@ -18,10 +18,11 @@ class Detector(Extractor, Protocol):
 
 
 def refuse_unusable(metric: str, fake: Features, real: Features | None) -> None:
-    """Refuse what no distance between two sides can be made of; reads either side once, in blocks.
+    """Refuse what no distance between two sides can be made of; reads either side in blocks.
 
     Raises:
-        RunError: no real side, fewer than 2 clips on a side, features of different kinds, or some not finite.
+        RunError: no real side, fewer than 2 clips on a side, features of different kinds, some that are not finite,
+            or the same features for every real clip.
     """
     if real is None:
         raise RunError(f"{metric}: it compares with real clips, and there are none")
@@ -35,6 +36,23 @@ def refuse_unusable(metric: str, fake: Features, real: Features | None) -> None:
         )
     refuse_not_finite(metric, "sampled", fake)
     refuse_not_finite(metric, "real", real)
+    refuse_constant(metric, real)
+
+
+def refuse_constant(metric: str, real: Features) -> None:
+    """Refuse an extractor that sees nothing: samples that all look alike are a finding, real clips never do.
+
+    Raises:
+        RunError: every real clip has the same features.
+    """
+    first = real.of([0])
+    for rows in real.blocks():
+        if (rows.reshape(-1, *first.shape) != first).any():
+            return
+    raise RunError(
+        f"{metric}: all {real.clips} real clips have the same features, so that the distance says nothing: are these "
+        "the weights of the extractor that is named, and are the real clips different ones?"
+    )
 
 
 def refuse_not_finite(metric: str, side: str, features: Features) -> None:

@@ -57,6 +57,8 @@ KNOWN: dict[str, Published] = {
         "opensora/eval/fvd/videogpt/i3d_pretrained_400.pt",
         "LATTE_WORKBENCH_I3D",
         "detector i3d (the same weights as a state dict)",
+        size=50_939_526,  # size and SHA-256 by the Git LFS pointer of that file in a public copy of that repository
+        sha256="55095f049e706479d48e221adcdb145b2b9dc930ba28b081ed72367ffaa32343",
     ),
     "inception": Published(
         "inception-2015-12-05.pt",
@@ -131,6 +133,20 @@ def sha256_of(path: Path) -> str:
     """SHA-256 hex digits of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_damaged(path: Path, sha256: str) -> None:
+    """Refuse a file of the cache that has a published name but not the published content.
+
+    Raises:
+        RunError: it was damaged, or replaced; a file that the user names may be any.
+    """
+    known = next((known for known in KNOWN.values() if path == cache_folder() / known.file), None)
+    if known is not None and known.sha256 and sha256 != known.sha256:
+        raise RunError(
+            f"{path} has SHA-256 {sha256}, not {known.sha256} as published: delete it and fetch it again, or put a "
+            "file that is meant to be another one elsewhere and name its path"
+        )
 
 
 def fetch(name: str, progress: Progress, sha256: str = "") -> Path:

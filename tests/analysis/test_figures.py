@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis import pictures
 from analysis.figures import curve_figure, curves_figure, draw_curves, samples_figure, scores_figure
 from analysis.results import load
 from registry.errors import RunError
-from tests.analysis.replicates import floor, replicates
+from tests.fixtures.replicates import floor, replicates
 
 SCORES = {"baseline": [1.0, 2.0, 4.0], "blocks=variant_4": [5.0, None, 8.0], "later": [None]}
 
@@ -25,7 +26,7 @@ def test_the_scores_figure_draws_every_seed_mean_and_interval():
     assert [pytest.approx(7 / 3)] in lines
     assert [pytest.approx(7 / 3 - 3.794583), pytest.approx(7 / 3 + 3.794583)] in lines  # t(0.975, 2) = 4.302653
     assert [label.get_text() for label in axes.get_yticklabels()][1] == "blocks=variant_4\nn = 2"
-    assert axes.get_xlabel().startswith("fvd")
+    assert figure.get_supxlabel().startswith("fvd")
 
 
 def test_scores_that_are_not_there_or_not_comparable_are_not_drawn():
@@ -45,7 +46,7 @@ def test_the_curves_are_means_over_seeds_with_a_band_and_count_a_repeated_step_o
     }
     (axes,) = curves_figure(metrics, "loss").axes
     assert [line.get_ydata().tolist() for line in axes.lines] == [[2.0, 2.0], [7.0]]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a (n = 2)", "b (n = 1)"]
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["a (n = 2)", "b (n = 1)"]
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == (1.0, 3.0)
     assert curves_figure(metrics, "loss", log=True).axes[0].get_yscale() == "log"
@@ -83,12 +84,13 @@ def test_no_global_figures_are_left():
 
 def test_the_floor_of_real_halves_is_a_band_behind_the_scores():
     floors = [floor([0.5, 1.5]), floor([9.0], "reconstruction"), floor([7.0, 8.0], protocol="q")]
-    (axes,) = scores_figure(load(replicates(SCORES)), "fvd", floors=floors).axes
+    figure = scores_figure(load(replicates(SCORES)), "fvd", floors=floors)
+    (axes,) = figure.axes
     (band,) = axes.patches
     assert (band.get_x(), band.get_width()) == (pytest.approx(1 - 0.5**0.5), pytest.approx(2 * 0.5**0.5))
     assert [1.0, 1.0] in drawn(axes)
-    assert "real halves" in axes.get_xlabel()
-    assert "protocol p" in axes.get_xlabel()
+    assert "real halves" in figure.get_supxlabel()
+    assert "protocol p" in figure.get_supxlabel()
     assert not scores_figure(load(replicates(SCORES)), "fvd").axes[0].patches
 
 
@@ -134,3 +136,10 @@ def test_the_curves_of_scores_that_were_measured_are_drawn_and_none_of_none(tmp_
     assert (tmp_path / "curve.png").is_file()
     assert draw_curves(scores[2:], tmp_path / "none.png") is None
     assert not (tmp_path / "none.png").exists()
+
+
+def test_a_figure_of_very_many_arms_is_coarser_and_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MOST_DOTS", 300)  # in place of what takes hundreds of arms and a minute
+    (path,) = pictures.draw(tmp_path, load(replicates(SCORES)))
+    with Image.open(path) as picture:
+        assert 290 < max(picture.size) <= 300

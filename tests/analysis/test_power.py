@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
-from analysis.power import one_sided_power, seeds_to_be_beyond, seeds_to_be_within, seeds_to_differ
+from analysis.power import MOST_SEEDS, one_sided_power, seeds_to_be_beyond, seeds_to_be_within, seeds_to_differ
 from analysis.statistics import equivalence_test
 
 EXPERIMENTS = 4000
@@ -17,6 +18,28 @@ def draws(mean, seeds):
 def test_the_power_is_that_of_the_noncentral_t(size, n, alpha):
     critical = stats.t.isf(alpha, n - 1)
     assert one_sided_power(size, n, alpha) == pytest.approx(stats.nct.sf(critical, n - 1, size * n**0.5), abs=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 3, 0.001])
+@pytest.mark.parametrize("size", [0.12, 0.3, 0.8, 1.2, 2.0, 3.0, 5.0, 5.5, 8.0, 20.0])
+def test_the_seeds_to_differ_are_those_of_statsmodels(size, alpha):
+    def power(n):  # that the mean is found on its own side; statsmodels' two-sided power is NaN for a large size
+        return TTestPower().power(size, n, alpha / 2, alternative="larger")
+
+    needed = seeds_to_differ(size, 1.0, alpha=alpha)
+    if needed is None:
+        assert power(MOST_SEEDS) < 0.8
+    else:
+        assert power(needed) >= 0.8
+        assert needed == 2 or power(needed - 1) < 0.8
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.025, 0.0005])
+def test_the_power_is_a_number_that_grows_with_the_seeds(alpha):
+    for size in (0.1, 1.0, 4.5, 5.0, 6.3, 20.0, 300.0):
+        powers = [one_sided_power(size, n, alpha) for n in (*range(2, 80), 200, 500, 1000)]
+        assert np.all(np.isfinite(powers))
+        assert np.min(np.diff(powers)) >= -1e-12  # rounding of numbers near one
 
 
 def test_the_seeds_to_differ_have_the_promised_power_and_one_fewer_has_not():

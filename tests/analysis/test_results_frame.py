@@ -5,7 +5,7 @@ import pytest
 
 from analysis.results import done, load, paired_scores, protocol_of, refuse_mixed, scores_by_seed
 from registry.errors import RunError
-from tests.analysis.replicates import replicates
+from tests.fixtures.replicates import replicates
 
 
 def test_a_row_per_replicate_and_a_column_per_axis_and_score():

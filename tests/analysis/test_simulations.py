@@ -5,6 +5,7 @@ import pytest
 
 from analysis import simulation_tables
 from analysis.simulations import (
+    GRIDS,
     NOISE,
     SCENARIOS,
     SEEDS,
@@ -14,12 +15,13 @@ from analysis.simulations import (
     estimates,
     false_share,
     order,
+    over_grid,
     percentile_bootstrap,
     supported_share,
     worst_chance,
 )
-from registry.claim_forms import Margin
 from registry.errors import RunError
+from registry.schema.claim import Margin
 
 EXPERIMENTS = 1000
 BEGIN, END = "<!-- simulations: begin -->", "<!-- simulations: end -->"
@@ -29,6 +31,12 @@ BEGIN, END = "<!-- simulations: begin -->", "<!-- simulations: end -->"
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_at_most_one_experiment_in_twenty_gets_any_false_verdict(scenario, seeds):
     assert false_share(scenario, NOISE["normal"], seeds, EXPERIMENTS) <= worst_chance(0.05, EXPERIMENTS)
+
+
+@pytest.mark.parametrize("scenario", GRIDS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_a_main_effect_over_a_grid_is_found_falsely_no_more_often(scenario, seeds):
+    assert false_share(scenario, NOISE["normal"], seeds, 400) <= worst_chance(0.05, 400)
 
 
 @pytest.mark.parametrize("noise", ["skewed (log-normal)", "heavy-tailed (t, 3 degrees)"])
@@ -49,6 +57,8 @@ def test_intervals_cover_the_truth_as_often_as_they_say_and_the_bootstrap_does_n
 def test_what_is_true_is_found():
     clear = Scenario("", {"a": 0.0, "b": 30.0}, (order("a", "b"),), {})
     assert supported_share(clear, 5, 100) > 0.9
+    in_grid = Scenario("", {"a1": 0.0, "b1": 50.0, "a2": 40.0, "b2": 50.0}, (over_grid(order("a", "b")),), {})
+    assert supported_share(in_grid, 5, 100) > 0.9
     alike = Scenario("", {"a": 0.0, "b": 0.0}, (equivalence("a", "b", Margin(value=0.3, unit="share")),), {})
     assert supported_share(alike, 5, 100) > 0.9
 

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
 
 from analysis.statistics import equivalence_test, holm, paired_test, slopes_on_rank, t_interval
 
@@ -48,6 +50,11 @@ def test_holm_equals_a_computation_by_hand():
     assert holm([]) == []
 
 
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_equals_that_of_statsmodels(p_values):
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist(), abs=1e-12)
+
+
 def test_an_untested_hypothesis_counts_in_the_family():
     assert holm([0.02, None, 0.5]) == pytest.approx([0.06, None, 1.0])
 
@@ -83,6 +90,16 @@ def test_equivalence_is_two_one_sided_tests_at_the_edges():
     far = equivalence_test(first, np.add(second, 5), margin=1.0)
     assert far.p_beyond == pytest.approx(2 * stats.ttest_1samp(difference + 5, 1.0, alternative="greater").pvalue)
     assert far.p_within > 0.99
+
+
+@pytest.mark.parametrize("margin", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+def test_equivalence_equals_that_of_statsmodels(n, margin):
+    first, second = np.random.default_rng(n).normal([[10.0], [10.4]], 1.0, size=(2, n))
+    p, lower, upper = ttost_paired(second, first, -margin, margin)
+    test = equivalence_test(first, second, margin=margin)
+    assert test.p_within == pytest.approx(p)
+    assert (test.above.p_greater, test.below.p_greater) == (pytest.approx(lower[1]), pytest.approx(upper[1]))
 
 
 def test_a_share_as_margin_is_uncertain_itself():

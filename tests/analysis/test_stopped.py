@@ -1,6 +1,5 @@
 """Arms that a screen has stopped: named as such everywhere, and never evidence."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,9 @@ import pytest
 from analysis import rendering, results, tables
 from analysis.stopped import NOTE, reasons
 from analysis.verdicts import judge
-from tests.analysis.replicates import claim, equivalent, improving, replicates
+from registry.runs.records import Desired
+from registry.runs.run_folder import DESIRED
+from tests.fixtures.replicates import claim, equivalent, improving, replicates
 
 REASON = "screened out at step 1000, 14th of 27"
 
@@ -25,8 +26,10 @@ def rows(tmp_path: Path) -> list[dict[str, Any]]:
     for row in found:
         if row["result"] is None:
             folder = tmp_path / row["arm"] / f"seed-{row['seed']}"
-            folder.mkdir(parents=True)
-            (folder / "control.json").write_text(json.dumps({"action": "stop", "until": None, "reason": REASON}))
+            (folder / DESIRED).mkdir(parents=True)
+            for experiment, reason in (("made_up", REASON), ("another", "screened out elsewhere")):
+                wish = Desired(experiment=experiment, arm=row["arm"], action="stop", reason=reason)
+                (folder / DESIRED / f"{experiment}.json").write_text(wish.model_dump_json())
             row |= {"state": "stopped", "folder": str(folder)}
     return found
 

@@ -4,13 +4,12 @@ import json
 import math
 
 import pytest
-from rich.console import Console
 
 from analysis.rendering import scores_table
 from analysis.results import load
-from analysis.tables import NOTHING, summary, to_csv, to_latex, to_markdown, to_rich, with_spread
+from analysis.tables import NOTHING, summary, to_csv, to_latex, to_markdown, to_text, with_spread
 from registry.errors import RunError
-from tests.analysis.replicates import floor, replicates
+from tests.fixtures.replicates import floor, replicates
 
 METRIC = "fvd[random_r3d]"
 
@@ -32,9 +31,7 @@ def test_a_row_per_arm_with_mean_spread_and_paired_difference(table):
 
 
 def test_the_terminal_shows_names_with_brackets(table):
-    console = Console(width=120, file=io.StringIO())
-    console.print(to_rich(table, title="experiment [x]"))
-    shown = console.file.getvalue()
+    shown = to_text(table, 120, "experiment [x]")
     for text in (METRIC, "20 ± 10", "24 ± 16", "+4.00", "2/3", "experiment [x]", f"{METRIC}: protocol p"):
         assert text in shown
 
@@ -96,6 +93,38 @@ def test_floors_of_the_same_protocol_stand_above_the_arms():
         "fvd: floors of another protocol are left out: resampled (q)",
     )
     assert "| floor: real halves    | 2 draws |  3.0 ± 1.4 |" in to_markdown(table)
+
+
+def test_a_note_says_of_how_many_videos_the_clips_of_a_floor_are():
+    """Clips of one video are not independent, so the videos are what a floor depends on."""
+    counted = {"n_real": 200, "videos": [64, 102], "measured_at": [39, 123], "measured_videos": [39, 63]}
+    before = {"n_real": 200, "videos": [], "measured_at": [49, 155], "measured_videos": []}
+    frame = load(replicates({"baseline": [10.0, 20.0]}))
+    for record, told in (
+        (counted, "64 against 200 clips of 64 and 102 videos (measured: 39 against 123 of 39 and 63 videos)"),
+        (before, "64 against 200 clips (measured: 49 against 155)"),
+    ):
+        assert summary(frame, ["fvd"], [floor([2.0], **record)]).notes == (f"floor: real halves: 1 draw of {told}",)
+
+
+def test_a_score_below_a_floor_of_its_own_is_warned_of():
+    frame = load(replicates({"baseline": [10.0, 20.0], "b": [2.0, 3.5], "c": [None]}))
+    floors = [
+        floor([2.0, 4.0]),
+        floor([6.0, 6.2], "reconstruction", of="pixels-2"),
+        floor([90.0], "resampled"),  # is no bound
+        floor([90.0], protocol="q"),
+    ]
+    warned = [note for note in summary(frame, ["fvd"], floors).notes if note.startswith("warning")]
+    assert warned == [
+        "warning: fvd: b scores 2.75, below its own floor (real halves 3, reconstruction (pixels-2) 6.1): nothing is "
+        "nearer to real clips than they are; look for the same videos on both sides, and for copied clips"
+    ]
+    several = [*floors, floor([5.0], "reconstruction", of="pixels-4")]  # whose it is cannot be told
+    (one,) = (note for note in summary(frame, ["fvd"], several).notes if note.startswith("warning"))
+    assert "below its own floor (real halves 3)" in one
+    for form in ("table", "md", "tex", "json"):
+        assert "b scores 2.75, below its own floor" in " ".join(scores_table(frame, ["fvd"], form, "x", floors).split())
 
 
 def test_the_table_in_json_tells_arms_from_floors_and_names_protocols():

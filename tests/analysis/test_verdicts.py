@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.rendering import verdicts_table
 from analysis.results import load
 from analysis.verdicts import judge
 from registry.errors import RunError
-from tests.analysis.replicates import claim, equivalent, floor, improving, replicates
+from tests.fixtures.replicates import claim, equivalent, floor, improving, replicates
 
 CLEAR_A, CLEAR_B = [1.0, 2.0, 3.0, 4.0, 5.0], [11.0, 12.5, 12.9, 14.2, 15.1]
 
@@ -58,6 +60,32 @@ def test_what_is_not_shown_is_undecided_with_a_reason(scores, told):
     assert (verdict.verdict, verdict.p) == ("undecided", None)
     assert told in verdict.reason
     json.dumps(verdict.as_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("off", [0.0, 9e-6, -9e-6])
+def test_arms_that_agree_are_told_so_and_no_seeds_are_counted(off):
+    """Weights that are still the initial ones score every architecture 9.951; a test of rounding finds anything."""
+    a = [9.951, 9.948, 9.953, 9.95]
+    b = [score * (1 + off * share) for score, share in zip(a, (1.0, 0.9, 0.95, 0.97), strict=True)]
+    for scores, own in (({"a": a, "b": b}, claim()), ({"a": a, "b": b, "c": a}, improving("a", "b", "c"))):
+        (verdict,) = judge(load(replicates(scores)), [own])
+        assert (verdict.verdict, verdict.p) == ("undecided", None)
+        assert verdict.reason.startswith("4 paired seeds; the arms")
+        assert "what the arms differ in has not reached the scores" in verdict.reason
+        assert "seeds would be needed" not in verdict.reason
+    (far,) = judge(load(replicates({"a": a, "b": [score * (1 + 1.5e-5) for score in a]})), [claim()])
+    assert "has not reached" not in far.reason
+
+
+def test_equivalent_arms_that_agree_are_told_so_beside_the_verdict():
+    a = [9.951, 9.948, 9.953, 9.95]
+    b = [score + off for score, off in zip(a, (1e-5, -1e-5, 2e-5, -2e-5), strict=True)]
+    frame = load(replicates({"a": a, "b": b}))
+    within, tight = (judge(frame, [equivalent(margin=margin)])[0] for margin in (0.1, 1e-5))
+    assert (within.verdict, tight.verdict) == ("supported", "undecided")
+    for verdict in (within, tight):
+        assert "agree to 1e-05 of their size on every seed" in verdict.reason
+        assert "seeds would be needed" not in verdict.reason
 
 
 def test_an_undecided_test_estimates_the_seeds_that_would_be_needed():
@@ -214,7 +242,7 @@ def test_verdicts_of_all_kinds_as_json_and_as_text():
     assert (told[1]["equivalent"], told[1]["margin"], told[1]["margin_in_score"]) == (["a", "b"], "1", 1.0)
     assert told[2]["improving"] == ["a", "b", "c"]
     assert list(told[2]["steps"][0]) == ["worse", "better", "effect", "interval"]
-    shown = verdicts_table("x", answers, "table")
+    shown = verdicts_table("x", answers, "table", width=160)
     for text in (
         "c better than b: ",
         "a equivalent to b within 1: contradicted",
@@ -224,6 +252,85 @@ def test_verdicts_of_all_kinds_as_json_and_as_text():
     ):
         assert text in shown
     assert "makes no claim" in verdicts_table("x", [], "table")
+
+
+POINTS = ((("patch", "2"),), (("patch", "4"),))
+
+
+def over(of_one_point, arms):
+    """A claim as one over a grid, whose arms are named point by point."""
+    return replace(of_one_point, arms=tuple(arms), points=POINTS)
+
+
+def grid(**by_point):
+    """Scores of arms at two points: a=([...], [...]) are those of a2 and a4."""
+    return load(
+        replicates({f"{arm}{at}": own for arm, both in by_point.items() for at, own in zip("24", both, strict=True)})
+    )
+
+
+def test_a_main_effect_is_the_mean_over_the_points_of_the_paired_differences_and_n_is_seeds():
+    frame = grid(a=([1.0, 2.0, 4.0], [8.0, 9.0, 9.5]), b=([2.0, 3.0, 6.0], [8.5, 9.5, 10.5]))
+    (found,) = judge(frame, [over(claim(), ["a2", "b2", "a4", "b4"])])
+    per_seed = [(1.0 + 0.5) / 2, (1.0 + 0.5) / 2, (2.0 + 1.0) / 2]
+    assert (found.n, found.effect) == (3, pytest.approx(np.mean(per_seed)))
+    assert found.p == pytest.approx(stats.ttest_1samp(per_seed, 0).pvalue)
+    told = found.as_json()
+    assert (told["averaged_over"], told["at"]) == ({"patch": ["2", "4"]}, {})
+    assert told["points"] == [
+        {"at": {"patch": "2"}, "effect": pytest.approx(4 / 3)}, {"at": {"patch": "4"}, "effect": pytest.approx(2 / 3)},
+    ]  # fmt: skip
+    assert "effect at 2 points: +0.667 (patch=4) to +1.33 (patch=2)" in found.reason
+    assert "averaged over patch in 2, 4" in verdicts_table("x", [found], "table")
+
+
+def test_points_that_disagree_show_no_main_effect_where_a_slice_would():
+    frame = grid(a=(CLEAR_A, CLEAR_B), b=(CLEAR_B, [*CLEAR_A[1:], 0.5]))
+    (found,) = judge(frame, [over(claim(), ["a2", "b2", "a4", "b4"])])
+    assert found.verdict == "undecided"
+    assert [judge(frame, [claim(f"a{at}", f"b{at}")])[0].verdict for at in "24"] == ["supported", "contradicted"]
+    assert found.points[0].effect > 9
+    assert found.points[1].effect < -9
+
+
+def test_equivalence_and_trend_over_a_grid_are_those_of_the_averaged_scores():
+    generator = np.random.default_rng(0)
+    scores = generator.normal([[[30.0]], [[20.0]], [[10.0]]], 1.0, size=(3, 2, 4))
+    frame = grid(**{arm: own.tolist() for arm, own in zip("abc", scores, strict=True)})
+    means = load(replicates({arm: own.mean(axis=0).tolist() for arm, own in zip("abc", scores, strict=True)}))
+    for one, arms in (
+        (equivalent(margin=0.5, unit="share"), ["a2", "b2", "a4", "b4"]),
+        (improving("a", "b", "c"), ["a2", "b2", "c2", "a4", "b4", "c4"]),
+    ):
+        (of_grid,), (of_means,) = judge(frame, [over(one, arms)]), judge(means, [one])
+        assert (of_grid.verdict, of_grid.n) == (of_means.verdict, 4)
+        assert (of_grid.effect, of_grid.p) == (pytest.approx(of_means.effect), pytest.approx(of_means.p))
+        assert (of_grid.margin, len(of_grid.steps)) == (pytest.approx(of_means.margin), len(of_means.steps))
+        json.dumps(of_grid.as_json(), allow_nan=False)
+
+
+def test_a_main_effect_waits_for_every_point():
+    frame = grid(a=([1.0, 2.0, 4.0], [8.0, None, 9.5]), b=([2.0, 3.0, 6.0], [8.5, 9.5, 10.5]))
+    (found,) = judge(frame, [over(claim(), ["a2", "b2", "a4", "b4"])])
+    assert (found.verdict, found.p, found.n) == ("undecided", None, 2)
+    assert "2 paired seeds; 1 of 3 seeds of arm 'a4' not done (1 failed)" in found.reason
+    (huge,) = judge(grid(a=([1e308], [1e308]), b=([-1e308], [-1e308])), [over(claim(), ["a2", "b2", "a4", "b4"])])
+    assert (huge.verdict, huge.points) == ("undecided", ())
+
+
+def test_a_verdict_warns_of_an_arm_below_a_floor_of_its_own():
+    frame = load(replicates({"a": CLEAR_A, "b": CLEAR_B, "c": [0.1] * 5}))
+    answers = judge(frame, [claim(), equivalent(margin=30.0), improving("c", "b", "a")], floors=[floor([3.9, 4.1])])
+    line = "warning: fvd: a scores 3, below its own floor (real halves 4)"
+    assert [[warning.split(":")[2] for warning in answer.warnings] for answer in answers] == [
+        [" a scores 3, below its own floor (real halves 4)"],
+        [" a scores 3, below its own floor (real halves 4)"],
+        [" c scores 0.1, below its own floor (real halves 4)", " a scores 3, below its own floor (real halves 4)"],
+    ]
+    shown = verdicts_table("x", answers, "table")
+    assert shown.count(line) == 1
+    assert json.loads(verdicts_table("x", answers, "json"))["claims"][0]["warnings"][0].startswith(line)
+    assert "warnings" not in judge(frame, [claim()])[0].as_json()
 
 
 def test_a_real_difference_is_found():

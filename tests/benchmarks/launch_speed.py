@@ -20,12 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.plans import load_plan
-from registry.attempts import ATTEMPTS, this_process
-from registry.runs import Replicate
+from experiments.plan.plan import load_plan
+from experiments.record.recording import Recorder
+from registry.runs.attempts import ATTEMPTS, this_process
+from registry.runs.machine import ROOT
+from registry.runs.run_folder import Replicate
+from tests.fixtures.toy_replicates import result_of
 from tests.slurm.clusters import fake_cluster
 
-ROOT = Path(__file__).parents[2]
 MOST = {"plan": 5.0, "plan again": 5.0, "check": 5.0, "status": 2.0}  # seconds
 STEPS, EVERY = 200, 5  # of training, and of lines in metrics.jsonl
 EXPERIMENT = """\
@@ -57,7 +59,7 @@ def write_experiment(folder: Path, arms: int, seeds: int) -> Path:
 
 def advance(replicate: Replicate, done: bool) -> None:
     """The files of a replicate that was launched as they are after 100 steps, or at its end."""
-    folder, now = replicate.folder, time.time()
+    folder, now = replicate.training, time.time()
     steps = STEPS if done else STEPS // 2
     owner = {"number": 1, **this_process()} | ({"ended": now, "how": "done"} if done else {})
     lines = [{"step": step, "time": now, "loss": 0.5, "grad_norm": 1.0} for step in range(EVERY, steps + 1, EVERY)]
@@ -68,7 +70,7 @@ def advance(replicate: Replicate, done: bool) -> None:
     files: dict[str, Any] = {f"{ATTEMPTS}/0001.json": owner, "heartbeat.json": beat}
     if done:
         scores = {"fvd[moving_shapes_r3d]": 12.5, "kvd[moving_shapes_r3d]": 0.25}
-        files["result.json"] = {"steps": STEPS, "seconds": 35.0, "scores": scores, "protocols": {}}
+        Recorder(replicate.folder).result(result_of(replicate, scores, seconds=35.0, seconds_of={"training": 30.0}))
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1))
     (folder / "events.jsonl").write_text(json.dumps({"event": "started", "time": now}) + "\n")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
+from registry.runs.machine import ROOT
+
 FRAMES, SIDE, PER_FILE = 8, 32, 500
 MOST = 1.05  # times the memory of fewer clips
 

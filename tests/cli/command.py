@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.experiments.toy import write
-
-ROOT = Path(__file__).parent.parent.parent
+from registry.runs.machine import ROOT
+from tests.fixtures.toy_replicates import write
 
 
 class Told(NamedTuple):
@@ -24,12 +23,21 @@ class Told(NamedTuple):
         return json.loads(self.out)
 
 
-def run(*words: object, python: tuple[str, ...] = ()) -> Told:
-    """Run the command line in a process of its own, in the repository's root."""
+def run(*words: object, python: tuple[str, ...] = (), columns: int = 160, **variables: str) -> Told:
+    """Run the command line in a process of its own, in the repository's root.
+
+    Args:
+        words: the verb and what stands behind it.
+        python: options of the interpreter.
+        columns: how wide the output may be.
+        variables: further environment variables.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": str(columns), **variables}
     command = [sys.executable, *python, str(ROOT / "run.py"), *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
     return Told(done.returncode, done.stdout, done.stderr)
 
 

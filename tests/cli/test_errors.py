@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from experiments.replicate import run_replicate
 from tests.cli.command import ROOT, Launched, contents, run
-from tests.experiments.toy import TOY, made, write
+from tests.fixtures.toy_replicates import TOY, finish, made, write
 from tests.waiting import PATIENCE, until
 
 ONE = ("seeds=[0]", "ablate={}", "claim=[]")
@@ -66,6 +66,27 @@ def test_only_an_arm_that_is_there(tmp_path: Path) -> None:
     assert told.err == "no arm matches 'blocks=variant_5'; did you mean 'blocks=variant_4'?\n"
 
 
+class Evil:
+    """A pickle that touches a file when it is read."""
+
+    def __init__(self, touched: Path) -> None:
+        self.touched = touched
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.touched}",)
+
+
+def test_a_pickle_is_refused_without_advice_to_run_it(tmp_path: Path) -> None:
+    path, touched = tmp_path / "weights.pt", tmp_path / "touched"
+    torch.save({"weights": Evil(touched)}, path)
+    words = (f"detector={{name: i3d, weights: {path}}}", "--runs", tmp_path / "runs")
+    told = run("score", tmp_path, "--against", tmp_path, *words)
+    assert (told.code, told.out) == (1, ""), told
+    code = "it would run code (posix.system)"
+    assert told.err == f"{path}: no weights can be read from it: {code}; only files of tensors are read\n"
+    assert not touched.exists()
+
+
 def runs_beside(launched: Launched, folder: Path) -> Path:
     """A folder of runs with a copy of the MLflow store, which takes seconds to be made anew."""
     folder.mkdir()
@@ -83,7 +104,7 @@ def test_a_failed_run_ends_with_1_is_logged_and_retried(tmp_path: Path, launched
     logs = run("logs", *words)
     assert logs.code == 0
     assert "RunError" in logs.out
-    (folder,) = (runs / "toy").glob("*/seed-0")
+    (folder,) = (runs / "_trainings").glob("*/seed-0")
     events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
     assert events == ["started", "failed"]
     retried = run("retry", *words)
@@ -102,22 +123,23 @@ def test_kill_in_training_then_the_same_command_equals_undisturbed(tmp_path: Pat
     launch = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    beat = "toy/*/seed-0/heartbeat.json"
+    beat = "_trainings/*/seed-0/heartbeat.json"
     until(lambda: any(json.loads(f.read_text())["step"] >= 60 for f in killed.glob(beat)), "it trains", launch)
     folder = next(killed.glob(beat)).parent
     os.kill(json.loads((folder / "attempts" / "0001.json").read_text())["pid"], signal.SIGKILL)
     out, err = launch.communicate(timeout=PATIENCE)
     assert launch.returncode == 1, out + err
     assert "interrupted" in err
-    assert not (folder / "result.json").exists()
+    assert not list(folder.rglob("result.json"))
     assert list((folder / "checkpoints").glob("step-*.pt"))
 
     told = run("launch", path, *words, "--runs", killed)
     assert told.code == 0, told.err
-    result = json.loads((folder / "result.json").read_text())
-    undisturbed = run_replicate(made(tmp_path / "undisturbed", *words)[0].folder)
-    assert result["scores"] == undisturbed["scores"]
-    assert (result["attempts"], undisturbed["attempts"]) == (2, 1)
+    (stored,) = killed.glob("toy/*/seed-0/result.json")
+    result = json.loads(stored.read_text())
+    undisturbed = finish(made(tmp_path / "undisturbed", *words)[0])
+    assert result["scores"] == undisturbed.scores
+    assert (result["attempts"], undisturbed.attempts) == (2, 1)
     steps = [
         json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines() if "grad_norm" in line
     ]

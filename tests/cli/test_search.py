@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.command import ROOT, contents, run
-from tests.experiments.toy import TOY
+from tests.fixtures.toy_replicates import TOY
 from tests.waiting import PATIENCE, until
 
 BASE = TOY[: TOY.index("ablate:")]
@@ -42,10 +42,10 @@ def begin(path: Path, runs: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def attempts(runs: Path) -> dict[Path, list[dict[str, Any]]]:
-    """Run folder -> its attempts."""
+    """Link to a replicate -> the attempts at its training."""
     found: dict[Path, list[dict[str, Any]]] = {}
-    for path in sorted(runs.glob("toy/*/seed-0/attempts/*.json")):
-        found.setdefault(path.parents[1], []).append(json.loads(path.read_text()))
+    for path in sorted(runs.glob("toy/*/seed-0/training/attempts/*.json")):
+        found.setdefault(path.parents[2], []).append(json.loads(path.read_text()))
     return found
 
 
@@ -53,7 +53,7 @@ def test_a_killed_controller_and_a_killed_replicate_are_made_good(tmp_path: Path
     path, runs = write(tmp_path), tmp_path / "runs"
     words = ["learning.steps=400", "runtime.checkpoint_every=20", "runtime.validate_every=100", "search.parallel=2"]
     search = begin(path, runs, *words)
-    trained = "toy/*/seed-0/checkpoints/step-*.pt"
+    trained = "toy/*/seed-0/training/checkpoints/step-*.pt"
     until(lambda: len({path.parent for path in runs.glob(trained)}) == 2, "two trials train", search)
     search.kill()
     killed, survivor = list(attempts(runs))
@@ -72,7 +72,7 @@ def test_a_killed_controller_and_a_killed_replicate_are_made_good(tmp_path: Path
     }
     assert survivor in by_folder
     for folder in by_folder:
-        steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line)["step"] for line in (folder / "training" / "metrics.jsonl").read_text().splitlines()
                  if "grad_norm" in line]  # fmt: skip
         assert steps == list(range(2, 401, 2)), "every step once"
     lines = [json.loads(line) for line in (runs / "toy" / "search" / "journal.log").read_text().splitlines()]

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from registry.catalogue import catalogue
+from registry.parts.catalogue import catalogue
 from tests.cli.command import Launched, contents, run
-from tests.experiments.toy import write
+from tests.fixtures.toy_replicates import write
 
 VERBS = [
     "parts",
+    "keys",
     "check",
     "plan",
     "prepare",
@@ -23,13 +24,14 @@ VERBS = [
     "sync",
     "table",
     "verdict",
+    "show",
     "diff",
     "score",
     "protocol",
     "fetch-weights",
     "doctor",
 ]
-READING = ["check", "plan", "status", "logs", "table", "verdict", "diff"]
+READING = ["check", "plan", "status", "logs", "table", "verdict", "show", "diff"]
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
@@ -84,24 +86,32 @@ def test_check(launched: Launched) -> None:
     assert f"next: python run.py plan {launched.file}" in told.out
 
 
-ARM_KEYS = ["arm", "identity", "axes", "depth", "parameters", "macs", "seeds", "state"]
-ARM_KEYS += ["gpu_hours", "gpu_hours_left", "gpu_hours_from"]
+ARM_KEYS = ["experiment", "arm", "identity", "training", "evaluation", "axes", "depth", "parameters", "macs", "seeds"]
+ARM_KEYS += ["evaluate_at", "state", "gpu_hours", "gpu_hours_of_training", "gpu_hours_left", "gpu_hours_from"]
+ARM_KEYS += ["videos"]
+VIDEOS = {"frames": 4, "long_enough": {"test": 4, "train": 12}, "of": {"test": 4, "train": 12}}
 
 
 def test_plan(launched: Launched) -> None:
     for told, state in ((launched.before, "missing"), (launched.verbs("plan", "--format", "json").json, "done")):
-        assert list(told) == ["experiment", "arms"]
+        assert list(told) == ["experiment", "arms", "trainings", "gpu_hours"]
         assert told["experiment"] == "toy"
         assert [arm["arm"] for arm in told["arms"]] == ["baseline", "blocks=variant_4"]
         for arm in told["arms"]:
             assert list(arm) == ARM_KEYS
-            assert set(arm["macs"]) == {"paper_convention", "per_clip"}
+            assert set(arm["macs"]) == {"paper_convention", "per_clip", "evaluated"}
             assert all(isinstance(macs, int) for macs in arm["macs"].values())
             assert (arm["depth"], arm["seeds"], arm["state"]) == (2, [0, 1], state)
+            assert (arm["experiment"], arm["evaluate_at"]) == ("toy", [6])
             assert arm["gpu_hours"] >= 0
+            assert arm["videos"] == (VIDEOS if state == "done" else None)  # known once they are prepared
         assert told["arms"][1]["axes"] == {"blocks": "variant_4"}
     table = launched.verbs("plan", "--only", "base*")
     assert "variant_4 in fvd" in table.out
+    assert "4 of 4 (test), 12 of 12 (train) have the 4 frames that a clip needs" in table.out
+    shared = launched.verbs("plan", "ablate={data.interval: [1, 2]}", "claim=[]", "scoring.real_interval=1")
+    assert "12 of 12 (train) have the 7 frames that the longest clip of any arm needs" in shared.out
+    assert shared.out.count("(train) have the") == 1, "told once for all arms"
     assert "baseline" in table.out
 
 
@@ -128,11 +138,20 @@ def test_launch(launched: Launched) -> None:
     assert (launched.runs / "mlflow.db").exists()
 
 
+def written(launched: Launched) -> dict[Path, int]:
+    """The files of trainings and of evaluations, with the times of their last changes."""
+    places = [launched.runs / "_trainings", launched.runs / "toy"]
+    patterns = ("*/seed-*/*.json*", "*/seed-*/evaluations/*/*.json*")
+    files = {path: path.stat().st_mtime_ns for place in places for pattern in patterns for path in place.glob(pattern)}
+    assert {path.name for path in files} >= {"result.json", "events.jsonl", "trained.json"}
+    return files
+
+
 def test_launch_again_runs_nothing(launched: Launched) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (launched.runs / "toy").glob("*/seed-*/*.json*")}
+    before = written(launched)
     told = launched.verbs("launch")
     assert told.code == 0, told.err
-    assert {path: path.stat().st_mtime_ns for path in (launched.runs / "toy").glob("*/seed-*/*.json*")} == before
+    assert written(launched) == before
 
 
 def test_status(launched: Launched) -> None:
@@ -208,6 +227,19 @@ def test_overrides_of_the_experiment_level(launched: Launched) -> None:
     assert [arm["arm"] for arm in arms] == ["baseline", "depth=4"]
 
 
+def test_report_of_an_overridden_experiment_leaves_that_of_the_file(launched: Launched) -> None:
+    report = launched.runs / "toy" / "report"
+    before = {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()}
+    assert "2/2" in before["table.md"].decode()
+    told = launched.verbs("report", "learning.steps=7")
+    assert told.code == 0, told.err
+    assert {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()} == before
+    (other,) = (path for path in (report.parent / "reports").iterdir() if path.resolve() != report.resolve())
+    assert f"wrote {other / 'table.md'}" in told.out
+    assert "0/2" in (other / "table.md").read_text()
+    assert json.loads((other / "experiment.json").read_text())["overrides"] == ["learning.steps=7"]
+
+
 def test_diff(launched: Launched) -> None:
     told = launched.verbs("diff")
     assert told.code == 0
@@ -249,16 +281,29 @@ def test_prepare_writes_data_and_floors_alone_and_says_where(tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "runs" / "toy").glob("[!.]*")] == ["floors.json"]
 
 
+def test_floors_say_of_how_many_videos_their_clips_are(tmp_path: Path) -> None:
+    """With two clips a video, 12 videos give halves of 4 and 8: one clip a video for the samples, else two."""
+    words = ("scoring.clips_per_video=2", "scoring.real_clips=24", "--only", "baseline", "--runs", tmp_path / "runs")
+    told = run("prepare", write(tmp_path), *words)
+    assert told.code == 0, told.err
+    assert "12 of 12 (train) have the 4 frames that a clip needs" in told.out
+    floors = json.loads((tmp_path / "runs" / "toy" / "floors.json").read_text())["floors"]
+    assert {floor["floor"] for floor in floors} == {"real_halves", "reconstruction"}
+    for floor in floors:
+        assert (floor["n_fake"], floor["n_real"], floor["videos"]) == (6, 24, [6, 12])
+        assert (floor["measured_at"], floor["measured_videos"]) == ([4, 16], [4, 8])
+
+
 def test_orphans_are_named_in_the_status(launched: Launched) -> None:
     told = launched.verbs("status", "learning.learning_rate=2e-3")
     assert told.code == 0
     assert told.out.count("orphaned (kept, not counted, never cancelled)") == 2
-    assert "learning.learning_rate: 0.001 then, 0.002 now" in told.out
+    assert " ".join(told.out.split()).count("learning.learning_rate: 0.001 then, 0.002 now") == 2
 
 
 def test_a_result_is_plain_json(launched: Launched) -> None:
     for path in (launched.runs / "toy").glob("*/seed-*/result.json"):
         result = json.loads(path.read_text())
-        assert result["experiment"] == "toy"
+        assert (path.parent / "desired" / "toy.json").exists()
         assert result["scores"]["fvd[moving_shapes_r3d]"] > 0
         assert "fvd" not in result["scores"]

@@ -190,7 +190,7 @@ def test_likelihood_helpers(fixture: dict[str, Tensor], objective: EpsilonLearne
 
 
 def network(golden: Any, name: str) -> Callable[..., Tensor]:
-    from tests.networks import official_network
+    from tests.fixtures.networks import official_network
 
     return official_network(golden.config(name)["config"], under(golden.tensors(name), "sd/"))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.scoring.frechet import Moments, frechet_distance
+from components.scoring.metrics.frechet import Moments, frechet_distance
 from tests.parity import mix_recipe
 
 

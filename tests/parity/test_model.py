@@ -10,15 +10,15 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from components.assembly import Assembly
 from components.diffusion.guidance import classifier_free_guidance
 from components.model.checkpoints import load_dit, to_official
 from components.model.conditioning import drop_labels
 from components.model.counting import PAPER_BATCH, count
 from components.model.latte import Latte
 from components.model.positions import spatial_table, temporal_table, timestep_waves
-from registry.assemble import Assembly
 from registry.errors import RunError
-from tests.networks import official_network, prefixed, resolved
+from tests.fixtures.networks import official_network, prefixed, resolved
 from tests.parity import rounding
 
 OUTPUT = {"atol": 1e-5, "rtol": 0}

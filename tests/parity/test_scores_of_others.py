@@ -7,12 +7,12 @@ from cleanfid import fid as cleanfid
 from scipy import linalg
 
 from components.scoring.contracts import Features
-from components.scoring.frechet import Moments, frechet_distance
-from components.scoring.fvd import FVD
-from components.scoring.inception_score import InceptionScore
-from components.scoring.kernel import KVD, mmd2
-from tests.scoring.gaussians import Detector
-from tests.scoring.scripted_networks import ClassifierStandIn, save
+from components.scoring.metrics.frechet import Moments, frechet_distance
+from components.scoring.metrics.fvd import FVD
+from components.scoring.metrics.inception_score import InceptionScore
+from components.scoring.metrics.kernel import KVD, mmd2
+from tests.fixtures.gaussians import Detector
+from tests.fixtures.scripted_networks import ClassifierStandIn, save, trusted
 
 INSTALL = "install what the tests compare with: pip install -e '.[compare]' -c constraints.txt"
 
@@ -124,6 +124,6 @@ def test_torchmetrics_inception_score(tmp_path):
     metric = inception.InceptionScore(feature=torch.nn.Identity(), splits=1)
     metric.update(torch.from_numpy(logits).double())
     network = save(ClassifierStandIn(), tmp_path / "classifier.pt")
-    ours = InceptionScore(classifier=str(network), outputs="logits", classes=12, splits=1)
+    ours = InceptionScore(classifier=str(network), outputs="logits", classes=12, splits=1, **trusted(network))
     (found,) = ours.score(Features(logits[:, None])).values()
     assert found.value == pytest.approx(metric.compute()[0].item(), rel=1e-6)

@@ -10,8 +10,8 @@ from components.diffusion.noise_schedules import Linear
 from components.diffusion.objectives import EpsilonLearnedSigma
 from components.learning.ema import EMA
 from components.model.checkpoints import from_official, to_official
-from experiments.training import losses_of, take_step
-from tests.networks import official_network, prefixed
+from experiments.training.trainer import losses_of, take_step
+from tests.fixtures.networks import official_network, prefixed
 from tests.parity import rounding
 
 # What `test_first_gradients` allows a gradient to differ by, in units of the largest of its tensor.

@@ -131,7 +131,12 @@ LOOKS_LIKE_SOMETHING_ELSE = st.sampled_from(
     ]
 )
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXT, LOOKS_LIKE_SOMETHING_ELSE
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    TEXT,
+    LOOKS_LIKE_SOMETHING_ELSE,
 )
 KEYS = st.one_of(TEXT, LOOKS_LIKE_SOMETHING_ELSE).filter(lambda text: "\n" not in text)
 VALUES = st.recursive(

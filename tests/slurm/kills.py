@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.attempts import ATTEMPTS, latest
-from registry.runs import Replicate
+from registry.runs.attempts import ATTEMPTS, latest
+from registry.runs.records import Attempt
+from registry.runs.run_folder import Replicate
 from tests.slurm.clusters import Cluster, fake_cluster, real_cluster, why_no_real
 from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
 from tests.waiting import until
@@ -121,15 +122,16 @@ def disturbed(sweep: Sweep, wanted: int, chance: random.Random) -> tuple[list[Ki
 
 def _kill(sweep: Sweep, replicate: Replicate, chance: random.Random) -> Kill | None:
     """Kill a running replicate in a way that chance chooses; None where it had just ended."""
-    attempt = latest(replicate.folder / ATTEMPTS) or {}
-    beat = replicate.heartbeat() or {}
-    moment = f"{beat.get('stage', 'training')}, step {beat.get('step', 0)}"
+    attempt = latest(replicate.training / ATTEMPTS, Attempt)
+    assert attempt is not None, "it runs"
+    beat = replicate.heartbeat()
+    moment = f"{beat.stage}, step {beat.step}" if beat else "training, step 0"
 
     def by_signal() -> None:
-        os.kill(attempt["pid"], signal.SIGKILL)
+        os.kill(attempt.pid, signal.SIGKILL)
 
     def by_requeue() -> None:
-        sweep.cluster.ask("scontrol", "requeue", attempt["job"])
+        sweep.cluster.ask("scontrol", "requeue", attempt.job or "")
 
     def by_cancel() -> None:
         mine = ["--only", replicate.arm, f"seeds=[{replicate.seed}]"]
@@ -166,12 +168,12 @@ def table(sweep: Sweep, kills: list[Kill], rounds: list[str]) -> tuple[list[str]
         one, other = kill.replicate, calm[kill.replicate.name]
         unequal = unequal_scores(one.result(), other.result())
         tracked = points_of_mlflow(sweep.plan(rounds[0]), f"{one.identity}/seed-{one.seed}")
-        filed = points_of_file(one.folder)
+        filed = points_of_file(one)
         told = f"{len(tracked)} and {len(filed)}"
         same = len(tracked) == len(filed) and dict(tracked) == filed
         if not same:
             told += ", not the same"
-        if filed != points_of_file(other.folder):
+        if filed != points_of_file(other):
             same = False
             told += ", other points than undisturbed"
         wrong += bool(unequal) or not same

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments import tracking
-from experiments.plans import Plan, load_plan
+from experiments.plan.plan import Plan, load_plan
+from experiments.tracking import mlflow_sync
+from registry.runs.machine import ROOT
+from registry.runs.records import Result
+from registry.runs.run_folder import Replicate
 from tests.slurm.clusters import Cluster
 from tests.waiting import PATIENCE, until
 
-ROOT = Path(__file__).parent.parent.parent
 # Part of the environment, not of the science: seconds that a step waits, and the folder with the files that hold arms.
 PACE, HOLDS = "SWEEP_PACE", "SWEEP_HOLDS"
 
@@ -21,8 +23,8 @@ import os
 import time
 
 from components.data.autoencoders import Pixels
-from registry.catalogue import part
-from registry.parameter_types import PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveInt
 
 
 @part("autoencoder", "patient_pixels")
@@ -112,7 +114,7 @@ class Sweep:
         command = [sys.executable, str(ROOT / "run.py"), verb, str(self.file), "--runs", str(runs or self.runs), *words]
         environment = os.environ | self.cluster.environment
         environment |= {PACE: str(self.pace if pace is None else pace), HOLDS: str(self.holds), "OMP_NUM_THREADS": "1"}
-        environment.pop(tracking.URI_VARIABLE, None)
+        environment.pop(mlflow_sync.URI_VARIABLE, None)
         done = subprocess.run(
             command, cwd=self.file.parent, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE
         )
@@ -157,24 +159,24 @@ class Sweep:
         return runs
 
 
-def unequal_scores(one: dict[str, Any] | None, other: dict[str, Any] | None) -> list[str]:
+def unequal_scores(one: Result | None, other: Result | None) -> list[str]:
     """In what two results differ, digit by digit: names of scores."""
-    left, right = (one or {}).get("scores", {}), (other or {}).get("scores", {})
+    left, right = (result.scores if result else {} for result in (one, other))
     if not left or not right:
         return ["there is no result"]
     return [name for name in sorted({*left, *right}) if repr(left.get(name)) != repr(right.get(name))]
 
 
-def points_of_file(folder: Path) -> dict[tuple[str, int], float]:
-    """(metric, step) -> value of a run folder's metrics.jsonl, by the names that MLflow has for them."""
-    from experiments.metric_points import MetricsFile
+def points_of_file(replicate: Replicate) -> dict[tuple[str, int], float]:
+    """(metric, step) -> value of a replicate's metrics.jsonl, by the names that MLflow has for them."""
+    from experiments.tracking.metric_points import MetricsFile
 
-    return {key: value for key, (value, _) in MetricsFile.read(folder).points().items()}
+    return {key: value for key, (value, _) in MetricsFile.read(replicate.training, replicate.folder).points().items()}
 
 
 def points_of_mlflow(plan: Plan, replicate: str) -> list[tuple[tuple[str, int], float]]:
     """Every metric point that MLflow holds of a replicate, given by its tag "identity/seed-N"; doubled ones twice."""
-    client = tracking._client(f"sqlite:///{(plan.runs / 'mlflow.db').resolve()}")
+    client = mlflow_sync._client(f"sqlite:///{(plan.runs / 'mlflow.db').resolve()}")
     experiment = client.get_experiment_by_name(plan.name)
     (run,) = client.search_runs([experiment.experiment_id], f"tags.replicate = '{replicate}'")
     return [

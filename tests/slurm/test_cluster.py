@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import submitit
 
-from registry.sizes import depth_of
+from registry.schema.sizes import depth_of
 from tests.slurm.clusters import Cluster
 
 

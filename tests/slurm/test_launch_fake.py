@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from experiments import status
-from experiments.launching import launch_here
-from experiments.plans import Plan, load_plan
+from experiments.launch.launching import launch_here
+from experiments.plan import status
+from experiments.plan.plan import Plan, load_plan
 from tests.cli.command import ROOT, Told, run
-from tests.experiments.toy import nothing, plan_of, write
+from tests.fixtures.toy_replicates import nothing, plan_of, write
 from tests.slurm.clusters import Cluster
 from tests.waiting import until
 
@@ -44,11 +44,11 @@ class Lab:
         return [row["state"] for row in self.rows()]
 
     def attempts(self) -> list[int]:
-        return [len(list((Path(row["folder"]) / "attempts").glob("0*.json"))) for row in self.rows()]
+        return [len(list((Path(row["folder"]) / "training" / "attempts").glob("0*.json"))) for row in self.rows()]
 
     def trains(self) -> bool:
         """Whether every replicate has a checkpoint."""
-        return all(list((Path(row["folder"]) / "checkpoints").glob("step-*.pt")) for row in self.rows())
+        return all(list((Path(row["folder"]) / "training" / "checkpoints").glob("step-*.pt")) for row in self.rows())
 
 
 def scores(plan_or_lab: Plan | Lab) -> list[dict[str, float]]:
@@ -72,19 +72,25 @@ def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_pa
     told = lab.launch("--wait")
     assert told.code == 0, told.err
     assert ": prepares the data" in told.out
-    assert ": 2 replicates" in told.out
+    assert ": 2 trainings" in told.out
     assert "undecided" in told.out
     assert scores(lab) == scores(here)
     assert [row["job"].split("_")[1] for row in lab.rows()] == ["0", "1"]
-    assert {path.name for path in (lab.runs / "toy" / "report").iterdir()} == {
-        "table.md", "table.csv", "verdict.txt", "verdict.json",
+    (report,) = (lab.runs / "toy" / "reports").iterdir()  # SHORT overrides the file, so `report` does not lead there
+    assert {path.name for path in report.glob("[!.]*")} == {
+        "experiment.json", "figures", "table.md", "table.csv", "verdict.txt", "verdict.json",
     }  # fmt: skip
+    assert f"reports when they have ended, in {report}" in told.out
+    assert not (lab.runs / "toy" / "report").exists()
     assert lab.launch().out.startswith("0 of 2 replicates were submitted now")  # and no job beside them
     assert lab.attempts() == [1, 1]
-    code = json.loads((Path(lab.rows()[0]["folder"]) / "provenance.json").read_text())["code"]
+    code = json.loads((Path(lab.rows()[0]["folder"]) / "training" / "provenance.json").read_text())["code"]
     frozen = lab.runs / "_code" / code["snapshot"]
-    assert (frozen / "experiments" / "replicate.py").exists()
-    events = [json.loads(line) for line in (Path(lab.rows()[0]["folder"]) / "events.jsonl").read_text().splitlines()]
+    assert (frozen / "experiments" / "worker" / "run.py").exists()
+    events = [
+        json.loads(line)
+        for line in (Path(lab.rows()[0]["folder"]) / "training" / "events.jsonl").read_text().splitlines()
+    ]
     assert events[0]["job"] == lab.rows()[0]["job"]
 
 
@@ -93,7 +99,7 @@ def test_the_job_runs_the_snapshot_and_not_what_was_edited_since(
 ) -> None:
     plugin = tmp_path / "my_parts.py"
     plugin.write_text(
-        "from components.learning.lr_schedules import Constant\nfrom registry.catalogue import part\n\n\n"
+        "from components.learning.lr_schedules import Constant\nfrom registry.parts.catalogue import part\n\n\n"
         '@part("lr_schedule", "mine")\nclass Mine(Constant):\n    """As constant.\n\n    Source: none\n'
         '    Official code: no\n    """\n\n    def __init__(self) -> None:\n        super().__init__()\n'
     )
@@ -184,7 +190,7 @@ def test_cancel_waits_for_retry_and_the_result_is_the_undisturbed_one(fake_slurm
     lab.say("cancel")
     until(lambda: lab.states() == ["cancelled", "cancelled"], "both are cancelled")
     folder = Path(lab.rows()[1]["folder"])
-    how = [json.loads(path.read_text())["how"] for path in sorted((folder / "attempts").glob("*.json"))]
+    how = [json.loads(path.read_text())["how"] for path in sorted((folder / "training" / "attempts").glob("*.json"))]
     assert how == ["cancelled", "cancelled"]
 
 
@@ -193,8 +199,8 @@ def test_a_job_that_was_killed_goes_on_by_the_same_command(fake_slurm: Cluster, 
     assert lab.launch("--only", "baseline").code == 0
     until(lambda: lab.states()[0] == "running", "it runs")
     row = lab.rows()[0]
-    until(lambda: list((Path(row["folder"]) / "checkpoints").glob("step-*.pt")), "it has a checkpoint")
-    pid = json.loads((Path(row["folder"]) / "attempts" / "0001.json").read_text())["pid"]
+    until(lambda: list((Path(row["folder"]) / "training" / "checkpoints").glob("step-*.pt")), "it has a checkpoint")
+    pid = json.loads((Path(row["folder"]) / "training" / "attempts" / "0001.json").read_text())["pid"]
     os.kill(pid, 9)
     until(lambda: lab.states()[0] == "interrupted", "it is interrupted")
     assert "Slurm says FAILED" in lab.say("status").out
@@ -264,10 +270,12 @@ def test_a_job_out_of_time_writes_a_checkpoint_and_goes_on_by_itself(fake_slurm:
     fake_slurm.ask("scancel", "--signal=USR2", job)  # what Slurm sends before the time is up
     until(lambda: lab.attempts()[0] == 2 and lab.states()[0] == "running", "it runs for the second time")
     replicate = lab.rows()[0]
-    first = json.loads((Path(replicate["folder"]) / "attempts" / "0001.json").read_text())
+    first = json.loads((Path(replicate["folder"]) / "training" / "attempts" / "0001.json").read_text())
     assert (first["how"], first["requeued"], first["job"]) == ("interrupted", True, job)
     assert (replicate["job"], replicate["attempts"]) == (job, 2)
-    events = [json.loads(line) for line in (Path(replicate["folder"]) / "events.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line) for line in (Path(replicate["folder"]) / "training" / "events.jsonl").read_text().splitlines()
+    ]
     stopped = next(event for event in events if event["event"] == "interrupted")
     assert stopped["step"] > 0
     assert "time limit" in stopped["reason"]
@@ -282,7 +290,7 @@ def test_a_replicate_that_makes_no_progress_stops(fake_slurm: Cluster, tmp_path:
         until(lambda n=number: lab.attempts()[0] == n, "it has begun")  # type: ignore[misc]
         if number < 3:
             until(lambda: lab.states()[0] == "running" and (lab.rows()[0]["step"] or 0) > 0, "it trains")
-            attempt = Path(lab.rows()[0]["folder"]) / "attempts" / f"{number:04d}.json"
+            attempt = Path(lab.rows()[0]["folder"]) / "training" / "attempts" / f"{number:04d}.json"
             os.kill(json.loads(attempt.read_text())["pid"], 9)
             until(lambda: lab.states()[0] == "interrupted", "it is interrupted")
     until(lambda: lab.states()[0] == "failed", "it has failed")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from analysis import reports
-from experiments import slurm_queue
-from registry.runs import read_lines
+from experiments.record import slurm_queue
+from registry.runs.run_folder import read_lines
 from tests.slurm.clusters import Cluster
 from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
 from tests.waiting import until
@@ -55,7 +55,7 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
         sweep.hold(arm)
     most = slurm_queue.cluster().max_array
     told = sweep.verb("launch", "--executor", "slurm")
-    arrays = [int(line.split()[2]) for line in told.splitlines() if line.endswith("replicates") and "submitted" in line]
+    arrays = [int(line.split()[2]) for line in told.splitlines() if line.endswith("trainings")]
     assert sorted(arrays) == sorted([*(min(most, 9 - first) for first in range(0, 9, most)), 2, 1]), told
     assert "0 of 12 replicates were submitted now" in sweep.verb("launch", "--executor", "slurm")
 
@@ -91,14 +91,16 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
     assert rows["late seed 0"]["attempts"] > 1
     assert rows["plain_1 seed 0"]["attempts"] == 1
     late = Path(rows["late seed 0"]["folder"])
-    reasons = [event["reason"] for event in read_lines(late / "events.jsonl") if event["event"] == "interrupted"]
+    reasons = [
+        event["reason"] for event in read_lines(late / "training" / "events.jsonl") if event["event"] == "interrupted"
+    ]
     assert reasons, "it never wrote a checkpoint on the signal"
     assert all("Slurm's time limit" in reason for reason in reasons)
     for name in ("gpu_1 seed 0", "gpu_2 seed 0"):
         granted = real_slurm.ask("sacct", "-X", "-n", "-P", "-j", rows[name]["job"], "--format=AllocTRES")
         assert "gres/gpu=1" in granted
 
-    table = (sweep.plan().folder / reports.FOLDER / "table.md").read_text()  # by the report job
+    table = (sweep.plan().folder / reports.LINK / "table.md").read_text()  # by the report job
     assert "late" in table
 
     sweep.verb("retry", "--only", "cancelled", "--executor", "slurm")
@@ -112,5 +114,5 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
             assert replicate.state == "done", replicate.name
             assert unequal_scores(replicate.result(), calm[replicate.arm].result()) == [], replicate.name
             tracked = points_of_mlflow(sweep.plan(), f"{replicate.identity}/seed-{replicate.seed}")
-            assert dict(tracked) == points_of_file(replicate.folder), replicate.name
+            assert dict(tracked) == points_of_file(replicate), replicate.name
             assert len(tracked) == len(dict(tracked)), f"{replicate.name}: MLflow has points twice"

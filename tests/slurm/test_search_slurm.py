@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from experiments.executors import stop_for_good
-from experiments.launching import make_run_folders
-from experiments.plans import load_plan
-from experiments.preparing import bind_replicates, prepare_data
-from registry.runs import Replicate
+from experiments.launch.executors import stop_for_good
+from experiments.launch.launching import make_run_folders
+from experiments.launch.preparing import bind_replicates, prepare_data
+from experiments.plan.plan import load_plan
+from registry.runs.run_folder import Replicate
 from tests.cli.command import ROOT, run
-from tests.experiments.toy import TOY, nothing
+from tests.fixtures.toy_replicates import TOY, nothing
 from tests.slurm.clusters import Cluster
 from tests.waiting import PATIENCE, until
 
@@ -72,8 +72,8 @@ def finish(process: "subprocess.Popen[str]") -> str:
 def numbered(folder: Path, what: str) -> dict[str, list[dict[str, Any]]]:
     """The attempts or submissions by arm."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(folder.glob(f"runs/toy/*/seed-0/{what}/*.json")):
-        found.setdefault(path.parents[2].name, []).append(json.loads(path.read_text()))
+    for path in sorted(folder.glob(f"runs/toy/*/seed-0/training/{what}/*.json")):
+        found.setdefault(path.parents[3].name, []).append(json.loads(path.read_text()))
     return found
 
 
@@ -108,7 +108,7 @@ def test_a_screen_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
     plan = load_plan(tmp_path / "toy.yaml", (), tmp_path / "runs")
     states = {replicate.arm: replicate.state for replicate in plan.replicates}
     assert states == {"baseline": "done", "fast": "done", "slow": "stopped"}
-    told = {replicate.arm: [event["event"] for event in replicate.events()] for replicate in plan.replicates}
+    told = {replicate.arm: [event.event for event in replicate.events()] for replicate in plan.replicates}
     assert told == {
         "baseline": ["started", "paused", "started", "done"],
         "fast": ["started", "paused", "started", "done"],
@@ -136,14 +136,15 @@ def test_what_is_stopped_for_good_leaves_the_queue(
     assert [replicate.state for replicate in waiting] == ["stopped", "stopped"]
     assert [replicate.attempts() for replicate in waiting] == [[], []], "they left the queue and never began"
     assert (first.checkpoints()[-1].stat().st_size) > 0
-    assert first.events()[-1]["event"] == "stopped"
-    assert first.events()[-1]["reason"].startswith("no longer wanted")
+    assert first.events()[-1].event == "stopped"
+    assert first.events()[-1].reason.startswith("no longer wanted")
 
 
 def test_a_search_has_its_data_prepared_by_jobs(fake_slurm: Cluster, tmp_path: Path) -> None:
     kinds = "search.space={data.flip: [0.0, 0.5], learning.learning_rate: [1e-3, 2e-3, 3e-3]}"
     (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
     words = [kinds, "search.objective=fvd", "search.trials=4", "search.parallel=4"]
+    words += ["data.dataset.classes=4", "model.classes=4"]  # of fewer directions no mirror image is one of them
     finish(begin(tmp_path, "search", *words))
     attempts = numbered(tmp_path, "attempts")
     assert {len(made) for made in attempts.values()} == {1}
@@ -184,7 +185,7 @@ def test_what_fails_at_once_is_submitted_once(fake_slurm: Cluster, tmp_path: Pat
     err = refused(begin(tmp_path, "launch", "runtime.device=cuda"))
     assert "3 of 3 replicates are not done" in err
     assert {arm: len(made) for arm, made in numbered(tmp_path, "submissions").items()} == {
-        replicate.folder.parent.name: 1 for replicate in plan.replicates
+        replicate.link.parent.name: 1 for replicate in plan.replicates
     }
     assert [replicate.state for replicate in plan.replicates] == ["failed"] * 3
 

@@ -3,14 +3,13 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from experiments.launching import launch_here
-from experiments.plans import load_plan
+from experiments.launch.launching import launch_here
+from experiments.plan.plan import load_plan
 from tests.cli.command import run
-from tests.experiments.toy import nothing, plan_of, write
+from tests.fixtures.toy_replicates import nothing, plan_of, write
 from tests.slurm.clusters import Cluster
 
 ONE = ("seeds=[0]", "floors=[]")
@@ -31,9 +30,11 @@ def test_two_tasks_give_the_losses_of_one(slurm: Cluster, tmp_path: Path, monkey
     told = run("launch", file, *ONE, *TWO, "--only", "baseline", "--runs", runs, "--executor", "slurm", "--wait")
     assert told.code == 0, told.err
     (one,), (two,) = alone.replicates, load_plan(file, [*ONE, *TWO], runs, ["baseline"]).replicates
-    result: dict[str, Any] = two.result() or {}
-    assert result["processes"] == 2
-    assert losses(two.folder) == pytest.approx(losses(one.folder), rel=2e-6)
-    assert result["scores"] == pytest.approx((one.result() or {})["scores"], rel=1e-3)
+    result, alone = two.result(), one.result()
+    assert result is not None
+    assert alone is not None
+    assert result.processes == 2
+    assert losses(two.training) == pytest.approx(losses(one.training), rel=2e-6)
+    assert result.scores == pytest.approx(alone.scores, rel=1e-3)
     assert len(two.attempts()) == 1
-    assert os.path.exists(two.folder / "log-1.txt")
+    assert os.path.exists(two.training / "log-1.txt")

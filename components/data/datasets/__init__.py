@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from components.data.video_reader import VideoIndex, VideoReader
+from components.data.video.reader import VideoIndex, VideoReader
+from registry.errors import SpecError
 
 Progress = Callable[[str, int, int], None]  # (what is being done, how many are done, of how many)
 
@@ -60,3 +61,26 @@ class Dataset(Protocol):
     def stamp(self, path: str) -> str:
         """The source's stamp as it is now."""
         ...
+
+    def mirrored_labels(self) -> dict[str, str]:
+        """The class of a mirrored clip by the class of the clip, for the classes that mirroring changes.
+
+        Raises:
+            SpecError: a mirrored clip belongs to no class of this set; the message begins with `data.flip:`.
+        """
+        ...
+
+
+def mirrored_labels(dataset: Dataset) -> dict[str, str]:
+    """What `data.flip` does to the labels of a data set; see `Dataset.mirrored_labels`.
+
+    Raises:
+        SpecError: the data set refuses mirroring, or does not say what it does.
+    """
+    if not hasattr(dataset, "mirrored_labels"):
+        name = getattr(dataset, "part_name", type(dataset).__name__)
+        raise SpecError(
+            f"data.flip: the dataset {name} does not say what mirroring does to its labels (by a method "
+            "mirrored_labels, which returns {} where they stay); set data.flip to 0"
+        )
+    return dataset.mirrored_labels()

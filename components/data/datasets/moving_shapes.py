@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from components.data.datasets import Inspected, Source
-from components.data.video_reader import VideoIndex, check_indices
-from registry.catalogue import part
+from components.data.video.reader import VideoIndex, check_indices
 from registry.errors import SpecError
-from registry.parameter_types import Fraction, NonNegativeInt, PositiveInt
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import Count, Fraction, NonNegativeInt, PositiveInt
 
 RENDERER = 1  # counted up when the same parameters give other pixels, so that old caches are not taken
 # (x, y) from start to end of the way, in units of the way's length; y points down.
@@ -27,6 +27,8 @@ class MovingShapes:
 
     Every video has its own random stream, so it does not depend on which others are read. Shape, colour, size, place
     and curve vary and carry no label: the direction alone is the class, so a sample's label can be checked by sight.
+    Mirroring (`data.flip`) makes a clip that moves to the left one that moves to the right, so the labels of these two
+    classes change places; where only one of the two is among the classes, mirroring is refused.
 
     Args:
         path: not used; must be None.
@@ -41,13 +43,15 @@ class MovingShapes:
         SpecError: a path is given, or more than four classes.
     """
 
+    needs_path = False
+
     def __init__(
         self,
         path: str | None,
         resolution: int,
         *,
-        videos: PositiveInt = 200,
-        length: PositiveInt = 32,
+        videos: Count = 200,
+        length: Count = 32,
         classes: PositiveInt = 2,
         seed: NonNegativeInt = 0,
         test_fraction: Fraction = 0.2,
@@ -102,6 +106,21 @@ class MovingShapes:
 
     def stamp(self, path: str) -> str:
         return f"made-{RENDERER}"
+
+    def mirrored_labels(self) -> dict[str, str]:
+        """Left and right change places.
+
+        Raises:
+            SpecError: one of the two is not among the classes.
+        """
+        swapped = {"moves_left": "moves_right", "moves_right": "moves_left"}
+        inside = [name for name in swapped if name in self._names]
+        if len(inside) == 1:
+            raise SpecError(
+                f"data.flip: a mirrored clip of {inside[0]} is one of {swapped[inside[0]]}, which is not among the "
+                f"{len(self._names)} classes of moving_shapes; set data.flip to 0, or data.dataset.classes to 4"
+            )
+        return swapped if inside else {}
 
 
 class MovingShape:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from components.data.datasets import Inspected, Source
-from components.data.frame_folder import is_picture, pictures_of
-from components.data.index_worker import index_videos
-from components.data.readers import open_reader
-from components.data.video_reader import VideoIndex, VideoReader
-from registry.catalogue import part
+from components.data.video.frame_folder import is_picture, pictures_of
+from components.data.video.index_worker import index_videos
+from components.data.video.reader import VideoIndex, VideoReader
+from components.data.video.readers import open_reader
 from registry.errors import SpecError, did_you_mean
+from registry.parts.catalogue import part
 
 SPLIT_FOLDERS = {"train", "test"}
 IGNORED = {"thumbs.db", "desktop.ini"}
@@ -30,8 +30,9 @@ class VideoFolder:
     path; hidden files are passed over. The class is the first folder below the path, none where a video lies directly
     in it. If the only folders there are `train` and `test`, they are the splits and the classes lie below them; without
     that and without a CSV all is `train`. A split CSV names all videos: the columns `path` (relative to the CSV's
-    folder), `split`, and `label` if there are classes; other columns are not read, and files that it does not name are
-    rejected.
+    folder, and of a video below the path), `split`, and `label` if there are classes; other columns are not read, and
+    files that it does not name are rejected. A mirrored clip (`data.flip`) keeps its class: leave flipping at 0 where a
+    class is a direction.
 
     Args:
         path: the folder.
@@ -95,6 +96,10 @@ class VideoFolder:
         size, newest = sum(s.st_size for s in statuses), max((s.st_mtime_ns for s in statuses), default=0)
         return f"{len(statuses)}-{size}-{newest}"
 
+    def mirrored_labels(self) -> dict[str, str]:
+        """No class changes: what is seen in a mirror is called the same."""
+        return {}
+
     def _walk(self) -> Iterator[tuple[str, str]]:
         """(path, reason or "") of everything below the root."""
         unreadable: list[OSError] = []
@@ -154,8 +159,13 @@ class VideoFolder:
         named = set()
         base = file.parent
         for line, row in _rows(file):
-            path = Path(os.path.relpath(base / row["path"], self.root)).as_posix()
             where = f"{file}:{line}"
+            path = Path(os.path.relpath(base / row["path"], self.root)).as_posix()
+            if os.path.isabs(row["path"]) or path.split("/")[0] in ("..", "."):
+                raise SpecError(
+                    f"{where}: {row['path']} is not the path of a video below {self.root}, relative to the folder of "
+                    f"{file.name}; link what lies elsewhere into that folder"
+                )
             if path in named:
                 raise SpecError(f"{where}: {row['path']} is named twice")
             if not (row.get("split") or ""):

@@ -2,22 +2,23 @@
 
 import hashlib
 import math
-import pickle
-import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
-from components.scoring.weights import find, sha256_of
-from registry.catalogue import part
+from components.scoring.scripted import is_scripted, open_scripted, refuse_another
+from components.scoring.weights import KNOWN, find, refuse_damaged, sha256_of
+from components.unpickling import load_tensors
 from registry.errors import RunError
+from registry.parts.catalogue import part
+
+PUBLISHED = {KNOWN[name].sha256 for name in ("i3d", "i3d_state_dict")}
 
 
 @part("detector", "i3d")
@@ -26,9 +27,12 @@ class I3DDetector:
 
     `weights` is the path of `i3d_pretrained_400.pt` (a state dict, loaded strictly into our network) or of
     `i3d_torchscript.pt` (scripted); left empty, the environment variable LATTE_WORKBENCH_I3D and then the cache
-    folder ~/.cache/latte-workbench are looked at. `preprocessing` is `direct_square`, straight to 224x224 as the
-    scripted file does itself, or `short_side_crop`, the shorter side to 224 and a centre crop, as in VideoGPT's
-    tools; for square clips they agree. Clips need at least 9 frames.
+    folder ~/.cache/latte-workbench are looked at. With these two published files, told by their SHA-256, scores have
+    plain names such as `fvd`; with any other file they are called `fvd[i3d:<first 8 of its SHA-256>]`. `sha256` says
+    which file is meant, and has to be said of a scripted file that is not the published one, because such a file is a
+    program. `preprocessing` is `direct_square`, straight to 224x224 as the scripted file does itself, or
+    `short_side_crop`, the shorter side to 224 and a centre crop, as in VideoGPT's tools; for square clips they agree.
+    Clips need at least 9 frames.
 
     Source: paper section 4.1 (FVD after StyleGAN-V); Carreira and Zisserman 2017, arXiv 1705.07750
     Official code: yes, as the scripted file of StyleGAN-V; the network here is written anew
@@ -42,33 +46,49 @@ class I3DDetector:
     minimum_frames = MINIMUM_FRAMES
 
     def __init__(
-        self, *, weights: str = "", preprocessing: Literal["direct_square", "short_side_crop"] = "direct_square"
+        self,
+        *,
+        weights: str = "",
+        preprocessing: Literal["direct_square", "short_side_crop"] = "direct_square",
+        sha256: str = "",
     ) -> None:
         self.path = find_weights(weights)
         self.weights_sha256 = sha256_of(self.path)
+        refuse_damaged(self.path, self.weights_sha256)
+        published = self.weights_sha256 in PUBLISHED
+        self.score_suffix = "" if published else f"[i3d:{self.weights_sha256[:8]}]"
         self.preprocessing = preprocessing
-        self.scripted = _is_scripted(self.path)
-        self.network = _load_scripted(self.path) if self.scripted else load_native(self.path)
-        self.network.eval()
+        self.scripted = is_scripted(self.path)
+        self.network = self._open(published, sha256)
+
+    def _open(self, published: bool, sha256: str) -> Any:
+        setting, found = "scoring.detector.sha256", self.weights_sha256
+        if self.scripted:
+            return open_scripted(self.path, found, published=published, named=sha256, setting=setting)
+        refuse_another(self.path, found, sha256, setting)
+        return load_native(self.path).eval()
 
     @torch.no_grad()
     def features(self, videos: Tensor) -> Tensor:
         """Features float32 (N, 400) of uint8 videos (N, F, H, W, 3), on the device of the videos.
 
         Raises:
-            RunError: fewer than 9 frames.
+            RunError: fewer than 9 frames, or a scripted file that is another network.
         """
         if videos.shape[1] < MINIMUM_FRAMES:
             raise RunError(f"i3d needs clips of at least {MINIMUM_FRAMES} frames, not {videos.shape[1]}")
         network = self.network.to(videos.device)
+        features: Tensor
         if not self.scripted:
             features = network(PREPROCESSING[self.preprocessing](videos))
-        elif self.preprocessing == "direct_square":
-            layout = rearrange(videos, "n f h w c -> n c f h w").contiguous()
-            features = network(layout, rescale=True, resize=True, return_features=True)
-        else:
-            prepared = PREPROCESSING[self.preprocessing](videos)
-            features = network(prepared, rescale=False, resize=False, return_features=True)
+            return features.float()
+        own = self.preprocessing == "direct_square"  # which the scripted file does itself
+        inputs = rearrange(videos, "n f h w c -> n c f h w") if own else PREPROCESSING[self.preprocessing](videos)
+        try:
+            features = network(inputs.contiguous(), rescale=own, resize=own, return_features=True)
+        except RuntimeError as error:
+            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise RunError(f"{self.path}: the network fails on clips {tuple(inputs.shape)}: {last}") from error
         return features.float()
 
     def fingerprint(self) -> str:
@@ -124,10 +144,7 @@ def load_native(path: Path) -> I3D:
     Raises:
         RunError: the file is no state dict of this network.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise RunError(f"{path}: no weights can be read from it: {_first_line(error)}") from error
+    state = load_tensors(path, "weights")
     with torch.device("meta"):
         network = I3D()
     if not isinstance(state, dict):
@@ -139,23 +156,6 @@ def load_native(path: Path) -> I3D:
     except RuntimeError as error:
         raise RunError(f"{path}: these are not the weights of I3D with 400 classes: {error}") from error
     return network.float()
-
-
-def _is_scripted(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _load_scripted(path: Path) -> nn.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated, but this is the published format
-            network: nn.Module = torch.jit.load(str(path), map_location="cpu")
-    except RuntimeError as error:
-        raise RunError(f"{path}: the scripted network cannot be loaded: {_first_line(error)}") from error
-    return network
 
 
 def _first_line(error: Exception) -> str:

@@ -8,8 +8,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from components.scoring.detectors.moving_shapes_network import PREPROCESSING, MovingShapesNetwork, prepared
-from registry.catalogue import part
 from registry.errors import RunError
+from registry.parts.catalogue import part
 
 WEIGHTS = Path(__file__).with_name("moving_shapes_r3d.safetensors")
 
@@ -30,6 +30,7 @@ class MovingShapesR3D:
 
     label = "moving_shapes_r3d"
     score_suffix = "[moving_shapes_r3d]"
+    caution = "orders samples, offline; comparable to published numbers is detector=i3d alone"
     layer = "pooled"
     rows_per_clip = 1
     dimensions = 64

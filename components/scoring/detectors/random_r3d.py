@@ -9,9 +9,12 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registry.catalogue import part
-from registry.errors import RunError
-from registry.parameter_types import NonNegativeInt, PositiveInt
+from registry.errors import RunError, SpecError
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import Count, NonNegativeInt
+
+MAX_SEED = 2**32 - 1
+MAX_WIDTH = 256  # 44 million weights
 
 
 @part("detector", "random_r3d")
@@ -34,7 +37,13 @@ class RandomR3D:
     rows_per_clip = 1
     minimum_frames = 2
 
-    def __init__(self, *, seed: NonNegativeInt = 0, width: PositiveInt = 16) -> None:
+    def __init__(self, *, seed: NonNegativeInt = 0, width: Count = 16) -> None:
+        if seed > MAX_SEED:
+            raise SpecError(
+                f"scoring.detector.seed: {seed} is more than {MAX_SEED}, the largest that NumPy's stream takes"
+            )
+        if width > MAX_WIDTH:
+            raise SpecError(f"scoring.detector.width: {width} is more than {MAX_WIDTH}: this network is a small one")
         self.dimensions = 4 * width
         with torch.device("meta"):  # no default initialisation, which would draw from the global generator
             network = _Network(width)

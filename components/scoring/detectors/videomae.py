@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from components.scoring.weights import find, sha256_of
-from registry.catalogue import part
+from components.unpickling import why_refused
 from registry.errors import RunError
+from registry.parts.catalogue import part
 
 PREPROCESSING = "cd-fvd 0.1.1 preprocess_videomae: / 255, 224x224 bilinear without antialiasing"
 
@@ -50,8 +51,8 @@ class VideoMAEDetector:
             # torch.load's default since 2.6 is weights_only=True: a file with code in it is refused.
             network = self._package.load_videomae_model(torch.device("cpu"), str(path))
         except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RunError(f"{path}: these are not the weights of VideoMAE v2 that cd-fvd uses: {first}") from error
+            told = f"these are not the weights of VideoMAE v2 that cd-fvd uses: {why_refused(error)}"
+            raise RunError(f"{path}: {told}") from error
         finally:
             torch.random.set_rng_state(state)
         self.network = network.eval().requires_grad_(False)

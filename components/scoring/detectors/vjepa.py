@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.scoring.weights import KNOWN, find, sha256_of
-from registry.catalogue import part
+from components.unpickling import why_refused
 from registry.errors import RunError
+from registry.parts.catalogue import part
 
 PREPROCESSING = "videojedi 1.1.0: 224x224 bilinear antialiased, / 255, ImageNet mean and deviation; mean of all tokens"
 SIDE = 224
@@ -86,8 +87,8 @@ class VJEPADetector:
                 # torch.load's default since 2.6 is weights_only=True: a file with code in it is refused.
                 self._model = package.VJEPA(model_dir=str(path.parent), config_fname=str(settings), finetuned=False)
             except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-                first = (str(error).splitlines() or [type(error).__name__])[0]
-                raise RunError(f"{path}: these are not the weights of V-JEPA that videojedi uses: {first}") from error
+                told = f"these are not the weights of V-JEPA that videojedi uses: {why_refused(error)}"
+                raise RunError(f"{path}: {told}") from error
         self._refuse_other_weights(path)
 
     def _refuse_other_weights(self, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Reading videos exactly: indexing, readers, folders of frames."""

@@ -1,0 +1,1 @@
+"""Features -> scores: the metrics and the numerics that they share."""

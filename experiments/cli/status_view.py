@@ -1,0 +1,173 @@
+"""How far every replicate is, as people see it: a table, a table that is renewed, and what replicates printed."""
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Group
+from rich.live import Live
+
+from experiments.cli.console import console, make_tables, paragraph, say, table
+from experiments.plan.plan import Plan
+from experiments.plan.status import beside, log_of, rows, title
+from experiments.record.states import states
+from registry.errors import SpecError, shortened
+from registry.runs.run_folder import Replicate
+
+WATCH_SECONDS = 5.0
+LONGEST_LINE = 10_000  # of a log, in characters
+FIRST_TAIL, TAIL_BYTES = 2**15, 2**24  # bytes from the end of a log that are read at first, and at most
+NAMING = 2  # columns: arm and seed say which replicate it is
+COLUMNS = ("arm", "seed", "state", "step", "loss", "it/s", "eta", "node", "job", "attempts")
+
+
+def cells(row: dict[str, Any]) -> list[Any]:
+    """A row as the table shows it."""
+    stage = f" {row['stage']}" if row["stage"] not in (None, "training") else ""
+    return [
+        row["arm"], row["seed"], row["state"], f"{row['step'] or 0}/{row['steps']}{stage}",
+        f"{row['loss']:.4g}" if row["loss"] is not None else "", row["steps_per_second"],
+        _span(row["eta_seconds"]), row["node"], row["job"], row["attempts"],
+    ]  # fmt: skip
+
+
+def _span(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
+    """The status as a table; below it what went wrong, the jobs beside the replicates, and orphaned folders."""
+    table(COLUMNS, [cells(row) for row in found], title=title(plan, found), keys=NAMING)
+    waiting = Counter(row["slurm"] for row in found if row["state"] == "queued" and row["slurm"])
+    for told, number in waiting.most_common():
+        paragraph(f"queued: {number}: {told}")
+    for row in found:
+        told = "; ".join(filter(None, (row["error"], row["slurm"])))
+        if told and row["state"] not in ("queued", "running"):
+            paragraph(f"{row['arm']} seed {row['seed']}: {told}")
+    for line in beside(plan, found):
+        paragraph(line)
+    for orphan in plan.orphans():
+        why = "; ".join(orphan.differences) or "no arm of that name in the file"
+        paragraph(f"orphaned (kept, not counted, never cancelled): {orphan.folder}: {why}")
+
+
+def last_lines(path: Path, number: int) -> list[str]:
+    """The last lines of a file, none where it is absent; of a file without newlines no more than `TAIL_BYTES`."""
+    if number < 1 or not path.is_file():
+        return []
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        wanted, text = 0, b""
+        while wanted < min(size, TAIL_BYTES) and text.count(b"\n") <= number:
+            wanted = min(max(2 * wanted, FIRST_TAIL), size, TAIL_BYTES)
+            file.seek(size - wanted)
+            text = file.read(wanted)
+    return text.decode(errors="replace").splitlines()[-number:]
+
+
+def replicates_of(plan: Plan, seed: int | None) -> list[Replicate]:
+    """The selected replicates of a seed, or of all.
+
+    Raises:
+        SpecError: no replicate has that seed.
+    """
+    seeds = plan.file.experiment.seeds
+    if seed is not None and seed not in seeds:
+        listed = ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
+        raise SpecError(f"--seed {seed}: no replicate has that seed; there is {listed}")
+    return [replicate for replicate in plan.replicates if seed in (None, replicate.seed)]
+
+
+def watch(plan: Plan, apart: bool = False) -> list[dict[str, Any]]:
+    """Show the status anew every few seconds until nothing waits or runs.
+
+    Args:
+        plan: what is watched.
+        apart: lines go to standard error, because standard output is for a machine.
+    """
+    found = rows(plan)
+    if apart or not console.is_terminal:
+        return _watch_plainly(plan, found, sys.stderr if apart else sys.stdout)
+    with Live(_live(plan, found), console=console, auto_refresh=False) as live:
+        while any(row["state"] in ("queued", "running") for row in found):
+            time.sleep(WATCH_SECONDS)
+            found = rows(plan)
+            live.update(_live(plan, found), refresh=True)
+    return found
+
+
+def _watch_plainly(plan: Plan, found: list[dict[str, Any]], lines: TextIO) -> list[dict[str, Any]]:
+    """In a log: a line whenever the counts change."""
+    told = ""
+    while True:
+        if title(plan, found) != told:
+            told = title(plan, found)
+            print(f"{time.strftime('%H:%M:%S')} {told}", file=lines, flush=True)
+        if not any(row["state"] in ("queued", "running") for row in found):
+            return found
+        time.sleep(WATCH_SECONDS)
+        found = rows(plan)
+
+
+def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Group:
+    """The table cut to the terminal's height: what runs first, then what waits, then the rest."""
+    order = {"running": 0, "failed": 1, "interrupted": 2, "queued": 3}
+    ordered = sorted(found, key=lambda row: order.get(row["state"], 4))
+    shown = len(ordered)
+    while True:
+        more = f"; {len(found) - shown} more below" if shown < len(found) else ""
+        told = title(plan, found) + more
+        tables = make_tables(COLUMNS, [cells(row) for row in ordered[:shown]], told, NAMING)
+        over = sum(len(console.render_lines(one)) for one in tables) - (console.height - 1)
+        if over <= 0 or shown <= 5:
+            return Group(*tables)
+        shown = max(5, shown - max(1, over // len(tables)))
+
+
+def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
+    """The end of each replicate's log and, if it failed, the recorded traceback."""
+    todo = replicates_of(plan, seed)
+    for replicate, state in zip(todo, states(todo), strict=True):
+        log = log_of(plan, replicate)
+        say(f"== {replicate.name} ({state}): {log}")
+        for line in last_lines(log, lines) if log.is_file() else ["(no log)"]:
+            say(f"  {shortened(line, LONGEST_LINE)}")
+        events = replicate.events()
+        failures = [event for event in events if event.traceback]
+        if state == "failed" and failures:
+            for line in failures[-1].traceback.splitlines():
+                say(f"  {line}")
+
+
+def follow(plan: Plan, seed: int | None, seconds: float = 0.5) -> None:
+    """Print what the selected replicates' logs gain, each line behind its replicate's name, until none runs."""
+    todo = replicates_of(plan, seed)
+    at: dict[Path, int] = {}
+    asked = 0.0
+    ended = False
+    while True:
+        for replicate in todo:
+            log = log_of(plan, replicate)
+            if not log.is_file():
+                continue
+            with log.open("rb") as file:
+                file.seek(at.setdefault(log, max(0, log.stat().st_size - 2000)))
+                text = file.read()
+            whole = text.rfind(b"\n") + 1
+            at[log] += whole
+            for line in text[:whole].decode(errors="replace").splitlines():
+                say(f"{replicate.name} | {line}" if len(todo) > 1 else line)
+        if ended:
+            return
+        if time.monotonic() - asked > WATCH_SECONDS:
+            ended = not any(state in ("queued", "running") for state in states(todo))
+            asked = time.monotonic()
+        time.sleep(seconds)

@@ -1,0 +1,175 @@
+"""The local executor: a bounded pool of processes, each with its share of the cores, or with GPUs of its own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from experiments.record.recording import Recorder
+from experiments.record.snapshot import Snapshot
+from experiments.record.states import Claim, claim, new_token
+from registry.runs.attempts import ATTEMPTS, is_alive, latest
+from registry.runs.machine import usable_cores
+from registry.runs.records import Attempt
+from registry.runs.run_folder import Replicate, read_events, wanted
+from registry.schema.resources import Resources, Shape, shape_of
+
+RAN_ELSEWHERE = 4  # exit code of a process that found another one running the replicate
+CLOSE_SECONDS = 60.0  # that processes are given to end of themselves, and once more when they are told to end at once
+ENDED = (0, 3, RAN_ELSEWHERE)  # exit codes of processes that have noted their end themselves
+
+
+class LocalPool:
+    """Runs trainings in processes of this machine, so many at once.
+
+    Args:
+        resources: `parallel` at once; `tasks_per_node` and `gpus` of each.
+        snapshot: the code that they run.
+    """
+
+    name = "local"
+
+    def __init__(self, resources: Resources, snapshot: Snapshot) -> None:
+        self.resources, self.snapshot = resources, snapshot
+        self.parallel = resources.parallel or 1
+        self._waiting: list[Claim] = []
+        self._started: dict[int, tuple[Claim, subprocess.Popen[bytes], list[str]]] = {}
+        self._free = visible_gpus()
+
+    def submit(self, replicates: Sequence[Replicate]) -> list[str]:
+        """Put those that can be started into the pool; they start as others end."""
+        found = claim(replicates, self.name, new_token())
+        self._waiting += found
+        self.poll()
+        return [replicate.name for claimed in found for replicate in claimed.replicates]
+
+    def poll(self) -> None:
+        """Take note of the processes that have ended, and start what waits in their place."""
+        for pid, (claimed, process, held) in list(self._started.items()):
+            if process.poll() is not None:
+                del self._started[pid]
+                self._free += held
+                with _surviving(claimed):
+                    claimed.submission.end()
+                    _note_silent_death(claimed.training, process.returncode)
+        while self._waiting and len(self._started) < self.parallel:
+            claimed = self._waiting[0]
+            if not wanted(claimed.training):
+                del self._waiting[0]
+                with _surviving(claimed):
+                    claimed.submission.end()
+                continue
+            gpus = self._gpus_for(self._shape(claimed))
+            if gpus is None:
+                return  # until one is given back
+            del self._waiting[0]
+            with _surviving(claimed):
+                process = self._start(claimed, gpus)
+                self._started[process.pid] = (claimed, process, gpus)
+                continue
+            self._free += gpus
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything of this pool waits or runs."""
+        return bool(self._waiting or self._started)
+
+    def close(self) -> None:
+        """End what runs (it writes a checkpoint, and ends as interrupted) and give back what waits.
+
+        A process that takes longer than `CLOSE_SECONDS` is told to end at once, and after as long again it is killed.
+        """
+        for claimed in self._waiting:
+            with _surviving(claimed):
+                claimed.submission.end()
+        self._waiting.clear()
+        processes = [process for _, process, _ in self._started.values()]
+        for _ in range(2):
+            for process in processes:
+                process.terminate()
+            _wait(processes, CLOSE_SECONDS)
+        for claimed, process, _ in self._started.values():
+            with _surviving(claimed):
+                if process.poll() is None:
+                    _kill(process)
+                    _note_silent_death(claimed.training, process.wait())
+                claimed.submission.end()
+        self._started.clear()
+
+    def _shape(self, claimed: Claim) -> Shape:
+        return shape_of(claimed.replicates[0].arm, self.resources, Shape())
+
+    def _gpus_for(self, shape: Shape) -> list[str] | None:
+        """The GPUs of one replicate: as many as it has processes, none without GPUs, None if too few are free now."""
+        if not visible_gpus():
+            return []
+        wanted = min(shape.tasks, len(visible_gpus()))
+        if len(self._free) < wanted:
+            return None
+        taken, self._free = self._free[:wanted], self._free[wanted:]
+        return taken
+
+    def _start(self, claimed: Claim, gpus: list[str]) -> "subprocess.Popen[bytes]":
+        tasks = self._shape(claimed).tasks
+        threads = claimed.replicates[0].spec.runtime.threads or max(1, usable_cores() // (self.parallel * tasks))
+        environment = os.environ | self.snapshot.environment() | {"OMP_NUM_THREADS": str(threads)}
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={tasks}"] if tasks > 1 else []
+        command = [sys.executable, *torchrun, "-m", "experiments.worker.run", str(claimed.training.resolve())]
+        with (claimed.training / "log.txt").open("ab") as log:
+            return subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+
+
+def _wait(processes: "Sequence[subprocess.Popen[bytes]]", seconds: float) -> None:
+    """Wait until all have ended, but not longer."""
+    until = time.monotonic() + seconds
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        for process in processes:
+            process.wait(max(0.0, until - time.monotonic()))
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and those that it started, which torchrun's would outlive."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them, without asking torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name and name != "-1"]
+    return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+
+
+@contextlib.contextmanager
+def _surviving(claimed: Claim) -> Iterator[None]:
+    """Let what goes wrong with one training's files end that training alone: the others of the pool go on."""
+    try:
+        yield
+    except OSError as error:
+        print(f"{claimed.name}: {error.filename or claimed.training}: {error.strerror}", file=sys.stderr, flush=True)
+
+
+def _note_silent_death(training: Path, code: int) -> None:
+    """Note the end of a process that could not: killed is interrupted, any other silent end has failed."""
+    if is_alive(latest(training / ATTEMPTS, Attempt), training / "heartbeat.json"):
+        return  # another launcher's process has it; what it noted is not ours to judge
+    events = read_events(training)
+    silent = not events or events[-1].event in ("started", "retry")
+    if code < 0 and silent:
+        Recorder(training).event("interrupted", reason=f"killed by signal {-code} (out of memory, or by hand)")
+    elif code not in ENDED and silent:
+        Recorder(training).event("failed", error=f"the process ended with code {code}; see {training / 'log.txt'}")

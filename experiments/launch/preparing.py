@@ -1,0 +1,168 @@
+"""Preparing: what replicates share is made once, before them: manifests, latents, references, early floors."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from components.assembly import Assembly
+from components.data.clips import frames_needed
+from components.data.prepare import Prepared, prepare
+from components.scoring.features.extraction import Measuring
+from experiments.plan.check import check
+from experiments.plan.plan import Plan
+from experiments.record.lease import leased
+from experiments.record.progress import Progress
+from experiments.record.recording import bind_data
+from experiments.scores import floors
+from experiments.scores.scoring import (
+    how_measured,
+    planned_fake,
+    prepare_reference,
+    real_videos,
+    references_of,
+    side_of,
+    will_change_size,
+)
+from experiments.training.devices import device_of
+from experiments.training.open_data import open_data
+from registry.errors import SpecError
+from registry.runs.records import State
+from registry.runs.run_folder import DATA_FOLDER, Replicate
+from registry.schema.spec import Spec
+
+PREPARING = "preparing"  # folder among the prepared data: whose turn it is to prepare
+PATIENCE = 86400.0  # seconds to wait for another process that prepares
+
+
+def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
+    """Check the plan; index, cache and measure every data set that the selected arms use; returns them by arm name.
+
+    Raises:
+        RunError: nothing readable; the class count is not the model's.
+        SpecError: a path or split that is wrong.
+    """
+    check(plan, with_data=True)
+    root = plan.runs / DATA_FOLDER
+
+    def told(who: str) -> None:
+        progress(f"waiting for {who}, which prepares data", 0, 1)
+
+    with leased(root / PREPARING, PATIENCE, told):  # what two launches share is made once
+        return _prepare_all(plan, root, progress)
+
+
+def _prepare_all(plan: Plan, root: Path, progress: Progress) -> dict[str, Prepared]:
+    needs = sorted({need for arm in plan.selected for need in _needs(arm.spec)})
+    by_identity: dict[str, Prepared] = {}
+    found: dict[str, Prepared] = {}
+    for arm in plan.selected:
+        assembly = Assembly(arm.spec, plan.file.parts)
+        dataset = assembly.dataset()
+        key = str(dataset.identity())
+        if key not in by_identity:
+            by_identity[key] = prepare(
+                dataset, root, needs, workers=max(1, (os.cpu_count() or 2) - 1), progress=progress
+            )
+        prepared = found[arm.name] = by_identity[key]
+        _check_classes(plan, arm.name, arm.spec, prepared)
+        data, device = arm.spec.data, device_of(arm.spec)
+        prepared.videos("train", data.least_frames)
+        autoencoder = assembly.autoencoder().to(device)
+        prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
+        metrics, how = assembly.metrics(), how_measured(arm.spec, device)
+        prepare_reference(arm.spec, prepared, metrics, how, progress)
+        _early_floors(plan, arm.spec, prepared, autoencoder, metrics, how, progress)
+    return found
+
+
+def _early_floors(
+    plan: Plan, spec: Spec, prepared: Prepared, autoencoder: Any, metrics: list[Any], how: Measuring, progress: Progress
+) -> None:
+    """The floors that need no training, where the experiment's file does not have them yet."""
+    owners = {"real_halves": "", "reconstruction": floors.owner(autoencoder)}
+    have = {(floor.floor, floor.of, floor.protocol) for floor in floors.known_floors(plan.folder)}
+    protocols = floors.protocols_of(spec, prepared, metrics)
+    wanted = [name for name in owners if name in plan.file.experiment.floors]
+    missing = [name for name in wanted if any((name, owners[name], mark) not in have for mark in protocols)]
+    if not missing:
+        return
+    videos = real_videos(spec, prepared)
+    resized = will_change_size(spec, side_of(spec.scoring, "real", videos)[0])
+    fake, folder = planned_fake(spec), references_of(prepared)
+    pool = floors.pool_of(spec.scoring, videos, fake, resized, metrics, how, folder, progress)
+    if "real_halves" in missing:
+        floors.add_floors(plan.folder, floors.real_halves(pool, metrics))
+    if "reconstruction" in missing:
+        found = floors.reconstruction(spec, autoencoder, pool, prepared, metrics, how, progress)
+        floors.add_floors(plan.folder, found)
+
+
+def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
+    """The samples of the first replicate that is done against samples of its checkpoint from other noise.
+
+    Returns:
+        Whether it was measured now; not where it is there already, not wanted, or nothing is done yet.
+
+    Raises:
+        RunError: it cannot be measured here.
+    """
+    first = next((replicate for replicate in todo if replicate.state is State.DONE), None)
+    if first is None or "resampled" not in plan.file.experiment.floors:
+        return False
+    result = first.result()
+    have = {(floor.of, floor.protocol) for floor in floors.known_floors(plan.folder) if floor.floor == "resampled"}
+    against_real = {mark for mark, bound in result.protocol_specs.items() if "real" in bound} if result else set()
+    if all((floors.owner_of(first), mark) in have for mark in against_real):
+        return False
+    prepared, _ = open_data(first)
+    how = how_measured(first.spec, device_of(first.spec))
+    metrics = Assembly(first.spec).metrics()
+    floors.add_floors(plan.folder, floors.resampled(first, metrics, prepared, how, lambda: False, progress))
+    floors.drop_resampled(first)
+    return True
+
+
+def _needs(spec: Spec) -> set[int]:
+    return {spec.data.least_frames, frames_needed(spec.scoring.frames or 1, spec.scoring.real_interval or 1)}
+
+
+def _check_classes(plan: Plan, arm: str, spec: Spec, prepared: Prepared) -> None:
+    if spec.model.classes and spec.model.classes != len(prepared.classes):
+        raise SpecError(
+            f"{plan.file.place(('base', 'model', 'classes'))}: model.classes: arm {arm} has {spec.model.classes}, "
+            f"the data has {len(prepared.classes)} ({', '.join(prepared.classes[:8]) or 'no class folders'})"
+        )
+
+
+def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
+    """Note in the folders of the selected trainings that are there which prepared data they are trained on.
+
+    Raises:
+        RunError: a training came from other data.
+    """
+    weights: dict[str, str] = {}  # autoencoder -> fingerprint: its weights are read once, not for every replicate
+    bound: set[Path] = set()
+    for replicate in plan.replicates:
+        if not replicate.training.exists() or replicate.training in bound:
+            continue  # it was not launched yet, or shares its training
+        bound.add(replicate.training)
+        data = prepared[replicate.arm]
+        autoencoder = f"{replicate.spec.data.autoencoder} at {replicate.spec.data.resolution}"
+        if autoencoder not in weights:
+            weights[autoencoder] = Assembly(replicate.spec).autoencoder().fingerprint()
+        about = {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}
+        bind_data(replicate.training, {**about, "autoencoder": weights[autoencoder]})
+
+
+def describe_data(prepared: dict[str, Prepared]) -> list[str]:
+    """What `prepare` made, a line each: folder, videos, classes, and what was rejected."""
+    lines = []
+    for data in {str(found.folder): found for found in prepared.values()}.values():
+        classes = f", {len(data.classes)} classes" if data.classes else ""
+        lines.append(f"wrote {data.folder}: {len(data.records)} videos{classes}, manifest {data.digest[:10]}")
+        if data.rejected:
+            lines.append(
+                f"  {len(data.rejected)} entries in {data.folder / 'rejected.csv'}, "
+                f"the first: {': '.join(data.rejected[0])}"
+            )
+    return lines

@@ -1,0 +1,83 @@
+"""Reporting: what stands at the end of every launch, and what a notebook or a job may ask for at any time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis import reports
+from analysis.reports import ReportOf
+from analysis.verdicts import Verdict
+from experiments.launch import preparing
+from experiments.plan import reading
+from experiments.plan.plan import Plan, load_plan
+from experiments.record.progress import Progress, silent
+from experiments.tracking import mlflow_sync
+from registry.errors import RunError, SpecError
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Args:
+        folder: that it lies in.
+        written: its files.
+        answers: to all claims of the experiment.
+        notes: what could not be done, a line each; nothing that was computed is lost.
+    """
+
+    folder: Path
+    written: Sequence[Path]
+    answers: Sequence[Verdict]
+    notes: Sequence[str]
+
+
+def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None = None) -> Report:
+    """Write the figures, the table and the verdict, fill MLflow, and measure the floor of resampling.
+
+    The floor comes last, since it takes long; then all is written anew. All arms and all claims are reported, whatever
+    is selected.
+
+    Args:
+        plan: what to report.
+        progress: is called while the floor is measured.
+        overridden: whether the plan is another experiment than its file without overrides, so that `report` does not
+            lead to what is written; None finds it out.
+
+    Raises:
+        RunError: the run folders cannot be read, or hold what cannot be compared.
+    """
+    link = not (is_overridden(plan) if overridden is None else overridden)
+    notes = []
+    written, answers = _write(plan, link)
+    if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs):
+        notes.append(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
+    try:
+        if preparing.late_floor(plan, plan.all_replicates, progress):
+            written, answers = _write(plan, link)
+    except RunError as error:
+        notes.append(f"the floor of resampling was not measured: {error}")
+    return Report(reports.folder_of(plan.folder, report_of(plan)), written, answers, notes)
+
+
+def _write(plan: Plan, link: bool) -> tuple[list[Path], list[Verdict]]:
+    frame, floors, answers = reading.frame_of(plan), reading.floors_of(plan), reading.answers_of(plan)
+    return reports.write(plan.folder, report_of(plan), frame, floors, answers, link), answers
+
+
+def report_of(plan: Plan) -> ReportOf:
+    """Return what a report of this plan is of: all its arms, whatever is selected."""
+    arms = {arm.name: arm.identity for arm in plan.arms}
+    seeds, claims = tuple(plan.file.experiment.seeds), tuple(plan.claims)
+    return ReportOf(plan.name, str(plan.file.path), plan.overrides, arms, seeds, claims)
+
+
+def is_overridden(plan: Plan) -> bool:
+    """Return whether the plan is another resolved experiment than its file without overrides, under the same name."""
+    if not plan.overrides:
+        return False
+    try:
+        plain = load_plan(plan.file.path, runs=plan.runs)
+    except SpecError:  # the file is sound with its overrides only
+        return True
+    return plain.name == plan.name and report_of(plain).digest != report_of(plan).digest

@@ -1,0 +1,205 @@
+"""The Slurm executor: an array a resource shape through submitit, cut to the cluster's size, one task a replicate."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.slurm.slurm import SlurmExecutor
+
+from experiments.record.slurm_queue import Cluster, base
+from experiments.record.snapshot import Snapshot
+from experiments.record.states import Claim, Task, claim, new_token
+from experiments.worker.jobs import TrainingTask, VerbTask
+from registry.errors import RunError
+from registry.runs.run_folder import LAUNCHES, Replicate
+from registry.schema.resources import SMALL, Resources, Shape, minutes, shape_of
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Trainings that become one array.
+
+    Args:
+        shape: of each of its tasks.
+        tasks: one a task of the array.
+        limit: so many tasks at once.
+        behind: number of the chunk that it waits for, so that `resources.parallel` holds over several arrays.
+    """
+
+    shape: Shape
+    tasks: list[Task]
+    limit: int
+    behind: int | None
+
+
+def chunks(tasks: Sequence[Task], resources: Resources, cluster: Cluster, defaults: Shape) -> list[Chunk]:
+    """The arrays of a launch: by shape, none longer than the cluster allows, together at most `parallel` tasks at once.
+
+    Args:
+        tasks: what is launched.
+        resources: of the experiment.
+        cluster: says the longest array.
+        defaults: what the user's file says of the cluster.
+    """
+    by_shape: dict[str, tuple[Shape, list[Task]]] = {}
+    for task in tasks:
+        shape = shape_of(task.replicates[0].arm, resources, defaults)
+        by_shape.setdefault(shape.model_dump_json(), (shape, []))[1].append(task)
+    cut = [
+        (shape, own[first : first + cluster.max_array])
+        for shape, own in by_shape.values()
+        for first in range(0, len(own), cluster.max_array)
+    ]
+    # Arrays stand in lanes: those of a lane run one behind the other, and the lanes share out what may run at once.
+    lanes = min(len(cut), resources.parallel or len(cut))
+    found = []
+    for number, (shape, own) in enumerate(cut):
+        lane = number % lanes
+        limit = len(own)
+        if resources.parallel:
+            limit = resources.parallel // lanes + (lane < resources.parallel % lanes)
+        behind = number - lanes if resources.parallel and number >= lanes else None
+        found.append(Chunk(shape, own, min(limit, len(own)), behind))
+    return found
+
+
+class Sent(NamedTuple):
+    """An array that was submitted."""
+
+    job: str
+    tasks: int
+
+
+class SlurmArrays:
+    """Submits trainings as job arrays.
+
+    Args:
+        folder: of the experiment.
+        resources: of the experiment.
+        cluster: where they go.
+        defaults: what the user's file says of the cluster.
+        snapshot: the code that they run.
+    """
+
+    name = "slurm"
+
+    def __init__(
+        self, folder: Path, resources: Resources, cluster: Cluster, defaults: Shape, snapshot: Snapshot
+    ) -> None:
+        self.folder, self.resources, self.cluster, self.defaults = folder.resolve(), resources, cluster, defaults
+        self.snapshot, self.token = snapshot, new_token()
+        self.sent: list[Sent] = []
+        self.after: str | None = None  # a job that must succeed first
+
+    @property
+    def launch_folder(self) -> Path:
+        """Where submitit keeps what it submits, and what Slurm prints."""
+        return self.folder / LAUNCHES / self.token
+
+    def submit(self, replicates: Sequence[Replicate]) -> list[str]:
+        """Submit the trainings that can be started and that nobody else submits; return the names of the replicates.
+
+        Raises:
+            RunError: sbatch refuses; what was submitted before stays, the rest can be launched again.
+        """
+        mine = claim(replicates, self.name, self.token)
+        todo = chunks(mine, self.resources, self.cluster, self.defaults)
+        jobs: list[str] = []
+        try:
+            for chunk in todo:
+                behind = jobs[chunk.behind] if chunk.behind is not None else None
+                jobs.append(self._submit(chunk, behind, {claimed.training: claimed for claimed in mine}))
+        finally:
+            for claimed in mine:
+                if claimed.submission.content.job is None:  # refused: it waits for nothing
+                    claimed.submission.end()
+        return [replicate.name for claimed in mine for replicate in claimed.replicates]
+
+    def _submit(self, chunk: Chunk, behind: str | None, mine: dict[Path, Claim]) -> str:
+        executor = self.executor(chunk, behind)
+        claims = [mine[task.training] for task in chunk.tasks]
+        folders = [str(claimed.training.resolve()) for claimed in claims]
+        numbers = [str(claimed.submission.number) for claimed in claims]
+        try:
+            jobs = executor.map_array(TrainingTask(), folders, numbers)
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise RunError(self._refused(error, chunk.shape)) from None
+        for claimed, job in zip(claims, jobs, strict=True):
+            claimed.submission.sent(job.job_id)
+        self.sent.append(Sent(base(jobs[0].job_id), len(jobs)))
+        return self.sent[-1].job
+
+    def submit_verb(self, verb: str, words: Sequence[str], after: str | None = None) -> str:
+        """Submit a job that runs the command line, and return its id.
+
+        Args:
+            verb: `prepare` or `report`.
+            words: what stands behind the verb.
+            after: what it depends on, as sbatch's --dependency has it.
+        """
+        executor = self.verb_executor(verb, after)
+        try:
+            return str(executor.submit(VerbTask(), str(self.log_of(verb)), verb, *words).job_id)
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise RunError(self._refused(error, self.verb_shape(verb))) from None
+
+    def log_of(self, verb: str) -> Path:
+        """What the job of a verb prints into."""
+        return self.launch_folder / f"{verb}.txt"
+
+    def verb_shape(self, verb: str) -> Shape:
+        """The shape of a job beside the replicates: the experiment's, one process, and what is said of it alone."""
+        own = getattr(self.resources, verb)
+        return shape_of("", self.resources, self.defaults).below(SMALL).below(own)
+
+    def executor(self, chunk: Chunk, behind: str | None = None) -> SlurmExecutor:
+        """submitit's executor of an array."""
+        after = [f"afterok:{self.after}"] if self.after else []
+        after += [f"afterany:{behind}"] if behind else []
+        return self._executor(chunk.shape, self.folder.name, ",".join(after), chunk.limit)
+
+    def verb_executor(self, verb: str, after: str | None = None) -> SlurmExecutor:
+        """submitit's executor of a job beside the replicates."""
+        return self._executor(self.verb_shape(verb), f"{self.folder.name}-{verb}", after or "", 1)
+
+    def _executor(self, shape: Shape, name: str, after: str, limit: int) -> SlurmExecutor:
+        more: dict[str, Any] = {"requeue": True}
+        if after:
+            more |= {"dependency": after, "kill-on-invalid-dep": "yes"}
+        setup = [
+            *(shape.setup or ()),
+            *(f"export {name}={shlex.quote(value)}" for name, value in self.snapshot.environment().items()),
+            'export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"',
+            'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"  # since Slurm 22.05 srun does not take it over',
+        ]
+        executor = SlurmExecutor(self.launch_folder, max_num_timeout=2**31)  # runtime.attempts counts, not submitit
+        # A process that dies must not leave the others waiting for it.
+        srun = [*(["--kill-on-bad-exit=1"] if shape.tasks > 1 else []), *(shape.srun or ())]
+        said = {
+            "partition": shape.partition, "account": shape.account, "qos": shape.qos, "constraint": shape.constraint,
+            "gres": shape.gres, "gpus_per_node": None if shape.gres or not shape.gpus else shape.gpus,
+            "mem": shape.memory, "cpus_per_task": shape.cpus, "srun_args": srun or None,
+        }  # fmt: skip
+        parameters = {
+            "job_name": name, "comment": self.token, "time": minutes(shape.time or ""), "nodes": shape.nodes,
+            "ntasks_per_node": shape.tasks_per_node, "signal_delay_s": shape.signal_seconds, "setup": setup,
+            "array_parallelism": limit, "wckey": shape.wckey, "additional_parameters": {**(shape.sbatch or {}), **more},
+        }  # fmt: skip
+        executor.parameters = {**parameters, **{name: value for name, value in said.items() if value is not None}}
+        return executor
+
+    def _refused(self, error: Exception, shape: Shape) -> str:
+        text = " ".join(line.strip() for line in str(error).splitlines() if "error" in line.lower()) or str(error)
+        said = {name: value for name, value in shape.model_dump().items() if value not in (None, 0)}
+        return f"sbatch refuses: {text}; resources were {said}; {len(self.sent)} arrays were submitted before"
+
+
+def script(executor: SlurmExecutor, tasks: int = 1) -> str:
+    """The batch script that an executor would submit, for an array of so many tasks."""
+    if tasks > 1:
+        executor.parameters["map_count"] = tasks
+    text: str = executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
+    return text

@@ -1,0 +1,191 @@
+"""What an experiment costs: GPU-hours by finished replicates, by steps measured just now, or by arithmetic."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from components.diffusion.respacing import executed_steps
+from registry.errors import RunError, SpecError
+from registry.runs.run_folder import Replicate
+from registry.schema.resources import Resources, Shape, shape_of
+from registry.schema.spec import Spec
+
+MEASURE_SECONDS = 3.0  # of training steps, and as long of sampling steps
+WARM_UP = 2  # steps that are not counted
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The hours of one replicate.
+
+    Args:
+        training: hours of its training, which other arms may share.
+        evaluation: hours of sampling and scoring it.
+        devices: GPUs (or, without GPUs, nodes) that it keeps busy.
+        how: `finished`, `measured` or `arithmetic`.
+    """
+
+    training: float
+    evaluation: float
+    devices: int
+    how: str
+
+    @property
+    def hours(self) -> float:
+        return self.training + self.evaluation
+
+    @property
+    def gpu_hours(self) -> float:
+        return self.hours * self.devices
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a training step and of a sampled clip on this machine."""
+
+    step: float
+    clip: float
+
+
+def cost(
+    arm: str,
+    spec: Spec,
+    resources: Resources,
+    own: Iterable[Replicate],
+    macs: int,
+    pace: Pace | None = None,
+    defaults: Shape | None = None,
+) -> Cost:
+    """Return the cost of one replicate of an arm: as its finished ones measured it, else by its pace, else arithmetic.
+
+    The arithmetic takes 6 FLOP a MAC for a training step and 2 for a sampling step, at `resources.tflops` sustained.
+
+    Args:
+        arm: its name.
+        spec: its spec.
+        resources: of the experiment.
+        own: its replicates.
+        macs: of one evaluation of its network on one clip.
+        pace: of one device, as measured just now; several share a batch out. Scoring is not counted.
+        defaults: what the user's file says of the cluster.
+    """
+    devices = shape_of(arm, resources, defaults or Shape()).devices
+    results = [result for replicate in own if (result := replicate.result())]
+    if results:
+        trained = [result.seconds_of.get("training", 0.0) for result in results]
+        hours = sum(trained) / len(results) / 3600, sum(result.seconds for result in results) / len(results) / 3600
+        return Cost(hours[0], hours[1] - hours[0], devices, "finished")
+    if pace is not None:
+        hours = spec.step * pace.step / 3600, spec.sampling.clips * pace.clip / 3600
+        return Cost(hours[0] / devices, hours[1] / devices, devices, "measured")
+    flop = 6 * macs * spec.step * spec.learning.batch_size, 2 * macs * spec.sampling.clips * evaluations(spec)
+    a_second = resources.tflops * 1e12 * 3600 * devices
+    return Cost(flop[0] / a_second, flop[1] / a_second, devices, "arithmetic")
+
+
+def evaluations(spec: Spec) -> int:
+    """How often the network is asked for one clip: steps of the sampler, twice with guidance."""
+    sampler = spec.sampling.sampler
+    assert sampler is not None, "resolved"
+    guided = 2 if spec.model.classes and spec.sampling.guidance != 1.0 else 1
+    return guided * executed_steps(str(sampler.parameters.get("steps", 1)))
+
+
+def refuse_above(rows: Iterable[dict[str, Any]], most: float, screened: bool = False) -> None:
+    """Stop a launch that would cost more than it may.
+
+    Args:
+        rows: of the plan, one an arm.
+        most: GPU-hours that may be spent on replicates which are not done.
+        screened: whether a screen will stop some of them; they are counted to their end, as nobody knows which.
+
+    Raises:
+        SpecError: it would cost more; with what costs most.
+    """
+    left = sorted(((row["gpu_hours_left"], row["arm"]) for row in rows), reverse=True)
+    total = sum(hours for hours, _ in left)
+    if total > most:
+        dearest = ", ".join(f"{arm} {hours:.3g}" for hours, arm in left[:3] if hours)
+        about = "at most about" if screened else "about"
+        raise SpecError(
+            f"--max-gpu-hours {most:g}: what is not done yet costs {about} {total:.3g} GPU-hours (the dearest arms: "
+            f"{dearest}); nothing was launched. `plan` shows each arm; fewer seeds, or --only, cost less"
+        )
+
+
+def measure(spec: Spec) -> Pace:
+    """Take a few training and sampling steps of an arm on noise, and return what one takes; writes nothing.
+
+    Raises:
+        RunError: the device is not there, or its memory does not suffice.
+    """
+    import torch
+
+    from components.assembly import Assembly
+    from components.learning.ema import EMA
+    from components.precision import tf32
+    from experiments.training.devices import device_of
+    from experiments.training.trainer import autocast, losses_of, take_step
+
+    device, learning, rows = device_of(spec), spec.learning, spec.runtime.accumulation
+    if spec.runtime.threads and device.type == "cpu":
+        torch.set_num_threads(spec.runtime.threads)
+    assembly = Assembly(spec)
+    objective, model = assembly.objective(), assembly.model().to(device)
+    assembly.initialisation()(model, torch.Generator().manual_seed(0))
+    ema = EMA(model, learning.ema_decay)
+    if spec.runtime.compile:
+        for block in model.blocks:
+            block.compile()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning.learning_rate, fused=True)
+    generator = torch.Generator(device).manual_seed(0)
+    shape = assembly.latent_shape()
+    labels = torch.zeros(learning.batch_size, dtype=torch.long, device=device) if spec.model.classes else None
+
+    def training() -> None:
+        x0 = torch.randn(learning.batch_size, *shape, generator=generator, device=device)
+        t = objective.draw_times(learning.batch_size, generator).to(device)
+        for part in torch.arange(learning.batch_size, device=device).chunk(rows):
+            with autocast(device, spec.runtime.precision):
+                own = None if labels is None else labels[part]
+                terms = losses_of(objective, model, x0[part], t[part], torch.randn_like(x0[part]), own)
+            (terms["loss"].sum() / learning.batch_size).backward()
+        take_step(model, optimiser, ema, learning.clip_norm)
+
+    clips = min(spec.runtime.sampling_batch, spec.sampling.clips)
+
+    @torch.inference_mode()
+    def sampling() -> None:
+        own = torch.zeros(clips, dtype=torch.long, device=device) if spec.model.classes else None
+        with autocast(device, spec.runtime.precision):
+            times = objective.network_time(objective.draw_times(clips, generator).to(device))
+            model(torch.randn(clips, *shape, device=device), times, own)
+
+    try:
+        with tf32(spec.runtime.tf32, device):
+            step, evaluation = _seconds(training, device), _seconds(sampling, device)
+    except torch.OutOfMemoryError as error:
+        raise RunError(f"{device} has not enough memory for this arm: {str(error).splitlines()[0]}") from None
+    return Pace(step, evaluation * evaluations(spec) / clips)
+
+
+def _seconds(what: Callable[[], None], device: Any) -> float:
+    """The median time of a call, warm, over a few seconds."""
+    import statistics
+
+    import torch
+
+    def once() -> float:
+        began = time.perf_counter()
+        what()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - began
+
+    for _ in range(WARM_UP):
+        once()
+    times: list[float] = []
+    while sum(times) < MEASURE_SECONDS and len(times) < 1000:
+        times.append(once())
+    return statistics.median(times)

@@ -1,0 +1,128 @@
+"""An experiment file -> its plan: arms, claims, replicates, what they cost and how far they are. Writes nothing."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from experiments.plan.network_counts import count_for_matching
+from registry.errors import SpecError, did_you_mean
+from registry.experiment.arms import Arm, resolve_experiment, select
+from registry.experiment.claims import ResolvedClaim
+from registry.experiment.evaluate_at import early_steps
+from registry.experiment.experiment_file import ExperimentFile, load_experiment
+from registry.runs.run_folder import Orphan, Replicate, open_replicate, orphans, replicate_of, replicates
+
+
+@dataclass
+class Plan:
+    """A resolved experiment and where its runs are.
+
+    Args:
+        file: the experiment as read.
+        arms: every arm, baseline first.
+        claims: every claim, between two of the arms.
+        runs: the folder of all runs.
+        selected: the arms that this command is about.
+        only: the patterns that selected them.
+        folders: patterns of run folders that they were read from instead.
+        overrides: of the file, as given on the command line.
+    """
+
+    file: ExperimentFile
+    arms: list[Arm]
+    claims: list[ResolvedClaim]
+    runs: Path
+    selected: list[Arm]
+    only: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.file.experiment.name
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.name
+
+    @property
+    def replicates(self) -> list[Replicate]:
+        """The replicates of the selected arms."""
+        return replicates(self.name, self.selected, self.file.experiment.seeds, self.runs)
+
+    @property
+    def all_replicates(self) -> list[Replicate]:
+        return replicates(self.name, self.arms, self.file.experiment.seeds, self.runs)
+
+    @property
+    def work(self) -> list[Replicate]:
+        """The replicates of the selected arms, and behind them those that evaluate their trainings at earlier steps."""
+        return [*self.replicates, *self.early]
+
+    @property
+    def early(self) -> list[Replicate]:
+        """What evaluates the selected arms' trainings at the steps of `evaluate_at` before the one that is compared."""
+        seeds = self.file.experiment.seeds
+        return [
+            replicate_of(self.name, arm, seed, self.runs, step)
+            for arm in self.selected
+            for step in early_steps(self.file.experiment, arm.spec)
+            for seed in seeds
+        ]
+
+    def orphans(self) -> list[Orphan]:
+        """Run folders of this experiment that no arm owns any more."""
+        return orphans(self.name, self.arms, self.runs)
+
+
+def load_plan(
+    path: Path,
+    overrides: Iterable[str] = (),
+    runs: Path = Path("runs"),
+    only: Iterable[str] = (),
+    folders: Iterable[str] = (),
+) -> Plan:
+    """Read, validate and resolve an experiment file.
+
+    Args:
+        path: the experiment file.
+        overrides: `key.path=value` words.
+        runs: the folder of all runs.
+        only: fnmatch patterns of arm names; `!pattern` takes away.
+        folders: fnmatch patterns of run folders that are selected instead, such as those of a search's trials.
+
+    Raises:
+        SpecError: with one line for everything that is wrong.
+    """
+    overrides = tuple(overrides)
+    file = load_experiment(path, overrides)
+    arms, claims = resolve_experiment(file, count_for_matching)
+    only, folders = tuple(only), tuple(folders)
+    if folders and only:
+        raise SpecError("--only selects arms and --folder run folders: give one of the two")
+    plan = Plan(file, arms, claims, runs, select(arms, only), only, folders, overrides)
+    return _in_folders(plan) if folders else plan
+
+
+def _in_folders(plan: Plan) -> Plan:
+    """The plan with the run folders that its patterns name as what is selected, each as its own files say.
+
+    Raises:
+        SpecError: there are none, or two of them have the same name of an arm.
+        RunError: a folder holds no spec of this version.
+    """
+    places = [path for path in sorted(plan.folder.glob("*/seed-*")) if path.is_symlink()]
+    names = sorted({path.parent.name for path in places})
+    for pattern in plan.folders:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise SpecError(f"no run folder in {plan.folder} matches {pattern!r}; {did_you_mean(pattern, names)}")
+    found = [open_replicate(path) for path in places if any(fnmatchcase(path.parent.name, one) for one in plan.folders)]
+    selected = {one.identity: Arm(one.arm, one.axes, one.spec) for one in found}
+    twice = [name for name, number in Counter(arm.name for arm in selected.values()).items() if number > 1]
+    if twice:
+        raise SpecError(f"several run folders in {plan.folder} are of {twice[0]!r}: name one with its identity")
+    seeds = tuple(sorted({one.seed for one in found}))
+    file = replace(plan.file, experiment=plan.file.experiment.model_copy(update={"seeds": seeds}))
+    return replace(plan, file=file, claims=[], selected=list(selected.values()))

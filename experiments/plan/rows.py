@@ -1,0 +1,128 @@
+"""What a plan says of each arm: identity, depth, parameters, MACs, states, and what it costs."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.plan.check import counted
+from experiments.plan.costs import Pace, cost, measure
+from experiments.plan.network_counts import NETWORK
+from experiments.plan.plan import Plan
+from experiments.plan.videos import usable_videos
+from registry.experiment.evaluate_at import early_steps
+from registry.runs.run_folder import TRAININGS, desires, evaluations_in, replicates, training_name, training_state
+from registry.schema.resources import Shape
+from registry.schema.values import values_at
+
+# The keys that decide how long a step takes.
+COSTS = (*NETWORK, "diffusion", "learning.batch_size", "sampling.sampler", "sampling.guidance", "runtime")
+
+
+def rows(
+    plan: Plan,
+    paces: Mapping[str, Pace] | None = None,
+    defaults: Shape | None = None,
+    counted_before: Collection[Path] = (),
+) -> list[dict[str, Any]]:
+    """Return a row for each selected arm: identities, depth, parameters, MACs, states, and what it costs, videos.
+
+    `gpu_hours` are those of the arm alone, training and evaluations; `gpu_hours_left` are still to come, with a
+    training that arms share counted for the first of them.
+
+    Args:
+        plan: what is planned.
+        paces: by arm, where they were measured.
+        defaults: what the user's file says of the cluster, for the GPUs of a replicate.
+        counted_before: trainings that another experiment of the same command has counted.
+    """
+    found, videos = [], usable_videos(plan)
+    experiment = plan.file.experiment
+    counted_already = set(counted_before)
+    for arm, counts in counted(plan):
+        own = replicates(plan.name, [arm], experiment.seeds, plan.runs)
+        states = [replicate.state for replicate in own]
+        one = cost(arm.name, arm.spec, experiment.resources, own, counts.evaluated, (paces or {}).get(arm.name),
+                   defaults)  # fmt: skip
+        times = 1 + len(early_steps(experiment, arm.spec))
+        evaluation, training = times * one.evaluation * one.devices, one.training * one.devices
+        waiting = [replicate for replicate, state in zip(own, states, strict=True) if not state.ended]
+        lacking = {
+            replicate.training for replicate in waiting if not training_state(replicate.training, arm.spec).ended
+        }
+        left = evaluation * len(waiting) + training * len(lacking - counted_already)
+        counted_already |= lacking
+        found.append({
+            "experiment": plan.name,
+            "arm": arm.name,
+            "identity": arm.identity,
+            "training": training_name(arm.spec),
+            "evaluation": arm.spec.evaluation,
+            "axes": dict(arm.axes),
+            "depth": arm.spec.model.depth,
+            "parameters": counts.parameters,
+            "macs": {name: getattr(counts, name) for name in ("paper_convention", "per_clip", "evaluated")},
+            "seeds": list(experiment.seeds),
+            "evaluate_at": [*early_steps(experiment, arm.spec), arm.spec.step],
+            "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
+            "gpu_hours": round((training + evaluation) * len(own), 6),
+            "gpu_hours_of_training": round(training * len(own), 6),
+            "gpu_hours_left": round(left, 6),
+            "gpu_hours_from": one.how,
+            "videos": videos[arm.name],
+        })  # fmt: skip
+    return found
+
+
+def trainings(plans: Sequence[Plan], arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each training that experiments want, counted once whoever shares it.
+
+    Args:
+        plans: of the experiments.
+        arms: their rows.
+    """
+    by_place: dict[str, dict[str, Any]] = {}
+    for plan in plans:
+        own = {arm.name: arm for arm in plan.selected}
+        for row in (row for row in arms if row["experiment"] == plan.name and row["arm"] in own):
+            found = by_place.setdefault(row["training"], {
+                "training": row["training"], "seeds": [], "arms": [], "experiments": [], "state": "", "gpu_hours": 0.0,
+                "states": {}, "an_hour": row["gpu_hours_of_training"] / len(row["seeds"]),
+            })  # fmt: skip
+            found["arms"].append(row["arm"] if len(plans) == 1 else f"{plan.name}: {row['arm']}")
+            found["seeds"] = sorted({*found["seeds"], *row["seeds"]})
+            for seed in row["seeds"]:
+                folder = plan.runs / TRAININGS / row["training"] / f"seed-{seed}"
+                found["states"][seed] = training_state(folder, own[row["arm"]].spec)
+                asked = (desired.experiment for place in evaluations_in(folder) for desired in desires(place))
+                found["experiments"] = list(dict.fromkeys([*found["experiments"], plan.name, *asked]))
+    for found in by_place.values():
+        states = found.pop("states").values()
+        counts = Counter(states)
+        found["state"] = ", ".join(str(s) if len(counts) == 1 else f"{n} {s}" for s, n in counts.items())
+        found["gpu_hours"] = round(found.pop("an_hour") * len(found["seeds"]), 6)
+    return list(by_place.values())
+
+
+def totals(arms: Sequence[Mapping[str, Any]], shared: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the GPU-hours of everything: trainings once, trainings an arm, and what is still to come."""
+    alone = sum(row["gpu_hours"] for row in arms)
+    evaluations = alone - sum(row["gpu_hours_of_training"] for row in arms)
+    return {
+        "shared": round(evaluations + sum(row["gpu_hours"] for row in shared), 6),
+        "alone": round(alone, 6),
+        "left": round(sum(row["gpu_hours_left"] for row in arms), 6),
+    }
+
+
+def paces(plan: Plan, progress: Callable[[str, int, int], None]) -> dict[str, Pace]:
+    """The pace of every selected arm on this machine, measured once for arms that cost the same; writes nothing."""
+    known: dict[Any, Pace] = {}
+    found = {}
+    for number, arm in enumerate(plan.selected, 1):
+        same = values_at(arm.spec, COSTS)
+        if same not in known:
+            known[same] = measure(arm.spec)
+        found[arm.name] = known[same]
+        progress("measuring the pace of arms", number, len(plan.selected))
+    return found

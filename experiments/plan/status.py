@@ -1,0 +1,121 @@
+"""How far every replicate is: read from its files, with one question to Slurm; nothing is written."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.plan.plan import Plan
+from experiments.record import slurm_queue
+from experiments.record.slurm_queue import Ending, Queue, base
+from experiments.record.states import queue_of, states
+from registry.runs.attempts import ATTEMPTS, latest
+from registry.runs.records import Attempt, Heartbeat, State, read_json
+from registry.runs.run_folder import LAUNCHES, Replicate
+
+ALIVE = (
+    "COMPLETED",
+    "PENDING",
+    "RUNNING",
+    "REQUEUED",
+    "COMPLETING",
+    "SUSPENDED",
+)  # in the accounting: nothing is wrong
+
+
+def rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return a row for each replicate, from its files and from what Slurm says of its job."""
+    todo = plan.replicates
+    queue = queue_of(todo)
+    now = states(todo, queue)
+    silent = {_sent_as(one) for one, state in zip(todo, now, strict=True) if state.startable}
+    endings = slurm_queue.endings(job for job in silent if job)
+    return [_row(replicate, state, queue, endings) for replicate, state in zip(todo, now, strict=True)]
+
+
+def _sent_as(replicate: Replicate) -> str | None:
+    submission = replicate.submission()
+    return submission.job if submission else None
+
+
+def _row(replicate: Replicate, state: State, queue: Queue, endings: dict[str, Ending]) -> dict[str, Any]:
+    result = replicate.result() if state is State.DONE else None
+    running = state is State.RUNNING
+    beat = replicate.heartbeat() or Heartbeat()
+    attempt = latest(replicate.training / ATTEMPTS, Attempt)
+    submission = replicate.submission()
+    newer = submission is not None and (attempt is None or submission.time > attempt.time)
+    job = attempt.job if attempt is not None and attempt.job and not newer else _sent_as(replicate)
+    rate = beat.steps_per_second if running else None
+    left = (beat.steps - beat.step) / rate if rate else None
+    return {
+        "arm": replicate.arm, "seed": replicate.seed, "state": state,
+        "training": replicate.training.parent.name, "evaluation": replicate.folder.name,
+        "stage": beat.stage if running else None,
+        "step": result.step if result else beat.step, "steps": replicate.spec.step,
+        "loss": beat.loss, "steps_per_second": rate,
+        "eta_seconds": round(left) if left is not None else None,
+        "node": attempt.node if attempt else None, "job": job, "slurm": _told(job, queue, endings),
+        "attempts": attempt.number if attempt else 0, "scores": result.scores if result else {},
+        "folder": str(replicate.link), "error": _why(replicate, state),
+    }  # fmt: skip
+
+
+def _told(job: str | None, queue: Queue, endings: dict[str, Ending]) -> str | None:
+    """What Slurm says of a job, in words."""
+    if job is None:
+        return None
+    if found := queue.jobs.get(job):
+        if found.state == "PENDING":
+            return "waits in Slurm" + (f" ({found.reason})" if found.reason not in ("", "None") else "")
+        return "its job has started" if found.state == "RUNNING" else f"Slurm says {found.state}"
+    return str(endings[job]) if job in endings else None
+
+
+def _why(replicate: Replicate, state: State) -> str | None:
+    if state is State.DAMAGED:
+        return replicate.damage()
+    if state in (State.STOPPED, State.CANCELLED):
+        desired = replicate.desired()
+        return desired.reason or None if desired else None
+    if state not in (State.FAILED, State.INTERRUPTED, State.PAUSED):
+        return None
+    last = replicate.last_word()
+    return last.error or last.reason or None if last else None
+
+
+def title(plan: Plan, found: Sequence[dict[str, Any]]) -> str:
+    """The experiment's name, and how many replicates are in which state."""
+    counts = Counter(row["state"] for row in found)
+    return f"{plan.name}: {', '.join(f'{number} {state}' for state, number in counts.most_common())}"
+
+
+def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
+    """Jobs beside the replicates that have failed: one that should have prepared the data, or the last report."""
+    waiting = {
+        submission.token
+        for replicate, row in zip(plan.replicates, found, strict=True)
+        if row["state"] == "missing" and (submission := replicate.submission())
+    }
+    jobs: dict[str, tuple[str, Path]] = {}
+    for folder in (plan.folder / LAUNCHES / token for token in sorted(waiting - {""})):
+        if job := (read_json(folder / "launch.json") or {}).get("prepare"):
+            jobs[job] = "prepares the data", folder / "prepare.txt"
+    launches = sorted((plan.folder / LAUNCHES).glob("*/launch.json"), key=lambda path: path.stat().st_mtime)
+    over = not any(row["state"] in ("queued", "running") for row in found)
+    if over and launches and (job := (read_json(launches[-1]) or {}).get("report")):
+        jobs[job] = "reports", launches[-1].parent / "report.txt"
+    endings = slurm_queue.endings(jobs)
+    failed = {job: told for job, told in endings.items() if told.state not in ALIVE}
+    return [slurm_queue.failed_beside(jobs[job][0], job, told, jobs[job][1]) for job, told in failed.items()]
+
+
+def log_of(plan: Plan, replicate: Replicate) -> Path:
+    """Return what the replicate's training printed; before its first line, what Slurm printed for its job."""
+    own = replicate.training / "log.txt"
+    submission = replicate.submission()
+    if own.exists() or submission is None or not submission.job:
+        return own
+    folder = plan.folder / LAUNCHES / submission.token
+    found = sorted(folder.glob(f"{submission.job}_*log.err")) or sorted(folder.glob(f"{base(submission.job)}_*"))
+    return found[0] if found else own

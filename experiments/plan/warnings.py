@@ -1,0 +1,35 @@
+"""What is allowed and yet makes results that say little: told before anything is computed, and nothing is refused."""
+
+import math
+
+from experiments.plan.plan import Plan
+
+MOST_LEFT = 0.1  # share of the initial weights in the averaged ones at the last step
+
+
+def warnings(plan: Plan) -> list[str]:
+    """One line for each doubtful value of the selected arms, with its place, its key and what it does."""
+    arms_of: dict[tuple[float, int, str], list[str]] = {}
+    for arm in plan.selected:
+        learning = arm.spec.learning
+        if learning.ema_decay**learning.steps > MOST_LEFT:
+            arms_of.setdefault((learning.ema_decay, learning.steps, arm.spec.sampling.weights), []).append(arm.name)
+    return [_about_average(plan, *values, arms) for values, arms in arms_of.items()]
+
+
+def _about_average(plan: Plan, decay: float, steps: int, weights: str, arms: list[str]) -> str:
+    place = plan.file.place(("base", "learning", "ema_decay"))
+    whose = "" if len(arms) == len(plan.selected) else f"arm {', '.join(arms)}: "
+    used = "are sampled and scored" if weights == "ema" else "the validation loss is of"
+    return (
+        f"{place}: warning: {whose}learning.ema_decay: {decay:g} over {steps} steps leaves {decay**steps:.1%} of the "
+        f"initial weights in the averaged ones, which {used}; {_decay_that_leaves(MOST_LEFT, steps):g} leaves "
+        f"{MOST_LEFT:.0%}"
+    )
+
+
+def _decay_that_leaves(share: float, steps: int) -> float:
+    """The decay, to two digits of what is missing to 1, that leaves at most this share after so many steps."""
+    missing = 1 - share ** (1 / steps)
+    digits = 1 - math.floor(math.log10(missing))
+    return round(1 - math.ceil(missing * 10**digits) / 10**digits, digits)

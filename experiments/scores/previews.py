@@ -1,0 +1,157 @@
+"""Previews: sampled clips to be looked at, beside real clips of the same class.
+
+    grid.mp4            the first 16 sampled clips at once, real ones of the same classes to their left; it loops
+    clip-000.mp4, …     the first 8 sampled clips one by one, each once
+    contact_sheet.png   evenly spaced frames by class, the class written before them
+
+Sampled clip n is of class n modulo the number of classes. The clips are the same ones for every arm and seed, so that
+pictures of two arms can be held side by side.
+"""
+
+import math
+import os
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from components.data.video.writer import write_mp4
+from components.scoring.features.preprocessing import FPS
+from experiments.scores.preview_pictures import Pair, contact_sheet, enlarged, grid
+from experiments.scores.real_clips import RealClips
+from registry.errors import RunError
+
+SHOWN = 16  # the first so many sampled clips are shown; what `keep_samples: shown` keeps
+ALONE = 8  # of these, as files of their own
+ROWS = 8  # of the sheet, more only where there are more classes
+GRID_SECONDS, GRID_CRF = 6.0, 20  # the grid plays again and again for so long; its constant rate factor
+SHEET = "contact_sheet.png"
+NAME = re.compile(r"clips-(\d+)-(\d+)\.npy")
+
+
+@dataclass(frozen=True)
+class Previews:
+    """What was written, and a line for everything that could not be."""
+
+    files: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def write_previews(
+    samples: Path, real: RealClips | None, classes: Sequence[str], out: Path, *, title: str = "", fps: float = FPS
+) -> Previews:
+    """Write the previews of sampled clips; a picture that cannot be made stops no other.
+
+    In memory are the frames that are drawn just now and the real clips that are shown, no other samples.
+
+    Args:
+        samples: folder of the sampled clips, `clips-<first>-<behind the last>.npy`, uint8 (n, F, H, W, 3).
+        real: the real clips; None draws the sampled ones alone.
+        classes: names by rank; empty for clips without a class.
+        out: folder for the files, made if need be; files of the same names are replaced.
+        title: the first line of grid and sheet: what was sampled.
+        fps: frames a second; 8 is that of the official sampling script.
+    """
+    found = Previews()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        clips, count = shown_clips(samples)
+    except (RunError, OSError) as error:
+        found.problems.append(str(error))
+        return found
+    ranks = {number: number % len(classes) if classes else None for number in clips}
+    matched: list[np.ndarray | None] = [None] * len(clips)
+    if real is not None:
+        matched, problems = real.matched(list(ranks.values()))
+        found.problems.extend(problems)
+    pairs = [
+        Pair(number, "" if rank is None else _one_line(classes[rank]), clips[number], partner)
+        for (number, rank), partner in zip(ranks.items(), matched, strict=True)
+    ]
+    title = _one_line(title)
+    pairs.sort(key=lambda pair: (ranks[pair.number] or 0, pair.number))
+
+    def sheet() -> None:
+        rows = _rows(pairs)
+        _save(out / SHEET, lambda path: contact_sheet(rows, title, _about(rows, count, classes)).save(path, "PNG"))
+        found.files.append(out / SHEET)
+
+    def videos() -> None:
+        loops = math.ceil(GRID_SECONDS * fps / len(pairs[0].sampled))
+        write_mp4(out / "grid.mp4", grid(pairs, title, _about(pairs, count, classes)), fps, loops=loops, crf=GRID_CRF)
+        found.files.append(out / "grid.mp4")
+        for number in sorted(clips)[:ALONE]:
+            path = out / f"clip-{number:03d}.mp4"
+            write_mp4(path, enlarged(clips[number]), fps)
+            found.files.append(path)
+
+    for write in (sheet, videos):
+        try:
+            write()
+        except (RunError, OSError) as error:
+            found.problems.append(str(error))
+    return found
+
+
+def sample_files(samples: Path) -> list[tuple[range, Path]]:
+    """Return the files of sampled clips and the numbers of their clips, in ascending order."""
+    named = [(NAME.fullmatch(path.name), path) for path in samples.glob("clips-*.npy")]
+    found = [(range(int(match[1]), int(match[2])), path) for match, path in named if match]
+    return sorted(found, key=lambda entry: (entry[0].start, entry[0].stop))
+
+
+def shown_clips(samples: Path) -> tuple[dict[int, np.ndarray], int]:
+    """Return the clips that are shown by number, each uint8 (F, H, W, 3) and still on the disk, and the count of all.
+
+    Raises:
+        RunError: a file cannot be read or holds something else, or the first clip is not there.
+    """
+    files = sample_files(samples)
+    clips: dict[int, np.ndarray] = {}
+    for numbers, path in files:
+        if numbers.start >= SHOWN:
+            break
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise RunError(f"{path}: cannot be read: {error}") from None
+        if array.dtype != np.uint8 or array.ndim != 5 or array.shape[-1] != 3 or len(array) != len(numbers):
+            raise RunError(f"{path}: is {array.dtype} {array.shape}, not uint8 ({len(numbers)}, F, H, W, 3)")
+        clips |= {number: array[place] for place, number in enumerate(numbers) if number < SHOWN}
+    if not clips:
+        raise RunError(f"{samples}: has no sampled clips to show")
+    return dict(sorted(clips.items())), max(numbers.stop for numbers, _ in files)
+
+
+def _rows(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs on the sheet: as many of every class, at least one and so many that there are about `ROWS`."""
+    by_class = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.label)]
+    each = max(1, ROWS // len(by_class))
+    return [pair for group in by_class for pair in group[:each]]
+
+
+def _about(pairs: Sequence[Pair], count: int, classes: Sequence[str]) -> str:
+    """The second line: how many of how many."""
+    shown = len({pair.label for pair in pairs})
+    of = f", {shown} of {len(classes)} classes" if shown < len(classes) else ""
+    real = ", each beside a real one of its class" if classes else ", beside real ones"
+    return f"{len(pairs)} of {count} sampled clips{of}{real if any(p.real is not None for p in pairs) else ''}"
+
+
+def _one_line(text: str) -> str:
+    """The text without line ends and other characters that are not printed; folders can be named by any."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _save(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""The files of sampled clips: which are whole, which clips are missing, and all of them as videos to be scored."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from components.scoring.features.sources import ArrayVideos
+from registry.errors import RunError
+from registry.runs.arrays import ArrayFile, DamagedError, write_array
+from registry.runs.run_folder import Replicate
+
+NAME = re.compile(r"clips-(\d+)-(\d+)\.npy")
+
+
+class SampleFiles:
+    """The sampled clips of a replicate in a folder, `clips-<first>-<behind the last>.npy`, uint8 (n, F, H, W, 3).
+
+    A file counts if it is whole, holds as many clips as its name says, and was sampled for this very replicate; files
+    with other names do not count, nor do clips that an earlier file has already.
+
+    Args:
+        replicate: whose clips they are.
+        folder: where they are.
+    """
+
+    def __init__(self, replicate: Replicate, folder: Path) -> None:
+        self.folder, self.clips = folder, replicate.spec.sampling.clips
+        seeds = f"seed {replicate.seed}, sampling seed {replicate.spec.sampling.seed}"
+        self._owner = f"{replicate.identity}, {seeds}"
+
+    def path(self, numbers: range) -> Path:
+        """Return the name of the file with these clips."""
+        return self.folder / f"clips-{numbers.start:06d}-{numbers.stop:06d}.npy"
+
+    def write(self, numbers: range, clips: np.ndarray) -> None:
+        """Write these clips, uint8 (n, F, H, W, 3), whole or not at all."""
+        write_array(self.path(numbers), clips, self._identity(numbers))
+
+    def whole(self, thorough: bool = False) -> list[range]:
+        """Return the clips that are there, file by file in ascending order.
+
+        Args:
+            thorough: also read all of every file, which takes a second or two for a gigabyte.
+        """
+        found: list[range] = []
+        for numbers in self._named():
+            behind = found[-1].stop if found else 0
+            if behind <= numbers.start and numbers.stop <= self.clips and not self._problem(numbers, thorough):
+                found.append(numbers)
+        return found
+
+    def missing(self, size: int, whole: Sequence[range]) -> list[range]:
+        """Return the clips that are not among the whole ones, in batches of at most so many.
+
+        Args:
+            size: of a batch; an earlier attempt may have had another one.
+            whole: as `whole` gives them.
+        """
+        gaps, at = [], 0
+        for numbers in whole:
+            gaps.append(range(at, numbers.start))
+            at = numbers.stop
+        gaps.append(range(at, self.clips))
+        return [range(start, min(start + size, gap.stop)) for gap in gaps for start in gap[::size]]
+
+    def remove_others(self, keep: Sequence[range]) -> list[str]:
+        """Remove the files named like ours that are not to be kept; returns what was wrong with the damaged ones."""
+        problems = []
+        for numbers in self._named():
+            if numbers not in keep:
+                problems.append(self._problem(numbers, thorough=True))
+                self.path(numbers).unlink(missing_ok=True)
+        return [problem for problem in problems if problem]
+
+    def videos(self) -> ArrayVideos:
+        """Return all clips, each a video.
+
+        Raises:
+            RunError: some are not there, or damaged.
+        """
+        whole = self.whole()
+        if (count := sum(map(len, whole))) < self.clips:
+            problems = [f"; {problem}" for numbers in self._named() if (problem := self._problem(numbers))]
+            raise RunError(f"{self.folder}: has {count} of its {self.clips} samples{''.join(problems[:1])}")
+        videos = ArrayVideos(self.folder, [self.path(numbers) for numbers in whole])
+        if videos.rejected:
+            raise RunError(f"{self.folder}: {': '.join(videos.rejected[0])}")
+        return videos
+
+    def _problem(self, numbers: range, thorough: bool = False) -> str:
+        """What is wrong with the file of these clips, "" where nothing is."""
+        path = self.path(numbers)
+        try:
+            file = ArrayFile(path, self._identity(numbers))
+            if thorough:
+                file.verify()
+        except DamagedError as error:
+            return str(error)
+        return "" if len(file.array) == len(numbers) else f"{path}: holds {len(file.array)} clips"
+
+    def _named(self) -> list[range]:
+        """The clips that the names of the files promise."""
+        names = (NAME.fullmatch(path.name) for path in self.folder.glob("clips-*.npy"))
+        promised = (range(int(name[1]), int(name[2])) for name in names if name)
+        return sorted((n for n in promised if n and self.path(n).exists()), key=lambda n: (n.start, n.stop))
+
+    def _identity(self, numbers: range) -> str:
+        return f"clips {numbers.start} to {numbers.stop - 1} of {self._owner}"

@@ -1,0 +1,1 @@
+"""What decides which replicates go on: Optuna's search, and successive halving. May import launch and below."""

@@ -1,0 +1,219 @@
+"""A screen: all arms run to the first rung, the best share of them to the next, and so on.
+
+The controller only writes what is desired of each replicate (pause at a step, or stop for good) and starts what may go
+on; pausing and going on is exact. All that it knows is in files, so it can be killed and the same command goes on.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from experiments.launch.executors import Controlled, controlled, stop_for_good
+from experiments.launch.launching import Launched, Watch, make_run_folders
+from experiments.launch.preparing import bind_replicates, prepare_data
+from experiments.launch.slurm_arrays import SlurmArrays
+from experiments.launch.slurm_launch import PreparingJob
+from experiments.plan.check import check
+from experiments.plan.plan import Plan
+from experiments.record.lease import leased
+from experiments.record.progress import Progress
+from experiments.record.recording import desire
+from experiments.record.states import states
+from experiments.search.early_metrics import by_step
+from experiments.search.halving import Cut, Decision, Standing, decide
+from registry.errors import SpecError
+from registry.runs.attempts import numbered, take
+from registry.runs.records import State, read_json
+from registry.runs.run_folder import Replicate
+from registry.schema.search import Screen
+
+FOLDER = "screen"  # in that of the experiment
+CONTROLLERS = "controllers"  # in it: whose turn it is
+OUT_OF_RACE = (State.FAILED, State.DAMAGED, State.CANCELLED, State.STOPPED)
+
+
+class Rungs:
+    """What was decided at each rung: a numbered file each, made once and never changed.
+
+    Args:
+        plan: of the experiment; another baseline makes another screen.
+        screen: as the file has it now.
+
+    Raises:
+        SpecError: decisions were made by another screen.
+    """
+
+    def __init__(self, plan: Plan, screen: Screen) -> None:
+        self.screen = screen
+        self.folder: Path = plan.folder / FOLDER / plan.arms[0].identity
+        for number, path in enumerate(numbered(self.folder)):
+            made, now = read_json(path) or {}, self._terms(number)
+            if any(made.get(key) != value for key, value in now.items()):
+                then = ", ".join(f"{key} {made.get(key)}" for key in now)
+                raise SpecError(
+                    f"{plan.file.path}: screen: rung {number + 1} was decided with {then}; the file now says "
+                    f"{', '.join(f'{key} {value}' for key, value in now.items())}. Give the experiment another name, "
+                    f"or remove {self.folder} (arms that were stopped stay so)"
+                )
+
+    def decided(self) -> dict[int, Cut]:
+        """Step -> what was decided there."""
+        found = [read_json(path) for path in numbered(self.folder)]
+        return {one["step"]: Cut(one["step"], one["values"], tuple(one["kept"])) for one in found if one}
+
+    def write(self, made: Cut) -> None:
+        """Write down a decision, unless another process was quicker: then its decision stands."""
+        number = self.screen.rungs.index(made.step)
+        content = {**self._terms(number), "values": dict(made.values), "kept": list(made.kept), "order": made.order}
+        try:
+            take(self.folder, number + 1, content)
+        except FileExistsError:
+            return
+
+    def _terms(self, number: int) -> dict[str, object]:
+        rungs = self.screen.rungs
+        step = rungs[number] if number < len(rungs) else None
+        return {"step": step, "metric": self.screen.metric, "keep": self.screen.keep}
+
+
+def standings(todo: Mapping[str, Sequence[Replicate]], now: Mapping[Path, State], metric: str) -> dict[str, Standing]:
+    """How far every arm is.
+
+    Args:
+        todo: an arm's identity -> its replicates.
+        now: run folder -> state.
+        metric: what is looked at.
+    """
+    return {
+        identity: Standing(
+            by_step([replicate.metrics() for replicate in own], metric),
+            not any(now[replicate.folder] in OUT_OF_RACE for replicate in own),
+        )
+        for identity, own in todo.items()
+    }
+
+
+def apply(decision: Decision, todo: Mapping[str, Sequence[Replicate]]) -> None:
+    """Write what is wanted into the run folders; again changes nothing. What a person cancelled stays cancelled.
+
+    Replicates that were never launched have no folder; they are told when they are.
+    """
+    there = {identity: [replicate for replicate in own if replicate.folder.exists()] for identity, own in todo.items()}
+    for identity, reason in decision.out.items():
+        if own := [replicate for replicate in there[identity] if _wish(replicate)[0] != "stop"]:
+            stop_for_good(own, reason)
+    for identity, until in decision.until.items():
+        for replicate in there[identity]:
+            action, before = _wish(replicate)
+            if action == "run" and before != until:
+                reason = f"a screen looks at all arms at step {until}" if until is not None else ""
+                desire(replicate, "run", until=until, reason=reason)
+
+
+def _wish(replicate: Replicate) -> tuple[str, int | None]:
+    """What is desired of a replicate, and the step that it is to pause at."""
+    desired = replicate.desired()
+    return (desired.action, desired.until) if desired else ("run", None)
+
+
+def launch_screened(
+    plan: Plan, executor: str, progress: Progress, watch: Watch, say: Callable[[str], None]
+) -> Launched:
+    """Run the selected arms as the experiment's screen says, and return when they have nothing more to do.
+
+    The race is over all arms of the file, whatever is selected: a rung waits for those that others have to launch.
+
+    Args:
+        plan: what to launch.
+        executor: local, slurm or debug.
+        progress: is called while data are prepared, and by `debug`.
+        watch: is called with all replicates and their states again and again.
+        say: takes a line for each rung that is decided.
+
+    Raises:
+        RunError: another process is running it; the data cannot be prepared; the executor refuses again and again.
+        SpecError: the plan is wrong, or rungs were decided by another screen.
+    """
+    screen = plan.file.experiment.screen
+    assert screen is not None, "called for experiments that have one"
+    check(plan, with_data=True)
+    with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
+        rungs = Rungs(plan, screen)
+        with controlled(plan, executor, 1, progress, say) as runner:
+            launched = Launched(make_run_folders(plan, runner.snapshot.about()))
+            if not isinstance(runner.executor, SlurmArrays):  # there a job does it
+                bind_replicates(plan, prepare_data(plan, progress))
+            race = Race(plan, rungs, runner, launched, say)
+            while race.round(watch):
+                time.sleep(runner.pause)
+                lease.confirm()
+            race.tell_who_waits()
+    return launched
+
+
+class Race:
+    """The arms of a screen on their way: all those of the file, of which the selected ones are started.
+
+    Args:
+        plan: what is launched.
+        rungs: what was decided.
+        runner: where they run.
+        launched: takes note of what was started.
+        say: takes a line for each rung that is decided.
+    """
+
+    def __init__(
+        self, plan: Plan, rungs: Rungs, runner: Controlled, launched: Launched, say: Callable[[str], None]
+    ) -> None:
+        self.screen, self.rungs, self.runner, self.launched, self.say = rungs.screen, rungs, runner, launched, say
+        self.names = {arm.identity: arm.name for arm in plan.arms}
+        self.todo: dict[str, list[Replicate]] = {}
+        for replicate in plan.all_replicates:
+            self.todo.setdefault(replicate.identity, []).append(replicate)
+        self.racing = [replicate for own in self.todo.values() for replicate in own]
+        self.preparing = PreparingJob(plan)
+
+    def round(self, watch: Watch) -> bool:
+        """Look at every arm, decide what can be decided, start what may go on; whether anything goes on."""
+        self.runner.poll()
+        by_folder = self._states()
+        while True:
+            standing = standings(self.todo, by_folder, self.screen.metric)
+            decision = decide(standing, self.screen.rungs, self.screen.keep, self.rungs.decided())
+            if decision.cut is None:
+                break
+            self.rungs.write(decision.cut)
+            self._tell(decision.cut)
+        apply(decision, self.todo)
+        by_folder = self._states()
+        selected = self.launched.todo
+        startable = [replicate for replicate in selected if by_folder[replicate.folder].startable]
+        if startable:
+            if isinstance(self.runner.executor, SlurmArrays):
+                self.preparing.go_before(self.runner.executor, startable)
+            self.launched.submitted += self.runner.submit(startable)
+            by_folder = self._states()
+        watch(selected, [by_folder[replicate.folder] for replicate in selected])
+        return bool(startable) or any(state.active for state in by_folder.values())
+
+    def tell_who_waits(self) -> None:
+        """Say which arms others have to launch before those that pause can go on."""
+        by_folder = self._states()
+        step = next((_wish(replicate)[1] for replicate in self.racing
+                     if by_folder[replicate.folder] == "paused"), None)  # fmt: skip
+        missing = [replicate for replicate in self.racing if by_folder[replicate.folder].startable]
+        names = list(dict.fromkeys(replicate.arm for replicate in missing))
+        if step is not None and names:
+            first = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            self.say(
+                f"screen: the race is between all arms of the file: those that are at step {step} wait for {first}; "
+                "launch these as well"
+            )
+
+    def _states(self) -> dict[Path, State]:
+        """Run folder -> state, of every replicate of the race."""
+        return dict(zip((replicate.folder for replicate in self.racing), states(self.racing), strict=True))
+
+    def _tell(self, made: Cut) -> None:
+        kept = ", ".join(self.names.get(identity, identity) for identity in made.kept)
+        self.say(f"screen: at step {made.step} {len(made.kept)} of {len(made.values)} arms go on: {kept}")

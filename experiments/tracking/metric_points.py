@@ -1,0 +1,102 @@
+"""The metric points of a run folder as MLflow takes them, and what a store has of them.
+
+A point is a metric's value at a step. A resumed attempt drops the lines behind its checkpoint and writes them anew,
+with the same steps and later times, so a point is known by its metric and step alone.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAXIMUM = 1.7976931348623157e308  # what MLflow stores for infinity
+
+Point = tuple[str, int]  # metric, step
+Points = dict[Point, tuple[float, int]]  # -> value, time in milliseconds
+
+
+def metric_key(name: str) -> str:
+    """A score's name as MLflow takes it: it refuses brackets, so `fvd[random_r3d]` becomes `fvd/random_r3d`."""
+    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name.replace("[", "/").replace("]", ""))
+
+
+@dataclass(frozen=True)
+class MetricsFile:
+    """The whole lines of a metrics.jsonl; a last line that is still being written is left for another time."""
+
+    content: bytes
+
+    @classmethod
+    def read(cls, *folders: Path) -> "MetricsFile":
+        """Return the files of a training and behind it of an evaluation as one; where there is none, nothing."""
+        whole = b""
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):
+                content = (folder / "metrics.jsonl").read_bytes()
+                whole += content[: content.rfind(b"\n") + 1]
+        return cls(whole)
+
+    @property
+    def mark(self) -> str:
+        """Length and digest: equal for equal content."""
+        return f"{len(self.content)} {hashlib.sha256(self.content).hexdigest()[:32]}"
+
+    def points(self) -> Points:
+        """Every point once, as first written."""
+        found: Points = {}
+        for text in self.content.splitlines():
+            try:
+                line = json.loads(text)
+                step, milliseconds = int(line["step"]), int(line["time"] * 1000)
+            except (ValueError, KeyError, TypeError):
+                continue  # cut short by a kill
+            for name, value in line.items() if isinstance(line, dict) else ():
+                if name not in ("step", "time") and isinstance(value, (int, float)):
+                    found.setdefault((metric_key(name), step), (float(value), milliseconds))
+        return found
+
+    def appended_to(self, mark: str) -> Points | None:
+        """The points behind an earlier state of the file, or None if the file does not begin with that state."""
+        length = mark.split(" ")[0]
+        earlier = MetricsFile(self.content[: int(length)]) if length.isdigit() else None
+        if earlier is None or earlier.mark != mark:
+            return None
+        had = earlier.points()
+        return {point: at for point, at in self.points().items() if point not in had}
+
+
+def missing(points: Points, histories: Iterable[Iterable[Any]]) -> tuple[Points, bool] | None:
+    """The points that a store lacks, and whether it has nothing beyond the file; None if it contradicts the file.
+
+    Args:
+        points: of the file.
+        histories: `mlflow.entities.Metric`s as the store has them, metric by metric.
+    """
+    stored: Points = {}
+    for metric in (metric for history in histories for metric in history):
+        point = (metric.key, metric.step)
+        if point in stored:
+            return None  # the same step twice, from two writings of the file
+        stored[point] = (metric.value, metric.timestamp)
+    if any(point in points and not _same(points[point][0], value) for point, (value, _) in stored.items()):
+        return None
+    return {point: at for point, at in points.items() if point not in stored}, stored.keys() <= points.keys()
+
+
+def _same(written: float, stored: float) -> bool:
+    if math.isinf(written):
+        return stored == math.copysign(MAXIMUM, written) or stored == written
+    return math.isclose(written, stored, rel_tol=1e-12) or (math.isnan(written) and math.isnan(stored))
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(dotted key, value) of every leaf of nested mappings."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from flat(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item

@@ -1,0 +1,423 @@
+"""The training loop, in plain torch.
+
+One optimiser step: clips from the latent cache, noise, the objective's loss, gradients (clipped from a stated step
+on), AdamW, EMA. Everything random comes from one generator whose state is in the checkpoint, and the clips are a
+function of the step, so that a run that was killed and resumed equals an undisturbed one, bit for bit on CPU.
+
+Several processes share out the rows of a batch. Each draws the numbers of the whole batch, in the order in which one
+process would, and loads the clips of its own rows, so that their number changes nothing but the rounding of sums.
+
+Source: paper, section 4.1; golden README, 10.1; the defects of 10.4 are not repeated.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from components.assembly import Assembly
+from components.data.clips import ClipSampler, pick
+from components.data.latent_cache import LatentCache
+from components.data.prepare import Prepared
+from components.learning.ema import EMA
+from components.model.conditioning import drop_labels
+from components.model.latte import Latte
+from components.precision import tf32
+from experiments.record.recording import Recorder
+from experiments.training.checkpoints import Origin, newest_checkpoint, write_checkpoint
+from experiments.training.gradients import gathering, meeting, pieces_of, summed
+from experiments.training.processes import ALONE, Processes
+from registry.errors import Interrupted, RunError
+from registry.runs.run_folder import Replicate, read_metrics
+from registry.schema.spec import Spec
+
+VALIDATION_CLIPS = 16
+BANDS = 4  # of noise, for the validation loss
+TIMES_PER_BAND = 4
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """bf16 autocast over fp32 master weights, or nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def losses_of(
+    objective: Any, model: Callable[..., Tensor], x0: Tensor, t: Tensor, noise: Tensor, labels: Tensor | None
+) -> dict[str, Tensor]:
+    """The objective's losses (B,) of a batch of latents (B, F, C, H, W) noised to times t (B,)."""
+    x_t = objective.noised(x0, t, noise)
+    return objective.losses(model(x_t, objective.network_time(t), labels), x0, x_t, t, noise)
+
+
+def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip_norm: float | None) -> Tensor:
+    """Clip the gathered gradients, update the weights and their average; return the gradient norm before clipping."""
+    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    if clip_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), clip_norm, norm)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    ema.update(model)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of all shares, where weights are shared out
+
+
+def _seed(*key: int) -> int:
+    """A seed for the stream of that key, independent of its neighbours (NumPy's SeedSequence mixes it)."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Trainer:
+    """Model, EMA, optimiser, random state and data position of one replicate, and the steps that change them.
+
+    Args:
+        replicate: what is trained; its folder takes metrics and checkpoints.
+        prepared: the prepared data set.
+        cache: its latents.
+        device: where to train.
+        processes: those that train it together; each has a Trainer of its own.
+
+    Raises:
+        RunError: there are more processes than clips in a batch.
+    """
+
+    def __init__(
+        self,
+        replicate: Replicate,
+        prepared: Prepared,
+        cache: LatentCache,
+        device: torch.device,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.spec, self.device, self.cache, self.prepared = replicate.spec, device, cache, prepared
+        self.processes, self.seed = processes, replicate.seed
+        self.pieces = pieces_of(self.spec.learning.batch_size, self.spec.runtime.accumulation, processes)
+        self.sharded = self.spec.runtime.shard and not processes.alone
+        self.recorder, self.folder = Recorder(replicate.training), replicate.training
+        self.origin = origin_of(replicate, prepared)
+        self.needed: set[int] = set()  # steps whose checkpoints are kept until they are evaluated
+        assembly, learning = Assembly(replicate.spec), replicate.spec.learning
+        self.objective = assembly.objective()
+        self.draw_latents = assembly.autoencoder_class().draw
+        start = torch.Generator().manual_seed(replicate.seed)
+        self.model: Latte = assembly.model()
+        assembly.initialisation()(self.model, start)
+        self.model.to(device)
+        if self.spec.runtime.compile:
+            for block in self.model.blocks:
+                block.compile()
+        processes.barrier()  # one may have taken longer to open its data
+        if self.sharded:
+            from experiments.training import sharding  # slow to import
+
+            sharding.shard(self.model, processes)
+        self.ema = EMA(self.model, learning.ema_decay)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=learning.learning_rate, betas=(learning.beta1, learning.beta2), eps=1e-8,
+            weight_decay=learning.weight_decay, fused=True,
+        )  # fmt: skip
+        self.lr_schedule = assembly.lr_schedule()
+        # Times, noise and label drops belong to the seed alone, so that arms of one seed meet the same ones, however
+        # many numbers their initial weights took.
+        self.generator = torch.Generator(device).manual_seed(_seed(replicate.seed, 0))
+        torch.manual_seed(_seed(replicate.seed, 1))  # for parts that draw from torch's own stream
+        data = self.spec.data
+        self.videos = prepared.videos("train", data.least_frames)
+        self.sampler = ClipSampler(
+            prepared.lengths(self.videos),
+            data.frames,
+            data.interval,
+            data.picking,
+            data.flip,
+            learning.batch_size,
+            replicate.seed,
+        )
+        self.network: nn.Module = self.model  # as it is trained: its gradients are those of all processes
+        if not processes.alone and not self.sharded:
+            self.network = gathering(self.model, self._some_output, device)
+        self.step = 0
+        self.sums: dict[str, Tensor] = {}  # of the metrics since they were last logged
+        self.summed = 0  # how many steps they sum
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Moments (B, F, M, h, w) and labels (B,) of a step's clips, on the device.
+
+        The moments of other processes' rows are zeros: drawing latents takes as many random numbers for them.
+        """
+        clips = self.sampler.batch(step)
+        videos = [self.videos[position] for position in clips.videos]
+        rows = self.processes.share(len(videos))
+        own = slice(rows.start, rows.stop)
+        moments = self.cache.batch(videos[own], clips.indices[own], clips.flipped[own])
+        moments = moments.to(self.device, non_blocking=True)
+        if len(rows) < len(videos):
+            all_rows = moments.new_zeros(len(videos), *moments.shape[1:])
+            all_rows[own] = moments
+            moments = all_rows
+        flipped = clips.flipped.tolist() if self.spec.data.flip else None  # a mirrored clip may be of another class
+        return moments, self._labels(videos, flipped)
+
+    def _labels(self, videos: list[int], flipped: list[bool] | None = None) -> Tensor | None:
+        if not self.spec.model.classes:
+            return None
+        return torch.tensor(self.prepared.labels(videos, flipped), device=self.device)
+
+    def _some_output(self) -> Tensor:
+        """What the network gives for a micro-batch of nothing."""
+        rows = self.pieces[0][0]
+        clips = torch.zeros(rows.stop - rows.start, *Assembly(self.spec).latent_shape(), device=self.device)
+        labels = torch.zeros(len(clips), dtype=torch.int64, device=self.device) if self.spec.model.classes else None
+        with autocast(self.device, self.spec.runtime.precision):
+            return self.model(clips, torch.zeros(len(clips), device=self.device), labels)
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One optimiser step; returns the mean losses and the gradients' norm, still on the device."""
+        learning, size = self.spec.learning, self.spec.learning.batch_size
+        moments, labels = self.batch(self.step)
+        x0 = self.draw_latents(moments, self.generator)
+        t = self.objective.draw_times(size, self.generator).to(self.device)
+        noise = torch.randn(x0.shape, generator=self.generator, device=self.device)
+        if labels is not None and self.model.null_label is not None and learning.label_drop:
+            uniforms = torch.rand(size, generator=self.generator, device=self.device)
+            labels = drop_labels(labels, self.model.null_label, learning.label_drop, uniforms)
+        # All numbers of a step are drawn before it is shared out and cut into micro-batches: neither changes anything.
+        if not self.processes.alone:  # a stream of its own for each process's parts, and the same again after a resume
+            torch.manual_seed(_seed(self.seed, 1, self.processes.rank, self.step))
+        means: dict[str, Tensor] = {}
+        for number, (rows, counts) in enumerate(self.pieces):
+            with meeting(self.network, last=number == len(self.pieces) - 1):
+                with autocast(self.device, self.spec.runtime.precision):
+                    terms = losses_of(
+                        self.objective, self.network, x0[rows], t[rows], noise[rows],
+                        None if labels is None else labels[rows],
+                    )  # fmt: skip
+                # Gradients are averaged over the processes: the batch's mean needs their sum.
+                (terms["loss"].sum() * (self.processes.world * counts) / size).backward()
+            for name, values in terms.items():
+                share = values.detach().sum() * counts / size
+                means[name] = means.get(name, torch.zeros((), device=self.device)) + share
+        means = summed(means, self.processes)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning.learning_rate * self.lr_schedule.factor(self.step)
+        clip_norm = learning.clip_norm if self.step >= learning.clip_from else None
+        means["grad_norm"] = take_step(self.model, self.optimiser, self.ema, clip_norm)
+        self.step += 1
+        return means
+
+    @torch.no_grad()
+    def validation_losses(self) -> dict[str, float]:
+        """Loss of the averaged weights by noise band, at fixed clips, times and noise: comparable across arms.
+
+        Clips are of `validation_split`, one at the middle of each video.
+        """
+        data, rng = self.spec.data, torch.Generator().manual_seed(0)
+        videos = self.prepared.videos(self.validation_split, data.least_frames)
+        videos = [videos[i * len(videos) // VALIDATION_CLIPS] for i in range(VALIDATION_CLIPS)]
+        offset = [(self.prepared.records[v].frames - data.clip_frames) // 2 for v in videos]
+        ends = [
+            min(o + data.frames * data.interval, self.prepared.records[v].frames)
+            for o, v in zip(offset, videos, strict=True)
+        ]
+        picked = [pick(data.picking, o, end, data.frames, data.interval) for o, end in zip(offset, ends, strict=True)]
+        indices = torch.tensor(picked)
+        moments = self.cache.batch(videos, indices, torch.zeros(len(videos), dtype=torch.bool))
+        x0 = self.draw_latents(moments, rng)
+        noise, labels = torch.randn(x0.shape, generator=rng), self._labels(videos)
+        found = {}
+        with self._averaged() as model:
+            for band, times in enumerate(self.objective.band_times(BANDS, TIMES_PER_BAND)):
+                t = times.repeat(VALIDATION_CLIPS // TIMES_PER_BAND).to(self.device)
+                with autocast(self.device, self.spec.runtime.precision):
+                    terms = losses_of(self.objective, model, x0.to(self.device), t, noise.to(self.device), labels)
+                found[f"validation_loss_band_{band}"] = float(terms["loss"].mean())
+        return {"validation_loss": sum(found.values()) / BANDS, **found}
+
+    @contextmanager
+    def _averaged(self) -> Iterator[Callable[..., Tensor]]:
+        """The network with the averaged weights."""
+        average = self.ema.state_dict()
+        if self.sharded:
+            from experiments.training import sharding
+
+            with sharding.swapped(self.model, average):
+                yield self.model
+        else:
+            yield lambda x, t, labels: functional_call(self.model, average, (x, t, labels))
+
+    @property
+    def validation_split(self) -> str:
+        """The split that the validation losses are of."""
+        return validation_split_of(self.spec, self.prepared)
+
+    def state(self, keep: bool = True) -> dict[str, Any]:
+        """Everything that the next step depends on, whole, however many processes hold a share of it.
+
+        All processes must ask at once; weights that are shared out are gathered for those that `keep` them.
+        """
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
+            "sums": dict(self.sums),
+            "summed": self.summed,
+        }
+        if self.sharded:
+            from experiments.training import sharding
+
+            state = sharding.whole(state, keep)
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state, of however many processes."""
+        self.step, self.sums, self.summed = state["step"], dict(state["sums"]), state["summed"]
+        model, ema, optimiser = state["model"], state["ema"], state["optimiser"]
+        if self.sharded:
+            from experiments.training import sharding
+
+            model, ema = sharding.shares_of_weights(model, self.model), sharding.shares_of_weights(ema, self.model)
+            optimiser = sharding.shares_of_optimiser(optimiser, self.optimiser)
+        self.model.load_state_dict(model)
+        self.ema.load_state_dict(ema)
+        self.optimiser.load_state_dict(optimiser)
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_generator"])
+
+    def save(self) -> None:
+        """Write a checkpoint atomically, then remove the oldest ones beyond `runtime.keep_checkpoints`.
+
+        Rank 0 writes, and the others wait, so that none stands in a collective meanwhile.
+        """
+        state = self.state(keep=self.processes.is_first)
+        if self.processes.is_first:
+            write_checkpoint(self.folder, self.origin, state, self.spec.runtime.keep_checkpoints, self.needed)
+        self.processes.barrier()
+
+    def resume(self) -> None:
+        """Load the newest readable checkpoint, if there is one; all processes the one that rank 0 finds."""
+        device = torch.device("cpu") if self.sharded else self.device
+        state = newest_checkpoint(self.folder, self.origin, self.processes, device)
+        if state is not None:
+            self.load_state(state)
+        if self.processes.is_first:
+            self.recorder.forget_after(self.step)
+
+
+def train(
+    trainer: Trainer,
+    stop: Callable[..., bool],
+    progress: Callable[[str, int, int], None],
+    until: int | None = None,
+) -> dict[str, float]:
+    """Train on from where the trainer is, and return the validation losses at the end.
+
+    Args:
+        trainer: what is trained, resumed from its newest checkpoint.
+        stop: asked after every step, with its number; where it answers yes in any process, a checkpoint is written and
+            `Interrupted` raised.
+        progress: is called with (what, steps done, steps in all).
+        until: the step to train to, whose checkpoint is written; left out, the last.
+
+    Raises:
+        Interrupted: `stop` answered yes.
+        RunError: the loss is not finite.
+    """
+    with tf32(trainer.spec.runtime.tf32, trainer.device):
+        return _train(trainer, stop, progress, trainer.spec.learning.steps if until is None else until)
+
+
+def _train(
+    trainer: Trainer, stop: Callable[..., bool], progress: Callable[[str, int, int], None], until: int
+) -> dict[str, float]:
+    """As `train`, with products as they are set."""
+    runtime, steps, processes = trainer.spec.runtime, trainer.spec.learning.steps, trainer.processes
+    speed = _Speed(trainer.step)
+    while trainer.step < until:
+        means = trainer.train_step()
+        step = trainer.step
+        for name, value in means.items():
+            trainer.sums[name] = trainer.sums.get(name, 0) + value  # stays on the device: no waiting for it
+        trainer.summed += 1
+        if step % runtime.log_every == 0 or step == steps:
+            _log(trainer, speed.steps_per_second(step))
+            progress("training", step, steps)
+        if step % runtime.validate_every == 0 and step < until:
+            losses = trainer.validation_losses()
+            if processes.is_first:
+                trainer.recorder.metrics(step, losses)
+        stopping = processes.any(stop(step)) and step < until
+        if step % runtime.checkpoint_every == 0 or step == until or stopping:
+            trainer.save()
+        if stopping:
+            raise Interrupted(f"stopped at step {step} of {steps}; the same command goes on from there")
+    final = trainer.validation_losses()
+    if processes.is_first and validation_at(trainer.folder, until) is None:
+        trainer.recorder.metrics(until, final)
+    return final
+
+
+def _log(trainer: Trainer, rate: float) -> None:
+    """Write down the means since the last time.
+
+    Raises:
+        RunError: the loss is not finite.
+    """
+    step = trainer.step
+    logged = {name: float(value) / trainer.summed for name, value in trainer.sums.items()}
+    trainer.sums, trainer.summed = {}, 0
+    if not all(abs(value) < float("inf") for value in logged.values()):
+        raise RunError(
+            f"the loss is not finite at step {step}: {logged}; lower learning.learning_rate, or train in fp32"
+        )
+    logged["learning_rate"] = trainer.optimiser.param_groups[0]["lr"]
+    if trainer.processes.is_first:
+        steps = trainer.spec.learning.steps
+        trainer.recorder.metrics(step, logged)
+        trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
+
+
+def validation_at(training: Path, step: int) -> dict[str, float] | None:
+    """Return the validation losses that were logged at a step, None where there are none."""
+    for line in read_metrics(training):
+        if line["step"] == step and "validation_loss" in line:
+            return {name: value for name, value in line.items() if name.startswith("validation_loss")}
+    return None
+
+
+def origin_of(replicate: Replicate, prepared: Prepared) -> Origin:
+    """Return what the checkpoints of a replicate's training are of."""
+    return Origin(replicate.spec.training, replicate.seed, prepared.digest)
+
+
+@contextmanager
+def keeping_random_state() -> Iterator[None]:
+    """Leave torch's own random streams as they were, so that evaluating in between changes no training step."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with torch.random.fork_rng(devices):
+        yield
+
+
+def validation_split_of(spec: Spec, prepared: Prepared) -> str:
+    """Return `test`, or `train` where no test video is long enough; it stands in the result beside the loss."""
+    try:
+        prepared.videos("test", spec.data.least_frames)
+    except RunError:
+        return "train"
+    return "test"
+
+
+class _Speed:
+    """Steps a second since the attempt began, the first step (which may compile) left out."""
+
+    def __init__(self, step: int) -> None:
+        self.first, self.since = step, time.monotonic()
+
+    def steps_per_second(self, step: int) -> float:
+        seconds = time.monotonic() - self.since
+        return round((step - self.first) / seconds, 3) if seconds > 0 else 0.0

@@ -1,0 +1,1 @@
+"""One replicate brought to its result by the process that runs it. May import scores and below, not plan."""

@@ -1,0 +1,158 @@
+"""The stages of a training that is wanted: train to the next step that somebody evaluates, evaluate, and go on."""
+
+from pathlib import Path
+
+from components.data.prepare import Prepared
+from components.scoring.features.feature_files import clips_done
+from experiments.record.progress import Progress
+from experiments.record.recording import Recorder, write_json
+from experiments.scores.evaluation import can_be_evaluated, evaluate, free
+from experiments.training.open_data import open_data
+from experiments.training.processes import Processes
+from experiments.training.trainer import Trainer, keeping_random_state, train
+from experiments.worker.books import Books
+from experiments.worker.stopping import Stop
+from registry.errors import Interrupted, RunError
+from registry.runs.records import Result, Trained
+from registry.runs.run_folder import (
+    Replicate,
+    checkpoints_in,
+    evaluations_in,
+    has_failed,
+    open_replicate,
+    read_events,
+    step_of,
+    wanted,
+)
+from registry.schema.spec import Spec
+
+
+def waiting(training: Path) -> list[Path]:
+    """Return the evaluations that are wanted, have no result and have not failed, by name."""
+    events = read_events(training)
+    asked = dict.fromkeys(folder for folder, _ in wanted(training))
+    return [
+        folder
+        for folder in asked
+        if not has_failed(event for event in events if event.evaluation in (None, folder.name))
+    ]
+
+
+def progress_of(training: Path) -> list[int]:
+    """Return how far a training is: steps, files of samples, bytes and marks of measured features."""
+    samples = features = marked = 0
+    for folder in evaluations_in(training):
+        samples += len(list((folder / "samples").glob("clips-*.npy")))
+        features += sum(path.stat().st_size for path in (folder / "features").rglob("*.npy"))
+        marked += clips_done(folder / "features")
+    steps = [step_of(path) or 0 for path in checkpoints_in(training)]
+    return [max(steps, default=0), samples, features + marked]
+
+
+def run_stages(
+    training: Path, spec: Spec, stop: Stop, progress: Progress, processes: Processes, books: Books | None
+) -> list[Result]:
+    """Train and evaluate until nothing is waited for, and return the results; only rank 0 has them.
+
+    Args:
+        training: its folder.
+        spec: what is trained, and how efficiently.
+        stop: asked after every step and batch.
+        progress: is called with (what, done, in all).
+        processes: those that work together.
+        books: of rank 0; None in the others.
+
+    Raises:
+        Interrupted: `stop` answered yes; what was computed is kept.
+        RunError: the training failed; what fails in an evaluation is noted, and the others go on.
+    """
+    stages = _Stages(training, spec, stop, progress, processes, books)
+    made: list[Result] = []
+    while todo := processes.shared(waiting(training) if processes.is_first else None):
+        replicates = [open_replicate(folder) for folder in todo]
+        step = min(replicate.spec.step for replicate in replicates)
+        due = [replicate for replicate in replicates if replicate.spec.step == step]
+        stages.come_to(due[0], {replicate.spec.step for replicate in replicates})
+        for replicate in due:
+            still = processes.is_first and replicate.folder.name in {folder.name for folder in waiting(training)}
+            if not processes.shared(still):
+                continue  # whoever wanted it has cancelled it since
+            result = stages.evaluate(replicate)
+            if result is not None:
+                made.append(result)
+    return made
+
+
+class _Stages:
+    """A training on its way from step to step."""
+
+    def __init__(
+        self, training: Path, spec: Spec, stop: Stop, progress: Progress, processes: Processes, books: Books | None
+    ) -> None:
+        self.training, self.spec, self.stop, self.progress = training, spec, stop, progress
+        self.processes, self.books = processes, books
+        self.trainer: Trainer | None = None
+        self.prepared: Prepared | None = None
+
+    def come_to(self, replicate: Replicate, needed: set[int]) -> None:
+        """Train to the step of an evaluation, unless a checkpoint of that step can be evaluated already.
+
+        Args:
+            replicate: whose evaluation is next.
+            needed: steps that are wanted, whose checkpoints stay until then.
+        """
+        step, last = replicate.spec.step, self.spec.learning.steps
+        if self.prepared is None:
+            self.prepared, cache = open_data(replicate)
+            ready = self.processes.shared(can_be_evaluated(replicate, self.prepared) if self._first else None)
+            if ready and step == last:
+                return
+            self.trainer = Trainer(replicate, self.prepared, cache, self.processes.device, self.processes)
+            self.trainer.resume()
+        if self.trainer is None:
+            return
+        self.trainer.needed = needed
+        if self.trainer.step <= step:
+            train(self.trainer, self.stop, self.progress, step)
+        if step == last:
+            self._trained(self.trainer)
+            self.trainer = None
+            free(self.processes.device)
+
+    @property
+    def _first(self) -> bool:
+        return self.processes.is_first
+
+    def evaluate(self, replicate: Replicate) -> Result | None:
+        """Evaluate at the step that the training has come to; a failure is noted."""
+        assert self.prepared is not None, "the training has come to its step"
+        number = self.books.attempt.number if self.books else 0
+        try:
+            with keeping_random_state():
+                return evaluate(replicate, self.prepared, self.stop, self.progress, self.processes, number)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if self.books is None or (not self.processes.alone and not isinstance(error, RunError)):
+                raise  # the processes are no longer at the same place
+            self.books.evaluation_failed(replicate.folder.name, error)
+            return None
+
+    def _trained(self, trainer: Trainer) -> None:
+        """Note what there is to say of the training, behind its last step."""
+        if not self._first or self.books is None or (self.training / "trained.json").exists():
+            return
+        earlier = sum(event.seconds for event in read_events(self.training))
+        about = Trained(
+            training=self.spec.training,
+            seed=trainer.seed,
+            steps=trainer.step,
+            parameters=sum(p.numel() for p in trainer.model.parameters()),
+            validation_split=trainer.validation_split,
+            data_digest=trainer.prepared.digest,
+            seconds=round(earlier + self.books.trained(), 2),
+            attempts=self.books.attempt.number,
+            device=str(trainer.device),
+            processes=self.processes.world,
+        )
+        write_json(Recorder(self.training).folder / "trained.json", about.model_dump(mode="json"))

@@ -1,0 +1,234 @@
+"""An experiment -> its resolved arms and claims, with matched depth where the experiment asks for it."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from registry.errors import SpecError, did_you_mean
+from registry.experiment.claims import ResolvedClaim, averageable, resolve_claims, unjudgeable
+from registry.experiment.expand import Draft, make_drafts, sound_axes, trial_draft
+from registry.experiment.experiment_file import ExperimentFile, dotted, merge
+from registry.experiment.resolve import Problem, resolve
+from registry.experiment.search_checks import screen_problems, search_problems
+from registry.schema.spec import Spec
+from registry.schema.values import values_at
+
+Count = Callable[[Spec], dict[str, float]]  # spec -> the count of its network by each name that `Match` has
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One resolved point of an experiment, named by what differs from the baseline."""
+
+    name: str
+    axes: Mapping[str, str]  # axis -> the label of this arm's value on it
+    spec: Spec = field(repr=False)
+
+    @cached_property
+    def identity(self) -> str:
+        return self.spec.identity
+
+
+def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tuple[list[Arm], list[ResolvedClaim]]:
+    """Every arm of the experiment, baseline first, each science once; and its claims about them.
+
+    Args:
+        file: the experiment as read.
+        count: counts the parameters and MACs of a spec; needed only where the experiment has `match`.
+
+    Raises:
+        SpecError: one line for each problem of the file, the base, each axis, each arm and each claim, at the place
+            where it was written.
+    """
+    baseline, inherited = _resolve(file, file.experiment.base)
+    lines = [*file.problems]
+    lines += [f"{file.place(('base', *key))}: {dotted(('base', *key))}: {text}" for key, text in inherited]
+    wrong, file = sound_axes(file)
+    lines += wrong
+    drafts = make_drafts(file, baseline)
+    specs: list[Spec] = []
+    for draft in drafts:
+        spec, problems = _resolve(file, draft.raw)
+        for key, text in problems:
+            # What the base has wrong already is told once, there, unless this arm wrote the key anew.
+            if (key, text) not in inherited or any(key[: len(changed)] == changed for changed in draft.changed):
+                lines.append(f"{file.place(draft.place)}: arm {draft.name}: {dotted(key)}: {text}")
+        if spec is not None:
+            specs.append(spec)
+    claims, wrong = resolve_claims(file, drafts)
+    lines += wrong
+    lines += search_problems(file, baseline)
+    if not lines:
+        lines += screen_problems(file, list(zip((draft.name for draft in drafts), specs, strict=True)))
+    if not lines and file.experiment.match is not None and count is not None:
+        specs, lines = _all_matched(file, drafts, specs, count)
+    if lines:
+        raise SpecError(list(dict.fromkeys(lines)))
+    specs = _on_the_same_videos(drafts, specs)
+    arms = [Arm(draft.name, draft.axes, spec) for draft, spec in zip(drafts, specs, strict=True)]
+    return _once(file, arms, claims)
+
+
+def resolve_trial(
+    file: ExperimentFile, name: str, values: Mapping[str, Any], baseline: Spec, count: Count | None = None
+) -> Arm:
+    """A trial of the experiment's search as one more arm, resolved and matched like every other.
+
+    Args:
+        file: a sound experiment.
+        name: of the trial.
+        values: by key of the space.
+        baseline: what `match` is about.
+        count: as in `resolve_experiment`.
+
+    Raises:
+        SpecError: the values do not go together.
+    """
+    draft = trial_draft(file, name, values)
+    spec, problems = _resolve(file, draft.raw)
+    lines = [f"{dotted(key)}: {text}" for key, text in problems]
+    if spec is not None and file.experiment.match is not None and count is not None:
+        spec, lines = _matched(file, draft, spec, baseline, count)
+    if lines or spec is None:
+        raise SpecError(lines)
+    return Arm(name, draft.axes, _with_videos_for(spec, _longest_clip_of_trials(file, spec)))
+
+
+def _resolve(file: ExperimentFile, raw: Mapping[str, Any]) -> tuple[Spec | None, list[Problem]]:
+    """Resolve one arm; the experiment's plugins go into its spec, so that a run folder says all that it needs."""
+    if "plugins" in raw:
+        return None, [(("plugins",), "stands at the top level of an experiment, not in its base")]
+    return resolve({**raw, "plugins": file.experiment.plugins}, file.parts)
+
+
+def _once(file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]) -> tuple[list[Arm], list[ResolvedClaim]]:
+    """Each science once: a point that repeats an earlier arm is that arm, a named arm that does is an error."""
+    kept: dict[str, Arm] = {}
+    owner: dict[str, Arm] = {}  # name -> the arm that is kept for it
+    lines = []
+    for arm in arms:
+        same = kept.setdefault(arm.identity, arm)
+        if same is not arm and arm.name in file.experiment.arms:
+            lines.append(f"{file.place(('arms', arm.name))}: arms.{arm.name}: is the same as arm {same.name!r}")
+        if owner.setdefault(arm.name, same) is not same:
+            lines.append(f"{file.path}: two arms are called {arm.name!r}")
+    owned = [replace(claim, arms=tuple(owner[name].name for name in claim.arms)) for claim in claims]
+    specs = {arm.name: arm.spec for arm in kept.values()}
+    for claim in owned:
+        if why := unjudgeable(claim, specs):
+            lines.append(f"{file.place(('claim',))}: claim on {claim.axis}: {why}")
+    owned = [part for claim in owned for part in averageable(claim, specs)]
+    if lines:
+        raise SpecError(lines)
+    return list(kept.values()), owned
+
+
+def _on_the_same_videos(drafts: Sequence[Draft], specs: Sequence[Spec]) -> list[Spec]:
+    """Every arm to be trained on the videos that are long enough for the longest clip of any arm of its data set.
+
+    An arm of short clips would otherwise see more and other videos than one of long clips, and win or lose by them.
+    Arms that vary `data.shortest_video` themselves stay as they are written.
+    """
+    own = [any(key == ("data", "shortest_video") for key in draft.changed) for draft in drafts]
+    longest: dict[str, int] = {}
+    for spec, varied in zip(specs, own, strict=True):
+        needed = spec.data.clip_frames if varied else spec.data.least_frames
+        longest[_videos(spec)] = max(longest.get(_videos(spec), 0), needed)
+    return [
+        spec if varied else _with_videos_for(spec, longest[_videos(spec)])
+        for spec, varied in zip(specs, own, strict=True)
+    ]
+
+
+def _videos(spec: Spec) -> str:
+    return values_at(spec, ("data.dataset", "data.path"))
+
+
+def _with_videos_for(spec: Spec, frames: int) -> Spec:
+    """The spec, trained on videos of at least so many frames; as it is where its own clips need no fewer."""
+    if spec.data.least_frames >= frames:
+        return spec
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"shortest_video": frames})})
+
+
+def _longest_clip_of_trials(file: ExperimentFile, spec: Spec) -> int:
+    """Frames of the longest clip that the search of the experiment may try on this trial's data set."""
+    space = file.experiment.search.space if file.experiment.search is not None else {}
+    keys = ("frames", "interval")
+    values = [space[f"data.{key}"].edges if f"data.{key}" in space else (getattr(spec.data, key),) for key in keys]
+    most = {key: max(offered) for key, offered in zip(keys, values, strict=True)}
+    return spec.data.model_copy(update=most).clip_frames
+
+
+def _all_matched(
+    file: ExperimentFile, drafts: list[Draft], specs: list[Spec], count: Count
+) -> tuple[list[Spec], list[str]]:
+    """Every arm at the depth that `match` asks for, and a line for each that has none."""
+    matched, lines = specs[:1], []
+    for draft, spec in zip(drafts[1:], specs[1:], strict=True):
+        try:
+            spec, wrong = _matched(file, draft, spec, specs[0], count)
+        except SpecError as error:  # shapes that do not go together, found while counting
+            wrong = [f"{file.place(draft.place)}: arm {draft.name}: {text}" for text in error.problems]
+        matched.append(spec)
+        lines += wrong
+    return matched, lines
+
+
+def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, count: Count) -> tuple[Spec, list[str]]:
+    """The arm at the depth that brings it nearest to the baseline, if that is within the tolerance."""
+    match = file.experiment.match
+    assert match is not None
+    what, tolerance = match.one
+    step = file.parts.find("blocks", spec.model.blocks.name).fact("depth_multiple")
+    target = count(baseline)[what]
+
+    def off(depth: int) -> float:
+        """How far the arm is from the baseline at that depth; what else it is made of stays."""
+        model = spec.model.model_copy(update={"depth": depth})
+        return count(spec.model_copy(update={"model": model}))[what] / target - 1
+
+    # Parameters and MACs are affine in depth, so two depths give the line and the nearest whole depth.
+    first, second = step, 2 * step
+    slope = (off(second) - off(first)) / step
+    wished = first - off(first) / slope
+    nearest = sorted({max(step, int(wished // step) * step + k * step) for k in (0, 1)})
+    candidates = sorted(nearest, key=lambda depth: abs(off(depth)))
+    if abs(off(candidates[0])) > tolerance:
+        tried = "; ".join(f"depth {depth} is {off(depth):+.1%}" for depth in candidates)
+        return spec, [
+            f"{file.place(draft.place)}: arm {draft.name}: no depth brings its {what} within {tolerance:.1%} of the "
+            f"baseline's ({tried}); widen match, or change the width"
+        ]
+    deeper = {**draft.raw, "model": copy.deepcopy(draft.raw.get("model", {}))}
+    merge(deeper, ("model", "depth"), candidates[0])
+    matched, problems = _resolve(file, deeper)
+    lines = [f"{file.place(draft.place)}: arm {draft.name}: {dotted(key)}: {text}" for key, text in problems]
+    return matched or spec, lines
+
+
+def select(arms: Iterable[Arm], patterns: Iterable[str]) -> list[Arm]:
+    """The arms whose names match any of the fnmatch patterns (`!pattern` takes away); all arms for no pattern.
+
+    Raises:
+        SpecError: a pattern that matches no arm, or patterns that leave none.
+    """
+    from fnmatch import fnmatchcase
+
+    arms, patterns = list(arms), list(patterns)
+    wanted = [p for p in patterns if not p.startswith("!")]
+    unwanted = [p[1:] for p in patterns if p.startswith("!")]
+    for pattern in (*wanted, *unwanted):
+        if not any(fnmatchcase(arm.name, pattern) for arm in arms):
+            raise SpecError(f"no arm matches {pattern!r}; {did_you_mean(pattern, [arm.name for arm in arms])}")
+    selected = [
+        arm
+        for arm in arms
+        if (not wanted or any(fnmatchcase(arm.name, p) for p in wanted))
+        and not any(fnmatchcase(arm.name, p) for p in unwanted)
+    ]
+    if not selected:
+        raise SpecError(f"no arm is left by --only {' --only '.join(map(repr, patterns))}")
+    return selected

@@ -1,0 +1,66 @@
+"""What the parts of a spec ask of the rest of it: each part's own rules, judged with the spec's values."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from registry.parts.catalogue import Catalogue
+from registry.parts.rules import AbsentError, Look
+from registry.schema.section import Part, Section
+from registry.schema.spec import slot_fields
+
+
+def broken_rules(sections: Mapping[str, Section], parts: Catalogue) -> Iterator[tuple[str, str]]:
+    """Give (dotted key, message) of each rule that does not hold, in the order of the schema's slots.
+
+    Args:
+        sections: those of a resolved spec, by name, or as many as there are; rules about the others do not apply.
+        parts: the catalogue.
+    """
+    for (section, key), slot in slot_fields().items():
+        written = getattr(sections[section], key) if section in sections else None
+        for number, choice in enumerate(written if isinstance(written, tuple) else (written,)):
+            if choice is not None:
+                place = f"{section}.{key}.{number}" if isinstance(written, tuple) else f"{section}.{key}"
+                yield from _broken(slot, choice, place, sections, parts)
+
+
+def _broken(
+    slot: str, choice: Part, place: str, sections: Mapping[str, Section], parts: Catalogue
+) -> Iterator[tuple[str, str]]:
+    info = parts.find(slot, choice.name)
+    look = _look(_values(slot, choice, parts), sections, parts)
+    for rule in info.rules:
+        key = rule.key if not rule.own else f"{place}.{rule.key}" if rule.key else place
+        try:
+            message = rule.broken(look)
+        except ValueError as error:
+            message = f"{slot} {info.name} ({info.where}): {error}"
+        if message is not None:
+            yield key, message
+
+
+def _values(slot: str, choice: Part, parts: Catalogue) -> dict[str, Any]:
+    """Return what a chosen part says by bare names: its name, its facts, and over them its parameters."""
+    return {**parts.find(slot, choice.name).known_facts(), **choice.parameters, "name": choice.name}
+
+
+def _look(own: Mapping[str, Any], sections: Mapping[str, Section], parts: Catalogue) -> Look:
+    """Return what finds the value of a name in a part's rules; see `registry.parts.rules` for the names."""
+
+    def look(name: tuple[str, ...]) -> Any:
+        if len(name) == 1:
+            return own[name[0]]
+        section, key, *more = name
+        if section not in sections:
+            raise AbsentError(name)
+        value = getattr(sections[section], key)
+        if (section, key) not in slot_fields():
+            return value
+        if not more:
+            return tuple(part.name for part in value) if isinstance(value, tuple) else value and value.name
+        known = _values(slot_fields()[section, key], value, parts) if isinstance(value, Part) else {}
+        if more[0] not in known:
+            raise AbsentError(name)
+        return known[more[0]]
+
+    return look

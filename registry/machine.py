@@ -1,8 +1,0 @@
-"""What this machine offers."""
-
-import os
-
-
-def usable_cores() -> int:
-    """The cores that this process may use: those it was given, where the system says so, else all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

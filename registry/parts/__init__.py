@@ -1,0 +1,1 @@
+"""The catalogue of parts, read from their source. May import schema."""

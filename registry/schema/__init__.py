@@ -1,0 +1,1 @@
+"""What may be written: the spec, the protocol, claims, searches and resources as strict models. The lowest room."""

@@ -1,0 +1,259 @@
+"""A screen that trains: arms pause, stop and go on, wherever its controller was killed, and end as undisturbed ones."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.launch import executors
+from experiments.launch.launching import launch_here
+from experiments.plan.plan import Plan, load_plan
+from experiments.record.recording import Recorder, desire, open_again
+from experiments.search import screening
+from experiments.search.screening import launch_screened
+from experiments.worker.run import run_training
+from registry.errors import RunError, SpecError
+from registry.runs.run_folder import Replicate
+from tests.fixtures.toy_replicates import TOY, nothing
+
+ARMS = "arms: {fast: {learning.learning_rate: 5e-3}, slow: {learning.learning_rate: 1e-5}, late: {model.depth: 4}}"
+SCREEN = "screen: {rungs: [3, 6], keep: 0.5}\nfloors: []\n"
+
+
+class Killed(BaseException):
+    """The controller is dead."""
+
+
+def unwatched(*words: object) -> None:
+    """Nobody watches."""
+
+
+def screened(folder: Path, *overrides: str, only: Sequence[str] = ()) -> Plan:
+    text = TOY[: TOY.index("ablate:")].replace("steps: 6,", "steps: 9,") + f"{ARMS}\nseeds: [0]\n{SCREEN}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "toy.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_plan(path, overrides, folder / "runs", only)
+
+
+def run(plan: Plan) -> list[str]:
+    said: list[str] = []
+    launch_screened(plan, "debug", nothing, unwatched, said.append)
+    return said
+
+
+def states_of(plan: Plan) -> dict[str, str]:
+    return {replicate.arm: replicate.state for replicate in plan.replicates}
+
+
+def of(plan: Plan, arm: str) -> Replicate:
+    return next(replicate for replicate in plan.replicates if replicate.arm == arm)
+
+
+def reason_of(plan: Plan, arm: str) -> str:
+    desired = of(plan, arm).desired()
+    return desired.reason if desired else ""
+
+
+def steps_of(replicate: Replicate) -> list[int]:
+    return [line["step"] for line in replicate.metrics() if "validation_loss" in line]
+
+
+def loss_at(replicate: Replicate, step: int) -> float:
+    return float(
+        next(
+            line["validation_loss"]
+            for line in replicate.metrics()
+            if line["step"] == step and "validation_loss" in line
+        )
+    )
+
+
+def records(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        json.loads(path.read_text()) for path in sorted((plan.folder / "screen" / plan.arms[0].identity).glob("0*"))
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """The same arms without a screen."""
+    plan = screened(tmp_path_factory.mktemp("undisturbed"), "screen=null")
+    launch_here(plan, "debug", nothing, unwatched)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, list[str]]:
+    plan = screened(tmp_path_factory.mktemp("screened"))
+    return plan, run(plan)
+
+
+def test_the_best_half_goes_on_from_each_rung(finished: tuple[Plan, list[str]], undisturbed: Plan) -> None:
+    plan, said = finished
+    cuts = records(plan)
+    assert [(made["step"], len(made["values"]), len(made["kept"])) for made in cuts] == [(3, 4, 2), (6, 2, 1)]
+    names = {arm.identity: arm.name for arm in plan.arms}
+    for made in cuts:
+        losses = {
+            names[identity]: loss_at(of(undisturbed, names[identity]), made["step"]) for identity in made["values"]
+        }
+        assert {names[identity]: value for identity, value in made["values"].items()} == losses
+        best = sorted(losses, key=lambda arm: losses[arm])
+        assert [names[identity] for identity in made["kept"]] == best[: len(made["kept"])]
+    winner = names[cuts[1]["kept"][0]]
+    assert winner == "fast"
+    assert states_of(plan) == {arm: "done" if arm == winner else "stopped" for arm in states_of(plan)}
+    reasons = {arm: reason_of(plan, arm) for arm in states_of(plan) if arm != winner}
+    assert sorted(reasons.values()) == [
+        "screened out at step 3, 3rd of 4",
+        "screened out at step 3, 4th of 4",
+        "screened out at step 6, 2nd of 2",
+    ]
+    assert len(said) == 2
+    assert said[0].startswith("screen: at step 3 2 of 4 arms go on: fast, ")
+
+
+def test_pausing_and_going_on_is_exact(finished: tuple[Plan, list[str]], undisturbed: Plan) -> None:
+    plan, _ = finished
+    result, whole = of(plan, "fast").result(), of(undisturbed, "fast").result()
+    assert result is not None
+    assert whole is not None
+    assert result.scores == whole.scores
+    assert result.attempts == 3
+    assert steps_of(of(plan, "fast")) == [3, 6, 9]
+    assert [event.event for event in of(plan, "fast").events()] == [
+        "started", "paused", "started", "paused", "started", "done",
+    ]  # fmt: skip
+    third = next(arm for arm in states_of(plan) if reason_of(plan, arm).endswith("3rd of 4"))
+    assert steps_of(of(plan, third)) == [3], "who is out runs no further"
+
+
+def test_again_nothing_happens(finished: tuple[Plan, list[str]]) -> None:
+    plan, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in plan.folder.glob("*/seed-0/**/*") if path.name != "spec.yaml"}
+    assert run(plan) == []
+    after = {path: path.stat().st_mtime_ns for path in plan.folder.glob("*/seed-0/**/*") if path.name != "spec.yaml"}
+    assert {path for path in after if after[path] != before.get(path) and path.is_file()} == set()
+
+
+def test_other_rungs_are_another_screen(finished: tuple[Plan, list[str]]) -> None:
+    plan, _ = finished
+    for change in ("screen.keep=0.3", "screen.rungs=[6]", "screen.metric=validation_loss_band_0"):
+        with pytest.raises(SpecError, match="rung 1 was decided with step 3"):
+            run(load_plan(plan.file.path, [change], plan.runs))
+
+
+def test_a_controller_killed_at_every_wish_ends_as_undisturbed(
+    finished: tuple[Plan, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = screened(tmp_path)
+    wished, started = desire, executors.run_training
+    left = [0]
+
+    def fuse() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+
+    def wish(*words: Any, **more: Any) -> None:
+        wished(*words, **more)
+        fuse()
+
+    def start(*words: Any) -> list[Any]:
+        fuse()
+        return started(*words)
+
+    monkeypatch.setattr(screening, "desire", wish)
+    monkeypatch.setattr(executors, "desire", wish)
+    monkeypatch.setattr(executors, "run_training", start)
+    deaths = 0
+    while True:
+        left[0] = 3
+        try:
+            run(plan)
+        except Killed:
+            deaths += 1
+            continue
+        break
+    assert deaths > 3
+    assert states_of(plan) == states_of(finished[0])
+    assert records(plan) == records(finished[0])
+    mine, theirs = of(plan, "fast"), of(finished[0], "fast")
+    assert [len(replicate.attempts()) for replicate in plan.replicates] == [
+        len(replicate.attempts()) for replicate in finished[0].replicates
+    ]
+    results = mine.result(), theirs.result()
+    assert results[0] is not None
+    assert results[1] is not None
+    assert results[0].scores == results[1].scores
+
+
+def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = screened(tmp_path, "screen.rungs=[3]")
+
+    def start(training: Path, progress: Any) -> list[Any]:
+        if training.resolve() == of(plan, "fast").training.resolve():
+            Recorder(training).event("failed", error="a cosmic ray")
+            return []
+        return run_training(training, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(executors, "run_training", start)
+        run(plan)
+    assert states_of(plan)["fast"] == "failed"
+    assert sorted(states_of(plan).values()) == ["done", "done", "failed", "stopped"]
+    open_again(of(plan, "fast"))
+    run(plan)
+    assert sorted(states_of(plan).values()) == ["done", "done", "done", "stopped"]
+    assert len(records(plan)) == 1, "what was decided stays"
+
+
+def test_two_screens_at_once_are_refused(tmp_path: Path) -> None:
+    plan = screened(tmp_path)
+    folder = plan.folder / screening.FOLDER / screening.CONTROLLERS
+    with screening.leased(folder, patience=0), pytest.raises(RunError, match="is at work there"):
+        run(plan)
+
+
+def test_what_a_person_cancelled_stays_cancelled(tmp_path: Path) -> None:
+    plan = screened(tmp_path, "screen.rungs=[3]")
+    todo: Sequence[Replicate] = screening.make_run_folders(plan, {})
+    for replicate in todo:
+        if replicate.arm == "slow":
+            desire(replicate, "cancel", reason="by hand")
+    run(plan)
+    assert states_of(plan)["slow"] == "cancelled"
+    assert len(records(plan)[0]["values"]) == 3
+
+
+def test_the_race_is_over_all_arms_whatever_is_selected(tmp_path: Path, finished: tuple[Plan, list[str]]) -> None:
+    said = run(screened(tmp_path, only=["fast", "slow"]))
+    assert said == [
+        "screen: the race is between all arms of the file: those that are at step 3 wait for baseline, late; "
+        "launch these as well"
+    ]
+    plan = screened(tmp_path)
+    assert records(plan) == [], "nothing is decided on a part of the arms"
+    assert states_of(plan) == {"baseline": "missing", "fast": "paused", "slow": "paused", "late": "missing"}
+    assert not of(plan, "late").folder.exists()
+    said = run(screened(tmp_path, only=["baseline", "late"]))
+    assert said[0] == finished[1][0], "they had been waited for"
+    assert records(plan)[0] == records(finished[0])[0]
+    assert states_of(plan)["slow"] == "stopped", "an arm that was not selected is told, too"
+    run(plan)
+    assert records(plan) == records(finished[0])
+    assert states_of(plan) == states_of(finished[0])
+
+
+def test_an_arm_that_failed_is_not_waited_for_by_those_selected(tmp_path: Path) -> None:
+    plan = screened(tmp_path, "screen.rungs=[3]")
+    screening.make_run_folders(plan, {})
+    for arm in ("baseline", "late"):
+        Recorder(of(plan, arm).training).event("failed", error="a cosmic ray")
+    run(screened(tmp_path, "screen.rungs=[3]", only=["fast", "slow"]))
+    assert states_of(plan) == {"baseline": "failed", "fast": "done", "slow": "stopped", "late": "failed"}

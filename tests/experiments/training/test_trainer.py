@@ -1,0 +1,222 @@
+"""The training loop: resumed runs, accumulation, precision, compilation, checkpoints."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from experiments.training import trainer
+from experiments.training.checkpoints import read_checkpoint
+from experiments.training.trainer import train
+from registry.errors import Interrupted, RunError
+from registry.runs.run_folder import Replicate
+from tests.fixtures.made_videos import write_pictures
+from tests.fixtures.toy_replicates import assert_same, made, never, nothing, resumed, trainer_of
+
+
+def stop_after(calls: int) -> Callable[..., bool]:
+    """Answers yes from the given call on."""
+    seen = [0]
+
+    def stop(step: int | None = None) -> bool:
+        seen[0] += 1
+        return seen[0] >= calls
+
+    return stop
+
+
+def trained(folder: Path, *overrides: str, stops: tuple[int, ...] = ()) -> tuple[Replicate, Any, dict[str, float]]:
+    """The replicate, its final state and validation losses, after training with interruptions."""
+    replicate = made(folder, *overrides)[0]
+    for calls in stops:
+        with pytest.raises(Interrupted, match="the same command goes on"):
+            train(resumed(replicate), stop_after(calls), nothing)
+    trainer = resumed(replicate)
+    final = train(trainer, never, nothing)
+    return replicate, trainer.state(), final
+
+
+def metrics(replicate: Replicate) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key != "time"} for line in replicate.metrics()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Replicate, Any, dict[str, float]]:
+    return trained(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.mark.parametrize("stops", [(3,), (1, 1, 1), (5,)])
+def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path, undisturbed: Any, stops: tuple[int, ...]) -> None:
+    replicate, state, final = trained(tmp_path, stops=stops)
+    expected_replicate, expected_state, expected_final = undisturbed
+    assert_same(state, expected_state)
+    assert final == expected_final
+    assert metrics(replicate) == metrics(expected_replicate)
+
+
+def test_killed_between_checkpoints_and_resumed_equals_undisturbed(tmp_path: Path, undisturbed: Any) -> None:
+    """A kill leaves what was on disk: an old checkpoint, newer metrics, and half a line."""
+    replicate = made(tmp_path)[0]
+    trainer = resumed(replicate)
+
+    def die(step: int | None = None) -> bool:
+        if trainer.step == 5:
+            raise MemoryError  # step 5 is trained, checkpoint and log are of step 4
+        return False
+
+    with pytest.raises(MemoryError):
+        train(trainer, die, nothing)
+    with (replicate.training / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "time": 1.0, "loss": 9.0}\n{"step": 6, "lo')
+    (replicate.training / "checkpoints" / ".step-00000006.pt.999.tmp").write_bytes(b"half")
+    trainer = resumed(replicate)
+    final = train(trainer, never, nothing)
+    assert_same(trainer.state(), undisturbed[1])
+    assert final == undisturbed[2]
+    assert metrics(replicate) == metrics(undisturbed[0])
+    left = sorted(path.name for path in (replicate.training / "checkpoints").iterdir())
+    assert left == ["step-00000006.json", "step-00000006.pt"]
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, undisturbed: Any) -> None:
+    replicate = made(tmp_path, "runtime.keep_checkpoints=9")[0]
+    with pytest.raises(Interrupted):
+        train(trainer_of(replicate), stop_after(4), nothing)
+    newest = replicate.checkpoints()[-1]
+    assert [path.name for path in replicate.checkpoints()] == ["step-00000002.pt", "step-00000004.pt"]
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    with pytest.raises(RunError, match=r"step-00000004\.pt: does not match its checksum"):
+        read_checkpoint(newest, trainer_of(replicate).origin)
+    trainer = resumed(replicate)
+    assert trainer.step == 2
+    train(trainer, never, nothing)
+    assert_same(trainer.state(), undisturbed[1])
+
+
+def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
+    replicate, *_ = trained(tmp_path, "runtime.keep_checkpoints=2", "runtime.checkpoint_every=1")
+    assert [path.name for path in replicate.checkpoints()] == ["step-00000005.pt", "step-00000006.pt"]
+    left = sorted(path.name for path in (replicate.training / "checkpoints").iterdir())
+    assert left == [f"step-0000000{step}.{kind}" for step in (5, 6) for kind in ("json", "pt")]  # with their checksums
+
+
+def test_another_seed_is_another_run(tmp_path: Path, undisturbed: Any) -> None:
+    replicate = made(tmp_path, "seeds=[1]")[0]
+    trainer = trainer_of(replicate)
+    train(trainer, never, nothing)
+    weight = "patch_embedding.proj.weight"
+    assert not torch.equal(trainer.state()["model"][weight], undisturbed[1]["model"][weight])
+
+
+def close(state: Any, expected: Any, atol: float) -> None:
+    for name, value in expected["model"].items():
+        torch.testing.assert_close(state["model"][name], value, rtol=0, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("pieces", [2, 4])
+def test_accumulation_changes_nothing_but_memory(tmp_path: Path, undisturbed: Any, pieces: int) -> None:
+    replicate, state, final = trained(tmp_path, f"runtime.accumulation={pieces}")
+    assert replicate.identity == undisturbed[0].identity
+    # Sums are rounded in another order; AdamW turns noise in vanishing gradients into steps of up to 1e-3.
+    for line, expected in zip(metrics(replicate), metrics(undisturbed[0]), strict=True):
+        assert line == pytest.approx(expected, rel=1e-4)
+    assert final == pytest.approx(undisturbed[2], rel=1e-4)
+    close(state, undisturbed[1], atol=2e-4)
+
+
+def test_bf16_stays_near_fp32(tmp_path: Path, undisturbed: Any) -> None:
+    replicate, state, final = trained(tmp_path, "runtime.precision=bf16")
+    assert replicate.identity == undisturbed[0].identity
+    assert final == pytest.approx(undisturbed[2], rel=0.02)
+    assert final != undisturbed[2]  # it did train in bf16
+    assert all(value.dtype == torch.float32 for value in state["model"].values())  # over fp32 master weights
+    close(state, undisturbed[1], atol=2 * 6 * 1e-3)  # at most the learning rate a step, in both directions
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_losses(tmp_path: Path) -> None:
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on the CPU, and there is none")
+    compiled, plain = (trainer_of(made(tmp_path / name, f"runtime.compile={name}")[0]) for name in ("true", "false"))
+    for _ in range(2):
+        means, expected = compiled.train_step(), plain.train_step()
+        for name, value in means.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
+    assert compiled.state()["model"].keys() == plain.state()["model"].keys()  # no wrapper in the names
+
+
+def test_a_loss_that_is_not_finite_fails_with_advice(tmp_path: Path) -> None:
+    replicate = made(tmp_path)[0]
+    trainer = trainer_of(replicate)
+    with torch.no_grad():
+        trainer.model.patch_embedding.head.weight.fill_(float("nan"))
+    with pytest.raises(RunError, match=r"not finite at step 2.*learning\.learning_rate"):
+        train(trainer, never, nothing)
+
+
+def test_clipping_begins_at_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[float | None] = []
+    take_step = trainer.take_step
+    monkeypatch.setattr(trainer, "take_step", lambda m, o, e, clip: (used.append(clip), take_step(m, o, e, clip))[1])
+    trained(tmp_path, "learning.clip_from=2", "learning.clip_norm=0.5")
+    assert used == [None, None, 0.5, 0.5, 0.5, 0.5]
+
+
+def test_learning_rate_follows_its_schedule(tmp_path: Path) -> None:
+    replicate, *_ = trained(tmp_path, "learning.lr_schedule={name: warm_up, warm_up_steps: 4}", "runtime.log_every=1")
+    rates = [line["learning_rate"] for line in replicate.metrics() if "learning_rate" in line]
+    assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
+
+
+def test_validation_is_the_same_whenever_it_is_asked(tmp_path: Path) -> None:
+    """Fixed clips, times and noise: the same weights give the same loss, however often and whenever it is asked."""
+    replicate = made(tmp_path)[0]
+    trainer = trainer_of(replicate)
+    state = trainer.generator.get_state()
+    first = trainer.validation_losses()
+    assert trainer.validation_losses() == first
+    assert torch.equal(trainer.generator.get_state(), state)
+    assert first["validation_loss"] == pytest.approx(sum(first[f"validation_loss_band_{b}"] for b in range(4)) / 4)
+
+
+def test_arms_of_short_and_long_clips_see_the_same_videos(tmp_path: Path) -> None:
+    """Six videos suffice for the short clips, three of them for the long ones; so it is for validation."""
+    for number in range(8):
+        name = f"{'test' if number > 5 else 'train'}/v{number}"
+        write_pictures(tmp_path / "videos" / name, [f"{k:03d}.png" for k in range(20 if number % 2 else 8)], 16, 16)
+    words = [
+        "data.dataset=video_folder",
+        f"data.path={tmp_path / 'videos'}",
+        "model.classes=0",
+        "floors=[]",
+        "seeds=[0]",
+    ]
+    words += ["scoring.real_interval=1", "scoring.real_clips=2", "claim=[]", "ablate={data.interval: [1, 4]}"]
+    seen = []
+    for replicate in made(tmp_path, *words, only=()):
+        trainer = trainer_of(replicate)
+        seen.append([trainer.prepared.records[video].path for video in trainer.videos])
+        assert trainer.validation_split == "test"
+        with mock.patch.object(trainer.cache, "batch", wraps=trainer.cache.batch) as read:
+            trainer.validation_losses()
+        assert {trainer.prepared.records[video].path for video in read.call_args.args[0]} == {"test/v7"}
+    assert seen == [["train/v1", "train/v3", "train/v5"]] * 2
+
+
+def test_mirrored_clips_are_trained_under_the_label_of_their_direction(tmp_path: Path) -> None:
+    four = ("data.dataset.classes=4", "model.classes=4", "learning.batch_size=12")
+    ones = {flip: trainer_of(made(tmp_path / str(flip), *four, f"data.flip={flip}")[0]) for flip in (0.0, 0.5, 1.0)}
+    _, left, right, _ = range(4)  # moves_down, moves_left, moves_right, moves_up
+    for step in range(3):
+        plain, some, mirrored = (trainer.batch(step) for trainer in ones.values())
+        assert plain[1] is not None
+        assert some[1] is not None
+        assert mirrored[1] is not None
+        swapped = torch.where(plain[1] == left, right, torch.where(plain[1] == right, left, plain[1]))
+        assert mirrored[1].tolist() == swapped.tolist()
+        flipped = ones[0.5].sampler.batch(step).flipped
+        assert some[1].tolist() == torch.where(flipped, swapped, plain[1]).tolist()
