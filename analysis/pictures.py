@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis.figures import curves_figure, samples_figure, scores_figure
 from analysis.floors import Floors
@@ -18,6 +19,9 @@ from registry.runs.run_folder import read_metrics
 
 CONTACT_SHEET = Path("previews") / "contact_sheet.png"  # of a run folder: its samples beside real clips, by class
 SHOWN = 6  # sampled clips beside real ones, where a run of an earlier version has no contact sheet
+DOTS = 150  # an inch
+MOST_DOTS = 60_000  # of a side: matplotlib draws no picture of more than 65,535
+SHOWN = 6  # sampled clips beside real ones
 
 
 def draw(folder: Path, frame: pd.DataFrame, floors: Floors = ()) -> list[Path]:
@@ -40,7 +44,7 @@ def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path
         if "_band_" not in metric:
             path = figures / f"{_plain(metric)}.png"
             try:
-                scores_figure(frame, metric, floors=floors).savefig(path, dpi=150)
+                _save(scores_figure(frame, metric, floors=floors), path)
             except RunError:
                 continue
             yield path
@@ -52,7 +56,7 @@ def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
     for key in ("loss", "validation_loss"):
         path = figures / f"curve-{key}.png"
         try:
-            curves_figure(lines, key, log=True).savefig(path, dpi=150)
+            _save(curves_figure(lines, key, log=True), path)
         except RunError:
             continue
         yield path
@@ -83,6 +87,11 @@ def _clips(files: Iterable[Path]) -> np.ndarray | None:
         except DamagedError:
             continue
     return None
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as a picture, coarser where hundreds of arms make it very large."""
+    figure.savefig(path, dpi=min(DOTS, MOST_DOTS / max(figure.get_size_inches())))
 
 
 def _plain(name: str) -> str:

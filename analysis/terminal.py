@@ -133,11 +133,11 @@ class _Column:
     @classmethod
     def of(cls, header: str, cells: list[str], names: int) -> "_Column":
         """Return the column of these cells, which are `names` columns wide or more where they are names."""
-        own = max((cell_len(line) for cell in cells for line in cell.split("\n")), default=0)
-        widest = max(own, cell_len(header))
+        of_cells = max((cell_len(line) for cell in cells for line in cell.split("\n")), default=0)
+        widest = max(of_cells, cell_len(header))
         word = min(NAME, max(map(cell_len, header.split()), default=0))
         if any(cells) and all(_NUMBERS.fullmatch(cell) for cell in cells):
-            return cls(header, cells, True, max(own, word), widest)
+            return cls(header, cells, True, max(of_cells, word), widest)
         words = {word for cell in cells for word in cell.split() if word[-1].isdigit()}
         within = max((cell_len(word) for word in words if _NUMBERS.fullmatch(word)), default=0)
         return cls(header, cells, False, max(min(widest, names), within), widest)

@@ -117,7 +117,7 @@ class Bars:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", keys: int = 1) -> None:
     """Print a table as `make_tables` makes it."""
-    screen = console if console.is_terminal else Console(width=columns())
+    screen = console if console.is_terminal and console.width >= terminal.NARROWEST else Console(width=columns())
     for number, part in enumerate(make_tables(headers, rows, title, keys)):
         screen.print(*([""] if number else []), part, sep="\n")
 
@@ -137,7 +137,7 @@ def make_tables(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: st
 
 def columns() -> int:
     """Return how many columns a table has here."""
-    return console.width if console.is_terminal else terminal.columns_here(WIDTH)
+    return max(terminal.NARROWEST, console.width) if console.is_terminal else terminal.columns_here(WIDTH)
 
 
 def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:

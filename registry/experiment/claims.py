@@ -221,16 +221,17 @@ def averageable(claim: ResolvedClaim, specs: Mapping[str, Spec]) -> list[Resolve
         claim: with the arms that are kept for its labels.
         specs: of these arms, by name.
     """
+    cells = claim.cells
+    first_of = {cell: number for number, cell in reversed(list(enumerate(cells)))}  # the same arms are one point
     groups: list[list[int]] = []
-    first = [specs[cell[0]] for cell in claim.cells]
-    for number, spec in enumerate(first):
-        alike = (group for group in groups if not unshared(claim.metric, first[group[0]], spec))
+    for cell, number in sorted(first_of.items(), key=lambda item: item[1]):
+        alike = (own for own in groups if not unshared(claim.metric, specs[cells[own[0]][0]], specs[cell[0]]))
         group = next(alike, None)
         groups.append([number]) if group is None else group.append(number)
     return [
         replace(
             claim,
-            arms=tuple(arm for number in group for arm in claim.cells[number]),
+            arms=tuple(arm for number in group for arm in cells[number]),
             points=tuple(claim.points[number] for number in group),
         )
         for group in groups

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis import pictures
 from analysis.figures import curve_figure, curves_figure, draw_curves, samples_figure, scores_figure
 from analysis.results import load
 from registry.errors import RunError
@@ -135,3 +136,10 @@ def test_the_curves_of_scores_that_were_measured_are_drawn_and_none_of_none(tmp_
     assert (tmp_path / "curve.png").is_file()
     assert draw_curves(scores[2:], tmp_path / "none.png") is None
     assert not (tmp_path / "none.png").exists()
+
+
+def test_a_figure_of_very_many_arms_is_coarser_and_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MOST_DOTS", 300)  # in place of what takes hundreds of arms and a minute
+    (path,) = pictures.draw(tmp_path, load(replicates(SCORES)))
+    with Image.open(path) as picture:
+        assert 290 < max(picture.size) <= 300

@@ -227,6 +227,19 @@ def test_overrides_of_the_experiment_level(launched: Launched) -> None:
     assert [arm["arm"] for arm in arms] == ["baseline", "depth=4"]
 
 
+def test_report_of_an_overridden_experiment_leaves_that_of_the_file(launched: Launched) -> None:
+    report = launched.runs / "toy" / "report"
+    before = {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()}
+    assert "2/2" in before["table.md"].decode()
+    told = launched.verbs("report", "learning.steps=7")
+    assert told.code == 0, told.err
+    assert {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()} == before
+    (other,) = (path for path in (report.parent / "reports").iterdir() if path.resolve() != report.resolve())
+    assert f"wrote {other / 'table.md'}" in told.out
+    assert "0/2" in (other / "table.md").read_text()
+    assert json.loads((other / "experiment.json").read_text())["overrides"] == ["learning.steps=7"]
+
+
 def test_diff(launched: Launched) -> None:
     told = launched.verbs("diff")
     assert told.code == 0

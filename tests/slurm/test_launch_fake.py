@@ -76,9 +76,12 @@ def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_pa
     assert "undecided" in told.out
     assert scores(lab) == scores(here)
     assert [row["job"].split("_")[1] for row in lab.rows()] == ["0", "1"]
-    assert {path.name for path in (lab.runs / "toy" / "report").iterdir()} == {
-        "table.md", "table.csv", "verdict.txt", "verdict.json",
+    (report,) = (lab.runs / "toy" / "reports").iterdir()  # SHORT overrides the file, so `report` does not lead there
+    assert {path.name for path in report.glob("[!.]*")} == {
+        "experiment.json", "figures", "table.md", "table.csv", "verdict.txt", "verdict.json",
     }  # fmt: skip
+    assert f"reports when they have ended, in {report}" in told.out
+    assert not (lab.runs / "toy" / "report").exists()
     assert lab.launch().out.startswith("0 of 2 replicates were submitted now")  # and no job beside them
     assert lab.attempts() == [1, 1]
     code = json.loads((Path(lab.rows()[0]["folder"]) / "training" / "provenance.json").read_text())["code"]

@@ -95,6 +95,8 @@ def test_scores_have_all_that_belongs_beside_them(root: Path, found: Any) -> Non
     assert found["samples"]["clips"] == found["samples"]["videos"] == 8
     assert found["failed"] == []
     assert found["made"]["host"]
+    assert found["plot"] == str(out / "curve.png")
+    assert (out / "curve.png").is_file()
 
 
 def test_the_fingerprint_is_that_of_the_bound_protocol(found: Any) -> None:

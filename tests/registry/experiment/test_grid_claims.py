@@ -95,3 +95,10 @@ def test_equal_arms_at_one_point_are_refused_with_the_point(tmp_path: Path) -> N
 def test_a_value_that_is_none_of_the_grid_is_told_as_ever(tmp_path: Path) -> None:
     lines = problems(write(tmp_path, f"{TOY}{GRID}claim: {{axis: blocks, better: varant_2, worse: variant_1}}\n"))
     assert "did you mean 'variant_2'" in one(lines, "claim.better")
+
+
+def test_values_of_another_axis_that_make_the_same_arms_are_one_point(tmp_path: Path) -> None:
+    grid = GRID.replace("model.patch: [2, 4]", "diffusion.noise_schedule: [linear, null, cosine]")
+    (order,) = claims(tmp_path, f"{grid}claim: {ORDER}\n")
+    assert order.averaged == {"noise_schedule": ("linear", "cosine")}
+    assert len(set(order.arms)) == len(order.arms) == 4
