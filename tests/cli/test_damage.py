@@ -64,7 +64,7 @@ def test_what_was_damaged_is_made_again_and_changes_no_digit(tmp_path: Path) -> 
         assert {about["n_fake"] for about in again["score_details"].values()} == {6}
         names = ["clips-000000-000004.npy", "clips-000004-000006.npy"]
         assert np.array_equal(np.concatenate([np.load(seed / "samples" / name) for name in names]), own)
-        assert f"sampling again what is damaged: {seed / 'samples' / names[0]}: " in told.out
+        assert f"sampling again what is damaged: {seed.resolve() / 'samples' / names[0]}: " in told.out
     assert f"encoding again what is damaged: {latents}: is empty" in told.out
     assert f"measuring again what is damaged: {features}: rows 0 to 7 are damaged" in told.out
     assert latents.read_bytes() == whole

@@ -21,7 +21,7 @@ class Lines(Nobody):
 def test_a_failed_replicate_is_left_by_launch_and_brought_to_its_end_by_retry(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "seeds=[0]", "floors=[]", only=("baseline",))
     (replicate,) = make_run_folders(plan, {"commit": "", "changed": False, "snapshot": ""})
-    Recorder(replicate.folder).event("failed", error="RunError: made up")
+    Recorder(replicate.training).event("failed", error="RunError: made up")
     left = launch(plan, "debug")
     assert (left.launched.submitted, left.waits) == ([], False)
     assert left.unfinished[0].startswith("baseline seed 0: failed: RunError: made up; mend the cause")
