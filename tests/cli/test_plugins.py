@@ -109,7 +109,7 @@ def test_reading_a_part_imports_no_package_around_it(tmp_path: Path) -> None:
     ("content", "told"),
     [
         (b"x = (", "{path}:1: is not valid Python: '(' was never closed"),
-        (b"x = '\xff'", "{path}: cannot be read: 'utf-8' codec can't decode byte 0xff"),
+        (b"x = '\xff'", "is not valid Python: (unicode error) 'utf-8' codec can't decode byte 0xff"),
         (b"x = 1\0", "source code"),
         (b"x = " + b"(" * 10_000 + b")" * 10_000, "{path}"),
         (b"x = " + b"-" * 100_000 + b"1", "{path}"),

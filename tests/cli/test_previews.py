@@ -48,7 +48,7 @@ def test_a_launch_leaves_samples_that_can_be_looked_at(launched: Launched) -> No
 def test_the_reports_picture_is_the_contact_sheet(launched: Launched) -> None:
     assert "figures/samples-baseline.png" in launched.told.out
     (folder,) = (launched.runs / "toy").glob("baseline-*/seed-0")
-    figure = launched.runs / "toy" / "figures" / "samples-baseline.png"
+    figure = launched.runs / "toy" / "report" / "figures" / "samples-baseline.png"
     assert figure.read_bytes() == (folder / "previews" / "contact_sheet.png").read_bytes()
 
 

@@ -90,6 +90,7 @@ def test_the_suite_needs_a_few_clips():
 
 def test_a_detector_that_sees_nothing_is_called_blind():
     class Blind:
+        label, dimensions, rows_per_clip = "blind", 2, 1
         drawn = torch.Generator().manual_seed(0)
 
         def features(self, videos):
