@@ -48,8 +48,8 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, words: tuple[str, .
 def log_of(folder: Path, content: str) -> Path:
     """The toy experiment with a log of its first replicate; the experiment file."""
     path = write(folder)
-    own = load_plan(path, runs=folder / "runs").replicates[0].folder
-    own.mkdir(parents=True)
+    own = load_plan(path, runs=folder / "runs").replicates[0].training
+    own.mkdir(parents=True, exist_ok=True)
     (own / "log.txt").write_text(content)
     return path
 
@@ -98,5 +98,5 @@ def test_a_verdict_of_arms_that_no_claim_is_about(tmp_path: Path) -> None:
     path = write(tmp_path)
     told = run("verdict", path, "--only", "baseline", "--runs", tmp_path)
     assert told.code == 0, told
-    assert "toy: none of its 1 claims is about the selected arms alone; select more with --only" in told.out
+    assert "toy: --only leaves out arms of 1 claim" in told.out
     assert "toy: makes no claim; add `claim:" in run("verdict", path, "claim=[]", "--runs", tmp_path).out
