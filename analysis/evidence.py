@@ -162,7 +162,7 @@ def _agreement(scores: NDArray[np.float64]) -> str:
     """What to say where the arms' scores (seeds, arms) agree on every seed to `AGREEMENT`; empty where they do not."""
     if not scores.size:
         return ""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         differences = np.abs(scores - scores[:, :1]).max(axis=1)
     if not differences.any():
         return EQUAL + NOT_REACHED

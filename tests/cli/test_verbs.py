@@ -298,7 +298,7 @@ def test_orphans_are_named_in_the_status(launched: Launched) -> None:
     told = launched.verbs("status", "learning.learning_rate=2e-3")
     assert told.code == 0
     assert told.out.count("orphaned (kept, not counted, never cancelled)") == 2
-    assert "learning.learning_rate: 0.001 then, 0.002 now" in told.out
+    assert " ".join(told.out.split()).count("learning.learning_rate: 0.001 then, 0.002 now") == 2
 
 
 def test_a_result_is_plain_json(launched: Launched) -> None:
