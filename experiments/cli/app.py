@@ -364,7 +364,7 @@ def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
 
 def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measure: bool) -> None:
     from experiments.cli import console
-    from experiments.launch import slurm_launch
+    from experiments.launch.executors import EXECUTORS
     from experiments.plan import costs
 
     if measure and most is None:
@@ -372,7 +372,7 @@ def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measu
             "--measure of a launch is for --max-gpu-hours, which is not given; `plan --measure` shows the cost"
         )
     if most is not None:
-        defaults = slurm_launch.defaults_here() if executor == "slurm" else None
+        defaults = EXECUTORS[executor].defaults()
         with console.Bars() as bars:
             rows = _arm_rows(plans, measure, bars.show, defaults)
         screened = any(found.file.experiment.screen is not None for found in plans)
@@ -382,11 +382,11 @@ def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measu
 def _start(found: "Plan", start: "Callable[..., Outcome]", executor: str, dry_run: bool, wait: bool) -> None:
     """Launch or retry, and print what came of it."""
     from experiments.cli import console
-    from experiments.launch import slurm_launch
+    from experiments.launch.launching import preview
 
     _warn(found)
     if dry_run:
-        for text in slurm_launch.dry_run(found, executor):
+        for text in preview(found, executor):
             console.say(text)
         return
     with console.Bars() as bars:
@@ -429,12 +429,13 @@ def search(found: "Plan", executor: str, show: bool, form: str) -> None:
 
 def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
     from experiments.cli import console
-    from experiments.search.controller import run_search
+    from experiments.launch.executors import EXECUTORS
+    from experiments.search.searching import run_search
     from experiments.search.workflow import WATCHING
     from experiments.tracking import mlflow_sync
 
     with console.Bars(apart) as bars:
-        if executor == "slurm":
+        if EXECUTORS[executor].detached:
             bars.line(WATCHING)
         study, todo = run_search(found, executor, bars.show, bars.watch, bars.line)
     if untracked := mlflow_sync.try_sync(f"{found.name}-search", todo, found.runs):

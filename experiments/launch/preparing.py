@@ -29,9 +29,36 @@ from registry.errors import SpecError
 from registry.runs.records import State
 from registry.runs.run_folder import DATA_FOLDER, Replicate
 from registry.schema.spec import Spec
+from registry.schema.values import values_at
 
 PREPARING = "preparing"  # folder among the prepared data: whose turn it is to prepare
 PATIENCE = 86400.0  # seconds to wait for another process that prepares
+SHARED = ("data", "scoring", "sampling.clips", "model.classes", "runtime.device")  # what prepared data follow from
+
+
+class PreparedHere:
+    """The data that this process has prepared, each once.
+
+    Args:
+        progress: is called with (what, done, in all).
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._found: dict[str, Prepared] = {}
+
+    def prepare(self, plan: Plan) -> None:
+        """Prepare the data of the selected arms that are new, and note them in the folders of their trainings.
+
+        Raises:
+            RunError: nothing readable, or a training came from other data.
+            SpecError: a path or split that is wrong.
+        """
+        keys = {arm.name: values_at(arm.spec, SHARED) for arm in plan.selected}
+        if not self._found.keys() >= set(keys.values()):
+            made = prepare_data(plan, self.progress)
+            self._found |= {keys[name]: prepared for name, prepared in made.items()}
+        bind_replicates(plan, {name: self._found[key] for name, key in keys.items()})
 
 
 def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:

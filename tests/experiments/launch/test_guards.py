@@ -72,7 +72,7 @@ def test_a_refused_claim_is_no_failure(tmp_path: Path) -> None:
 def test_files_are_checked_before_anything_starts(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "data.autoencoder={name: sd_vae, weights: ./no-such-vae}", "data.dataset=video_folder")
     with pytest.raises(SpecError) as refused:
-        launching.launch_here(plan, "debug", nothing, lambda todo, states: None)
+        launching.launch_all(plan, "debug", nothing, lambda todo, states: None)
     told = "\n".join(refused.value.problems)
     assert "data.autoencoder.weights" in told
     assert "data.path" in told

@@ -14,7 +14,7 @@ from components.scoring.features.extraction import Measuring, Side, extractor_ke
 from components.scoring.features.preprocessing import Treatment
 from components.scoring.protocol_metrics import build_metrics
 from experiments.launch import launching
-from experiments.launch.launching import launch_here
+from experiments.launch.launching import launch_all
 from experiments.launch.preparing import late_floor, prepare_data
 from experiments.plan.plan import Plan
 from experiments.scores import floors, sampling
@@ -168,7 +168,7 @@ def test_real_halves_of_few_videos_are_measured_smaller_and_brought_to_the_score
 
 
 def launch(plan: Plan) -> None:
-    todo = launch_here(plan, "debug", nothing, lambda todo, states: None).todo
+    todo = launch_all(plan, "debug", nothing, lambda todo, states: None).todo
     late_floor(plan, todo, nothing)
 
 

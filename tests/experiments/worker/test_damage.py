@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis import results
-from experiments.launch.launching import launch_here, retry, unfinished
+from experiments.launch.launching import launch_all, retry, unfinished
 from experiments.plan import status
 from experiments.plan.plan import load_plan
 from experiments.record.recording import desire
@@ -60,11 +60,11 @@ def test_a_damaged_result_does_not_count_and_is_made_again(copied: Path, damage:
     assert told in row["error"]
     frame = results.load(replicate.row() for replicate in plan.replicates)
     assert len(results.done(frame)) == 3
-    launch_here(plan, "debug", nothing, lambda todo, states: None)
+    launch_all(plan, "debug", nothing, lambda todo, states: None)
     assert replicate.state is State.DAMAGED  # until `retry`
     assert "`retry` makes it again" in unfinished(plan.replicates)[0]
     assert retry(plan) == [replicate]
-    assert launch_here(plan, "debug", nothing, lambda todo, states: None).submitted == [replicate.name]
+    assert launch_all(plan, "debug", nothing, lambda todo, states: None).submitted == [replicate.name]
     assert scores(replicate) == before
     assert len(list(replicate.folder.glob("damaged-*.json"))) == 1
 
