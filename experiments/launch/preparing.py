@@ -26,7 +26,7 @@ from experiments.scores.scoring import (
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
-from registry.runs.records import State
+from registry.runs.records import PreparedData, State
 from registry.runs.run_folder import DATA_FOLDER, Replicate
 from registry.schema.spec import Spec
 from registry.schema.values import values_at
@@ -177,8 +177,11 @@ def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
         autoencoder = f"{replicate.spec.data.autoencoder} at {replicate.spec.data.resolution}"
         if autoencoder not in weights:
             weights[autoencoder] = Assembly(replicate.spec).autoencoder().fingerprint()
-        about = {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}
-        bind_data(replicate.training, {**about, "autoencoder": weights[autoencoder]})
+        about = PreparedData(
+            digest=data.digest, folder=str(data.folder.resolve()), videos=len(data.records),
+            autoencoder=weights[autoencoder],
+        )  # fmt: skip
+        bind_data(replicate.training, about)
 
 
 def describe_data(prepared: dict[str, Prepared]) -> list[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from experiments.launch.frozen_file import frozen_words
 from experiments.launch.preparing import SHARED
@@ -12,6 +11,7 @@ from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.recording import bind_data, bound_data
 from registry.errors import RunError
+from registry.runs.records import PreparedData
 from registry.runs.run_folder import FLOORS_FILE, Replicate, open_replicate
 from registry.schema.values import values_at
 
@@ -127,7 +127,7 @@ def _confirm(job: _Job) -> None:
         raise RunError(slurm_queue.failed_beside("prepares the data", job.name, told, job.log))
 
 
-def _bound_alike(plan: Plan, shared: str) -> Iterator[dict[str, Any]]:
+def _bound_alike(plan: Plan, shared: str) -> Iterator[PreparedData]:
     """What the experiment's trainings with the same data say of them."""
     for path in sorted(plan.folder.glob("*/seed-*")):
         try:

@@ -17,8 +17,8 @@ from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
 from registry.runs.files import write_atomically, write_new
-from registry.runs.records import Attempt, Desired, Result, State, read_json, sealed
-from registry.runs.run_folder import DESIRED, Replicate, read_metrics, read_spec
+from registry.runs.records import Attempt, Desired, PreparedData, Result, State, read_json, read_record, sealed
+from registry.runs.run_folder import DESIRED, PREPARED, Replicate, read_metrics, read_spec
 
 BEAT_SECONDS = 60.0
 PACKAGES = (
@@ -115,36 +115,37 @@ def open_again(replicate: Replicate, trial: int | None = None) -> None:
     Recorder(replicate.training).event("retry", evaluation=replicate.folder.name, **more)
 
 
-def bind_data(training: Path, data: Mapping[str, Any]) -> None:
+def bind_data(training: Path, data: PreparedData) -> None:
     """Note in a training's folder which prepared data it is trained on, or check that they are the same as before.
 
     Prepared data with the same content may have moved: their place is renewed.
 
     Raises:
-        RunError: the training came from other data.
+        RunError: the training came from other data, or what it says of them is damaged.
     """
-    provenance = read_json(training / "provenance.json") or {}
-    earlier = provenance.get("data")
-    if isinstance(earlier, dict) and earlier.get("autoencoder") != data.get("autoencoder"):
+    earlier = read_record(training / PREPARED, PreparedData)
+    if earlier is not None and earlier.autoencoder != data.autoencoder:
         raise RunError(
             f"{training}: its latents came from other weights of the autoencoder; use another --runs folder, or remove "
             "that of the training"
         )
-    if isinstance(earlier, dict) and earlier.get("digest") != data["digest"]:
+    if earlier is not None and earlier.digest != data.digest:
         raise RunError(
-            f"{training}: was made from other data (manifest {str(earlier.get('digest'))[:10]} in "
-            f"{earlier.get('folder')}; now {data['digest'][:10]} in {data['folder']}); use another --runs folder, or "
-            "remove that of the training"
+            f"{training}: was made from other data (manifest {earlier.digest[:10]} in {earlier.folder}; now "
+            f"{data.digest[:10]} in {data.folder}); use another --runs folder, or remove that of the training"
         )
-    if earlier != dict(data):
-        write_json(training / "provenance.json", {**provenance, "data": dict(data)})
+    if earlier != data:
+        write_json(training / PREPARED, sealed(data.model_dump(mode="json")))
 
 
-def bound_data(training: Path) -> dict[str, Any] | None:
-    """Return what a training's folder says of the data that were prepared for it, if they are there."""
-    data = (read_json(training / "provenance.json") or {}).get("data")
-    there = isinstance(data, dict) and Path(str(data.get("folder", ""))).is_dir()
-    return data if there else None
+def bound_data(training: Path) -> PreparedData | None:
+    """Return what a training's folder says of the data that were prepared for it, if they are there.
+
+    Raises:
+        RunError: what it says is damaged.
+    """
+    data = read_record(training / PREPARED, PreparedData)
+    return data if data is not None and Path(data.folder).is_dir() else None
 
 
 def bound_code(training: Path) -> dict[str, Any]:

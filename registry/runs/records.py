@@ -126,6 +126,15 @@ class Heartbeat(Record):
     steps_per_second: float | None = None
 
 
+class PreparedData(Record):
+    """The prepared data that a training is trained on."""
+
+    digest: str  # of the manifest
+    folder: str
+    videos: int
+    autoencoder: str  # fingerprint of what encoded the latents
+
+
 class Trained(Record):
     """What there is to say of a training that has made its last step."""
 

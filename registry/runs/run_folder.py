@@ -1,11 +1,12 @@
 """Where trainings and their evaluations lie, and what their files say of their state. Plain files are the truth.
 
 runs/_trainings/<training>/seed-<n>/           a training: what is learned once, whoever asks for it
-    spec.yaml         what is trained              provenance.json  code, packages, host, data
+    spec.yaml         what is trained              provenance.json  code, packages, host
+    prepared.json     the data it is trained on    checkpoints/     full training state
     events.jsonl      what happened to attempts    metrics.jsonl    one line a logged step
     attempts/         0001.json, …: who ran it     submissions/     0001.json, …: who sent it to an executor
     heartbeat.json    step and speed now           log.txt          what it printed
-    checkpoints/      full training state          trained.json     written behind the last step
+    trained.json      written behind the last step
     evaluations/<evaluation>/                  one way to sample and score it
         spec.yaml     the resolved spec            samples/         sampled clips, uint8
         desired/      <experiment>.json: who wants it, as which arm, and whether still
@@ -49,6 +50,7 @@ DATA_FOLDER = "_data"
 TRAININGS = "_trainings"
 EVALUATIONS, DESIRED = "evaluations", "desired"  # folders of a training, and of an evaluation
 FLOORS_FILE = "floors.json"
+PREPARED = "prepared.json"  # of a training
 LAUNCHES = "_launches"  # folder in that of the experiment: one a launch, with submitit's files and logs
 
 

@@ -82,7 +82,7 @@ def test_a_second_experiment_finds_the_same_baseline_done(copied: Path) -> None:
     new = after.keys() - before.keys()
     assert {path.name for path in new} == {"second.json"}  # that it is wanted
     changed = {path.name for path, time in before.items() if after[path] != time}
-    assert changed == {"provenance.json"}  # the prepared data were copied to another place
+    assert changed == {"prepared.json"}  # the prepared data were copied to another place
     rows = run("status", path, *words, "--format", "json").json["replicates"]
     assert [(row["arm"], row["state"], row["attempts"]) for row in rows] == [("baseline", "done", 1)] * 2
 
