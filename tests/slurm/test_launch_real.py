@@ -55,7 +55,7 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
         sweep.hold(arm)
     most = slurm_queue.cluster().max_array
     told = sweep.verb("launch", "--executor", "slurm")
-    arrays = [int(line.split()[2]) for line in told.splitlines() if line.endswith("replicates") and "submitted" in line]
+    arrays = [int(line.split()[2]) for line in told.splitlines() if line.endswith("trainings")]
     assert sorted(arrays) == sorted([*(min(most, 9 - first) for first in range(0, 9, most)), 2, 1]), told
     assert "0 of 12 replicates were submitted now" in sweep.verb("launch", "--executor", "slurm")
 
@@ -100,7 +100,7 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
         granted = real_slurm.ask("sacct", "-X", "-n", "-P", "-j", rows[name]["job"], "--format=AllocTRES")
         assert "gres/gpu=1" in granted
 
-    table = (sweep.plan().folder / reports.FOLDER / "table.md").read_text()  # by the report job
+    table = (sweep.plan().folder / reports.LINK / "table.md").read_text()  # by the report job
     assert "late" in table
 
     sweep.verb("retry", "--only", "cancelled", "--executor", "slurm")

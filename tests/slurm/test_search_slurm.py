@@ -109,7 +109,7 @@ def test_a_screen_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
     plan = load_plan(tmp_path / "toy.yaml", (), tmp_path / "runs")
     states = {replicate.arm: replicate.state for replicate in plan.replicates}
     assert states == {"baseline": "done", "fast": "done", "slow": "stopped"}
-    told = {replicate.arm: [event["event"] for event in replicate.events()] for replicate in plan.replicates}
+    told = {replicate.arm: [event.event for event in replicate.events()] for replicate in plan.replicates}
     assert told == {
         "baseline": ["started", "paused", "started", "done"],
         "fast": ["started", "paused", "started", "done"],
@@ -139,8 +139,8 @@ def test_what_is_stopped_for_good_leaves_the_queue(
     assert [replicate.state for replicate in waiting] == ["stopped", "stopped"]
     assert [replicate.attempts() for replicate in waiting] == [[], []], "they left the queue and never began"
     assert (first.checkpoints()[-1].stat().st_size) > 0
-    assert first.events()[-1]["event"] == "stopped"
-    assert first.events()[-1]["reason"].startswith("no longer wanted")
+    assert first.events()[-1].event == "stopped"
+    assert first.events()[-1].reason.startswith("no longer wanted")
 
 
 def test_a_search_has_its_data_prepared_by_jobs(fake_slurm: Cluster, tmp_path: Path) -> None:
