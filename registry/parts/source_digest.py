@@ -28,7 +28,7 @@ _digests: dict[tuple[str, ...], tuple[str, dict[Path, Stamp]]] = {}  # by this p
 
 
 def digests(spec: Spec, parts: Catalogue) -> dict[str, str]:
-    """Return the digest of every part that a spec names, by key: `model.blocks`, and `scoring.metrics.fvd` in lists.
+    """Return the digest of every part that a spec names, by key and name: `model.blocks.variant_1`.
 
     Args:
         spec: a resolved spec.
@@ -41,8 +41,7 @@ def digests(spec: Spec, parts: Catalogue) -> dict[str, str]:
         for part in chosen if isinstance(chosen, tuple) else (chosen,):
             if isinstance(part, Part):
                 info = parts.find(slot, part.name)
-                name = f"{section}.{key}.{part.name}" if isinstance(chosen, tuple) else f"{section}.{key}"
-                found[name] = _digest(sources, [(info.module, info.class_name)], ())
+                found[f"{section}.{key}.{part.name}"] = _digest(sources, [(info.module, info.class_name)], ())
     return found
 
 

@@ -6,10 +6,12 @@ runs/_trainings/<training>/seed-<n>/           a training: what is learned once,
     attempts/         0001.json, …: who ran it     submissions/     0001.json, …: who sent it to an executor
     heartbeat.json    step and speed now           log.txt          what it printed
     checkpoints/      full training state          trained.json     written behind the last step
+    code.jsonl        digests of the code that worked on it
     evaluations/<evaluation>/                  one way to sample and score it
         spec.yaml     the resolved spec            samples/         sampled clips, uint8
         desired/      <experiment>.json: who wants it, as which arm, and whether still
         previews/     the same to be looked at     metrics.jsonl    its scores as points
+        code.jsonl    as above
         result.json   written last: its presence means done
 runs/<experiment>/<arm>-<identity>/seed-<n>    a link to the evaluation that is this replicate's
 runs/<experiment>/floors.json                  what the scores are where nothing can be better
