@@ -10,12 +10,13 @@ from experiments.launch.launching import Launched, Watch, absolute, make_run_fol
 from experiments.launch.report import is_overridden, report_of
 from experiments.launch.slurm_arrays import SlurmArrays, chunks, script
 from experiments.plan.check import check
+from experiments.plan.other_code import outdated
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.recording import bound_data, write_json
 from experiments.record.snapshot import FOLDER as CODE
 from experiments.record.snapshot import Snapshot, freeze
-from experiments.record.states import in_state, startable, tasks_of
+from experiments.record.states import in_state, startable, states, tasks_of
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.experiment.clusters import cluster_defaults
@@ -91,9 +92,18 @@ def launch_slurm(plan: Plan) -> Launched:
     return launched
 
 
-def dry_run(plan: Plan, executor: str) -> list[str]:
-    """What `launch` would do, a text each: for Slurm the batch scripts. Nothing is written or submitted."""
-    waiting = in_state([absolute(replicate) for replicate in plan.work], startable)
+def dry_run(plan: Plan, executor: str, again: bool = False) -> list[str]:
+    """What `launch` would do, a text each: for Slurm the batch scripts. Nothing is written or submitted.
+
+    Args:
+        plan: what would be launched.
+        executor: its name.
+        again: make anew what other code than the present has made as well.
+    """
+    todo = [absolute(replicate) for replicate in plan.work]
+    anew = {one.replicate.folder for one in outdated(plan, todo)} if again else set()
+    now = zip(todo, states(todo), strict=True)
+    waiting = [one for one, state in now if state.startable or (one.folder in anew and not state.active)]
     if executor != "slurm":
         return [f"would run {replicate.name}: {replicate.folder}" for replicate in waiting] or ["nothing to run"]
     check(plan, with_data=True)

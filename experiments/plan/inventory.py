@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.record.recording import bound_codes
-from experiments.record.slurm_queue import ask
 from experiments.record.snapshot import FOLDER as CODE
+from experiments.record.states import is_active
 from registry.errors import RunError
-from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.code_used import code_used
-from registry.runs.records import Attempt, State, Submission
+from registry.runs.records import State
 from registry.runs.run_folder import TRAININGS, evaluations_in, read_spec, training_state
 
 
@@ -80,7 +79,7 @@ def unreferenced(runs: Path) -> list[Unreferenced]:
         own = evaluations_in(training)
         without = [evaluation for evaluation in own if evaluation.resolve() not in referring]
         why = "it runs, or waits in Slurm" if without or not own else ""
-        kept = why if why and _active(training) else ""
+        kept = why if why and is_active(training) else ""
         if len(without) == len(own):
             found.append(Unreferenced(training, "training", _size(training), kept))
         else:
@@ -150,14 +149,6 @@ def _state(training: Path) -> State:
         return training_state(training, read_spec(training))
     except RunError:
         return State.DAMAGED
-
-
-def _active(training: Path) -> bool:
-    """Whether a process is at work there, or Slurm has its job."""
-    attempt, submission = latest(training / ATTEMPTS, Attempt), latest(training / SUBMISSIONS, Submission)
-    queue = ask(owner.job for owner in (attempt, submission) if owner is not None and owner.job)
-    waits = submission is not None and submission.job is not None and queue.hint(submission.job) not in ("", None)
-    return waits or is_alive(attempt, training / "heartbeat.json", queue.hint) or is_alive(submission)
 
 
 def _size(folder: Path) -> int:

@@ -65,7 +65,7 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
     if not (training / "provenance.json").exists():
         with contextlib.suppress(FileExistsError):  # another launcher was quicker
             write_new(training / "provenance.json", as_json({"code": dict(code), **machine()}))
-    elif not replicate.state.ended and dict(code) not in bound_codes(training):
+    elif dict(code) not in bound_codes(training) and not replicate.state.ended:
         provenance = read_json(training / "provenance.json") or {}
         later = [*provenance.get("later_code", ()), dict(code)]
         write_json(training / "provenance.json", {**provenance, "later_code": later})
