@@ -52,4 +52,6 @@ def used_now(spec: Spec, digests: dict[str, str], attempt: int, begun_at: int) -
 def _digests(spec: Spec, parts: Catalogue | None, without: tuple[str, ...], loops: dict[str, str]) -> dict[str, str]:
     of_parts = digests(spec, parts or catalogue(spec.plugins))
     found = {name: digest for name, digest in of_parts.items() if name.split(".")[0] not in without}
-    return found | {name: digest_of_modules([module], NOT_COUNTED[name]) for name, module in loops.items()}
+    return found | {
+        name: digest_of_modules([module], NOT_COUNTED[name], ("components",)) for name, module in loops.items()
+    }

@@ -45,18 +45,19 @@ def digests(spec: Spec, parts: Catalogue) -> dict[str, str]:
     return found
 
 
-def digest_of_modules(modules: Iterable[str], without: Collection[str] = ()) -> str:
+def digest_of_modules(modules: Iterable[str], without: Collection[str] = (), own: Collection[str] = ()) -> str:
     """Return one digest of whole modules and of what they name elsewhere.
 
     Args:
         modules: dotted names; `registry.parts.sources.modules_below` lists those of a package.
         without: packages and modules that do not count, beside `registry`.
+        own: packages that count wherever they are installed, beside those of the modules.
 
     Raises:
         SpecError: there is no such module.
     """
     modules = sorted(modules)
-    sources = Sources(modules)
+    sources = Sources([*modules, *own])
     for module in modules:
         if sources.file(module) is None:
             raise SpecError(f"there is no Python module {module!r}")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from registry.runs.machine import ROOT
+from registry.runs.run_folder import open_replicate
 from tests.cli.command import Told, run
 from tests.fixtures.toy_replicates import TOY, write
 
@@ -224,7 +225,13 @@ def test_edits_of_a_sampler_make_evaluations_anew_and_those_of_a_training_all_th
     assert anew.keys() == before.keys()
     assert all(anew[name]["made_by"] != now[name]["made_by"] for name in anew)
     assert "code" not in toy.verb("plan", *common, file=second).out
-    assert len(list(toy.runs.glob("_trainings/*-earlier-1/seed-0/evaluations/*/result.json"))) == 4
+    kept = list(toy.runs.glob("_trainings/*-earlier-1/seed-0/evaluations/*/result.json"))
+    assert len(kept) == 4
+    assert all(open_replicate(path.parent).result() is not None for path in kept)
+    assert "-earlier-1" in run("list", "--runs", toy.runs).out
+    assert run("prune", "--yes", "--runs", toy.runs).code == 0
+    assert not list(toy.runs.glob("_trainings/*-earlier-1"))
+    assert toy.results("first") | toy.results("second") == anew
 
 
 def test_the_loop_counts_and_frozen_copies_are_named_and_kept(tmp_path: Path) -> None:
