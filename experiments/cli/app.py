@@ -260,7 +260,11 @@ def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
 
 
 def _arm_rows(
-    plans: "list[Plan]", measure: bool, progress: Callable[[str, int, int], None], defaults: "Shape | None" = None
+    plans: "list[Plan]",
+    measure: bool,
+    progress: Callable[[str, int, int], None],
+    defaults: "Shape | None" = None,
+    again: bool = False,
 ) -> list[dict[str, Any]]:
     """The rows of all plans' arms, with what is still to come counted once."""
     from experiments.plan import rows as planned
@@ -269,7 +273,7 @@ def _arm_rows(
     trainings: set[Path] = set()
     for found in plans:
         paces = planned.paces(found, progress) if measure else None
-        rows += planned.rows(found, paces, defaults, trainings)
+        rows += planned.rows(found, paces, defaults, trainings, again)
         trainings |= {replicate.training for replicate in found.replicates}
     return rows
 
@@ -316,25 +320,32 @@ MOST = click.option(
 
 @app.command()
 @EXECUTOR
+@click.option(
+    "--again", is_flag=True, help="Make anew what other code than the present has made; what is there is set aside."
+)
 @DRY_RUN
 @WAIT
 @MOST
 @MEASURE
 @verb(several=True)
-def launch(plans: "list[Plan]", **how: Any) -> None:
+def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
     With a `screen` in the file only the best arms run to their end; this process watches until then, on Slurm as well,
     and can be killed: the same command goes on.
     """
 
+    from experiments.cli import console
+    from experiments.launch import making_anew
     from experiments.search import workflow
 
-    _within_budget(plans, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"))
+    _within_budget(plans, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"), again)
     failed = []
     for found in plans:  # one behind the other; what one has trained, the next finds done
         try:
-            _start(found, workflow.launch, **how)
+            for line in making_anew.set_aside(found) if again and not how["dry_run"] else ():
+                console.say(line)
+            _start(found, workflow.launch, again=again, **how)
         except RunError as error:
             if len(plans) == 1:
                 raise
@@ -362,7 +373,7 @@ def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     _start(found, workflow.retry, dry_run=dry_run, **how)
 
 
-def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measure: bool) -> None:
+def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measure: bool, again: bool = False) -> None:
     from experiments.cli import console
     from experiments.launch.executors import EXECUTORS
     from experiments.plan import costs
@@ -374,19 +385,21 @@ def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measu
     if most is not None:
         defaults = EXECUTORS[executor].defaults()
         with console.Bars() as bars:
-            rows = _arm_rows(plans, measure, bars.show, defaults)
+            rows = _arm_rows(plans, measure, bars.show, defaults, again)
         screened = any(found.file.experiment.screen is not None for found in plans)
         costs.refuse_above(rows, most, screened)
 
 
-def _start(found: "Plan", start: "Callable[..., Outcome]", executor: str, dry_run: bool, wait: bool) -> None:
+def _start(
+    found: "Plan", start: "Callable[..., Outcome]", executor: str, dry_run: bool, wait: bool, again: bool = False
+) -> None:
     """Launch or retry, and print what came of it."""
     from experiments.cli import console
     from experiments.launch.launching import preview
 
     _warn(found)
     if dry_run:
-        for text in preview(found, executor):
+        for text in preview(found, executor, again):
             console.say(text)
         return
     with console.Bars() as bars:
@@ -443,18 +456,31 @@ def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
     return study
 
 
+def _reason(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    if value is not None and not value.strip():
+        raise click.BadParameter("say why the difference in code is harmless.", context, option)
+    return (value or "").strip()
+
+
+MIXED_CODE = click.option(
+    "--mixed-code", "harmless", metavar="REASON", callback=_reason,
+    help="Judge arms that were made by different code as well: REASON says why that is harmless, and is printed.",
+)  # fmt: skip
+
+
 @app.command()
 @click.option("--overridden", is_flag=True, hidden=True)  # for the report of a launch: its file has overrides worked in
+@MIXED_CODE
 @verb()
-def report(found: "Plan", overridden: bool) -> None:
+def report(found: "Plan", overridden: bool, harmless: str) -> None:
     """Write the figures, the table and the verdict as files, fill MLflow, and measure the floor of resampling."""
     from experiments.cli import console
     from experiments.launch.report import report as report_plan
 
     with console.Bars() as bars:
-        written = report_plan(found, bars.show, overridden=overridden or None)
+        written = report_plan(found, bars.show, overridden=overridden or None, harmless=harmless)
     console.show_report(written)
-    _print_verdict(found, "table")
+    _print_verdict(found, "table", harmless)
     console.next_command(*_again("table"))
 
 
@@ -464,17 +490,19 @@ def report(found: "Plan", overridden: bool) -> None:
 def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     """How far every replicate is; read from its files and from Slurm's queue, nothing is written."""
     from experiments.cli import console, status_view
+    from experiments.plan.status import mixed
     from experiments.plan.status import rows as rows_of
 
-    found_rows = []
+    found_rows, mixed_code = [], []
     for found in plans:
         rows = status_view.watch(found, apart=form == "json") if watch else rows_of(found)
         found_rows += [{"experiment": found.name, **row} for row in rows]
+        mixed_code += [{"experiment": found.name, **one.as_json()} for one in mixed(rows)]
         if form == "table":
             status_view.show(found, rows)
     if form == "json":
         name = plans[0].name if len(plans) == 1 else None
-        print(json.dumps({"experiment": name, "replicates": found_rows}, indent=1))
+        print(json.dumps({"experiment": name, "replicates": found_rows, "mixed_code": mixed_code}, indent=1))
     else:
         states = {row["state"] for row in found_rows}
         following = "status" if states & {"queued", "running"} else "launch"
@@ -547,10 +575,14 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
 
 
 @app.command()
+@MIXED_CODE
 @verb(formats=True)
-def verdict(found: "Plan", form: str) -> None:
-    """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written."""
-    _print_verdict(found, form)
+def verdict(found: "Plan", harmless: str, form: str) -> None:
+    """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written.
+
+    Arms that were made by different code get no verdict, unless --mixed-code says why it does not matter.
+    """
+    _print_verdict(found, form, harmless, refuses=True)
 
 
 @app.command()
@@ -736,18 +768,26 @@ def _again(verb: str) -> list[str]:
     return words + [word for pattern in given.get("only", ()) for word in ("--only", pattern)]
 
 
-def _print_verdict(found: "Plan", form: str) -> None:
-    """The answers to the claims about selected arms alone, and how many there are beside them."""
-    from analysis import rendering
+def _print_verdict(found: "Plan", form: str, harmless: str = "", refuses: bool = False) -> None:
+    """The answers to the claims about selected arms alone, and how many there are beside them.
+
+    Raises:
+        RunError: an answer is refused, where that is an error.
+    """
+    from analysis import rendering, verdicts
     from experiments.cli import console
     from experiments.plan import reading
 
-    answers = reading.answers_of(found, selected=True)
+    answers = reading.answers_of(found, selected=True, harmless=harmless)
     left_out = len(found.claims) - len(answers)
     if form == "json" or answers or not left_out:
         console.put(rendering.verdicts_table(found.name, answers, form))
     if form == "table" and left_out:
         print(f"{found.name}: --only leaves out arms of {left_out} claim{'' if left_out == 1 else 's'}")
+    if harmless and form == "table" and not any(answer.mixed_code for answer in answers):
+        console.say(f"{found.name}: one code made all of these arms; --mixed-code is not needed")
+    if refuses and (why := verdicts.refusal(answers)):
+        raise RunError(why)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from experiments.cli.console import console, make_tables, paragraph, say, table
 from experiments.plan.plan import Plan
-from experiments.plan.status import beside, log_of, rows, title
+from experiments.plan.status import beside, code_lines, log_of, rows, title
 from experiments.record.states import states
 from registry.errors import SpecError, shortened
 from registry.runs.run_folder import Replicate
@@ -52,7 +52,7 @@ def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
         told = "; ".join(filter(None, (row["error"], row["slurm"])))
         if told and row["state"] not in ("queued", "running"):
             paragraph(f"{row['arm']} seed {row['seed']}: {told}")
-    for line in beside(plan, found):
+    for line in (*beside(plan, found), *code_lines(found)):
         paragraph(line)
     for orphan in plan.orphans():
         why = "; ".join(orphan.differences) or "no arm of that name in the file"

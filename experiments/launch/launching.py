@@ -18,11 +18,12 @@ from experiments.launch.controller import Controller, Launched, Wants, Watch
 from experiments.launch.executor import Executor, ExecutorOptions, unheard
 from experiments.launch.executors import EXECUTORS, opened
 from experiments.plan.check import check
+from experiments.plan.other_code import outdated
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
 from experiments.record.recording import create, desire, open_again
-from experiments.record.states import in_state, queue_of, startable, states
+from experiments.record.states import in_state, queue_of, states
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.records import Attempt, State, Submission
 from registry.runs.run_folder import Replicate, wanted
@@ -109,10 +110,19 @@ def launch_all(
     return launched
 
 
-def preview(plan: Plan, executor: str) -> list[str]:
-    """Return what `launch` would do, a text each: on Slurm the batch scripts. Nothing is written or submitted."""
+def preview(plan: Plan, executor: str, again: bool = False) -> list[str]:
+    """Return what `launch` would do, a text each: on Slurm the batch scripts. Nothing is written or submitted.
+
+    Args:
+        plan: what would be launched.
+        executor: its name.
+        again: make anew what other code than the present has made as well.
+    """
     check(plan, with_data=True)
-    waiting = in_state([absolute(replicate) for replicate in plan.work], startable)
+    todo = [absolute(replicate) for replicate in plan.work]
+    anew = {one.replicate.folder for one in outdated(plan, todo)} if again else set()
+    now = zip(todo, states(todo), strict=True)
+    waiting = [one for one, state in now if state.startable or (one.folder in anew and not state.active)]
     return EXECUTORS[executor].preview(plan, waiting)
 
 

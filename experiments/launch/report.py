@@ -32,7 +32,7 @@ class Report:
     notes: Sequence[str]
 
 
-def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None = None) -> Report:
+def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None = None, harmless: str = "") -> Report:
     """Write the figures, the table and the verdict, fill MLflow, and measure the floor of resampling.
 
     The floor comes last, since it takes long; then all is written anew. All arms and all claims are reported, whatever
@@ -43,25 +43,27 @@ def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None =
         progress: is called while the floor is measured.
         overridden: whether the plan is another experiment than its file without overrides, so that `report` does not
             lead to what is written; None finds it out.
+        harmless: as `reading.answers_of` takes it.
 
     Raises:
         RunError: the run folders cannot be read, or hold what cannot be compared.
     """
     link = not (is_overridden(plan) if overridden is None else overridden)
     notes = []
-    written, answers = _write(plan, link)
+    written, answers = _write(plan, link, harmless)
     if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs):
         notes.append(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
     try:
         if preparing.late_floor(plan, plan.all_replicates, progress):
-            written, answers = _write(plan, link)
+            written, answers = _write(plan, link, harmless)
     except RunError as error:
         notes.append(f"the floor of resampling was not measured: {error}")
     return Report(reports.folder_of(plan.folder, report_of(plan)), written, answers, notes)
 
 
-def _write(plan: Plan, link: bool) -> tuple[list[Path], list[Verdict]]:
-    frame, floors, answers = reading.frame_of(plan), reading.floors_of(plan), reading.answers_of(plan)
+def _write(plan: Plan, link: bool, harmless: str) -> tuple[list[Path], list[Verdict]]:
+    frame, floors = reading.frame_of(plan), reading.floors_of(plan)
+    answers = reading.answers_of(plan, harmless=harmless)
     return reports.write(plan.folder, report_of(plan), frame, floors, answers, link), answers
 
 

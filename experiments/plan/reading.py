@@ -24,12 +24,17 @@ def floors_of(plan: Plan) -> list[dict[str, Any]]:
     return [floor.model_dump(mode="json") for floor in read_floors(plan.folder)]
 
 
-def answers_of(plan: Plan, *, selected: bool = False) -> list[Verdict]:
+def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "") -> list[Verdict]:
     """Return a verdict for each of the plan's claims, or for each that is about selected arms alone.
+
+    Args:
+        plan: whose claims.
+        selected: only those about selected arms.
+        harmless: why it does not matter that arms were made by different code; empty: such verdicts are refused.
 
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
     names = {arm.name for arm in plan.selected}
     claims = [claim for claim in plan.claims if not selected or set(claim.arms) <= names]
-    return verdicts.judge(frame_of(plan), claims, floors=floors_of(plan))
+    return verdicts.judge(frame_of(plan), claims, floors=floors_of(plan), harmless=harmless)

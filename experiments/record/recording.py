@@ -16,8 +16,19 @@ from typing import Any, Generic
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
+from registry.runs.code_used import FILE as CODE_FILE
 from registry.runs.files import write_atomically, write_new
-from registry.runs.records import Attempt, Desired, PreparedData, Result, State, read_json, read_record, sealed
+from registry.runs.records import (
+    Attempt,
+    CodeUsed,
+    Desired,
+    PreparedData,
+    Result,
+    State,
+    read_json,
+    read_record,
+    sealed,
+)
 from registry.runs.run_folder import DESIRED, PREPARED, Replicate, read_metrics, read_spec
 
 BEAT_SECONDS = 60.0
@@ -64,6 +75,10 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
     if not (training / "provenance.json").exists():
         with contextlib.suppress(FileExistsError):  # another launcher was quicker
             write_new(training / "provenance.json", as_json({"code": dict(code), **machine()}))
+    elif dict(code) not in bound_codes(training) and not replicate.state.ended:
+        provenance = read_json(training / "provenance.json") or {}
+        later = [*provenance.get("later_code", ()), dict(code)]
+        write_json(training / "provenance.json", {**provenance, "later_code": later})
     text = strict_yaml.dump(replicate.spec.model_dump(mode="json"))
     if replicate.state not in (State.RUNNING, State.DONE):  # the efficiency half may have changed
         write_atomically(training / "spec.yaml", text)
@@ -148,10 +163,25 @@ def bound_data(training: Path) -> PreparedData | None:
     return data if data is not None and Path(data.folder).is_dir() else None
 
 
-def bound_code(training: Path) -> dict[str, Any]:
-    """Return what a training's folder says of the code that it was launched with."""
-    code = (read_json(training / "provenance.json") or {}).get("code")
-    return code if isinstance(code, dict) else {}
+def bound_codes(training: Path) -> list[dict[str, Any]]:
+    """Return what a training's folder says of the code of each launch that had something to do there, oldest first."""
+    provenance = read_json(training / "provenance.json") or {}
+    later = provenance.get("later_code")
+    found = [provenance.get("code"), *(later if isinstance(later, list) else ())]
+    return [code for code in found if isinstance(code, dict)]
+
+
+def bound_code(training: Path, snapshot: str | None = None) -> dict[str, Any]:
+    """Return what a training's folder says of the code that it was launched with.
+
+    Args:
+        training: its folder.
+        snapshot: of this frozen copy; left out, of the last launch.
+    """
+    codes = bound_codes(training)
+    if snapshot is not None:
+        return next((code for code in codes if code.get("snapshot") == snapshot), {"snapshot": snapshot})
+    return codes[-1] if codes else {}
 
 
 @functools.cache
@@ -271,6 +301,10 @@ class Recorder:
     def event(self, event: str, **details: Any) -> None:
         """Note what happened to the attempt."""
         self._append("events.jsonl", {"event": event, "time": time.time(), **details})
+
+    def code(self, used: CodeUsed) -> None:
+        """Note which code goes on with it from here."""
+        self._append(CODE_FILE, {**used.model_dump(mode="json"), "time": time.time()})
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics at an optimiser step."""

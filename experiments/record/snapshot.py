@@ -57,8 +57,9 @@ class Snapshot:
         return {"PYTHONPATH": self.python_path, "PYTHONSAFEPATH": "1"}
 
     def about(self) -> dict[str, Any]:
-        """What a run folder's provenance says of the code."""
-        return {"commit": self.commit, "changed": self.changed, "snapshot": self.tree}
+        """What a run folder's provenance says of the code: the folders below `_code`, and what they are of."""
+        about = {"commit": self.commit, "changed": self.changed, "snapshot": self.tree}
+        return about | ({"plugins": place_of(self.beside)} if self.beside else {})
 
 
 def freeze(runs: Path, experiment_file: Path, plugins: bool = False) -> Snapshot:
@@ -82,6 +83,12 @@ def freeze(runs: Path, experiment_file: Path, plugins: bool = False) -> Snapshot
 def code_of(root: Path) -> str | None:
     """The snapshot that lies in a folder, or None where the code runs from elsewhere."""
     return root.name if root.parent.name == FOLDER else None
+
+
+def place_of(path: Path) -> str:
+    """Where a file or folder of frozen code lies below `_code`, empty for what is not frozen."""
+    above = next((parent for parent in path.parents if parent.name == FOLDER), None)
+    return path.relative_to(above).as_posix() if above else ""
 
 
 def _is_checkout() -> bool:

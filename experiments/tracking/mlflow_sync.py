@@ -5,18 +5,20 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from analysis.mixed_code import mixed_code
 from experiments.record.lease import Lease, leased
 from experiments.record.recording import bound_code
 from experiments.tracking.metric_points import MetricsFile, Points, flat, metric_key, missing
 from registry.errors import RunError
+from registry.runs.code_used import made_by
 from registry.runs.files import write_atomically
-from registry.runs.records import Event, State
+from registry.runs.records import Event, MadeBy, State
 from registry.runs.run_folder import Replicate
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -91,7 +93,7 @@ def sync(
     folder = owner.parent / FOLDER / owner.name
     with _store_alone(uri, patience, waiting), leased(folder, patience, waiting) as lease:
         try:
-            importer = _Importer(_client(uri), experiment, _origin(folder), lease)
+            importer = _Importer(_client(uri), experiment, _origin(folder), lease, _mixed_code(seen))
             points = importer.run(seen, at_once=THREADS if uri.startswith("http") else 1)
         except (MlflowException, RequestException) as error:
             raise RunError(f"MLflow at {uri}: {_first_line(error)}") from None
@@ -138,10 +140,11 @@ class _Importer:
         experiment: its name in MLflow.
         origin: of the experiment's folder.
         lease: confirmed before every run that is written.
+        mixed_code: folder of a replicate -> where it and others were made by different code.
     """
 
-    def __init__(self, client: Any, experiment: str, origin: str, lease: Lease) -> None:
-        self.client, self.origin, self.lease = client, origin, lease
+    def __init__(self, client: Any, experiment: str, origin: str, lease: Lease, mixed_code: Mapping[Path, str]) -> None:
+        self.client, self.origin, self.lease, self.mixed_code = client, origin, lease, mixed_code
         self.experiment_id = self._experiment(experiment)
 
     def _experiment(self, name: str) -> str:
@@ -229,7 +232,8 @@ class _Importer:
             self.client.delete_run(run.info.run_id)
             lacking, run = (file.points(), True), None
         points, whole = lacking
-        tags = _tags(replicate, state) | {"origin": self.origin}
+        mixed = self.mixed_code.get(replicate.folder, "no")[: LONGEST["tag"]]  # written always: it may have been mended
+        tags = _tags(replicate, state) | {"origin": self.origin, "mixed_code": mixed}
         if run is None:
             began = int((events[0].time if events else time.time()) * 1000)
             first = tags | {SYNCED: PARTIAL}
@@ -307,7 +311,26 @@ def _tags(replicate: Replicate, state: State) -> dict[str, str]:
     }
     tags |= {f"axis.{axis}": label for axis, label in replicate.axes.items()}
     tags |= {f"protocol.{metric_key(name)}": mark for name, mark in (result.protocols if result else {}).items()}
+    tags |= {f"code.{metric_key(name)}": ", ".join(digests) for name, digests in _digests(made_by(replicate)).items()}
     return {key: str(value)[: LONGEST["tag"]] for key, value in tags.items() if value not in (None, "")}
+
+
+def _digests(made: MadeBy) -> dict[str, list[str]]:
+    """The digests of training and evaluation together, each once."""
+    found: dict[str, list[str]] = {}
+    for name, digests in (*made.training.items(), *made.evaluation.items()):
+        found[name] = list(dict.fromkeys([*found.get(name, ()), *digests]))
+    return found
+
+
+def _mixed_code(todo: Sequence[Replicate]) -> dict[Path, str]:
+    """Folder -> where that replicate and others of these were made by different code."""
+    mixed = mixed_code((one.arm, one.seed, made_by(one).model_dump(mode="json")) for one in todo)
+    return {
+        one.folder: "; ".join(map(str, own))
+        for one in todo
+        if (own := [part for part in mixed if any(one.seed in group.get(one.arm, ()) for group in part.groups)])
+    }
 
 
 def _params(replicate: Replicate) -> dict[str, str]:

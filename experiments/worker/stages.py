@@ -4,6 +4,7 @@ from pathlib import Path
 
 from components.data.prepare import Prepared
 from components.scoring.features.feature_files import clips_done
+from experiments.record import code_digests
 from experiments.record.progress import Progress
 from experiments.record.recording import Recorder, write_json
 from experiments.scores.evaluation import can_be_evaluated, evaluate, free
@@ -93,6 +94,7 @@ class _Stages:
         self.processes, self.books = processes, books
         self.trainer: Trainer | None = None
         self.prepared: Prepared | None = None
+        self.noted = False  # which code trains
 
     def come_to(self, replicate: Replicate, needed: set[int]) -> None:
         """Train to the step of an evaluation, unless a checkpoint of that step can be evaluated already.
@@ -113,11 +115,20 @@ class _Stages:
             return
         self.trainer.needed = needed
         if self.trainer.step <= step:
+            self._note_code(self.trainer, step)
             train(self.trainer, self.stop, self.progress, step)
         if step == last:
             self._trained(self.trainer)
             self.trainer = None
             free(self.processes.device)
+
+    def _note_code(self, trainer: Trainer, step: int) -> None:
+        """Note which code makes the steps from here, once an attempt and only where it makes any."""
+        if self.books is None or self.noted or trainer.step >= step:
+            return
+        self.noted = True
+        digests = code_digests.of_training(self.spec)
+        self.books.recorder.code(code_digests.used_now(self.spec, digests, self.books.attempt.number, trainer.step))
 
     @property
     def _first(self) -> bool:

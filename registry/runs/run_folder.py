@@ -7,11 +7,14 @@ runs/_trainings/<training>/seed-<n>/           a training: what is learned once,
     attempts/         0001.json, …: who ran it     submissions/     0001.json, …: who sent it to an executor
     heartbeat.json    step and speed now           log.txt          what it printed
     trained.json      written behind the last step
+    code.jsonl        digests of the code that worked on it
     evaluations/<evaluation>/                  one way to sample and score it
         spec.yaml     the resolved spec            samples/         sampled clips, uint8
         desired/      <experiment>.json: who wants it, as which arm, and whether still
         previews/     the same to be looked at     metrics.jsonl    its scores as points
+        code.jsonl    as above
         result.json   written last: its presence means done
+runs/_trainings/<training>-earlier-<k>/        what other code made, set aside; evaluations likewise
 runs/<experiment>/<arm>-<identity>/seed-<n>    a link to the evaluation that is this replicate's
 runs/<experiment>/floors.json                  what the scores are where nothing can be better
 runs/_data/                                    prepared data sets: manifests, latent caches, reference statistics
@@ -49,6 +52,7 @@ from registry.schema.spec import WITHOUT_EFFECT, Spec
 DATA_FOLDER = "_data"
 TRAININGS = "_trainings"
 EVALUATIONS, DESIRED = "evaluations", "desired"  # folders of a training, and of an evaluation
+EARLIER = "-earlier-"  # and a number: behind the name of a training or an evaluation that was set aside
 FLOORS_FILE = "floors.json"
 PREPARED = "prepared.json"  # of a training
 LAUNCHES = "_launches"  # folder in that of the experiment: one a launch, with submitit's files and logs
@@ -292,7 +296,7 @@ def open_replicate(folder: Path) -> Replicate:
         raise RunError(f"{folder}: no run folder (it is no evaluation of a training)")
     training = folder.parent.parent
     spec = read_spec(folder)
-    if spec.evaluation != folder.name or not training.parent.name.startswith(spec.training):
+    if spec.evaluation != folder.name.split(EARLIER)[0] or not training.parent.name.startswith(spec.training):
         raise RunError(
             f"{folder / 'spec.yaml'}: hashes to evaluation {spec.evaluation} of training {spec.training}, which the "
             "folder is not; the stored spec was edited, or it was written by another version of the workbench"

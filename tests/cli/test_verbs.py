@@ -88,7 +88,7 @@ def test_check(launched: Launched) -> None:
 
 ARM_KEYS = ["experiment", "arm", "identity", "training", "evaluation", "axes", "depth", "parameters", "macs", "seeds"]
 ARM_KEYS += ["evaluate_at", "state", "gpu_hours", "gpu_hours_of_training", "gpu_hours_left", "gpu_hours_from"]
-ARM_KEYS += ["videos"]
+ARM_KEYS += ["videos", "other_code"]
 VIDEOS = {"frames": 4, "long_enough": {"test": 4, "train": 12}, "of": {"test": 4, "train": 12}}
 
 
@@ -104,6 +104,7 @@ def test_plan(launched: Launched) -> None:
             assert (arm["depth"], arm["seeds"], arm["state"]) == (2, [0, 1], state)
             assert (arm["experiment"], arm["evaluate_at"]) == ("toy", [6])
             assert arm["gpu_hours"] >= 0
+            assert arm["other_code"] == {}
             assert arm["videos"] == (VIDEOS if state == "done" else None)  # known once they are prepared
         assert told["arms"][1]["axes"] == {"blocks": "variant_4"}
     table = launched.verbs("plan", "--only", "base*")
