@@ -7,7 +7,7 @@ judged together, of whichever kind. Arms that were made by different code differ
 on them is refused, unless whoever asks says why the difference is harmless.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -79,6 +79,8 @@ class Verdict:
             found["margin_in_score"] = self.margin
         if claim.kind == "trend":
             found["steps"] = [asdict(step) for step in self.steps]
+        if claim.step is not None:
+            found["step"] = claim.step
         if claim.points != ((),):
             found["averaged_over"] = {axis: list(labels) for axis, labels in claim.averaged.items()}
             found["at"] = claim.at
@@ -92,7 +94,12 @@ class Verdict:
 
 
 def judge(
-    frame: pd.DataFrame, claims: Sequence[ResolvedClaim], alpha: float = 0.05, floors: Floors = (), harmless: str = ""
+    frame: pd.DataFrame,
+    claims: Sequence[ResolvedClaim],
+    alpha: float = 0.05,
+    floors: Floors = (),
+    harmless: str = "",
+    by_step: Mapping[int, pd.DataFrame] | None = None,
 ) -> list[Verdict]:
     """One verdict per claim; the claims are one family.
 
@@ -103,12 +110,15 @@ def judge(
         floors: the records of floors.json.
         harmless: why differences in the code that made the arms do not matter; empty: a verdict on them is refused.
 
+        by_step: step -> the evaluations at that step, in the same form, for claims that name one.
+
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
-    claims = [replace(claim, metric=full_name(frame, claim.metric)) for claim in claims]
-    weighed = [weigh(frame, claim, floors, alpha) for claim in claims]
-    mixed = [tuple(mixed_code_of(frame, claim.arms, claim.metric)) for claim in claims]
+    frames = [frame if claim.step is None else (by_step or {})[claim.step] for claim in claims]
+    claims = [replace(claim, metric=full_name(own, claim.metric)) for own, claim in zip(frames, claims, strict=True)]
+    weighed = [weigh(own, claim, floors, alpha) for own, claim in zip(frames, claims, strict=True)]
+    mixed = [tuple(mixed_code_of(own, claim.arms, claim.metric)) for own, claim in zip(frames, claims, strict=True)]
     refused = [bool(found) and not harmless for found in mixed]
     adjusted = holm([None if no else evidence.p for evidence, no in zip(weighed, refused, strict=True)])
     return [

@@ -562,14 +562,16 @@ def sync(found: "Plan", tracking_uri: str | None) -> None:
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "md", "tex", "csv"]), default="table", help="How to print."
 )
+@click.option("--at-step", "step", type=click.IntRange(1), help="The evaluations at this step (see `evaluate_at`).")
 @verb()
-def table(found: "Plan", metrics: tuple[str, ...], form: str) -> None:
+def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) -> None:
     """Scores by arm: mean, spread over seeds, and difference to the baseline."""
     from analysis import rendering
     from experiments.cli import console
     from experiments.plan import reading
 
-    frame, floors = reading.frame_of(found, selected=True), reading.floors_of(found)
+    floors = reading.floors_of(found)
+    frame = reading.frame_of(found, step, selected=True)
     console.put(rendering.scores_table(frame, metrics, form, found.name, floors))
     console.next_command(*_again("verdict")) if form == "table" else None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import reports
-from analysis.reports import ReportOf
+from analysis.reports import ReportOf, Results
 from analysis.verdicts import Verdict
 from experiments.launch import preparing
 from experiments.plan import reading
@@ -64,7 +64,8 @@ def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None =
 def _write(plan: Plan, link: bool, harmless: str) -> tuple[list[Path], list[Verdict]]:
     frame, floors = reading.frame_of(plan), reading.floors_of(plan)
     answers = reading.answers_of(plan, harmless=harmless)
-    return reports.write(plan.folder, report_of(plan), frame, floors, answers, link), answers
+    results = Results(frame, floors, answers, reading.frames_by_step(plan))
+    return reports.write(plan.folder, report_of(plan), results, link), answers
 
 
 def report_of(plan: Plan) -> ReportOf:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from registry.errors import SpecError, did_you_mean
-from registry.experiment.claims import ResolvedClaim, averageable, resolve_claims, unjudgeable
+from registry.experiment.claims import ResolvedClaim, averageable, resolve_claims, unevaluated, unjudgeable
 from registry.experiment.expand import Draft, make_drafts, sound_axes, trial_draft
 from registry.experiment.experiment_file import ExperimentFile, dotted, merge
 from registry.experiment.resolve import Problem, resolve
@@ -117,7 +117,7 @@ def _once(file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]) ->
     owned = [replace(claim, arms=tuple(owner[name].name for name in claim.arms)) for claim in claims]
     specs = {arm.name: arm.spec for arm in kept.values()}
     for claim in owned:
-        if why := unjudgeable(claim, specs):
+        if why := unjudgeable(claim, specs) or unevaluated(claim, specs, file.experiment):
             lines.append(f"{file.place(('claim',))}: claim on {claim.axis}: {why}")
     owned = [part for claim in owned for part in averageable(claim, specs)]
     if lines:
