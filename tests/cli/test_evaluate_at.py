@@ -45,14 +45,16 @@ def test_the_report_has_a_curve_of_the_score_against_steps(evaluated: Launched) 
     assert "curve-fvd-moving_shapes_r3d.png" in figures
 
 
+NOT_THERE = "claim on blocks: arm baseline is not evaluated at step 2, but at 4, 6; add the step to evaluate_at"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("check", "evaluate_at={every: 4}", "claim.step=2"), "claim on blocks: arm baseline is not evaluated at step 2, "
-         "but at 4, 6; add the step to evaluate_at"),
+        (("check", "evaluate_at={every: 4}", "claim.step=2"), NOT_THERE),
         (("table", "--at-step", "5"), "no arm is evaluated at step 5, but at 6 (evaluate_at)"),
     ],
-)  # fmt: skip
+)
 def test_a_step_that_nobody_evaluates_is_refused(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
     verb, *more = words
     found = run(verb, write(tmp_path), *more, "--runs", tmp_path / "runs")
