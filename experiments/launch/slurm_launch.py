@@ -19,7 +19,7 @@ from experiments.record.states import in_state, startable, tasks_of
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.experiment.clusters import cluster_defaults
-from registry.experiment.expand import AXES
+from registry.experiment.experiment_file import AXES
 from registry.experiment.written import labelled
 from registry.runs.files import write_atomically
 from registry.runs.run_folder import FLOORS_FILE, Replicate
