@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry.errors import RunError, SpecError
+from registry.runs.command import command, module_command
 
 if TYPE_CHECKING:
     from experiments.plan.plan import Plan
@@ -27,6 +29,8 @@ class Verbs(click.Group):
         from experiments.record import terminal
 
         terminal.replace_what_cannot_be_shown()
+        if any(name.endswith("_COMPLETE") for name in os.environ):
+            from experiments.cli import completion  # noqa: F401 - it tells click how bash completes here
         with terminal.quiet_when_nobody_reads():
             return super().main(*args, **kwargs)
 
@@ -68,8 +72,24 @@ def app() -> None:
     """
 
 
+def completed(what: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """The function of `experiments.cli.completion` of that name, which is imported when the shell asks."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+        from experiments.cli import completion
+
+        return getattr(completion, what)(context, parameter, incomplete)
+
+    return complete
+
+
 def verb(
-    *, on_experiment: bool = True, several: bool = False, formats: bool = False, selects: bool = True
+    *,
+    on_experiment: bool = True,
+    several: bool = False,
+    formats: bool = False,
+    selects: bool = True,
+    assembles: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """What all verbs share: errors for people (exit code 2 or 1, no traceback) and, on an experiment, its plan.
 
@@ -78,6 +98,7 @@ def verb(
         several: it takes several files, and is called with the list of their plans.
         selects: it also takes --only.
         formats: it also takes --format.
+        assembles: it also finds what is wrong with parts when they are assembled, and tells it with all the rest.
     """
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
@@ -92,6 +113,7 @@ def verb(
                     given: dict[str, Any] = {
                         name: kwargs.pop(name) for name in ("overrides", "runs", "only", "folders") if name in kwargs
                     }
+                    given["assembled"] = assembles
                     if several:
                         args = (_load_plans(kwargs.pop("words"), given), *args)
                     else:
@@ -126,9 +148,13 @@ def verb(
                 help="Folder of all runs.",
             )(wrapped)
             if several:
-                words = click.argument("words", nargs=-1, required=True, metavar="FILE... [KEY.PATH=VALUE]...")
-                return words(wrapped)
-            wrapped = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...")(wrapped)
+                metavar, complete = "FILE... [KEY.PATH=VALUE]...", completed("words")
+                return click.argument("words", nargs=-1, required=True, metavar=metavar, shell_complete=complete)(
+                    wrapped
+                )
+            wrapped = click.argument(
+                "overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides")
+            )(wrapped)
             wrapped = click.argument("file", type=click.Path(path_type=Path))(wrapped)
         return wrapped
 
@@ -162,7 +188,7 @@ def _load_plans(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
 
 
 @app.command()
-@click.option("--slot", help="Only the parts of this slot.")
+@click.option("--slot", shell_complete=completed("slots"), help="Only the parts of this slot.")
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 @verb(on_experiment=False, formats=True)
 def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
@@ -171,11 +197,11 @@ def parts(slot: str | None, plugins: tuple[str, ...], form: str) -> None:
 
     rows = parts_list.rows(slot, plugins)
     print(json.dumps(rows, indent=1)) if form == "json" else parts_list.show(rows)
-    console.next_command("python run.py check experiments/quickstart.yaml") if form == "table" else None
+    console.next_command(command(), "check", console.quickstart()) if form == "table" else None
 
 
 @app.command()
-@click.argument("section", required=False)
+@click.argument("section", required=False, shell_complete=completed("sections"))
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "md"]), default="table", help="How to print; md: the page."
@@ -188,31 +214,41 @@ def keys(section: str | None, plugins: tuple[str, ...], form: str) -> None:
     found = keys_list.rows(section, plugins)
     if form == "table":
         keys_list.show(found)
-        console.next_command("python run.py parts")
+        console.next_command(command(), "parts")
     else:
         print(keys_list.as_json(found) if form == "json" else keys_list.as_markdown(found), end="")
 
 
 @app.command()
-@verb(several=True)
-def check(plans: "list[Plan]") -> None:
+@verb(several=True, formats=True, assembles=True)
+def check(plans: "list[Plan]", form: str) -> None:
     """Validate experiments and assemble every arm without memory; everything wrong is told in one go."""
     from experiments.cli import console
     from experiments.plan.check import check as check_plan
 
-    lines, wrong = [], []
+    rows, wrong = [], []
     for found in plans:
         try:
-            lines += [f"{found.name}: {line}" if len(plans) > 1 else line for line in check_plan(found)]
+            rows += check_plan(found)
         except SpecError as error:
             wrong += error.problems
     if wrong:
         raise SpecError(wrong)
-    for line in lines:
-        console.say(line)
+    if form == "json":
+        print(json.dumps({"experiment": _one_name(plans), "arms": rows}, indent=1))
+    for row in rows if form == "table" else ():
+        whose = f"{row['experiment']}: " if len(plans) > 1 else ""
+        console.say(f"{whose}{row['arm']}: {row['parameters']:,} parameters, identity {row['identity']}")
     for found in plans:
-        _warn(found)
+        _warn(found, apart=form == "json")
+    if form == "json":
+        return
     console.next_command(*_again("plan"))
+
+
+def _one_name(plans: "list[Plan]") -> str | None:
+    """The name of the only experiment."""
+    return plans[0].name if len(plans) == 1 else None
 
 
 def _warn(found: "Plan", apart: bool = False) -> None:
@@ -233,7 +269,7 @@ MEASURE = click.option(
 
 @app.command()
 @MEASURE
-@verb(several=True, formats=True)
+@verb(several=True, formats=True, assembles=True)
 def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
     """Show arms, trainings that they share, parameters, MACs, states and GPU-hours; writes nothing.
 
@@ -247,7 +283,7 @@ def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
     trainings = planned.trainings(plans, rows)
     total = planned.totals(rows, trainings)
     if form == "json":
-        name = plans[0].name if len(plans) == 1 else None
+        name = _one_name(plans)
         print(json.dumps({"experiment": name, "arms": rows, "trainings": trainings, "gpu_hours": total}, indent=1))
         for found in plans:
             _warn(found, apart=True)
@@ -286,7 +322,7 @@ FOLDERS = click.option(
 
 @app.command()
 @FOLDERS
-@verb()
+@verb(assembles=True)
 def prepare(found: "Plan") -> None:
     """Index the videos, fill the latent cache, and measure the reference statistics."""
     from experiments.cli import console
@@ -327,7 +363,7 @@ MOST = click.option(
 @WAIT
 @MOST
 @MEASURE
-@verb(several=True)
+@verb(several=True, assembles=True)
 def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
@@ -360,7 +396,7 @@ def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
 @WAIT
 @MOST
 @MEASURE
-@verb()
+@verb(assembles=True)
 def retry(found: "Plan", dry_run: bool, **how: Any) -> None:
     """Launch again with the failed and cancelled replicates; they go on from their last checkpoint."""
     from experiments.cli import console
@@ -419,7 +455,7 @@ def _start(
 @app.command()
 @EXECUTOR
 @click.option("--show", is_flag=True, help="Only show what was found so far; nothing is run.")
-@verb(formats=True, selects=False)
+@verb(formats=True, selects=False, assembles=True)
 def search(found: "Plan", executor: str, show: bool, form: str) -> None:
     """Search over keys of the spec as the file's `search` says; killed and started again, it goes on.
 
@@ -501,8 +537,8 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
         if form == "table":
             status_view.show(found, rows)
     if form == "json":
-        name = plans[0].name if len(plans) == 1 else None
-        print(json.dumps({"experiment": name, "replicates": found_rows, "mixed_code": mixed_code}, indent=1))
+        told = {"experiment": _one_name(plans), "replicates": found_rows, "mixed_code": mixed_code}
+        print(json.dumps(told, indent=1))
     else:
         states = {row["state"] for row in found_rows}
         following = "status" if states & {"queued", "running"} else "launch"
@@ -514,12 +550,21 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
 @click.option("--seed", type=int, help="Only this seed.")
 @click.option("--lines", type=click.IntRange(0), default=20, show_default=True, help="So many last lines of each log.")
 @click.option("--follow", is_flag=True, help="Go on printing as the logs grow, until nothing waits or runs.")
-@verb()
-def logs(found: "Plan", seed: int | None, lines: int, follow: bool) -> None:
+@verb(formats=True)
+def logs(found: "Plan", seed: int | None, lines: int, follow: bool, form: str) -> None:
     """The last lines of each replicate's log (pick arms by --only), and the traceback of a failed one."""
     from experiments.cli import console, status_view
+    from experiments.plan import logs
 
-    status_view.follow(found, seed) if follow else status_view.show_logs(found, seed, lines)
+    if follow and form == "json":
+        raise SpecError("--follow prints as logs grow, --format json once: give one of the two")
+    if follow:
+        status_view.follow(found, seed)
+    else:
+        rows = logs.rows(found, seed, lines)
+        if form == "json":
+            return print(json.dumps({"experiment": found.name, "replicates": rows}, indent=1))
+        status_view.show_logs(rows)
     console.next_command(*_again("status"))
 
 
@@ -544,17 +589,20 @@ def cancel(found: "Plan", dry_run: bool) -> None:
 @click.option(
     "--tracking-uri", help="MLflow server or store; left out: $MLFLOW_TRACKING_URI, else sqlite in the runs folder."
 )
-@verb()
-def sync(found: "Plan", tracking_uri: str | None) -> None:
+@verb(formats=True)
+def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
     """Fill MLflow from the run folders; again adds nothing."""
     from experiments.cli import console
     from experiments.tracking import mlflow_sync
 
     uri = tracking_uri or mlflow_sync.default_uri(found.runs)
-    told = mlflow_sync.sync(found.name, found.replicates, uri, waiting=lambda who: console.say(f"waits for {who}"))
+    with console.Bars(apart=form == "json") as bars:
+        told = mlflow_sync.sync(found.name, found.replicates, uri, waiting=lambda who: bars.line(f"waits for {who}"))
+    if form == "json":
+        return print(json.dumps({"experiment": found.name, "tracking_uri": uri, **told}, indent=1))
     console.say(f"{uri}: {told['runs']} runs, {told['points']} metric points added")
     if not uri.startswith("http"):  # a server is looked at where it is
-        console.next_command("mlflow ui --backend-store-uri", uri)
+        console.next_command(f"{module_command('mlflow')} ui --backend-store-uri", uri)
 
 
 @app.command()
@@ -592,18 +640,22 @@ def verdict(found: "Plan", harmless: str, form: str) -> None:
 @verb()
 def show(found: "Plan", form: str) -> None:
     """The resolved spec of each arm (see --only): every choice named, every default written out."""
-    from experiments.plan.specs_text import specs_text
+    from experiments.plan.resolved_specs import specs_text
 
     print(specs_text(found, form), end="")
 
 
 @app.command()
-@verb()
-def diff(found: "Plan") -> None:
+@verb(formats=True)
+def diff(found: "Plan", form: str) -> None:
     """The keys in which each arm (see --only) differs from the baseline, as resolved."""
     from experiments.cli import console
+    from experiments.plan.resolved_specs import differences
 
-    console.show_differences(found)
+    rows, baseline = differences(found), found.arms[0].name
+    if form == "json":
+        return print(json.dumps({"experiment": found.name, "baseline": baseline, "arms": rows}, indent=1))
+    console.show_differences(baseline, rows)
     console.next_command(*_again("plan"))
 
 
@@ -619,6 +671,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--protocol",
     "name",
+    shell_complete=completed("protocols"),
     help="clean, latte_compatible, demo, a YAML file, a scores.json, or a run folder; left out: the run's, else clean.",
 )
 @click.option("--metrics", help="Comma-separated, instead of the protocol's; `parts --slot metric` lists them.")
@@ -634,7 +687,7 @@ FOLDER = click.Path(path_type=Path)
 )
 @click.option("--out", type=FOLDER, help="For scores.json and the plot; left out: a folder under the runs.")
 @RUNS
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completed("protocol_overrides"))
 @verb(on_experiment=False, formats=True)
 def score(samples: Path, against: Path, form: str, **options: Any) -> None:
     """Score a folder of videos, frame folders, .npy clips or a run against another; trains nothing.
@@ -659,8 +712,8 @@ PROTOCOL = "a preset, a YAML file, a scores.json, or a run folder"
 
 
 @protocol.command("show")
-@click.argument("name", metavar="PROTOCOL")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("name", metavar="PROTOCOL", shell_complete=completed("protocols"))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completed("protocol_overrides"))
 @verb(on_experiment=False, formats=True)
 def show_protocol(name: str, overrides: tuple[str, ...], form: str) -> None:
     """Every key of PROTOCOL: a preset, a YAML file, a scores.json, or a run folder."""
@@ -690,16 +743,19 @@ def diff_protocols(left: str, right: str, form: str) -> None:
 @app.command("fetch-weights")
 @click.argument("name", required=False)
 @click.option("--sha256", default="", help="Refuse a file with another SHA-256 than this.")
-@verb(on_experiment=False)
-def fetch_weights(name: str | None, sha256: str) -> None:
+@verb(on_experiment=False, formats=True)
+def fetch_weights(name: str | None, sha256: str, form: str) -> None:
     """Get published weights of a detector into the cache; without NAME, list what there is."""
     from components.scoring import weights
     from experiments.cli import console, doctor
 
     if name is None:
-        return console.show_checks(doctor.weights())
-    with console.Bars() as bars:
+        found = doctor.weights()
+        return print(console.checks_as_json(found)) if form == "json" else console.show_checks(found)
+    with console.Bars(apart=form == "json") as bars:
         path = weights.fetch(name, bars.show, sha256)
+    if form == "json":
+        return print(json.dumps(weights.about(name, path, sha256), indent=1))
     console.say(weights.checked(name, path, sha256))
 
 
@@ -715,7 +771,7 @@ def list_runs(runs: Path, form: str) -> None:
     if form == "json":
         return print(json.dumps({"experiments": experiments, "trainings": trainings}, indent=1))
     console.show_inventory(experiments, trainings)
-    console.next_command("python run.py prune --dry-run")
+    console.next_command(command(), "prune", "--dry-run")
 
 
 @app.command()
@@ -748,20 +804,23 @@ def prune(runs: Path, dry_run: bool, yes: bool, form: str) -> None:
 
 @app.command()
 @RUNS
-@verb(on_experiment=False)
-def doctor(runs: Path) -> None:
+@verb(on_experiment=False, formats=True)
+def doctor(runs: Path, form: str) -> None:
     """What this machine has: packages, devices, decoders, Slurm, weights, room on disk."""
     from experiments.cli import console, doctor
 
-    console.show_checks(doctor.checks(runs))
-    console.next_command("python run.py launch experiments/quickstart.yaml")
+    found = doctor.checks(runs)
+    if form == "json":
+        return print(console.checks_as_json(found))
+    console.show_checks(found)
+    console.next_command(command(), "launch", console.quickstart())
 
 
 def _again(verb: str) -> list[str]:
     """The command with another verb on the same experiment: file, overrides, runs folder and selection as given."""
     given = click.get_current_context().params
     words = [
-        "python run.py",
+        command(),
         verb,
         *(given["words"] if "words" in given else (str(given["file"]), *given["overrides"])),
     ]

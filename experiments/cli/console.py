@@ -1,9 +1,10 @@
 """What people see: tables, progress bars on a terminal and plain lines in a log, and the next useful command."""
 
+import json
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ from analysis import terminal
 from experiments.cli.doctor import Check
 from experiments.plan.inventory import Unreferenced
 from experiments.plan.plan import Plan
+from registry.runs.machine import ROOT
 from registry.runs.records import State
 from registry.runs.run_folder import Replicate
-from registry.schema.differences import differing
 from registry.schema.labels import printable
 
 if TYPE_CHECKING:
@@ -303,6 +304,12 @@ def say(text: str) -> None:
     console.print(printable(text), markup=False, highlight=False)
 
 
+def quickstart() -> str:
+    """The embedded experiment as a hint names it: by a short path where that is right."""
+    short = "experiments/quickstart.yaml"
+    return short if Path(short).exists() else str(ROOT / short)
+
+
 def put(text: str) -> None:
     """A text that others have laid out, as it is but for control characters."""
     print(printable(text))
@@ -325,16 +332,19 @@ def next_command(*words: str) -> None:
     say(" ".join([words[0], *map(shlex.quote, words[1:])]))
 
 
-def show_differences(plan: Plan) -> None:
-    """The resolved keys in which each selected arm differs from the baseline."""
-    baseline = plan.arms[0]
-    for arm in plan.selected:
-        if arm.identity != baseline.identity:
-            lines = [[key, old, new] for key, old, new in differing(baseline.spec.science(), arm.spec.science())]
-            table(["key", baseline.name, arm.name], lines, title=f"{arm.name} against {baseline.name}")
+def show_differences(baseline: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """The resolved keys in which arms differ from the baseline, as `resolved_specs.differences` gives them."""
+    for row in rows:
+        lines = [[found["key"], found["baseline"], found["arm"]] for found in row["differences"]]
+        table(["key", baseline, row["arm"]], lines, title=f"{row['arm']} against {baseline}")
 
 
 def show_checks(checks: Iterable[Check]) -> None:
     """The doctor's findings."""
     marks = {True: "ok", False: "MISSING", None: "-"}
     table(["", "what", "found"], [[marks[check.good], check.what, check.found] for check in checks])
+
+
+def checks_as_json(checks: Iterable[Check]) -> str:
+    """The doctor's findings for a program: `good` is null where a thing is neither good nor bad."""
+    return json.dumps([{**check._asdict(), "values": dict(check.values)} for check in checks], indent=1)

@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.plan.plan import Plan
 from registry import strict_yaml
-from registry.experiment.expand import AXES
+from registry.experiment.experiment_file import AXES
 from registry.experiment.written import labelled
 from registry.runs.files import write_atomically
 

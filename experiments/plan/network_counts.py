@@ -17,10 +17,8 @@ from registry.parts.catalogue import catalogue
 from registry.runs.files import write_atomically
 from registry.runs.machine import ROOT
 from registry.schema.spec import Spec
-from registry.schema.values import values_at
+from registry.schema.values import NETWORK, values_at
 
-# The keys of a spec that decide its network: arms that agree in them have one count, whatever else they differ in.
-NETWORK = ("model", "data.frames", "data.resolution", "data.autoencoder", "diffusion", "learning.label_drop")
 SOURCES = ("components", "registry")  # folders of this repository whose code decides a count
 
 

@@ -7,14 +7,13 @@ from typing import Any
 
 from experiments.plan.check import counted
 from experiments.plan.costs import Pace, cost, measure
-from experiments.plan.network_counts import NETWORK
 from experiments.plan.other_code import Outdated, outdated
 from experiments.plan.plan import Plan
 from experiments.plan.videos import usable_videos
 from registry.experiment.evaluate_at import early_steps
 from registry.runs.run_folder import TRAININGS, desires, evaluations_in, replicates, training_name, training_state
 from registry.schema.resources import Shape
-from registry.schema.values import values_at
+from registry.schema.values import NETWORK, values_at
 
 # The keys that decide how long a step takes.
 COSTS = (*NETWORK, "diffusion", "learning.batch_size", "sampling.sampler", "sampling.guidance", "runtime")

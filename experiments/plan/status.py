@@ -8,7 +8,7 @@ from typing import Any
 from analysis.mixed_code import MixedCode, lines, mixed_code
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
-from experiments.record.slurm_queue import Ending, Queue, base
+from experiments.record.slurm_queue import Ending, Queue
 from experiments.record.states import queue_of, states
 from registry.runs import code_used
 from registry.runs.attempts import ATTEMPTS, latest
@@ -121,14 +121,3 @@ def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
     endings = slurm_queue.endings(jobs)
     failed = {job: told for job, told in endings.items() if told.state not in ALIVE}
     return [slurm_queue.failed_beside(jobs[job][0], job, told, jobs[job][1]) for job, told in failed.items()]
-
-
-def log_of(plan: Plan, replicate: Replicate) -> Path:
-    """Return what the replicate's training printed; before its first line, what Slurm printed for its job."""
-    own = replicate.training / "log.txt"
-    submission = replicate.submission()
-    if own.exists() or submission is None or not submission.job:
-        return own
-    folder = plan.folder / LAUNCHES / submission.token
-    found = sorted(folder.glob(f"{submission.job}_*log.err")) or sorted(folder.glob(f"{base(submission.job)}_*"))
-    return found[0] if found else own

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 
 from registry.runs.machine import ROOT
 from tests.fixtures.toy_replicates import TOY, write
+
+STARTED = shlex.join([sys.executable, str(ROOT / "run.py")])  # what hints begin with
 
 
 class Told(NamedTuple):

@@ -1,13 +1,16 @@
 """Every verb on one toy experiment that was launched once: exit codes, JSON, and what is written where."""
 
+import hashlib
 import json
+import platform
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from registry.parts.catalogue import catalogue
-from tests.cli.command import Launched, contents, run
+from tests.cli.command import STARTED, Launched, contents, run
 from tests.fixtures.toy_replicates import write
 
 VERBS = [
@@ -69,7 +72,7 @@ def test_parts() -> None:
     assert {row["slot"] for row in only} == {"blocks"}
     table = run("parts", "--slot", "blocks")
     assert "variant_4" in table.out
-    assert "next: python run.py check" in table.out
+    assert f"next: {STARTED} check experiments/quickstart.yaml" in table.out
 
 
 def test_parts_of_a_slot_that_is_none() -> None:
@@ -83,7 +86,11 @@ def test_check(launched: Launched) -> None:
     assert told.code == 0, told.err
     assert "baseline: " in told.out
     assert "blocks=variant_4: " in told.out
-    assert f"next: python run.py plan {launched.file}" in told.out
+    assert f"next: {STARTED} plan {launched.file}" in told.out
+    rows = launched.verbs("check", "--format", "json").json["arms"]
+    assert [row["arm"] for row in rows] == ["baseline", "blocks=variant_4"]
+    assert all(isinstance(row["parameters"], int) for row in rows)
+    assert [row["identity"] for row in rows] == [arm["identity"] for arm in launched.before["arms"]]
 
 
 ARM_KEYS = ["experiment", "arm", "identity", "training", "evaluation", "axes", "depth", "parameters", "macs", "seeds"]
@@ -133,7 +140,7 @@ def test_launch(launched: Launched) -> None:
     assert told.code == 0, told.err
     assert "verdict" in told.out
     assert f"wrote {launched.runs / 'toy'}" in told.out
-    assert "next: python run.py " in told.out
+    assert f"next: {STARTED} " in told.out
     results = sorted((launched.runs / "toy").glob("*/seed-*/result.json"))
     assert len(results) == 4
     assert (launched.runs / "mlflow.db").exists()
@@ -172,13 +179,26 @@ def test_logs(launched: Launched) -> None:
     assert told.code == 0
     assert told.out.count("seed 1 (done)") == 2
     assert "seed 0" not in told.out
+    told = launched.verbs("logs", "--seed", "1", "--lines", "3", "--format", "json")
+    rows = told.json["replicates"]
+    assert [(row["arm"], row["seed"], row["state"]) for row in rows] == [
+        ("baseline", 1, "done"),
+        ("blocks=variant_4", 1, "done"),
+    ]
+    assert all(row["traceback"] is None for row in rows)
+    assert launched.verbs("logs", "--follow", "--format", "json").code == 2
 
 
 def test_sync(launched: Launched) -> None:
     told = launched.verbs("sync")
     assert told.code == 0, told.err
     assert "4 runs, 0 metric points added" in told.out  # launch has filled it already
-    assert "next: mlflow ui" in told.out
+    assert f"next: {sys.executable} -m mlflow ui --backend-store-uri sqlite:" in told.out
+    told = launched.verbs("sync", "--format", "json")
+    assert told.code == 0, told.err
+    found = told.json
+    assert found.pop("tracking_uri").startswith("sqlite:///")
+    assert found == {"experiment": "toy", "runs": 4, "points": 0}
 
 
 @pytest.mark.parametrize("form", ["table", "json", "md", "tex", "csv"])
@@ -247,13 +267,43 @@ def test_diff(launched: Launched) -> None:
     line = next(line for line in told.out.splitlines() if "model.blocks.name" in line)
     assert line.split() == ["model.blocks.name", "variant_1", "variant_4"]
     assert "learning" not in told.out
+    told = launched.verbs("diff", "--format", "json", "ablate={learning.learning_rate: [0.5]}", "claim=[]")
+    assert told.json == {
+        "experiment": "toy",
+        "baseline": "baseline",
+        "arms": [
+            {
+                "arm": "learning_rate=0.5",
+                "differences": [{"key": "learning.learning_rate", "baseline": 0.001, "arm": 0.5}],
+            }
+        ],
+    }
 
 
 def test_doctor(tmp_path: Path) -> None:
     told = run("doctor", "--runs", tmp_path / "runs")
     assert told.code == 0, told.err
     assert "torch" in told.out
+    rows = {row["what"]: row for row in run("doctor", "--runs", tmp_path / "runs", "--format", "json").json}
+    assert rows["Python"]["values"] == {"version": platform.python_version()}
+    assert rows["CPU"]["values"]["cores"] >= 1
+    assert rows["disk"]["values"]["free_bytes"] > 0
+    assert rows["torch"]["good"] is True
     assert not (tmp_path / "runs").exists()
+
+
+def test_fetch_weights_lists_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "latte-workbench").mkdir()
+    (tmp_path / "latte-workbench" / "c3d_ucf101.pt").write_bytes(b"12345")
+    told = run("fetch-weights", "--format", "json", XDG_CACHE_HOME=str(tmp_path))
+    assert told.code == 0, told.err
+    rows = {row["what"]: (row["good"], row["values"]) for row in told.json}
+    assert rows["c3d"] == (True, {"path": str(tmp_path / "latte-workbench" / "c3d_ucf101.pt"), "bytes": 5})
+    assert rows["i3d"] == (None, {"path": None, "bytes": 51_235_320})
+    told = run("fetch-weights", "c3d", "--format", "json", XDG_CACHE_HOME=str(tmp_path))
+    assert told.code == 0, told.err
+    assert (told.json["bytes"], told.json["checked"]) == (5, False)
+    assert told.json["sha256"] == hashlib.sha256(b"12345").hexdigest()
 
 
 @pytest.mark.parametrize("verb", READING)

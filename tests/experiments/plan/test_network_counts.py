@@ -9,7 +9,7 @@ import pytest
 
 from components.assembly import Assembly
 from experiments.plan import check, network_counts
-from experiments.plan.check import ATTEMPTS
+from experiments.plan.assembling import ATTEMPTS
 from experiments.plan.network_counts import count_network
 from experiments.plan.plan import load_plan
 from registry.schema.spec import Spec
