@@ -115,8 +115,3 @@ class Executor(Protocol):
                 stop at once: what would end with it is told to, and can go on later.
         """
         ...
-
-
-def would_run(replicates: Sequence[Replicate]) -> list[str]:
-    """Return a line for each replicate that this machine would run."""
-    return [f"would run {replicate.name}: {replicate.folder}" for replicate in replicates] or ["nothing to run"]

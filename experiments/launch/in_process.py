@@ -4,18 +4,16 @@ import contextlib
 from collections.abc import Sequence
 from typing import Self
 
-from experiments.launch.executor import ExecutorOptions, would_run
-from experiments.launch.preparing import PreparedHere
+from experiments.launch.executor import ExecutorOptions
+from experiments.launch.this_machine import ThisMachine
 from experiments.plan.plan import Plan
-from experiments.record.progress import Progress
-from experiments.record.snapshot import Snapshot, freeze
+from experiments.record.snapshot import freeze
 from experiments.worker.run import run_training
 from registry.errors import Interrupted
 from registry.runs.run_folder import Replicate
-from registry.schema.resources import Shape
 
 
-class InProcess:
+class InProcess(ThisMachine):
     """Runs replicates in this process.
 
     Args:
@@ -25,31 +23,11 @@ class InProcess:
 
     name = "debug"
     pause = 0.0
-    detached = False
-
-    def __init__(self, snapshot: Snapshot, progress: Progress) -> None:
-        self.snapshot, self.progress = snapshot, progress
-        self.prepared = PreparedHere(progress)
 
     @classmethod
     def open(cls, plan: Plan, options: ExecutorOptions) -> Self:
         """Return the executor of a plan."""
         return cls(freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins)), options.progress)
-
-    @staticmethod
-    def defaults() -> Shape | None:
-        """There are no jobs."""
-        return None
-
-    @staticmethod
-    def preview(plan: Plan, replicates: Sequence[Replicate]) -> list[str]:
-        """Return a line for each replicate that would run."""
-        return would_run(replicates)
-
-    def prepare(self, plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
-        """Prepare the data of the plan here, those that are new to it."""
-        self.prepared.prepare(plan)
-        return list(replicates)
 
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:
         """Run those that can be started, to their end or to where they are to pause."""

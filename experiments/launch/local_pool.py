@@ -11,8 +11,8 @@ from typing import Self
 
 import psutil
 
-from experiments.launch.executor import ExecutorOptions, would_run
-from experiments.launch.preparing import PreparedHere
+from experiments.launch.executor import ExecutorOptions
+from experiments.launch.this_machine import ThisMachine
 from experiments.plan.plan import Plan
 from experiments.record.progress import Progress, silent
 from experiments.record.recording import Recorder
@@ -30,7 +30,7 @@ ENDING_SECONDS = 0.1  # between two looks at processes that are ending
 ENDED = (0, 3, RAN_ELSEWHERE)  # exit codes of processes that have noted their end themselves
 
 
-class LocalPool:
+class LocalPool(ThisMachine):
     """Runs trainings in processes of this machine, so many at once.
 
     Args:
@@ -41,11 +41,10 @@ class LocalPool:
 
     name = "local"
     pause = 0.5
-    detached = False
 
     def __init__(self, resources: Resources, snapshot: Snapshot, progress: Progress = silent) -> None:
-        self.resources, self.snapshot = resources, snapshot
-        self.prepared = PreparedHere(progress)
+        super().__init__(snapshot, progress)
+        self.resources = resources
         self.parallel = resources.parallel or 1
         self._waiting: list[Claim] = []
         self._started: dict[int, tuple[Claim, subprocess.Popen[bytes], list[str]]] = {}
@@ -58,21 +57,6 @@ class LocalPool:
         own = resources.model_copy(update={"parallel": resources.parallel or options.at_once})
         snapshot = freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins))
         return cls(own, snapshot, options.progress)
-
-    @staticmethod
-    def defaults() -> Shape | None:
-        """There are no jobs."""
-        return None
-
-    @staticmethod
-    def preview(plan: Plan, replicates: Sequence[Replicate]) -> list[str]:
-        """Return a line for each replicate that would run."""
-        return would_run(replicates)
-
-    def prepare(self, plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
-        """Prepare the data of the plan here, those that are new to it."""
-        self.prepared.prepare(plan)
-        return list(replicates)
 
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:
         """Put those that can be started into the pool; they start as others end."""
