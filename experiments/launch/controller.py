@@ -30,18 +30,20 @@ class Wants(NamedTuple):
         start: replicates to be submitted, their data prepared.
         shown: replicates that are watched.
         states: of those, as they are now; a submission may have changed them.
+        over: nothing more will be wanted.
     """
 
     start: Sequence[Replicate]
     shown: Sequence[Replicate]
     states: Sequence[State]
+    over: bool = False
 
 
 class Policy(Protocol):
     """Decides which replicates go on: all of them, those of the best arms, or trials of a search."""
 
-    def next(self, executor: Executor) -> Wants | None:
-        """Look at the replicates, write down what is decided, and return what is wanted; None at the end.
+    def next(self, executor: Executor) -> Wants:
+        """Look at the replicates, write down what is decided, and return what is wanted.
 
         Args:
             executor: has the data of replicates prepared, and takes away what is no longer wanted.
@@ -106,10 +108,11 @@ class Controller:
                 self._rest(self.executor.pause)
                 continue
             took = time.monotonic() - began
-            if wants is None:
-                return
             self._submit(wants.start, once)
-            self.watch(wants.shown, wants.states)
+            if wants.shown:
+                self.watch(wants.shown, wants.states)
+            if wants.over:
+                return
             rounds = rounds - 1 if rounds is not None else None
             if rounds != 0:
                 self._rest(max(self.executor.pause, MODERATION * took) if self.executor.pause else 0.0)

@@ -43,15 +43,14 @@ class AllToTheEnd:
     plan: Plan
     launched: Launched
 
-    def next(self, executor: Executor) -> Wants | None:
+    def next(self, executor: Executor) -> Wants:
         """Start what can be started and was not submitted yet; at the end when nothing waits or runs."""
         todo = self.launched.todo
         now = states(todo)
         left = [one for one, state in zip(todo, now, strict=True) if state.startable]
         left = [replicate for replicate in left if replicate.name not in self.launched.submitted]
-        if not left and not any(state.active for state in now):
-            return None
-        return Wants(executor.prepare(self.plan, left) if left else [], todo, now)
+        start = executor.prepare(self.plan, left) if left else []
+        return Wants(start, todo, now, over=not left and not any(state.active for state in now))
 
 
 def make_run_folders(plan: Plan, code: dict[str, Any]) -> list[Replicate]:

@@ -169,7 +169,7 @@ class Race:
             self.todo.setdefault(replicate.identity, []).append(replicate)
         self.racing = [replicate for own in self.todo.values() for replicate in own]
 
-    def next(self, executor: Executor) -> Wants | None:
+    def next(self, executor: Executor) -> Wants:
         """Look at every arm, decide what can be decided, and start what may go on."""
         by_folder = self._states()
         while True:
@@ -183,10 +183,9 @@ class Race:
         by_folder = self._states()
         selected = self.launched.todo
         left = [replicate for replicate in selected if by_folder[replicate.folder].startable]
-        if not left and not any(state.active for state in by_folder.values()):
-            return None
         start = executor.prepare(self.plan, left) if left else []
-        return Wants(start, selected, [by_folder[replicate.folder] for replicate in selected])
+        over = not left and not any(state.active for state in by_folder.values())
+        return Wants(start, selected, [by_folder[replicate.folder] for replicate in selected], over)
 
     def tell_who_waits(self) -> None:
         """Say which arms others have to launch before those that pause can go on."""

@@ -46,8 +46,8 @@ class Searching:
         self.every = plan.arms[0].spec.runtime.validate_every
         self.plan, self.study, self.trials, self.say = plan, study, trials, say
 
-    def next(self, executor: Executor) -> Wants | None:
-        """Look at every running trial, begin what there is room for, and want what goes on; None at the end.
+    def next(self, executor: Executor) -> Wants:
+        """Look at every running trial, begin what there is room for, and want what goes on.
 
         Args:
             executor: prepares the data of trials, and takes away those that are pruned.
@@ -66,10 +66,9 @@ class Searching:
         for trial, replicates in going:
             left = [one for one in replicates if now.get(one.folder, State.MISSING).startable]
             start += self._prepared(trial, left, executor)
-        if not going and not any(trial.state == "running" for trial in self.study.trials()):
-            return None
+        over = not going and not any(trial.state == "running" for trial in self.study.trials())
         shown = [replicate for _, replicates in going for replicate in replicates]
-        return Wants(start, shown, states(shown))
+        return Wants(start, shown, states(shown), over)
 
     def _prepared(self, trial: Trial, left: Sequence[Replicate], executor: Executor) -> list[Replicate]:
         """Those of a trial's replicates that may be submitted; where their data fail, the trial does."""

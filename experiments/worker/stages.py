@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
 from components.scoring.features.feature_files import clips_done
 from experiments.record import code_digests
@@ -94,10 +95,14 @@ class _Stages:
         self.processes, self.books = processes, books
         self.trainer: Trainer | None = None
         self.prepared: Prepared | None = None
+        self.cache: LatentCache | None = None
         self.noted = False  # which code trains
 
     def come_to(self, replicate: Replicate, needed: set[int]) -> None:
         """Train to the step of an evaluation, unless a checkpoint of that step can be evaluated already.
+
+        A training that is past the step, and whose checkpoint of it is gone, goes back to an earlier one, or to its
+        start: that gives the same weights again. What was noted of it stays.
 
         Args:
             replicate: whose evaluation is next.
@@ -105,18 +110,20 @@ class _Stages:
         """
         step, last = replicate.spec.step, self.spec.learning.steps
         if self.prepared is None:
-            self.prepared, cache = open_data(replicate)
-            ready = self.processes.shared(can_be_evaluated(replicate, self.prepared) if self._first else None)
-            if ready and step == last:
-                return
-            self.trainer = Trainer(replicate, self.prepared, cache, self.processes.device, self.processes)
-            self.trainer.resume()
-        if self.trainer is None:
+            self.prepared, self.cache = open_data(replicate)
+        assert self.cache is not None, "opened with the data"
+        if self.processes.shared(can_be_evaluated(replicate, self.prepared) if self._first else None):
             return
+        if self.trainer is None or self.trainer.step > step:
+            self.trainer = None
+            free(self.processes.device)
+            self.trainer = Trainer(replicate, self.prepared, self.cache, self.processes.device, self.processes)
+            self.trainer.resume(step)
+        elif self.trainer.noted > self.trainer.step:  # it had gone back
+            self.trainer.resume(step)
         self.trainer.needed = needed
-        if self.trainer.step <= step:
-            self._note_code(self.trainer, step)
-            train(self.trainer, self.stop, self.progress, step)
+        self._note_code(self.trainer, step)
+        train(self.trainer, self.stop, self.progress, step)
         if step == last:
             self._trained(self.trainer)
             self.trainer = None

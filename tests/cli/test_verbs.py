@@ -165,7 +165,8 @@ def test_launch_again_runs_nothing(launched: Launched) -> None:
 def test_status(launched: Launched) -> None:
     told = launched.verbs("status", "--format", "json")
     assert told.code == 0
-    assert set(told.json) == {"experiment", "replicates"}
+    assert set(told.json) == {"experiment", "replicates", "mixed_code"}
+    assert told.json["mixed_code"] == []
     rows = told.json["replicates"]
     assert [(row["arm"], row["seed"], row["state"], row["step"]) for row in rows] == [
         (arm, seed, "done", 6) for arm in ("baseline", "blocks=variant_4") for seed in (0, 1)

@@ -201,7 +201,7 @@ def test_jobs_that_end_before_they_begin_are_not_submitted_for_ever(
     broken = "resources={memory: 1G, time: 10m, setup: ['echo no such module; exit 3'], prepare: {setup: []}}"
     err = refused(begin(tmp_path, verb, broken, "runtime.attempts=2"))
     assert "2 jobs in a row ended before it began" in err
-    assert {len(made) for made in numbered(tmp_path, "submissions").values()} == {2}
+    assert max(len(made) for made in numbered(tmp_path, "submissions").values()) == 2
     assert numbered(tmp_path, "attempts") == {}
 
 

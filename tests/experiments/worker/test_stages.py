@@ -212,6 +212,27 @@ def test_evaluating_on_the_way_changes_nothing(undisturbed: Replicate, stepped: 
     assert logged[0] == logged[1]
 
 
+def test_a_step_whose_checkpoint_is_gone_is_come_to_again(tmp_path: Path, stepped: list[Replicate]) -> None:
+    """The training is done and has its last checkpoint alone when somebody asks for earlier steps."""
+    (whole,) = made(tmp_path, *ONE, "ablate={}", "runtime.keep_checkpoints=1")
+    finish(whole)
+    assert [path.name for path in whole.checkpoints()] == ["step-00000006.pt"]
+    result, metrics = ((place / name).read_bytes() for place, name in
+                       ((whole.folder, "result.json"), (whole.training, "metrics.jsonl")))  # fmt: skip
+    todo = made(tmp_path, *STEPPED, "runtime.keep_checkpoints=1")
+    made_now = run_training(whole.training)
+    assert [one.step for one in made_now] == [2, 4]
+    for replicate, expected in zip(todo, stepped, strict=True):
+        assert scores(replicate) == scores(expected)
+        assert np.array_equal(clips(replicate), clips(expected))
+    assert (whole.folder / "result.json").read_bytes() == result
+    now = (whole.training / "metrics.jsonl").read_bytes()
+    assert now.startswith(metrics)
+    added = [json.loads(line) for line in now[len(metrics) :].splitlines()]
+    assert [(line["step"], "loss" in line) for line in added] == [(2, False), (4, False)]  # validated there first now
+    assert "step-00000006.pt" in [path.name for path in whole.checkpoints()]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
