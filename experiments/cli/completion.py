@@ -29,7 +29,7 @@ def overrides(context: click.Context, parameter: click.Parameter, incomplete: st
     return _override(context, incomplete, "")
 
 
-def words(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def files_and_overrides(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """What follows a verb that takes several files: a file, or an override."""
     given = context.params.get("words") or ()
     if not given or "/" in incomplete:

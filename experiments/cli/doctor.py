@@ -1,15 +1,17 @@
 """What this machine has for the workbench, and what is missing."""
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.scoring.weights import KNOWN, cache_folder, find
+from experiments.cli.console import table
 from experiments.record import slurm_queue
 from experiments.record.recording import PACKAGES
 from registry.errors import RunError
@@ -92,3 +94,14 @@ def _disk(runs: Path) -> Check:
     free = shutil.disk_usage(place).free
     good = free > 5 * 2**30 and os.access(place, os.W_OK)
     return Check("disk", good, f"{free / 2**30:.0f} GiB free at {place}", {"path": str(place), "free_bytes": free})
+
+
+def show(found: Iterable[Check]) -> None:
+    """Print checks as a table."""
+    marks = {True: "ok", False: "MISSING", None: "-"}
+    table(["", "what", "found"], [[marks[check.good], check.what, check.found] for check in found])
+
+
+def as_json(found: Iterable[Check]) -> str:
+    """Return checks for a program: `good` is null where a thing is neither good nor bad."""
+    return json.dumps([{**check._asdict(), "values": dict(check.values)} for check in found], indent=1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from experiments.cli import console
+from experiments.cli import console, progress
 from experiments.launch import launching, local_pool
 from experiments.record.recording import Recorder
 from registry.errors import RunError, SpecError
@@ -106,7 +106,7 @@ def test_bars_on_a_terminal_follow_a_launch(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(console, "console", Console(file=screen, force_terminal=True, width=100))
     replicates = made(tmp_path)
     recorder = Recorder(replicates[0].training)
-    with console.Bars() as bars, recorder.attempting(), recorder.beating():
+    with progress.Bars() as bars, recorder.attempting(), recorder.beating():
         bars.watch(replicates, [replicate.state for replicate in replicates])
         recorder.heartbeat(stage="training", step=2, steps=6)
         bars.watch(replicates, [replicate.state for replicate in replicates])
