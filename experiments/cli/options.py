@@ -140,15 +140,24 @@ OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 def _plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
     """Return the plan of each file among the words, with the overrides among them.
 
+    Among several files those whose name begins with `_` are passed over, and named: others are based on them, and
+    they are no experiments, but `latte/*.yaml` names them as well.
+
     Raises:
         SpecError: with all that is wrong with any of them.
     """
+    from experiments.cli.console import complain
     from experiments.plan.plan import load_plan
 
     files = [Path(word) for word in words if not OVERRIDE.match(word)]
     overrides = [word for word in words if OVERRIDE.match(word)]
     if not files:
         raise SpecError("name at least one experiment file")
+    if len(files) > 1 and (bases := [file for file in files if file.name.startswith("_")]):
+        complain(
+            f"{file}: is passed over: a name with _ in front is that of a base, not of an experiment" for file in bases
+        )
+        files = [file for file in files if file not in bases]
     plans, wrong = [], []
     for file in dict.fromkeys(files):
         try:

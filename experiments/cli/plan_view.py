@@ -48,10 +48,14 @@ def plan_totals(
     told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
     screened = any(plan.file.experiment.screen for plan in plans)
     least = "; at most: what the screen stops is counted to its end" if screened else ""
-    alone = f" ({total['alone']:.3g} if every arm trained alone)" if shared else ""
-    paragraph(
-        f"GPU-hours in all: {total['shared']:.3g}{alone}, still to come: {total['left']:.3g} (from {told}{least})"
-    )
+    alone = f" ({_hours(total['alone'])} if every arm trained alone)" if shared else ""
+    left = f"still to come: {_hours(total['left'])} (from {told}{least})"
+    paragraph(f"GPU-hours in all: {_hours(total['shared'])}{alone}, {left}")
+
+
+def _hours(value: float) -> str:
+    """Hours with three digits, thousands written out."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def show_differences(baseline: str, rows: Iterable[Mapping[str, Any]]) -> None:

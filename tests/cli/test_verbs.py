@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from registry.parts.catalogue import catalogue
-from tests.cli.command import STARTED, Launched, contents, run
+from tests.cli.command import ROOT, STARTED, Launched, contents, run
 from tests.fixtures.toy_replicates import write
 
 VERBS = [
@@ -121,6 +121,22 @@ def test_plan(launched: Launched) -> None:
     assert "12 of 12 (train) have the 7 frames that the longest clip of any arm needs" in shared.out
     assert shared.out.count("(train) have the") == 1, "told once for all arms"
     assert "baseline" in table.out
+
+
+def test_the_papers_whole_programme_has_one_total() -> None:
+    files = sorted((ROOT / "experiments" / "latte").glob("*.yaml"))
+    told = run("plan", *files, "--format", "json")
+    assert told.code == 0, told.err
+    assert told.err.startswith(f"{files[0]}: is passed over: ")  # the base of the others
+    assert len({arm["experiment"] for arm in told.json["arms"]}) == len(files) - 1
+    total = told.json["gpu_hours"]
+    baseline = max(told.json["trainings"], key=lambda training: len(training["experiments"]))
+    assert len(baseline["experiments"]) == 7
+    assert baseline["seeds"] == [0, 1, 2]
+    alone = sum(arm["gpu_hours"] for arm in told.json["arms"])
+    assert total["alone"] == pytest.approx(alone)
+    trained = sum(training["gpu_hours"] for training in told.json["trainings"])
+    assert trained < total["shared"] < 0.8 * total["alone"]
 
 
 def test_plan_of_the_paper_has_its_figures() -> None:
