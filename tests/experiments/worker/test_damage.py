@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from analysis import results
+from components.scoring.weights import sha256_of
 from experiments.launch.launching import launch_all, retry, unfinished
 from experiments.plan import status
 from experiments.plan.plan import load_plan
@@ -99,9 +101,17 @@ def bare(path: Path, other: Path) -> None:
     path.with_suffix(".json").unlink()
 
 
+def of_another_program(path: Path, other: Path) -> None:
+    torch.save({"step": 4, "weights": {}}, path)
+    about = json.loads(path.with_suffix(".json").read_text())
+    about["sha256"] = sha256_of(path)
+    path.with_suffix(".json").write_text(json.dumps(about))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
+        (of_another_program, "is no checkpoint of this workbench: it lacks model, ema, "),
         (flip, "does not match its checksum"),
         (replace, "is of seed 1, not of 0"),
         (bare, "has no readable checksum beside it"),
@@ -123,7 +133,8 @@ def test_a_checkpoint_that_cannot_be_believed_is_left_out(
     capsys.readouterr()
     steps: list[int] = []
     finish(todo[0], lambda what, done, total: steps.append(done) if what == "training" else None)
-    assert f"{first}: {told}; it is left out" in capsys.readouterr().out
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.endswith("; it is left out")]
+    assert line.startswith(f"{first}: {told}")
     assert steps == [4, 6]  # from the checkpoint of step 2
     assert scores(todo[0]) == scores(undisturbed)
 
