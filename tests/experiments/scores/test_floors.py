@@ -13,7 +13,7 @@ from components.scoring.features.clip_selection import Clip, Video
 from components.scoring.features.extraction import Measuring, Side, extractor_key
 from components.scoring.features.preprocessing import Treatment
 from components.scoring.protocol_metrics import build_metrics
-from experiments.launch import launching
+from experiments.launch import in_process
 from experiments.launch.launching import launch_all
 from experiments.launch.preparing import late_floor, prepare_data
 from experiments.plan.plan import Plan
@@ -231,7 +231,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("it was computed again")
 
     for module, name in ((floors, "measure"), (floors, "reference"), (floors, "sample"), (floors, "_coded"),
-                         (sampling, "trained_model"), (launching, "run_training")):  # fmt: skip
+                         (sampling, "trained_model"), (in_process, "run_training")):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
 
 
