@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from platformdirs import user_cache_path
+
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.runs.command import command
 
@@ -93,8 +95,8 @@ KNOWN: dict[str, Published] = {
 
 
 def cache_folder() -> Path:
-    """Where fetched weights lie: latte-workbench in XDG_CACHE_HOME, or in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latte-workbench"
+    """Where fetched weights lie: on Linux latte-workbench in XDG_CACHE_HOME, or in ~/.cache."""
+    return user_cache_path("latte-workbench")
 
 
 def find(*names: str, given: str = "", setting: str = "weights", instead: str = "") -> Path:

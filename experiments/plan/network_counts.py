@@ -8,10 +8,11 @@ sources; where parts come from elsewhere nothing is remembered.
 import contextlib
 import hashlib
 import json
-import os
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from platformdirs import user_cache_path
 
 from registry.parts.catalogue import catalogue
 from registry.runs.files import write_atomically
@@ -82,8 +83,7 @@ def _count(spec: Spec) -> NetworkCounts:
 
 
 def _cache() -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return home / "latte-workbench" / "counts"
+    return user_cache_path("latte-workbench") / "counts"
 
 
 @cache
