@@ -48,6 +48,7 @@ def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
         if EXECUTORS[executor].detached:
             bars.line(WATCHING)
         study, todo = run_search(found, executor, bars.show, bars.watch, bars.line)
-    if untracked := mlflow_sync.try_sync(f"{found.name}-search", todo, found.runs):
+    tracked = f"{found.name}-search", todo, found.runs
+    if untracked := mlflow_sync.try_sync(*tracked, lambda what, done, total: bars.line(what)):
         bars.line(f"not tracked yet: {untracked}; the same command does it later, nothing is lost")
     return study

@@ -51,7 +51,7 @@ def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None =
     link = not (is_overridden(plan) if overridden is None else overridden)
     notes = []
     written, answers = _write(plan, link, harmless)
-    if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs):
+    if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress):
         notes.append(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
     try:
         if preparing.late_floor(plan, plan.all_replicates, progress):

@@ -17,7 +17,7 @@ from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
 from registry.runs.code_used import FILE as CODE_FILE
-from registry.runs.files import write_atomically, write_new
+from registry.runs.files import naming, write_atomically, write_new
 from registry.runs.records import (
     Attempt,
     CodeUsed,
@@ -326,7 +326,8 @@ class Recorder:
         write_json(self.folder / "result.json", sealed(result.model_dump(mode="json")))
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        with (self.folder / name).open("ab+") as file:
+        path = self.folder / name
+        with naming(path), path.open("ab+") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1))
             broken = file.read(1) not in (b"", b"\n")  # a line that a kill cut short must not swallow this one

@@ -15,7 +15,7 @@ import torch
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress, plain_progress, silent
 from experiments.record.recording import ClaimedError, Recorder
-from experiments.record.snapshot import code_of
+from experiments.record.snapshot import code_of, damage_here
 from experiments.record.terminal import replace_what_cannot_be_shown
 from experiments.training.devices import device_of
 from experiments.training.processes import LostError, joined, leads
@@ -106,7 +106,7 @@ def _start(training: Path, spec: Spec, books: Books) -> None:
     """Note that the attempt begins, unless those before it have made no progress.
 
     Raises:
-        RunError: `runtime.attempts` attempts in a row began where this one would.
+        RunError: `runtime.attempts` attempts in a row began where this one would, or the frozen code was changed.
     """
     progress = progress_of(training)
     earlier: list[list[int] | None] = []
@@ -124,6 +124,8 @@ def _start(training: Path, spec: Spec, books: Books) -> None:
             f"{most} attempts in a row came no further than step {progress[0]} and {progress[1]} files of samples "
             "(runtime.attempts); checkpoint more often (runtime.checkpoint_every), or give it more time or memory"
         )
+    if damage := damage_here():
+        raise RunError(f"the frozen code is not what was launched: {damage}; `retry` freezes it again")
 
 
 def run_folder(training: Path, requeue: Callable[[], bool] | None = None) -> int:

@@ -131,6 +131,19 @@ def test_a_search_that_is_not_there_or_wrong(tmp_path: Path) -> None:
     assert "/nowhere" in told.err
 
 
+def test_a_damaged_journal_is_told_with_its_line(tmp_path: Path) -> None:
+    path, runs = write(tmp_path), tmp_path / "runs"
+    journal = runs / "toy" / "search" / "journal.log"
+    journal.parent.mkdir(parents=True)
+    for damage in (b"\x00\xff", b"[1]", b'{"op_code": "x"}'):
+        journal.write_bytes(b'{"op_code": 0}\n' + damage + b'\n{"op_code": 4}\n')
+        for words in ((), ("--show",)):
+            told = run("search", path, *words, "--runs", runs)
+            assert (told.code, told.out) == (1, ""), told
+            assert told.err.startswith(f"{journal}:2: is damaged: ")
+            assert len(told.err.splitlines()) == 1
+
+
 def test_a_screened_launch_says_what_was_stopped_and_why(tmp_path: Path) -> None:
     text = TOY.replace("[variant_1, variant_4]", "[variant_1, variant_2, variant_4]").replace("[0, 1]", "[0]")
     text = text.replace("seeds:", "screen: {rungs: [3], keep: 0.5}\nseeds:")
