@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @EXECUTOR
-@click.option("--show", is_flag=True, help="Only show what was found so far; nothing is run.")
+@click.option("--show", is_flag=True, help="Only show what was found so far; nothing is run or written.")
 @verb(formats=True, selects=False, assembles=True)
 def search(found: "Plan", executor: str, show: bool, form: str) -> None:
     """Search over keys of the spec as the file's `search` says; killed and started again, it goes on.
@@ -28,7 +28,7 @@ def search(found: "Plan", executor: str, show: bool, form: str) -> None:
 
     study = results.read(found) if show else _searched(found, executor, apart=form == "json")
     told = results.summary(found, study)
-    drawn = search_figures.draw(**results.for_figures(found, told))
+    drawn = [] if show else search_figures.draw(**results.for_figures(found, told))
     if form == "json":
         return print(json.dumps(told, indent=1))
     search_view.show_search(told)

@@ -27,7 +27,7 @@ from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
 from registry.runs.records import PreparedData, State
-from registry.runs.run_folder import DATA_FOLDER, Replicate
+from registry.runs.run_folder import DATA_FOLDER, Replicate, owner_of
 from registry.schema.spec import Spec
 from registry.schema.values import values_at
 
@@ -139,7 +139,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     result = first.result()
     have = {(floor.of, floor.protocol) for floor in floors.known_floors(plan.folder) if floor.floor == "resampled"}
     against_real = {mark for mark, bound in result.protocol_specs.items() if "real" in bound} if result else set()
-    if all((floors.owner_of(first), mark) in have for mark in against_real):
+    if all((owner_of(first), mark) in have for mark in against_real):
         return False
     prepared, _ = open_data(first)
     how = how_measured(first.spec, device_of(first.spec))

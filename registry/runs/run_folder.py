@@ -467,6 +467,11 @@ def read_floors(experiment: Path) -> list[Floor]:
     return found
 
 
+def owner_of(replicate: Replicate) -> str:
+    """Return how a floor names the replicate that was resampled: by its science, whatever its arm is called."""
+    return f"{replicate.identity}/seed-{replicate.seed}"
+
+
 def read_events(training: Path) -> list[Event]:
     """Return what happened to a training and its evaluations, oldest first."""
     found = []

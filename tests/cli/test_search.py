@@ -78,8 +78,11 @@ def test_a_killed_controller_and_a_killed_replicate_are_made_good(tmp_path: Path
     lines = [json.loads(line) for line in (runs / "toy" / "search" / "journal.log").read_text().splitlines()]
     assert Counter(line["trial_id"] for line in lines if line["op_code"] == 6) == Counter(range(3))
 
+    before = contents(tmp_path)
+    assert run("search", path, *words, "--show", "--runs", runs).code == 0
     shown = run("search", path, *words, "--show", "--format", "json", "--runs", runs)
     assert shown.code == 0, shown.err
+    assert contents(tmp_path) == before, "--show writes nothing"
     told = shown.json
     assert [trial["state"] for trial in told["trials"]] == ["complete"] * 3
     for trial in told["trials"]:
