@@ -20,6 +20,7 @@ from registry.runs.run_folder import Replicate
 Watch = Callable[[Sequence[Replicate], Sequence[State]], None]
 POLL_SECONDS = 0.25
 MODERATION = 20  # looks at the files of many replicates take at most one part in so many of the time
+LONGEST_REST = 30.0  # seconds; a round may also have taken long because data were prepared in it
 MOST_REFUSALS = 5  # in a row, and the controller gives up; the same command goes on
 
 
@@ -108,29 +109,33 @@ class Controller:
                 self._rest(self.executor.pause)
                 continue
             took = time.monotonic() - began
-            self._submit(wants.start, once)
+            if self._submit(wants.start, once):
+                self._refusals = 0
             if wants.shown:
                 self.watch(wants.shown, wants.states)
             if wants.over:
                 return
             rounds = rounds - 1 if rounds is not None else None
             if rounds != 0:
-                self._rest(max(self.executor.pause, MODERATION * took) if self.executor.pause else 0.0)
+                moderate = min(MODERATION * took, LONGEST_REST)
+                self._rest(max(self.executor.pause, moderate) if self.executor.pause else 0.0)
 
-    def _submit(self, replicates: Sequence[Replicate], once: bool) -> None:
+    def _submit(self, replicates: Sequence[Replicate], once: bool) -> bool:
+        """Submit replicates; whether nothing was refused."""
         if not replicates:
-            return
+            return True
         self._refuse_what_never_begins(replicates)
         try:
             started = self.executor.submit(replicates)
         except RefusedError as error:
-            return self._refused(error, once)
-        self._refusals = 0
+            self._refused(error, once)
+            return False
         self.launched.submitted += [name for name in started if name not in self.launched.submitted]
         for replicate in replicates:
             if replicate.name in started:
                 attempts, times = self._sent.get(replicate.folder, (0, 0))
                 self._sent[replicate.folder] = attempts, times + 1
+        return True
 
     def _refused(self, error: RefusedError, once: bool) -> None:
         """Say that the executor refuses; the next round tries again."""

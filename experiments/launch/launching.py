@@ -29,6 +29,10 @@ from registry.runs.records import Attempt, State, Submission
 from registry.runs.run_folder import Replicate, wanted
 
 
+def unwatched(shown: Sequence[Replicate], now: Sequence[State]) -> None:
+    """Nobody watches: this process is about to end."""
+
+
 @dataclass
 class AllToTheEnd:
     """The policy of a plain launch: every replicate goes on until it has ended.
@@ -102,7 +106,7 @@ def launch_all(
     with opened(plan, executor, ExecutorOptions(progress, say, reports=True), wait) as where:
         launched = Launched(make_run_folders(plan, where.snapshot.about()))
         where.prepare(plan, ())  # what all replicates share, and those that are done
-        controller = Controller(where, launched, watch, say)
+        controller = Controller(where, launched, watch if wait else unwatched, say)
         controller.run(AllToTheEnd(plan, launched), rounds=1)
         if wait:
             controller.run(AllToTheEnd(plan, launched))

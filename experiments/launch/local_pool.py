@@ -106,9 +106,13 @@ class LocalPool(ThisMachine):
         A process that is told to end writes a checkpoint, and ends as interrupted. One that takes longer than
         `CLOSE_SECONDS` is told to end at once, and after as long again it is killed.
         """
-        while finished and self.busy:
-            self.poll()
-            time.sleep(ENDING_SECONDS)
+        try:
+            while finished and self.busy:
+                self.poll()
+                time.sleep(ENDING_SECONDS)
+        except BaseException:  # asked to stop meanwhile
+            self.close(False)
+            raise
         for claimed in self._waiting:
             with _surviving(claimed):
                 claimed.submission.end()

@@ -57,11 +57,12 @@ class PreparingJobs:
             return list(replicates)
         return [replicate for replicate in replicates if bound_data(replicate.training) is None]
 
-    def before(self, replicates: Sequence[Replicate]) -> str | None:
-        """Return the jobs that an array of these replicates has to wait for, as sbatch's --dependency has them."""
-        trainings = {replicate.training for replicate in replicates if bound_data(replicate.training) is None}
-        going = [job.name for job in self._jobs if job.trainings & trainings and slurm_queue.hint(job.name) != ""]
-        return ":".join(going) or None
+    def before(self, replicate: Replicate) -> str | None:
+        """Return the job that has to end well before a replicate begins, if its data are not there."""
+        if bound_data(replicate.training) is not None:
+            return None
+        own = [job.name for job in self._jobs if replicate.training in job.trainings]
+        return own[-1] if own and slurm_queue.hint(own[-1]) != "" else None
 
     def prepare(self, plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
         """Send a job for what is lacking and in no job yet; return the replicates that may be submitted now.
@@ -79,16 +80,27 @@ class PreparingJobs:
         lacking = self.lacking(plan, replicates)
         there = {replicate.training for replicate in replicates} - {replicate.training for replicate in lacking}
         pending: set[str] = set()
-        for job in self._jobs:
+        for job in list(self._jobs):
             if queue.hint(job.name) != "":
                 pending |= job.shared
                 there |= job.trainings
             elif any(replicate.training in job.trainings for replicate in lacking):
-                _confirm(job)
+                self._confirm(job)
                 there |= job.trainings  # another machine may see what it wrote a little before this one does
         new = [replicate for replicate in lacking if replicate.training not in there]
         there |= self._send(plan, [replicate for replicate in new if not self._shares(plan, replicate, pending, there)])
         return [replicate for replicate in replicates if replicate.training in there]
+
+    def _confirm(self, job: _Job) -> None:
+        """Return if a job that is over has prepared its data.
+
+        Raises:
+            RunError: it has not; the next time another job is sent.
+        """
+        told = slurm_queue.endings([job.name]).get(job.name)
+        if told is None or told.state != "COMPLETED":
+            self._jobs.remove(job)
+            raise RunError(slurm_queue.failed_beside("prepares the data", job.name, told, job.log))
 
     def _shares(self, plan: Plan, replicate: Replicate, pending: set[str], there: set[Path]) -> bool:
         """Whether the replicate's data need no job of their own: they are there, or a job is at work on them."""
@@ -114,17 +126,6 @@ class PreparingJobs:
         self._jobs.append(job)
         self.say(f"submitted {job.name}: prepares the data")
         return set(trainings)
-
-
-def _confirm(job: _Job) -> None:
-    """Return if a job that is over has prepared its data.
-
-    Raises:
-        RunError: it has not.
-    """
-    told = slurm_queue.endings([job.name]).get(job.name)
-    if told is None or told.state != "COMPLETED":
-        raise RunError(slurm_queue.failed_beside("prepares the data", job.name, told, job.log))
 
 
 def _bound_alike(plan: Plan, shared: str) -> Iterator[PreparedData]:

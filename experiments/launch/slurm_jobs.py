@@ -104,11 +104,14 @@ class SlurmJobs:
             RefusedError: sbatch refuses one; those before it go on, and are reported.
         """
         before = len(self.arrays.sent)
-        self.arrays.after = self.preparing.before(replicates)
+        by_job: dict[str | None, list[Replicate]] = {}
+        for replicate in replicates:
+            by_job.setdefault(self.preparing.before(replicate), []).append(replicate)
         refused: RefusedError | None = None
         names: list[str] = []
         try:
-            names = self.arrays.submit(replicates)
+            for self.arrays.after, own in by_job.items():
+                names += self.arrays.submit(own)
         except RefusedError as error:
             refused = error
         new = self.arrays.sent[before:]

@@ -21,6 +21,7 @@ from registry.runs.files import naming, write_atomically, write_new
 from registry.runs.records import (
     Attempt,
     CodeUsed,
+    DamagedError,
     Desired,
     PreparedData,
     Result,
@@ -136,9 +137,9 @@ def bind_data(training: Path, data: PreparedData) -> None:
     Prepared data with the same content may have moved: their place is renewed.
 
     Raises:
-        RunError: the training came from other data, or what it says of them is damaged.
+        RunError: the training came from other data.
     """
-    earlier = read_record(training / PREPARED, PreparedData)
+    earlier = prepared_data(training)
     if earlier is not None and earlier.autoencoder != data.autoencoder:
         raise RunError(
             f"{training}: its latents came from other weights of the autoencoder; use another --runs folder, or remove "
@@ -153,13 +154,20 @@ def bind_data(training: Path, data: PreparedData) -> None:
         write_json(training / PREPARED, sealed(data.model_dump(mode="json")))
 
 
-def bound_data(training: Path) -> PreparedData | None:
-    """Return what a training's folder says of the data that were prepared for it, if they are there.
+def prepared_data(training: Path) -> PreparedData | None:
+    """Return what a training's folder says of its data; None where it says nothing, or is damaged and written anew.
 
-    Raises:
-        RunError: what it says is damaged.
+    Checkpoints have the digest of the data as well, so a training does not go on with others meanwhile.
     """
-    data = read_record(training / PREPARED, PreparedData)
+    try:
+        return read_record(training / PREPARED, PreparedData)
+    except DamagedError:
+        return None
+
+
+def bound_data(training: Path) -> PreparedData | None:
+    """Return what a training's folder says of the data that were prepared for it, if they are there."""
+    data = prepared_data(training)
     return data if data is not None and Path(data.folder).is_dir() else None
 
 

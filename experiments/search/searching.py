@@ -76,7 +76,9 @@ class Searching:
             return []
         try:
             return self.trials.prepare(trial, left, executor)
-        except (RefusedError, DataError):
+        except RefusedError as error:
+            self.say(f"{trial.name}: {error}; will be tried again")
+        except DataError:
             raise  # the trial goes on when the same command does
         except SpecError as error:
             self._fail(trial, "; ".join(error.problems))

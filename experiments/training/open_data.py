@@ -5,9 +5,9 @@ from typing import Any
 
 from components.assembly import Assembly
 from components.data.prepare import Prepared
+from experiments.record.recording import prepared_data
 from registry.errors import RunError
-from registry.runs.records import PreparedData, read_record
-from registry.runs.run_folder import PREPARED, Replicate
+from registry.runs.run_folder import Replicate
 
 
 def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
@@ -17,7 +17,7 @@ def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
         RunError: they are gone, or the manifest is another one than when the run folder was made.
     """
     spec = replicate.spec
-    data = read_record(replicate.training / PREPARED, PreparedData)
+    data = prepared_data(replicate.training)
     if data is None:
         raise RunError(f"{replicate.training}: its data are not prepared yet; launch the experiment again")
     assembly = Assembly(spec)

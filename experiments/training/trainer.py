@@ -311,14 +311,16 @@ class Trainer:
         state = newest_checkpoint(self.folder, self.origin, self.processes, device, most)
         if state is not None:
             self.load_state(state)
-        if not self.processes.is_first:
-            return
+        self.noted = self.processes.shared(self._noted() if self.processes.is_first else 0)
+
+    def _noted(self) -> int:
+        """The step up to which metrics stay, because later steps were made; 0 where this is the newest step."""
         later = [path for path in checkpoints_in(self.folder) if (step_of(path) or 0) > self.step]
-        if any(not damage_of(path, self.origin) for path in later):
-            self.noted = max((line["step"] for line in read_metrics(self.folder)), default=0)
-        else:
-            self.noted = 0
-            self.recorder.forget_after(self.step)
+        ended = (self.folder / "trained.json").exists() and self.step < self.spec.learning.steps
+        if ended or any(not damage_of(path, self.origin) for path in later):
+            return max((line["step"] for line in read_metrics(self.folder)), default=0)
+        self.recorder.forget_after(self.step)
+        return 0
 
     def note(self, step: int, values: Mapping[str, float]) -> None:
         """Note metrics of a step, unless they were noted before the training went back."""

@@ -25,7 +25,7 @@ from experiments.worker.stopping import stop_requests
 from registry.errors import Interrupted, RunError, SpecError
 from registry.runs.machine import ROOT
 from registry.runs.records import Result
-from registry.runs.run_folder import read_events, read_spec
+from registry.runs.run_folder import checkpoints_in, read_events, read_spec, step_of
 from registry.schema.spec import Spec
 
 
@@ -120,8 +120,9 @@ def _start(training: Path, spec: Spec, books: Books) -> None:
     books.recorder.event("started", attempt=content.number, **about, progress=progress, command=sys.argv)
     most = spec.runtime.attempts
     if len(earlier) >= most and all(there == progress for there in earlier[-most:]):
+        step = max((step_of(path) or 0 for path in checkpoints_in(training)), default=0)
         raise RunError(
-            f"{most} attempts in a row came no further than step {progress[0]} and {progress[1]} files of samples "
+            f"{most} attempts in a row came no further than step {step} and {progress[1]} files of samples "
             "(runtime.attempts); checkpoint more often (runtime.checkpoint_every), or give it more time or memory"
         )
     if damage := damage_here():

@@ -41,14 +41,17 @@ def waiting(training: Path) -> list[Path]:
 
 
 def progress_of(training: Path) -> list[int]:
-    """Return how far a training is: steps, files of samples, bytes and marks of measured features."""
+    """Return how far a training is, so that two looks differ where it moved, forward or back.
+
+    The sum of its checkpoints' steps, files of samples, bytes and marks of measured features.
+    """
     samples = features = marked = 0
     for folder in evaluations_in(training):
         samples += len(list((folder / "samples").glob("clips-*.npy")))
         features += sum(path.stat().st_size for path in (folder / "features").rglob("*.npy"))
         marked += clips_done(folder / "features")
     steps = [step_of(path) or 0 for path in checkpoints_in(training)]
-    return [max(steps, default=0), samples, features + marked]
+    return [sum(steps), samples, features + marked]
 
 
 def run_stages(
@@ -119,8 +122,10 @@ class _Stages:
             free(self.processes.device)
             self.trainer = Trainer(replicate, self.prepared, self.cache, self.processes.device, self.processes)
             self.trainer.resume(step)
+            self.noted = False
         elif self.trainer.noted > self.trainer.step:  # it had gone back
             self.trainer.resume(step)
+            self.noted = False
         self.trainer.needed = needed
         self._note_code(self.trainer, step)
         train(self.trainer, self.stop, self.progress, step)
@@ -130,12 +135,14 @@ class _Stages:
             free(self.processes.device)
 
     def _note_code(self, trainer: Trainer, step: int) -> None:
-        """Note which code makes the steps from here, once an attempt and only where it makes any."""
+        """Note which code makes the steps from here, once wherever it goes on from and only where it makes any."""
         if self.books is None or self.noted or trainer.step >= step:
             return
         self.noted = True
         digests = code_digests.of_training(self.spec)
-        self.books.recorder.code(code_digests.used_now(self.spec, digests, self.books.attempt.number, trainer.step))
+        used = code_digests.used_now(self.spec, digests, self.books.attempt.number, trainer.step)
+        until = step if trainer.noted > trainer.step else None
+        self.books.recorder.code(used.model_copy(update={"until": until}))
 
     @property
     def _first(self) -> bool:

@@ -82,6 +82,11 @@ def screen_problems(file: ExperimentFile, arms: Sequence[tuple[str, Spec]]) -> l
     if screen is None or not arms:
         return []
     lines = []
+    if file.experiment.evaluate_at is not None:
+        lines.append(
+            f"{file.place(('evaluate_at',))}: evaluate_at: does not go with a screen, which lets arms pause at its "
+            "rungs; take one of the two out"
+        )
     baseline, every = arms[0], arms[0][1].runtime.validate_every
     steps = min(spec.learning.steps for _, spec in arms)
     for number, rung in enumerate(screen.rungs):

@@ -36,6 +36,8 @@ def took_part(folder: Path, before: int | None = None) -> list[CodeUsed]:
     """
     found: list[CodeUsed] = []
     for used in code_used(folder):
+        if used.until is not None and (before is None or before > used.until):
+            continue  # it went back for an earlier step, and what is asked about stayed
         found = [*(earlier for earlier in found if earlier.begun_at < used.begun_at), used]
     return [used for used in found if before is None or used.begun_at < before]
 

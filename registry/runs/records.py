@@ -140,11 +140,13 @@ class CodeUsed(Record):
 
     `begun_at` is how much was there: steps of the training; files and bytes of the evaluation. `frozen` says which
     copies of the code ran, by `workbench` and the names of plug-ins; what ran where it was edited is not in it.
+    `until` is the step that a training went back for while its later checkpoints stayed: for these it did nothing.
     `digests` are those of the source, by part (`model.blocks.variant_1`) and loop (`training loop`).
     """
 
     attempt: int
     begun_at: int
+    until: int | None = None
     time: float = 0.0
     frozen: dict[str, str] = {}
     digests: dict[str, str]

@@ -52,6 +52,7 @@ NOT_THERE = "claim on blocks: arm baseline is not evaluated at step 2, but at 4,
     ("words", "told"),
     [
         (("check", "evaluate_at={every: 4}", "claim.step=2"), NOT_THERE),
+        (("check", "evaluate_at=[4]", "screen={rungs: [3]}"), "evaluate_at: does not go with a screen"),
         (("table", "--at-step", "5"), "no arm is evaluated at step 5, but at 6 (evaluate_at)"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_runs_folder_that_was_moved_goes_on(tmp_path: Path, old_place: str) ->
     (stored,) = new.glob("toy/*/seed-0/result.json")
     after = json.loads(stored.read_text())
     assert (after["scores"], after["data_digest"]) == (before["scores"], before["data_digest"])
-    place = json.loads((training / "provenance.json").read_text())["data"]["folder"]
+    place = json.loads((training / "prepared.json").read_text())["folder"]
     assert Path(place).is_relative_to(new.resolve())
     assert run("status", *words[:-2], "--runs", new).code == 0
 

@@ -20,7 +20,7 @@ from registry.errors import Interrupted
 from registry.runs.records import State, sealed
 from registry.runs.run_folder import Replicate
 from tests.cli.command import run
-from tests.fixtures.toy_replicates import finish, made, nothing, scores
+from tests.fixtures.toy_replicates import finish, made, nothing, plan_of, scores
 
 ONE_ARM = ("floors=[]", "claim=[]", "ablate={}")
 
@@ -153,3 +153,14 @@ def test_files_of_other_names_among_the_checkpoints_are_nobodys_checkpoints(
     finish(replicate)
     assert scores(replicate) == scores(undisturbed)
     assert {path.name for path in folder.iterdir()} == names | {"step-00000006.pt", "step-00000006.json"}
+
+
+def test_a_damaged_record_of_the_data_is_written_anew(tmp_path: Path, undisturbed: Replicate) -> None:
+    (replicate,) = made(tmp_path, *ONE_ARM, "seeds=[0]")
+    path = replicate.training / "prepared.json"
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    plan = plan_of(tmp_path, *ONE_ARM, "seeds=[0]", only=["baseline"])
+    assert launch_all(plan, "debug", nothing, lambda todo, states: None).submitted == [replicate.name]
+    assert path.read_bytes() == before
+    assert scores(replicate) == scores(undisturbed)

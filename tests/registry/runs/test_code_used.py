@@ -32,6 +32,12 @@ def test_who_took_part(tmp_path: Path, begun_at: tuple[int, ...], before: int | 
     assert [used.attempt for used in took_part(tmp_path, before)] == attempts
 
 
+def test_a_way_back_for_an_earlier_step_made_nothing_of_later_ones(tmp_path: Path) -> None:
+    note(tmp_path, 0)
+    Recorder(tmp_path).code(CodeUsed(attempt=2, begun_at=0, until=100, digests={"loop": "version 2"}))
+    assert [[used.attempt for used in took_part(tmp_path, before)] for before in (None, 1000, 100)] == [[1], [1], [2]]
+
+
 def test_lines_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     note(tmp_path, 0)
     with (tmp_path / FILE).open("ab") as file:
