@@ -30,7 +30,7 @@ NOT_REACHED = (
     "that are still the initial ones (learning.ema_decay) look like this, and so does a key that nothing reads"
 )
 
-Answer = Literal["supported", "contradicted", "undecided"]
+Answer = Literal["supported", "contradicted", "undecided", "refused"]  # refused: made by different code
 
 
 @dataclass(frozen=True)

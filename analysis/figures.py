@@ -23,6 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", ":", "-.")  # a second sign, for print and for more arms than colours
 GREY = "#5f5f5f"
 NAMES = 2.6  # inches: how wide names beside an axis are at most
+FEW = 8  # steps of a curve: each is a point, and stands below the axis
 
 
 def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floors: Floors = ()) -> Figure:
@@ -95,7 +96,7 @@ def curves_figure(
         by_step = own.groupby("step")["value"].agg(["mean", "min", "max"])
         seeds, steps = own["seed"].nunique(), len(by_step)
         most, longest = max(most, seeds), max(longest, steps)
-        form = style if steps > 1 else "o"  # a line through one point cannot be seen
+        form = (style if steps > 1 else "") + ("o" if steps <= FEW else "")  # a line through one point cannot be seen
         axes.plot(by_step.index, by_step["mean"], form, color=colour, lw=1.6, ms=5, label=f"{arm} (n = {seeds})")
         if seeds > 1 and steps > 1:
             axes.fill_between(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.18, lw=0)
@@ -106,8 +107,8 @@ def curves_figure(
     axes.set_xlabel(f"training step{told}")
     axes.set_ylabel(key)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 2.5, 5, 10]))
-    if lines["step"].nunique() == 1:
-        axes.set_xticks(lines["step"].unique())
+    if lines["step"].nunique() <= FEW:
+        axes.set_xticks(sorted(lines["step"].unique()))
     axes.margins(x=0.01)
     if log:
         axes.set_yscale("log")

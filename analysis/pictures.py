@@ -2,8 +2,9 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,21 +12,23 @@ from matplotlib.figure import Figure
 
 from analysis.figures import curves_figure, samples_figure, scores_figure
 from analysis.floors import Floors
-from analysis.results import DONE, score_names
+from analysis.results import DONE, done, score_names
 from registry.errors import RunError
+from registry.experiment.claims import VALIDATION_LOSS
 from registry.runs.arrays import ArrayFile, DamagedError
 from registry.runs.records import read_json
 from registry.runs.run_folder import read_metrics
 
 CONTACT_SHEET = Path("previews") / "contact_sheet.png"  # of a run folder: its samples beside real clips, by class
-SHOWN = 6  # sampled clips beside real ones, where a run of an earlier version has no contact sheet
 DOTS = 150  # an inch
 MOST_DOTS = 60_000  # of a side: matplotlib draws no picture of more than 65,535
-SHOWN = 6  # sampled clips beside real ones
+SHOWN = 6  # sampled clips beside real ones, where there is no contact sheet
 
 
-def draw(folder: Path, frame: pd.DataFrame, floors: Floors = ()) -> list[Path]:
-    """Draw scores by arm, loss curves, and sampled beside real clips; returns the files written.
+def draw(
+    folder: Path, frame: pd.DataFrame, floors: Floors = (), by_step: Mapping[int, pd.DataFrame] | None = None
+) -> list[Path]:
+    """Draw scores by arm and against steps, loss curves, and sampled beside real clips; return the files written.
 
     What cannot be drawn yet (no finished replicate, arms that cannot be compared) is left out.
 
@@ -33,10 +36,12 @@ def draw(folder: Path, frame: pd.DataFrame, floors: Floors = ()) -> list[Path]:
         folder: of the report.
         frame: its replicates, as `analysis.results.load` gives them.
         floors: the records of its floors.json.
+        by_step: step -> the evaluations at that step, in the same form.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    return [*_scores(figures, frame, floors), *_curves(figures, frame), *_samples(figures, frame)]
+    drawn = [*_scores(figures, frame, floors), *_scores_by_step(figures, by_step or {})]
+    return [*drawn, *_curves(figures, frame), *_samples(figures, frame)]
 
 
 def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path]:
@@ -48,6 +53,25 @@ def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path
             except RunError:
                 continue
             yield path
+
+
+def _scores_by_step(figures: Path, by_step: Mapping[int, pd.DataFrame]) -> Iterator[Path]:
+    """Each score against the training steps: a curve with a band for each arm, as the paper's figures show FVD."""
+    for metric in dict.fromkeys(name for frame in by_step.values() for name in score_names(frame)):
+        if metric == VALIDATION_LOSS or "_band_" in metric:
+            continue  # the loss curves have it
+        lines: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for step, frame in by_step.items():
+            ended = done(frame)
+            if metric in ended:
+                for arm, seed, value in zip(ended["arm"], ended["seed"], ended[metric], strict=True):
+                    lines.setdefault((arm, int(seed)), []).append({"step": step, metric: value})
+        path = figures / f"curve-{_plain(metric)}.png"
+        try:
+            _save(curves_figure(lines, metric), path)
+        except RunError:
+            continue
+        yield path
 
 
 def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis import tables, terminal
 from analysis.floors import Floors
+from analysis.mixed_code import lines as lines_of_code
 from analysis.results import score_names
 from analysis.verdicts import Verdict
 from registry.errors import SpecError, did_you_mean
@@ -84,7 +85,7 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
     rows = [[f"{answer.claim.text} ({answer.claim.axis})", *_cells(answer)] for answer in answers]
     shown = terminal.fitting(header, rows, width, title=title, look=terminal.Look(boxed=True))
     reasons = [f"{answer.claim.text}: {answer.verdict}: {answer.reason}" for answer in answers]
-    warnings = list(dict.fromkeys(warning for answer in answers for warning in answer.warnings))
+    warnings = list(dict.fromkeys(warning for answer in answers for warning in (*answer.warnings, *_mixed(answer))))
     if len(shown) == 1:
         lines = [terminal.as_text(shown), *_legend(answers, width)]
         return "\n".join([*lines, *(terminal.wrapped(line, width) for line in (*reasons, *warnings))])
@@ -107,6 +108,13 @@ def _cells(answer: Verdict) -> list[str]:
         str(answer.n),
         _number(answer.p, ".2g"),
     ]
+
+
+def _mixed(answer: Verdict) -> list[str]:
+    """Say what of the code is mixed, and why the claim was judged all the same; a refusal says it by itself."""
+    if not answer.mixed_code or not answer.harmless:
+        return []
+    return [*lines_of_code(answer.mixed_code), f"judged all the same, because: {answer.harmless}"]
 
 
 def _legend(answers: Sequence[Verdict], width: int) -> list[str]:

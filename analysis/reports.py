@@ -30,6 +30,23 @@ DIGITS = 10  # of a digest, as many as an arm's identity has
 
 
 @dataclass(frozen=True)
+class Results:
+    """What a report says.
+
+    Args:
+        frame: all replicates, as `analysis.results.load` gives them.
+        floors: the experiment's floors.
+        answers: to all its claims.
+        by_step: step -> the evaluations at that step, in the same form; empty where trainings are evaluated once.
+    """
+
+    frame: pd.DataFrame
+    floors: Floors
+    answers: Sequence[Verdict]
+    by_step: Mapping[int, pd.DataFrame]
+
+
+@dataclass(frozen=True)
 class ReportOf:
     """The resolved experiment that a report is of.
 
@@ -76,19 +93,16 @@ def folder_of(experiment: Path, about: ReportOf) -> Path:
     return experiment / FOLDER / about.digest
 
 
-def write(
-    experiment: Path, about: ReportOf, frame: pd.DataFrame, floors: Floors, answers: Sequence[Verdict], link: bool
-) -> list[Path]:
+def write(experiment: Path, about: ReportOf, results: Results, link: bool) -> list[Path]:
     """Write experiment.json, the figures, table.md, table.csv, verdict.txt and verdict.json; return their paths.
 
     Args:
         experiment: the experiment's folder.
         about: what the report is of.
-        frame: all replicates, as `analysis.results.load` gives them.
-        floors: the experiment's floors.
-        answers: to all its claims.
+        results: what it says.
         link: let `report` lead there, because the file says all this without overrides.
     """
+    frame, floors, answers = results.frame, results.floors, results.answers
     texts = {
         ABOUT: about.as_json(),
         "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors),
@@ -98,7 +112,7 @@ def write(
     }
     place = folder_of(experiment, about)
     with locked(place):  # the job that reports and a person may do so at the same moment
-        drawn = pictures.draw(place, frame, floors)
+        drawn = pictures.draw(place, frame, floors, results.by_step)
         for name, text in texts.items():
             write_atomically(place / name, text.rstrip("\n") + "\n")
     written = [*drawn, *(place / name for name in texts)]

@@ -14,7 +14,7 @@ from registry.experiment.claims import VALIDATION_LOSS, recorded_name
 from registry.schema.differences import differing
 
 FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
-RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds")
+RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds", "made_by")
 DONE = "done"
 
 
@@ -22,7 +22,8 @@ def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """The replicates as a frame: the columns of `FIXED` and `RECORDED`, one per axis, one per score.
 
     A replicate without a result keeps its row; its recorded columns and scores are missing. `protocols` holds a
-    mapping from each score's name to its protocol's fingerprint, `protocol_specs` one from fingerprint to protocol.
+    mapping from each score's name to its protocol's fingerprint, `protocol_specs` one from fingerprint to protocol, and
+    `made_by` the digests of the code that made it (`analysis.mixed_code`).
 
     Args:
         rows: one mapping per replicate with the keys of `FIXED`, `axes` (axis -> value) and `result`

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from analysis import terminal
 from analysis.floors import Floor, Floors, below, floors_of, left_out
+from analysis.mixed_code import lines, mixed_code_of
 from analysis.results import DONE, paired_scores, protocol_of, scores_by_seed
 from analysis.stopped import NOTE, reasons
 
@@ -69,6 +70,7 @@ def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) ->
             notes.append(f"{metric}: floors of another protocol are left out: {', '.join(others)}")
         means = {row["arm"]: row[metric] for row in rows if row["kind"] == "arm"}
         notes += below(floors, metric, protocols[metric], means)
+    notes += lines(mixed_code_of(frame))
     about = ["arm", "kind", "done", "planned"]
     if stopped := reasons(frame):
         rows = [{**row, "stopped": stopped.get(row["arm"], "")} for row in rows]

@@ -1,12 +1,13 @@
-"""Claims -> verdicts: supported, contradicted, or, unless the seeds show it, undecided.
+"""Claims -> verdicts: supported, contradicted, or, unless the seeds show it, undecided; refused over mixed code.
 
 The rule (docs/statistics.md has its reasons and its error rates). Arms are paired by seed. No test is made before
 every planned seed of every arm of the claim is done: looking again and again until a test succeeds, and leaving out
 the seeds that failed, both make false verdicts. Then Student's t decides at `alpha`, adjusted by Holm over all claims
-judged together, of whichever kind.
+judged together, of whichever kind. Arms that were made by different code differ in more than their axes: a verdict
+on them is refused, unless whoever asks says why the difference is harmless.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,10 +15,13 @@ import pandas as pd
 
 from analysis.evidence import Answer, Evidence, PointEffect, Step, pairs, weigh
 from analysis.floors import Floors
+from analysis.mixed_code import MixedCode, lines, mixed_code_of
 from analysis.power import MOST_SEEDS, POWER
 from analysis.results import full_name
 from analysis.statistics import holm
 from registry.experiment.claims import ResolvedClaim
+
+REMEDY = "`launch --again` makes anew what other code made; `--mixed-code REASON` judges all the same"
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Verdict:
     `effect_in_floors` is in units of the mean score of real halves, None where that floor was not measured; `n` counts
     the paired seeds; `p` is adjusted by Holm, None where no test was made; `margin` (equivalence) is in the score's
     unit, `steps` (trend) are the differences between neighbours, `points` (a main effect over a grid) the effects at
-    each of its points; `reason` says in plain words why; `warnings` name arms that score below a floor of their own.
+    each of its points; `reason` says in plain words why; `warnings` name arms that score below a floor of their own;
+    `mixed_code` says where the arms were made by different code, and `harmless` why that is no obstacle, if it is none.
     """
 
     claim: ResolvedClaim
@@ -45,6 +50,8 @@ class Verdict:
     steps: tuple[Step, ...] = ()
     points: tuple[PointEffect, ...] = ()
     warnings: tuple[str, ...] = ()
+    mixed_code: tuple[MixedCode, ...] = ()
+    harmless: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain JSON values: the claim as written, and the answer."""
@@ -72,17 +79,27 @@ class Verdict:
             found["margin_in_score"] = self.margin
         if claim.kind == "trend":
             found["steps"] = [asdict(step) for step in self.steps]
+        if claim.step is not None:
+            found["step"] = claim.step
         if claim.points != ((),):
             found["averaged_over"] = {axis: list(labels) for axis, labels in claim.averaged.items()}
             found["at"] = claim.at
             found["points"] = [asdict(point) for point in self.points]
         if self.warnings:
             found["warnings"] = list(self.warnings)
+        if self.mixed_code:
+            differences = [mixed.as_json() for mixed in self.mixed_code]
+            found["mixed_code"] = {"differences": differences, "harmless": self.harmless or None}
         return found
 
 
 def judge(
-    frame: pd.DataFrame, claims: Sequence[ResolvedClaim], alpha: float = 0.05, floors: Floors = ()
+    frame: pd.DataFrame,
+    claims: Sequence[ResolvedClaim],
+    alpha: float = 0.05,
+    floors: Floors = (),
+    harmless: str = "",
+    by_step: Mapping[int, pd.DataFrame] | None = None,
 ) -> list[Verdict]:
     """One verdict per claim; the claims are one family.
 
@@ -91,17 +108,45 @@ def judge(
         claims: about arms of the frame.
         alpha: the chance of any false verdict among these claims.
         floors: the records of floors.json.
+        harmless: why differences in the code that made the arms do not matter; empty: a verdict on them is refused.
+
+        by_step: step -> the evaluations at that step, in the same form, for claims that name one.
 
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
-    claims = [replace(claim, metric=full_name(frame, claim.metric)) for claim in claims]
-    weighed = [weigh(frame, claim, floors, alpha) for claim in claims]
-    adjusted = holm([evidence.p for evidence in weighed])
+    frames = [frame if claim.step is None else (by_step or {})[claim.step] for claim in claims]
+    claims = [replace(claim, metric=full_name(own, claim.metric)) for own, claim in zip(frames, claims, strict=True)]
+    weighed = [weigh(own, claim, floors, alpha) for own, claim in zip(frames, claims, strict=True)]
+    mixed = [tuple(mixed_code_of(own, claim.arms, claim.metric)) for own, claim in zip(frames, claims, strict=True)]
+    refused = [bool(found) and not harmless for found in mixed]
+    adjusted = holm([None if no else evidence.p for evidence, no in zip(weighed, refused, strict=True)])
     return [
-        _verdict(claim, evidence, p, alpha, len(claims))
-        for claim, evidence, p in zip(claims, weighed, adjusted, strict=True)
+        _refused(claim, evidence, found)
+        if no
+        else replace(
+            _verdict(claim, evidence, p, alpha, len(claims)), mixed_code=found, harmless=harmless if found else ""
+        )
+        for claim, evidence, p, found, no in zip(claims, weighed, adjusted, mixed, refused, strict=True)
     ]
+
+
+def refusal(answers: Sequence[Verdict]) -> str:
+    """Return which claims were refused a verdict and what to do, empty where none was."""
+    refused = [answer.claim.text for answer in answers if answer.verdict == "refused"]
+    if not refused:
+        return ""
+    of = f"{len(refused)} of {len(answers)} verdicts {'is' if len(refused) == 1 else 'are'} refused"
+    return f"{of}, because different code made the arms: {'; '.join(refused)}; {REMEDY}"
+
+
+def _refused(claim: ResolvedClaim, evidence: Evidence, mixed: tuple[MixedCode, ...]) -> Verdict:
+    """Return the answer to a claim about arms that were made by different code: no number that would say anything."""
+    reason = "; ".join([*lines(mixed), REMEDY])
+    return Verdict(
+        claim, "refused", None, None, evidence.test.n, None, reason, None, evidence.protocol,
+        warnings=evidence.warnings, mixed_code=mixed,
+    )  # fmt: skip
 
 
 def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, alpha: float, family: int) -> Verdict:

@@ -34,7 +34,7 @@ ALLOWED = {
     ("analysis/search_figures.py", "linear"): HOMONYM,
     ("analysis/search_figures.py", "none"): HOMONYM,  # no colour
     ("analysis/figures.py", "none"): HOMONYM,
-    ("experiments/cli/console.py", "none"): HOMONYM,  # an empty list
+    ("experiments/cli/score_view.py", "none"): HOMONYM,  # an empty list
     ("registry/schema/search.py", "none"): HOMONYM,  # no pruner
     ("registry/schema/spec.py", "none"): HOMONYM,  # no samples are kept
     ("experiments/scores/floors.py", "none"): HOMONYM,

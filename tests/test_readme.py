@@ -68,3 +68,25 @@ def test_experiment_of_the_readme_resolves(tmp_path: Path) -> None:
     file.write_text(text.replace("match: {parameters: 5%}", "#"))
     arms = [arm.name for arm in resolve_experiment(load_experiment(file))[0]]
     assert arms == ["baseline", "conditioning=all_tokens", "temporal_position=rotary", "flow"]
+
+
+def test_what_it_says_of_activating_and_completing() -> None:
+    """The commands behind `make env` as they stand, in a shell whose PATH has no other installation."""
+    (said,) = [text for text in blocks("bash") if "bin/activate" in text]
+    lines = [line.split("  #")[0].strip() for line in said.splitlines() if not line.startswith("make ")]
+    environment = str(Path(sys.executable).parent)  # the tests' own stands for .venv
+    script = (
+        "\n".join(lines).replace(".venv/bin", environment)
+        + """
+command -v latte-workbench
+complete -p latte-workbench
+COMP_WORDS=(latte-workbench check FILE learning.st) COMP_CWORD=3
+_latte_workbench_completion latte-workbench 2>/dev/null  # compopt knows no completion that is going on
+echo "${COMPREPLY[@]}"
+"""
+    )
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    found, completion, words = done.stdout.splitlines()
+    assert found == f"{environment}/latte-workbench"
+    assert "_latte_workbench_completion" in completion
+    assert words == "learning.steps="

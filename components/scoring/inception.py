@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.scoring.scripted import as_written, open_scripted, refuse_another
+from components.scoring.scripted import open_scripted
+from components.scoring.scripted_file import as_written, refuse_another
 from components.scoring.weights import KNOWN, cache_folder, find, refuse_damaged, sha256_of
 from registry.errors import RunError
 

@@ -147,7 +147,7 @@ def serve(path: str) -> None:
     os.dup2(2, 1)
     calls: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, calls), daemon=True).start()
-    from components.scoring.scripted import load_scripted
+    from components.scoring.scripted_file import load_scripted
 
     nothing = np.zeros(0, np.float32)
     try:
@@ -176,7 +176,7 @@ def _listen(calls: BinaryIO, found: "queue.SimpleQueue[tuple[dict[str, Any], byt
 
 def _answer(network: Any, about: dict[str, Any], content: bytes) -> np.ndarray:
     """What the network gives, as clips are measured: on so many threads, without autocast, TF32 or choice by trial."""
-    from components.scoring.scripted import as_written
+    from components.scoring.scripted_file import as_written
 
     torch.set_num_threads(about["threads"])
     inputs = torch.from_numpy(np.frombuffer(content, about["dtype"]).reshape(about["shape"]).copy())

@@ -10,9 +10,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from platformdirs import user_cache_path
 
 from registry.errors import RunError, SpecError, did_you_mean
+from registry.runs.command import command
 
 CHUNK = 2**20
 ATTEMPTS = 4  # of one call, each going on where the last was cut off
@@ -92,8 +95,8 @@ KNOWN: dict[str, Published] = {
 
 
 def cache_folder() -> Path:
-    """Where fetched weights lie: latte-workbench in XDG_CACHE_HOME, or in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "latte-workbench"
+    """Where fetched weights lie: on Linux latte-workbench in XDG_CACHE_HOME, or in ~/.cache."""
+    return user_cache_path("latte-workbench")
 
 
 def find(*names: str, given: str = "", setting: str = "weights", instead: str = "") -> Path:
@@ -124,7 +127,7 @@ def find(*names: str, given: str = "", setting: str = "weights", instead: str = 
     files = " or ".join(KNOWN[name].file for name in names)
     use = KNOWN[names[0]].use.split(" (")[0]
     raise RunError(
-        f"{use}: {missing}: run `python run.py fetch-weights {names[0]}`, or put {files} into {cache_folder()}, "
+        f"{use}: {missing}: run `{command()} fetch-weights {names[0]}`, or put {files} into {cache_folder()}, "
         f"or set {variable} (or {setting}) to its path{f', or {instead}' if instead else ''}"
     )
 
@@ -207,6 +210,19 @@ def checked(name: str, path: Path, sha256: str = "") -> str:
         f"{path}: no published SHA-256 of {known.file} is known to us, so it was not checked. It has "
         f"{sha256_of(path)}; compare it with another source; --sha256 checks against it next time"
     )
+
+
+def about(name: str, path: Path, sha256: str = "") -> dict[str, Any]:
+    """A fetched file for programs: where it lies, its size and digits, and whether they were held against others."""
+    known = published(name)
+    return {
+        "name": name,
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": sha256_of(path),
+        "checked": bool(known.sha256 or sha256),
+        "use": known.use,
+    }
 
 
 @contextlib.contextmanager

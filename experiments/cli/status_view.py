@@ -1,6 +1,5 @@
 """How far every replicate is, as people see it: a table, a table that is renewed, and what replicates printed."""
 
-import os
 import sys
 import time
 from collections import Counter
@@ -12,15 +11,12 @@ from rich.console import Group
 from rich.live import Live
 
 from experiments.cli.console import console, make_tables, paragraph, say, table
+from experiments.plan.logs import log_of, replicates_of
 from experiments.plan.plan import Plan
-from experiments.plan.status import beside, log_of, rows, title
+from experiments.plan.status import beside, code_lines, rows, title
 from experiments.record.states import states
-from registry.errors import SpecError, shortened
-from registry.runs.run_folder import Replicate
 
 WATCH_SECONDS = 5.0
-LONGEST_LINE = 10_000  # of a log, in characters
-FIRST_TAIL, TAIL_BYTES = 2**15, 2**24  # bytes from the end of a log that are read at first, and at most
 NAMING = 2  # columns: arm and seed say which replicate it is
 COLUMNS = ("arm", "seed", "state", "step", "loss", "it/s", "eta", "node", "job", "attempts")
 
@@ -52,38 +48,11 @@ def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
         told = "; ".join(filter(None, (row["error"], row["slurm"])))
         if told and row["state"] not in ("queued", "running"):
             paragraph(f"{row['arm']} seed {row['seed']}: {told}")
-    for line in beside(plan, found):
+    for line in (*beside(plan, found), *code_lines(found)):
         paragraph(line)
     for orphan in plan.orphans():
         why = "; ".join(orphan.differences) or "no arm of that name in the file"
         paragraph(f"orphaned (kept, not counted, never cancelled): {orphan.folder}: {why}")
-
-
-def last_lines(path: Path, number: int) -> list[str]:
-    """The last lines of a file, none where it is absent; of a file without newlines no more than `TAIL_BYTES`."""
-    if number < 1 or not path.is_file():
-        return []
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        wanted, text = 0, b""
-        while wanted < min(size, TAIL_BYTES) and text.count(b"\n") <= number:
-            wanted = min(max(2 * wanted, FIRST_TAIL), size, TAIL_BYTES)
-            file.seek(size - wanted)
-            text = file.read(wanted)
-    return text.decode(errors="replace").splitlines()[-number:]
-
-
-def replicates_of(plan: Plan, seed: int | None) -> list[Replicate]:
-    """The selected replicates of a seed, or of all.
-
-    Raises:
-        SpecError: no replicate has that seed.
-    """
-    seeds = plan.file.experiment.seeds
-    if seed is not None and seed not in seeds:
-        listed = ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
-        raise SpecError(f"--seed {seed}: no replicate has that seed; there is {listed}")
-    return [replicate for replicate in plan.replicates if seed in (None, replicate.seed)]
 
 
 def watch(plan: Plan, apart: bool = False) -> list[dict[str, Any]]:
@@ -132,19 +101,12 @@ def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Group:
         shown = max(5, shown - max(1, over // len(tables)))
 
 
-def show_logs(plan: Plan, seed: int | None, lines: int) -> None:
-    """The end of each replicate's log and, if it failed, the recorded traceback."""
-    todo = replicates_of(plan, seed)
-    for replicate, state in zip(todo, states(todo), strict=True):
-        log = log_of(plan, replicate)
-        say(f"== {replicate.name} ({state}): {log}")
-        for line in last_lines(log, lines) if log.is_file() else ["(no log)"]:
-            say(f"  {shortened(line, LONGEST_LINE)}")
-        events = replicate.events()
-        failures = [event for event in events if event.traceback]
-        if state == "failed" and failures:
-            for line in failures[-1].traceback.splitlines():
-                say(f"  {line}")
+def show_logs(found: Sequence[dict[str, Any]]) -> None:
+    """Print rows of `experiments.plan.logs`."""
+    for row in found:
+        say(f"== {row['arm']} seed {row['seed']} ({row['state']}): {row['log'] or 'no log'}")
+        for line in [*row["lines"], *(row["traceback"] or "").splitlines()]:
+            say(f"  {line}")
 
 
 def follow(plan: Plan, seed: int | None, seconds: float = 0.5) -> None:

@@ -9,54 +9,52 @@ import getpass
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from experiments.launch.local_pool import LocalPool
-from experiments.launch.preparing import bind_replicates, prepare_data
+from experiments.launch.controller import Controller, Launched, Wants, Watch
+from experiments.launch.executor import Executor, ExecutorOptions, unheard
+from experiments.launch.executors import EXECUTORS, opened
+from experiments.plan.check import check
+from experiments.plan.other_code import outdated
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
 from experiments.record.recording import create, desire, open_again
-from experiments.record.snapshot import freeze
 from experiments.record.states import in_state, queue_of, states
-from experiments.worker.run import run_training
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.records import Attempt, State, Submission
 from registry.runs.run_folder import Replicate, wanted
 
-Watch = Callable[[Sequence[Replicate], Sequence[State]], None]
-POLL_SECONDS = 0.25
 
-
-class Executor(Protocol):
-    """Where replicates run."""
-
-    name: str
-
-    def submit(self, replicates: Sequence[Replicate]) -> list[str]:
-        """Start those that can be started, now or when there is room; returns their names."""
-        ...
+def unwatched(shown: Sequence[Replicate], now: Sequence[State]) -> None:
+    """Nobody watches: this process is about to end."""
 
 
 @dataclass
-class Launched:
-    """What a launch did.
+class AllToTheEnd:
+    """The policy of a plain launch: every replicate goes on until it has ended.
+
+    What another launcher has begun is waited for, and taken over where it ends without a result.
 
     Args:
-        todo: the selected replicates.
-        submitted: names of those that it started or submitted.
-        jobs: what was submitted to Slurm, a line each.
-        report: the job that reports.
+        plan: whose replicates they are.
+        launched: the replicates, and those that were submitted.
     """
 
-    todo: list[Replicate]
-    submitted: list[str] = field(default_factory=list)
-    jobs: list[str] = field(default_factory=list)
-    report: str | None = None
+    plan: Plan
+    launched: Launched
+
+    def next(self, executor: Executor) -> Wants:
+        """Start what can be started and was not submitted yet; at the end when nothing waits or runs."""
+        todo = self.launched.todo
+        now = states(todo)
+        left = [one for one, state in zip(todo, now, strict=True) if state.startable]
+        left = [replicate for replicate in left if replicate.name not in self.launched.submitted]
+        start = executor.prepare(self.plan, left) if left else []
+        return Wants(start, todo, now, over=not left and not any(state.active for state in now))
 
 
 def make_run_folders(plan: Plan, code: dict[str, Any]) -> list[Replicate]:
@@ -80,78 +78,55 @@ def absolute(replicate: Replicate) -> Replicate:
     return Replicate(**{**vars(replicate), "spec": replicate.spec.model_copy(update={"data": data})})
 
 
-def launch_here(plan: Plan, executor: str, progress: Progress, watch: Watch) -> Launched:
-    """Run every selected replicate that is missing or interrupted on this machine, and return when nothing runs.
+def launch_all(
+    plan: Plan,
+    executor: str,
+    progress: Progress,
+    watch: Watch,
+    say: Callable[[str], None] = unheard,
+    wait: bool = True,
+) -> Launched:
+    """Run every selected replicate that is missing or interrupted.
 
     Args:
         plan: what to launch.
-        executor: `local` (a bounded pool of processes) or `debug` (in this process, the first failure is raised).
-        progress: is called while data are prepared, and by `debug`.
-        watch: is called with all replicates and their states again and again while `local` runs.
+        executor: `local` (a bounded pool of processes), `slurm` (job arrays), or `debug` (in this process, the first
+            failure is raised).
+        progress: is called while this process prepares data or, with `debug`, trains.
+        watch: is called with all replicates and their states again and again.
+        say: takes a line for what was submitted.
+        wait: return when nothing waits or runs any more; without it an executor that is detached goes on by itself.
 
     Raises:
-        RunError: the data cannot be prepared.
+        RunError: the data cannot be prepared, or the executor refuses.
         SpecError: the data do not fit the spec.
     """
-    prepared = prepare_data(plan, progress)
-    snapshot = freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins))
-    todo = make_run_folders(plan, snapshot.about())
-    bind_replicates(plan, prepared)
-    launched = Launched(todo)
-    if executor == "debug":
-        for replicate in todo:
-            if replicate.state.startable:  # an earlier one may have made it, since they share a training
-                run_training(replicate.training, progress)
-                launched.submitted.append(replicate.name)
-        return launched
-    pool = LocalPool(plan.file.experiment.resources, snapshot)
-    with closing_on_signals(pool):
-        launched.submitted = pool.submit(todo)
-        wait(pool, launched, watch)
+    check(plan, with_data=True)
+    wait = wait or not EXECUTORS[executor].detached
+    with opened(plan, executor, ExecutorOptions(progress, say, reports=True), wait) as where:
+        launched = Launched(make_run_folders(plan, where.snapshot.about()))
+        where.prepare(plan, ())  # what all replicates share, and those that are done
+        controller = Controller(where, launched, watch if wait else unwatched, say)
+        controller.run(AllToTheEnd(plan, launched), rounds=1)
+        if wait:
+            controller.run(AllToTheEnd(plan, launched))
     return launched
 
 
-@contextlib.contextmanager
-def closing_on_signals(pool: LocalPool) -> Iterator[None]:
-    """Close the pool when the block fails or is interrupted; SIGTERM counts as Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except BaseException:
-        pool.close()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def wait(pool: LocalPool | None, launched: Launched, watch: Watch) -> None:
-    """Return when none of the replicates waits or runs any more, here or elsewhere; states are asked for in moderation.
-
-    What another launcher has begun is waited for, and taken over where it ends without a result.
+def preview(plan: Plan, executor: str, again: bool = False) -> list[str]:
+    """Return what `launch` would do, a text each: on Slurm the batch scripts. Nothing is written or submitted.
 
     Args:
-        pool: is let move on; None where Slurm does the work.
-        launched: its replicates; it takes note of what is taken over.
-        watch: is called with them and their states.
+        plan: what would be launched.
+        executor: its name.
+        again: make anew what other code than the present has made as well.
     """
-    asked = pause = 0.0
-    todo = launched.todo
-    while True:
-        if pool is not None:
-            pool.poll()
-        if time.monotonic() - asked >= pause:
-            began = time.monotonic()
-            now = states(todo)
-            asked = time.monotonic()
-            pause = max(2 * POLL_SECONDS if pool is not None else 5.0, 20 * (asked - began))
-            watch(todo, now)
-            left = [one for one, state in zip(todo, now, strict=True) if state.startable]
-            left = [replicate for replicate in left if replicate.name not in launched.submitted]
-            if pool is not None and left:
-                launched.submitted += pool.submit(left)
-            elif not any(state.active for state in now) and not (pool is not None and pool.busy):
-                return
-        time.sleep(POLL_SECONDS)
+    check(plan, with_data=True)
+    todo = [absolute(replicate) for replicate in plan.work]
+    anew = {one.replicate.folder for one in outdated(plan, todo)} if again else set()
+    now = zip(todo, states(todo), strict=True)
+    waiting = [one for one, state in now if state.startable or (one.folder in anew and not state.active)]
+    return EXECUTORS[executor].preview(plan, waiting)
 
 
 def retried(plan: Plan) -> list[Replicate]:
@@ -202,6 +177,16 @@ def cancel(plan: Plan, dry_run: bool = False) -> list[Replicate]:
                 os.kill(attempt.pid, signal.SIGTERM)
     slurm_queue.cancel(jobs)
     return ended
+
+
+def stop_for_good(replicates: Sequence[Replicate], reason: str, executor: Executor) -> None:
+    """End replicates for good: those that run see it of themselves, the executor takes away those that wait."""
+    now = states(replicates)
+    for replicate, state in zip(replicates, now, strict=True):
+        if not state.ended:
+            desire(replicate, "stop", reason=reason)
+    waiting = [replicate for replicate, state in zip(replicates, now, strict=True) if state is State.QUEUED]
+    executor.cancel([replicate for replicate in waiting if not wanted(replicate.training)])
 
 
 def unfinished(todo: Sequence[Replicate]) -> list[str]:

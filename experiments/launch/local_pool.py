@@ -7,11 +7,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import psutil
 
+from experiments.launch.executor import ExecutorOptions
+from experiments.launch.this_machine import ThisMachine
+from experiments.plan.plan import Plan
+from experiments.record.progress import Progress, silent
 from experiments.record.recording import Recorder
-from experiments.record.snapshot import Snapshot
+from experiments.record.snapshot import Snapshot, freeze
 from experiments.record.states import Claim, claim, new_token
 from registry.runs.attempts import ATTEMPTS, is_alive, latest
 from registry.runs.machine import usable_cores
@@ -21,25 +26,37 @@ from registry.schema.resources import Resources, Shape, shape_of
 
 RAN_ELSEWHERE = 4  # exit code of a process that found another one running the replicate
 CLOSE_SECONDS = 60.0  # that processes are given to end of themselves, and once more when they are told to end at once
+ENDING_SECONDS = 0.1  # between two looks at processes that are ending
 ENDED = (0, 3, RAN_ELSEWHERE)  # exit codes of processes that have noted their end themselves
 
 
-class LocalPool:
+class LocalPool(ThisMachine):
     """Runs trainings in processes of this machine, so many at once.
 
     Args:
         resources: `parallel` at once; `tasks_per_node` and `gpus` of each.
         snapshot: the code that they run.
+        progress: is called while data are prepared.
     """
 
     name = "local"
+    pause = 0.5
 
-    def __init__(self, resources: Resources, snapshot: Snapshot) -> None:
-        self.resources, self.snapshot = resources, snapshot
+    def __init__(self, resources: Resources, snapshot: Snapshot, progress: Progress = silent) -> None:
+        super().__init__(snapshot, progress)
+        self.resources = resources
         self.parallel = resources.parallel or 1
         self._waiting: list[Claim] = []
         self._started: dict[int, tuple[Claim, subprocess.Popen[bytes], list[str]]] = {}
         self._free = visible_gpus()
+
+    @classmethod
+    def open(cls, plan: Plan, options: ExecutorOptions) -> Self:
+        """Return the pool of a plan, its code frozen."""
+        resources = plan.file.experiment.resources
+        own = resources.model_copy(update={"parallel": resources.parallel or options.at_once})
+        snapshot = freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins))
+        return cls(own, snapshot, options.progress)
 
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:
         """Put those that can be started into the pool; they start as others end."""
@@ -79,11 +96,23 @@ class LocalPool:
         """Whether anything of this pool waits or runs."""
         return bool(self._waiting or self._started)
 
-    def close(self) -> None:
-        """End what runs (it writes a checkpoint, and ends as interrupted) and give back what waits.
+    def cancel(self, replicates: Sequence[Replicate]) -> None:
+        """Let what waits and is no longer wanted go; `poll` does it."""
+        self.poll()
 
-        A process that takes longer than `CLOSE_SECONDS` is told to end at once, and after as long again it is killed.
+    def close(self, finished: bool) -> None:
+        """Wait for what is ending; if not finished, end what runs and give back what waits.
+
+        A process that is told to end writes a checkpoint, and ends as interrupted. One that takes longer than
+        `CLOSE_SECONDS` is told to end at once, and after as long again it is killed.
         """
+        try:
+            while finished and self.busy:
+                self.poll()
+                time.sleep(ENDING_SECONDS)
+        except BaseException:  # asked to stop meanwhile
+            self.close(False)
+            raise
         for claimed in self._waiting:
             with _surviving(claimed):
                 claimed.submission.end()

@@ -26,12 +26,39 @@ from experiments.scores.scoring import (
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
-from registry.runs.records import State
-from registry.runs.run_folder import DATA_FOLDER, Replicate
+from registry.runs.records import PreparedData, State
+from registry.runs.run_folder import DATA_FOLDER, Replicate, owner_of
 from registry.schema.spec import Spec
+from registry.schema.values import values_at
 
 PREPARING = "preparing"  # folder among the prepared data: whose turn it is to prepare
 PATIENCE = 86400.0  # seconds to wait for another process that prepares
+SHARED = ("data", "scoring", "sampling.clips", "model.classes", "runtime.device")  # what prepared data follow from
+
+
+class PreparedHere:
+    """The data that this process has prepared, each once.
+
+    Args:
+        progress: is called with (what, done, in all).
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._found: dict[str, Prepared] = {}
+
+    def prepare(self, plan: Plan) -> None:
+        """Prepare the data of the selected arms that are new, and note them in the folders of their trainings.
+
+        Raises:
+            RunError: nothing readable, or a training came from other data.
+            SpecError: a path or split that is wrong.
+        """
+        keys = {arm.name: values_at(arm.spec, SHARED) for arm in plan.selected}
+        if not self._found.keys() >= set(keys.values()):
+            made = prepare_data(plan, self.progress)
+            self._found |= {keys[name]: prepared for name, prepared in made.items()}
+        bind_replicates(plan, {name: self._found[key] for name, key in keys.items()})
 
 
 def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
@@ -112,7 +139,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     result = first.result()
     have = {(floor.of, floor.protocol) for floor in floors.known_floors(plan.folder) if floor.floor == "resampled"}
     against_real = {mark for mark, bound in result.protocol_specs.items() if "real" in bound} if result else set()
-    if all((floors.owner_of(first), mark) in have for mark in against_real):
+    if all((owner_of(first), mark) in have for mark in against_real):
         return False
     prepared, _ = open_data(first)
     how = how_measured(first.spec, device_of(first.spec))
@@ -150,8 +177,11 @@ def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
         autoencoder = f"{replicate.spec.data.autoencoder} at {replicate.spec.data.resolution}"
         if autoencoder not in weights:
             weights[autoencoder] = Assembly(replicate.spec).autoencoder().fingerprint()
-        about = {"digest": data.digest, "folder": str(data.folder.resolve()), "videos": len(data.records)}
-        bind_data(replicate.training, {**about, "autoencoder": weights[autoencoder]})
+        about = PreparedData(
+            digest=data.digest, folder=str(data.folder.resolve()), videos=len(data.records),
+            autoencoder=weights[autoencoder],
+        )  # fmt: skip
+        bind_data(replicate.training, about)
 
 
 def describe_data(prepared: dict[str, Prepared]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import reports
-from analysis.reports import ReportOf
+from analysis.reports import ReportOf, Results
 from analysis.verdicts import Verdict
 from experiments.launch import preparing
 from experiments.plan import reading
@@ -32,7 +32,7 @@ class Report:
     notes: Sequence[str]
 
 
-def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None = None) -> Report:
+def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None = None, harmless: str = "") -> Report:
     """Write the figures, the table and the verdict, fill MLflow, and measure the floor of resampling.
 
     The floor comes last, since it takes long; then all is written anew. All arms and all claims are reported, whatever
@@ -43,26 +43,29 @@ def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None =
         progress: is called while the floor is measured.
         overridden: whether the plan is another experiment than its file without overrides, so that `report` does not
             lead to what is written; None finds it out.
+        harmless: as `reading.answers_of` takes it.
 
     Raises:
         RunError: the run folders cannot be read, or hold what cannot be compared.
     """
     link = not (is_overridden(plan) if overridden is None else overridden)
     notes = []
-    written, answers = _write(plan, link)
-    if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs):
+    written, answers = _write(plan, link, harmless)
+    if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress):
         notes.append(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
     try:
         if preparing.late_floor(plan, plan.all_replicates, progress):
-            written, answers = _write(plan, link)
+            written, answers = _write(plan, link, harmless)
     except RunError as error:
         notes.append(f"the floor of resampling was not measured: {error}")
     return Report(reports.folder_of(plan.folder, report_of(plan)), written, answers, notes)
 
 
-def _write(plan: Plan, link: bool) -> tuple[list[Path], list[Verdict]]:
-    frame, floors, answers = reading.frame_of(plan), reading.floors_of(plan), reading.answers_of(plan)
-    return reports.write(plan.folder, report_of(plan), frame, floors, answers, link), answers
+def _write(plan: Plan, link: bool, harmless: str) -> tuple[list[Path], list[Verdict]]:
+    frame, floors = reading.frame_of(plan), reading.floors_of(plan)
+    answers = reading.answers_of(plan, harmless=harmless)
+    results = Results(frame, floors, answers, reading.frames_by_step(plan))
+    return reports.write(plan.folder, report_of(plan), results, link), answers
 
 
 def report_of(plan: Plan) -> ReportOf:

@@ -1,4 +1,4 @@
-"""The Slurm executor: an array a resource shape through submitit, cut to the cluster's size, one task a replicate."""
+"""Job arrays: one a resource shape through submitit, cut to the cluster's size, one task a training."""
 
 import shlex
 from collections.abc import Sequence
@@ -9,13 +9,22 @@ from typing import Any, NamedTuple
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
+from experiments.launch.executor import RefusedError
 from experiments.record.slurm_queue import Cluster, base
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import Claim, Task, claim, new_token
 from experiments.worker.jobs import TrainingTask, VerbTask
-from registry.errors import RunError
 from registry.runs.run_folder import LAUNCHES, Replicate
 from registry.schema.resources import SMALL, Resources, Shape, minutes, shape_of
+
+
+class _Arrays(SlurmExecutor):
+    """submitit's executor, which writes scripts also where there is no srun; whoever submits asks for sbatch first."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        """Return that it can be used."""
+        return 2
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class SlurmArrays:
         """Submit the trainings that can be started and that nobody else submits; return the names of the replicates.
 
         Raises:
-            RunError: sbatch refuses; what was submitted before stays, the rest can be launched again.
+            RefusedError: sbatch refuses; what was submitted before stays, the rest can be launched again.
         """
         mine = claim(replicates, self.name, self.token)
         todo = chunks(mine, self.resources, self.cluster, self.defaults)
@@ -126,7 +135,7 @@ class SlurmArrays:
         try:
             jobs = executor.map_array(TrainingTask(), folders, numbers)
         except (FailedJobError, FailedSubmissionError) as error:
-            raise RunError(self._refused(error, chunk.shape)) from None
+            raise RefusedError(self._refused(error, chunk.shape)) from None
         for claimed, job in zip(claims, jobs, strict=True):
             claimed.submission.sent(job.job_id)
         self.sent.append(Sent(base(jobs[0].job_id), len(jobs)))
@@ -144,7 +153,7 @@ class SlurmArrays:
         try:
             return str(executor.submit(VerbTask(), str(self.log_of(verb)), verb, *words).job_id)
         except (FailedJobError, FailedSubmissionError) as error:
-            raise RunError(self._refused(error, self.verb_shape(verb))) from None
+            raise RefusedError(self._refused(error, self.verb_shape(verb))) from None
 
     def log_of(self, verb: str) -> Path:
         """What the job of a verb prints into."""
@@ -175,7 +184,7 @@ class SlurmArrays:
             'export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"',
             'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"  # since Slurm 22.05 srun does not take it over',
         ]
-        executor = SlurmExecutor(self.launch_folder, max_num_timeout=2**31)  # runtime.attempts counts, not submitit
+        executor = _Arrays(self.launch_folder, max_num_timeout=2**31)  # runtime.attempts counts, not submitit
         # A process that dies must not leave the others waiting for it.
         srun = [*(["--kill-on-bad-exit=1"] if shape.tasks > 1 else []), *(shape.srun or ())]
         said = {

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.record.recording import bound_code
-from experiments.record.slurm_queue import ask
+from experiments.record.recording import bound_codes
 from experiments.record.snapshot import FOLDER as CODE
+from experiments.record.states import is_active
 from registry.errors import RunError
-from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
-from registry.runs.records import Attempt, State, Submission
+from registry.runs.code_used import code_used
+from registry.runs.records import State
 from registry.runs.run_folder import TRAININGS, evaluations_in, read_spec, training_state
 
 
@@ -75,25 +75,19 @@ def trainings_in(runs: Path) -> list[dict[str, Any]]:
 def unreferenced(runs: Path) -> list[Unreferenced]:
     """Return the trainings, evaluations and frozen code that no experiment's folder leads to."""
     referring, found = _referring(runs), []
-    used: set[str] = set()
     for training in _trainings(runs):
         own = evaluations_in(training)
-        used.add(str(bound_code(training).get("snapshot", "")))
         without = [evaluation for evaluation in own if evaluation.resolve() not in referring]
         why = "it runs, or waits in Slurm" if without or not own else ""
-        kept = why if why and _active(training) else ""
+        kept = why if why and is_active(training) else ""
         if len(without) == len(own):
             found.append(Unreferenced(training, "training", _size(training), kept))
         else:
             found += [Unreferenced(evaluation, "evaluation", _size(evaluation), kept) for evaluation in without]
-    gone = {str(bound_code(one.path).get("snapshot", "")) for one in found if one.what == "training" and not one.kept}
-    still = {
-        str(bound_code(training).get("snapshot", ""))
-        for training in _trainings(runs)
-        if not any(one.path == training and not one.kept for one in found)
-    }
+    gone = {one.path for one in found if one.what == "training" and not one.kept}
+    still = {name for training in _trainings(runs) if training not in gone for name in _frozen_copies(training)}
     for snapshot in _folders(runs / CODE):
-        if snapshot.name not in (used - gone) | still:
+        if snapshot.name not in still:
             found.append(Unreferenced(snapshot, "code", _size(snapshot)))
     return found
 
@@ -128,6 +122,14 @@ def _referring(runs: Path) -> dict[Path, set[str]]:
     return found
 
 
+def _frozen_copies(training: Path) -> set[str]:
+    """The folders of frozen code that a training was launched with, or its evaluations ran."""
+    places = [place for code in bound_codes(training) for place in (code.get("snapshot"), code.get("plugins"))]
+    for folder in (training, *evaluations_in(training)):
+        places += [place for used in code_used(folder) for place in used.frozen.values()]
+    return {str(place).split("/")[0] for place in places if place}
+
+
 def _links(experiment: Path) -> Iterator[Path]:
     """The links of an experiment's replicates, also those at earlier steps."""
     for pattern in ("*/seed-*", "*/at-step-*/seed-*"):
@@ -147,14 +149,6 @@ def _state(training: Path) -> State:
         return training_state(training, read_spec(training))
     except RunError:
         return State.DAMAGED
-
-
-def _active(training: Path) -> bool:
-    """Whether a process is at work there, or Slurm has its job."""
-    attempt, submission = latest(training / ATTEMPTS, Attempt), latest(training / SUBMISSIONS, Submission)
-    queue = ask(owner.job for owner in (attempt, submission) if owner is not None and owner.job)
-    waits = submission is not None and submission.job is not None and queue.hint(submission.job) not in ("", None)
-    return waits or is_alive(attempt, training / "heartbeat.json", queue.hint) or is_alive(submission)
 
 
 def _size(folder: Path) -> int:

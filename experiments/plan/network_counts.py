@@ -8,19 +8,18 @@ sources; where parts come from elsewhere nothing is remembered.
 import contextlib
 import hashlib
 import json
-import os
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from platformdirs import user_cache_path
 
 from registry.parts.catalogue import catalogue
 from registry.runs.files import write_atomically
 from registry.runs.machine import ROOT
 from registry.schema.spec import Spec
-from registry.schema.values import values_at
+from registry.schema.values import NETWORK, values_at
 
-# The keys of a spec that decide its network: arms that agree in them have one count, whatever else they differ in.
-NETWORK = ("model", "data.frames", "data.resolution", "data.autoencoder", "diffusion", "learning.label_drop")
 SOURCES = ("components", "registry")  # folders of this repository whose code decides a count
 
 
@@ -84,8 +83,7 @@ def _count(spec: Spec) -> NetworkCounts:
 
 
 def _cache() -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return home / "latte-workbench" / "counts"
+    return user_cache_path("latte-workbench") / "counts"
 
 
 @cache

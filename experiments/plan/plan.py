@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.plan.network_counts import count_for_matching
 from registry.errors import SpecError, did_you_mean
-from registry.experiment.arms import Arm, resolve_experiment, select
+from registry.experiment.arms import Arm, resolution, select
 from registry.experiment.claims import ResolvedClaim
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.experiment_file import ExperimentFile, load_experiment
@@ -83,6 +83,7 @@ def load_plan(
     runs: Path = Path("runs"),
     only: Iterable[str] = (),
     folders: Iterable[str] = (),
+    assembled: bool = False,
 ) -> Plan:
     """Read, validate and resolve an experiment file.
 
@@ -92,17 +93,30 @@ def load_plan(
         runs: the folder of all runs.
         only: fnmatch patterns of arm names; `!pattern` takes away.
         folders: fnmatch patterns of run folders that are selected instead, such as those of a search's trials.
+        assembled: where something is wrong, also tell what `check` would find in all that is right.
 
     Raises:
         SpecError: with one line for everything that is wrong.
     """
     overrides = tuple(overrides)
     file = load_experiment(path, overrides)
-    arms, claims = resolve_experiment(file, count_for_matching)
+    found = resolution(file, count_for_matching)
     only, folders = tuple(only), tuple(folders)
+    lines = list(found.problems)
+    if lines and assembled:
+        from experiments.plan.assembling import assemble  # imports torch, which most verbs do without
+
+        lines += assemble(file, found.checkable)[1]
     if folders and only:
-        raise SpecError("--only selects arms and --folder run folders: give one of the two")
-    plan = Plan(file, arms, claims, runs, select(arms, only), only, folders, overrides)
+        lines.append("--only selects arms and --folder run folders: give one of the two")
+    try:
+        selected = select(found.names if lines else [arm.name for arm in found.arms], only)
+    except SpecError as error:
+        lines += error.problems
+    if lines:
+        raise SpecError(list(dict.fromkeys(lines)))
+    arms = [arm for arm in found.arms if arm.name in selected]
+    plan = Plan(file, found.arms, found.claims, runs, arms, only, folders, overrides)
     return _in_folders(plan) if folders else plan
 
 

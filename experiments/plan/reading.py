@@ -7,29 +7,66 @@ import pandas as pd
 from analysis import results, verdicts
 from analysis.verdicts import Verdict
 from experiments.plan.plan import Plan
-from registry.runs.run_folder import read_floors
+from registry.errors import SpecError
+from registry.experiment.evaluate_at import early_steps
+from registry.runs.run_folder import owner_of, read_floors, replicate_of
 
 
-def frame_of(plan: Plan, *, selected: bool = False) -> pd.DataFrame:
+def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> pd.DataFrame:
     """Return the plan's replicates as `analysis.results.load` gives them, all or those of the selected arms.
 
+    Args:
+        plan: whose replicates.
+        step: the training step of their evaluations; None: that at which each arm is compared.
+        selected: only those of the selected arms.
+
     Raises:
+        SpecError: no arm is evaluated at that step.
         RunError: a run folder was edited, or an axis has the name of another column.
     """
-    return results.load(replicate.row() for replicate in (plan.replicates if selected else plan.all_replicates))
+    if step is None:
+        return results.load(replicate.row() for replicate in (plan.replicates if selected else plan.all_replicates))
+    arms, seeds = (plan.selected if selected else plan.arms), plan.file.experiment.seeds
+    steps = {arm.name: [*early_steps(plan.file.experiment, arm.spec), arm.spec.step] for arm in arms}
+    there = [arm for arm in arms if step in steps[arm.name]]
+    if not there:
+        known = ", ".join(map(str, sorted({one for own in steps.values() for one in own})))
+        raise SpecError(f"no arm is evaluated at step {step}, but at {known} (evaluate_at)")
+    return results.load(
+        replicate_of(plan.name, arm, seed, plan.runs, step if step != arm.spec.step else None).row()
+        for arm in there
+        for seed in seeds
+    )
+
+
+def frames_by_step(plan: Plan) -> dict[int, pd.DataFrame]:
+    """Return the evaluations at each step, in ascending order; nothing where trainings are evaluated once."""
+    early = {arm.name: early_steps(plan.file.experiment, arm.spec) for arm in plan.arms}
+    if not any(early.values()):
+        return {}
+    steps = sorted({step for arm in plan.arms for step in (*early[arm.name], arm.spec.step)})
+    return {step: frame_of(plan, step) for step in steps}
 
 
 def floors_of(plan: Plan) -> list[dict[str, Any]]:
-    """Return the noise floors that the experiment has measured."""
-    return [floor.model_dump(mode="json") for floor in read_floors(plan.folder)]
+    """Return the noise floors that the experiment has measured, without those resampled from what is no arm of it."""
+    own = {owner_of(replicate) for replicate in plan.all_replicates}
+    floors = (floor for floor in read_floors(plan.folder) if floor.floor != "resampled" or floor.of in own)
+    return [floor.model_dump(mode="json") for floor in floors]
 
 
-def answers_of(plan: Plan, *, selected: bool = False) -> list[Verdict]:
+def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "") -> list[Verdict]:
     """Return a verdict for each of the plan's claims, or for each that is about selected arms alone.
+
+    Args:
+        plan: whose claims.
+        selected: only those about selected arms.
+        harmless: why it does not matter that arms were made by different code; empty: such verdicts are refused.
 
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
     names = {arm.name for arm in plan.selected}
     claims = [claim for claim in plan.claims if not selected or set(claim.arms) <= names]
-    return verdicts.judge(frame_of(plan), claims, floors=floors_of(plan))
+    by_step = {step: frame_of(plan, step) for step in {claim.step for claim in claims} if step is not None}
+    return verdicts.judge(frame_of(plan), claims, floors=floors_of(plan), harmless=harmless, by_step=by_step)

@@ -7,13 +7,13 @@ from typing import Any
 
 from experiments.plan.check import counted
 from experiments.plan.costs import Pace, cost, measure
-from experiments.plan.network_counts import NETWORK
+from experiments.plan.other_code import Outdated, outdated
 from experiments.plan.plan import Plan
 from experiments.plan.videos import usable_videos
 from registry.experiment.evaluate_at import early_steps
 from registry.runs.run_folder import TRAININGS, desires, evaluations_in, replicates, training_name, training_state
 from registry.schema.resources import Shape
-from registry.schema.values import values_at
+from registry.schema.values import NETWORK, values_at
 
 # The keys that decide how long a step takes.
 COSTS = (*NETWORK, "diffusion", "learning.batch_size", "sampling.sampler", "sampling.guidance", "runtime")
@@ -24,17 +24,20 @@ def rows(
     paces: Mapping[str, Pace] | None = None,
     defaults: Shape | None = None,
     counted_before: Collection[Path] = (),
+    again: bool = False,
 ) -> list[dict[str, Any]]:
     """Return a row for each selected arm: identities, depth, parameters, MACs, states, and what it costs, videos.
 
     `gpu_hours` are those of the arm alone, training and evaluations; `gpu_hours_left` are still to come, with a
-    training that arms share counted for the first of them.
+    training that arms share counted for the first of them. `other_code` has the seeds that other code than the present
+    one has made, by part and loop.
 
     Args:
         plan: what is planned.
         paces: by arm, where they were measured.
         defaults: what the user's file says of the cluster, for the GPUs of a replicate.
         counted_before: trainings that another experiment of the same command has counted.
+        again: count what other code than the present one has made as still to come.
     """
     found, videos = [], usable_videos(plan)
     experiment = plan.file.experiment
@@ -42,12 +45,15 @@ def rows(
     for arm, counts in counted(plan):
         own = replicates(plan.name, [arm], experiment.seeds, plan.runs)
         states = [replicate.state for replicate in own]
+        others = outdated(plan, own)
+        anew = {one.replicate.folder for one in others} if again else set()
+        trained_anew = {one.replicate.training for one in others if one.training} if again else set()
         one = cost(arm.name, arm.spec, experiment.resources, own, counts.evaluated, (paces or {}).get(arm.name),
                    defaults)  # fmt: skip
         times = 1 + len(early_steps(experiment, arm.spec))
         evaluation, training = times * one.evaluation * one.devices, one.training * one.devices
-        waiting = [replicate for replicate, state in zip(own, states, strict=True) if not state.ended]
-        lacking = {
+        waiting = [one for one, state in zip(own, states, strict=True) if not state.ended or one.folder in anew]
+        lacking = trained_anew | {
             replicate.training for replicate in waiting if not training_state(replicate.training, arm.spec).ended
         }
         left = evaluation * len(waiting) + training * len(lacking - counted_already)
@@ -70,8 +76,15 @@ def rows(
             "gpu_hours_left": round(left, 6),
             "gpu_hours_from": one.how,
             "videos": videos[arm.name],
+            "other_code": _other_code(others),
         })  # fmt: skip
     return found
+
+
+def _other_code(others: Sequence[Outdated]) -> dict[str, list[int]]:
+    """Part or loop -> the seeds that another version of it has made."""
+    names = dict.fromkeys(name for one in others for name in one.parts)
+    return {name: [one.replicate.seed for one in others if name in one.parts] for name in names}
 
 
 def trainings(plans: Sequence[Plan], arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,14 +1,16 @@
 """How far every replicate is: read from its files, with one question to Slurm; nothing is written."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.mixed_code import MixedCode, lines, mixed_code
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
-from experiments.record.slurm_queue import Ending, Queue, base
+from experiments.record.slurm_queue import Ending, Queue
 from experiments.record.states import queue_of, states
+from registry.runs import code_used
 from registry.runs.attempts import ATTEMPTS, latest
 from registry.runs.records import Attempt, Heartbeat, State, read_json
 from registry.runs.run_folder import LAUNCHES, Replicate
@@ -40,6 +42,7 @@ def _sent_as(replicate: Replicate) -> str | None:
 
 def _row(replicate: Replicate, state: State, queue: Queue, endings: dict[str, Ending]) -> dict[str, Any]:
     result = replicate.result() if state is State.DONE else None
+    made = result.made_by if result else code_used.made_by(replicate)
     running = state is State.RUNNING
     beat = replicate.heartbeat() or Heartbeat()
     attempt = latest(replicate.training / ATTEMPTS, Attempt)
@@ -57,7 +60,7 @@ def _row(replicate: Replicate, state: State, queue: Queue, endings: dict[str, En
         "eta_seconds": round(left) if left is not None else None,
         "node": attempt.node if attempt else None, "job": job, "slurm": _told(job, queue, endings),
         "attempts": attempt.number if attempt else 0, "scores": result.scores if result else {},
-        "folder": str(replicate.link), "error": _why(replicate, state),
+        "folder": str(replicate.link), "error": _why(replicate, state), "made_by": made.model_dump(mode="json"),
     }  # fmt: skip
 
 
@@ -84,6 +87,16 @@ def _why(replicate: Replicate, state: State) -> str | None:
     return last.error or last.reason or None if last else None
 
 
+def mixed(found: Iterable[dict[str, Any]]) -> list[MixedCode]:
+    """Where the replicates of these rows, done or not, were made by different code."""
+    return mixed_code((row["arm"], row["seed"], row["made_by"]) for row in found)
+
+
+def code_lines(found: Iterable[dict[str, Any]]) -> list[str]:
+    """The same, a line each."""
+    return lines(mixed(found))
+
+
 def title(plan: Plan, found: Sequence[dict[str, Any]]) -> str:
     """The experiment's name, and how many replicates are in which state."""
     counts = Counter(row["state"] for row in found)
@@ -108,14 +121,3 @@ def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
     endings = slurm_queue.endings(jobs)
     failed = {job: told for job, told in endings.items() if told.state not in ALIVE}
     return [slurm_queue.failed_beside(jobs[job][0], job, told, jobs[job][1]) for job, told in failed.items()]
-
-
-def log_of(plan: Plan, replicate: Replicate) -> Path:
-    """Return what the replicate's training printed; before its first line, what Slurm printed for its job."""
-    own = replicate.training / "log.txt"
-    submission = replicate.submission()
-    if own.exists() or submission is None or not submission.job:
-        return own
-    folder = plan.folder / LAUNCHES / submission.token
-    found = sorted(folder.glob(f"{submission.job}_*log.err")) or sorted(folder.glob(f"{base(submission.job)}_*"))
-    return found[0] if found else own

@@ -2,6 +2,7 @@
 
 import math
 
+from experiments.plan import other_code
 from experiments.plan.plan import Plan
 
 MOST_LEFT = 0.1  # share of the initial weights in the averaged ones at the last step
@@ -14,7 +15,15 @@ def warnings(plan: Plan) -> list[str]:
         learning = arm.spec.learning
         if learning.ema_decay**learning.steps > MOST_LEFT:
             arms_of.setdefault((learning.ema_decay, learning.steps, arm.spec.sampling.weights), []).append(arm.name)
-    return [_about_average(plan, *values, arms) for values, arms in arms_of.items()]
+    return [*(_about_average(plan, *values, arms) for values, arms in arms_of.items()), *_about_code(plan)]
+
+
+def _about_code(plan: Plan) -> list[str]:
+    """Say what the present code has not made, though nothing would be run for it."""
+    told = other_code.summary(other_code.outdated(plan, plan.work))
+    if not told:
+        return []
+    return [f"made, or begun, by other code than the present: {told}; `launch --again` makes them anew and keeps these"]
 
 
 def _about_average(plan: Plan, decay: float, steps: int, weights: str, arms: list[str]) -> str:

@@ -16,9 +16,21 @@ from typing import Any, Generic
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
-from registry.runs.files import write_atomically, write_new
-from registry.runs.records import Attempt, Desired, Result, State, read_json, sealed
-from registry.runs.run_folder import DESIRED, Replicate, read_metrics, read_spec
+from registry.runs.code_used import FILE as CODE_FILE
+from registry.runs.files import naming, write_atomically, write_new
+from registry.runs.records import (
+    Attempt,
+    CodeUsed,
+    DamagedError,
+    Desired,
+    PreparedData,
+    Result,
+    State,
+    read_json,
+    read_record,
+    sealed,
+)
+from registry.runs.run_folder import DESIRED, PREPARED, Replicate, read_metrics, read_spec
 
 BEAT_SECONDS = 60.0
 PACKAGES = (
@@ -64,6 +76,10 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
     if not (training / "provenance.json").exists():
         with contextlib.suppress(FileExistsError):  # another launcher was quicker
             write_new(training / "provenance.json", as_json({"code": dict(code), **machine()}))
+    elif dict(code) not in bound_codes(training) and not replicate.state.ended:
+        provenance = read_json(training / "provenance.json") or {}
+        later = [*provenance.get("later_code", ()), dict(code)]
+        write_json(training / "provenance.json", {**provenance, "later_code": later})
     text = strict_yaml.dump(replicate.spec.model_dump(mode="json"))
     if replicate.state not in (State.RUNNING, State.DONE):  # the efficiency half may have changed
         write_atomically(training / "spec.yaml", text)
@@ -115,7 +131,7 @@ def open_again(replicate: Replicate, trial: int | None = None) -> None:
     Recorder(replicate.training).event("retry", evaluation=replicate.folder.name, **more)
 
 
-def bind_data(training: Path, data: Mapping[str, Any]) -> None:
+def bind_data(training: Path, data: PreparedData) -> None:
     """Note in a training's folder which prepared data it is trained on, or check that they are the same as before.
 
     Prepared data with the same content may have moved: their place is renewed.
@@ -123,34 +139,57 @@ def bind_data(training: Path, data: Mapping[str, Any]) -> None:
     Raises:
         RunError: the training came from other data.
     """
-    provenance = read_json(training / "provenance.json") or {}
-    earlier = provenance.get("data")
-    if isinstance(earlier, dict) and earlier.get("autoencoder") != data.get("autoencoder"):
+    earlier = prepared_data(training)
+    if earlier is not None and earlier.autoencoder != data.autoencoder:
         raise RunError(
             f"{training}: its latents came from other weights of the autoencoder; use another --runs folder, or remove "
             "that of the training"
         )
-    if isinstance(earlier, dict) and earlier.get("digest") != data["digest"]:
+    if earlier is not None and earlier.digest != data.digest:
         raise RunError(
-            f"{training}: was made from other data (manifest {str(earlier.get('digest'))[:10]} in "
-            f"{earlier.get('folder')}; now {data['digest'][:10]} in {data['folder']}); use another --runs folder, or "
-            "remove that of the training"
+            f"{training}: was made from other data (manifest {earlier.digest[:10]} in {earlier.folder}; now "
+            f"{data.digest[:10]} in {data.folder}); use another --runs folder, or remove that of the training"
         )
-    if earlier != dict(data):
-        write_json(training / "provenance.json", {**provenance, "data": dict(data)})
+    if earlier != data:
+        write_json(training / PREPARED, sealed(data.model_dump(mode="json")))
 
 
-def bound_data(training: Path) -> dict[str, Any] | None:
+def prepared_data(training: Path) -> PreparedData | None:
+    """Return what a training's folder says of its data; None where it says nothing, or is damaged and written anew.
+
+    Checkpoints have the digest of the data as well, so a training does not go on with others meanwhile.
+    """
+    try:
+        return read_record(training / PREPARED, PreparedData)
+    except DamagedError:
+        return None
+
+
+def bound_data(training: Path) -> PreparedData | None:
     """Return what a training's folder says of the data that were prepared for it, if they are there."""
-    data = (read_json(training / "provenance.json") or {}).get("data")
-    there = isinstance(data, dict) and Path(str(data.get("folder", ""))).is_dir()
-    return data if there else None
+    data = prepared_data(training)
+    return data if data is not None and Path(data.folder).is_dir() else None
 
 
-def bound_code(training: Path) -> dict[str, Any]:
-    """Return what a training's folder says of the code that it was launched with."""
-    code = (read_json(training / "provenance.json") or {}).get("code")
-    return code if isinstance(code, dict) else {}
+def bound_codes(training: Path) -> list[dict[str, Any]]:
+    """Return what a training's folder says of the code of each launch that had something to do there, oldest first."""
+    provenance = read_json(training / "provenance.json") or {}
+    later = provenance.get("later_code")
+    found = [provenance.get("code"), *(later if isinstance(later, list) else ())]
+    return [code for code in found if isinstance(code, dict)]
+
+
+def bound_code(training: Path, snapshot: str | None = None) -> dict[str, Any]:
+    """Return what a training's folder says of the code that it was launched with.
+
+    Args:
+        training: its folder.
+        snapshot: of this frozen copy; left out, of the last launch.
+    """
+    codes = bound_codes(training)
+    if snapshot is not None:
+        return next((code for code in codes if code.get("snapshot") == snapshot), {"snapshot": snapshot})
+    return codes[-1] if codes else {}
 
 
 @functools.cache
@@ -271,6 +310,10 @@ class Recorder:
         """Note what happened to the attempt."""
         self._append("events.jsonl", {"event": event, "time": time.time(), **details})
 
+    def code(self, used: CodeUsed) -> None:
+        """Note which code goes on with it from here."""
+        self._append(CODE_FILE, {**used.model_dump(mode="json"), "time": time.time()})
+
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics at an optimiser step."""
         self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
@@ -291,7 +334,8 @@ class Recorder:
         write_json(self.folder / "result.json", sealed(result.model_dump(mode="json")))
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        with (self.folder / name).open("ab+") as file:
+        path = self.folder / name
+        with naming(path), path.open("ab+") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1))
             broken = file.read(1) not in (b"", b"\n")  # a line that a kill cut short must not swallow this one

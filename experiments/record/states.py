@@ -11,7 +11,7 @@ from experiments.record import slurm_queue
 from experiments.record.recording import Numbered
 from experiments.record.slurm_queue import Queue
 from registry.runs import records
-from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, latest, numbered, take, this_process
+from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest, numbered, take, this_process
 from registry.runs.records import Attempt, State
 from registry.runs.run_folder import Replicate
 
@@ -34,6 +34,14 @@ def states(replicates: Sequence[Replicate], queue: Queue | None = None) -> list[
 def in_state(replicates: Sequence[Replicate], wanted: Callable[[State], bool]) -> list[Replicate]:
     """Return those of the replicates whose state now is wanted, such as `lambda state: state.startable`."""
     return [replicate for replicate, state in zip(replicates, states(replicates), strict=True) if wanted(state)]
+
+
+def is_active(training: Path) -> bool:
+    """Return whether a process is at work on a training or its evaluations, sends it off, or Slurm has its job."""
+    attempt, submission = latest(training / ATTEMPTS, Attempt), latest(training / SUBMISSIONS, records.Submission)
+    queue = slurm_queue.ask(owner.job for owner in (attempt, submission) if owner is not None and owner.job)
+    waits = submission is not None and submission.job is not None and queue.hint(submission.job) not in ("", None)
+    return waits or is_alive(attempt, training / "heartbeat.json", queue.hint) or is_alive(submission)
 
 
 def startable(state: State) -> bool:

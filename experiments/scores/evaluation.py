@@ -10,8 +10,10 @@ import torch
 
 from components.assembly import Assembly
 from components.data.prepare import Prepared
+from experiments.record import code_digests
 from experiments.record.progress import Progress
 from experiments.record.recording import Recorder, bound_code
+from experiments.record.snapshot import code_of
 from experiments.scores.kept_samples import drop_samples
 from experiments.scores.previews import write_previews
 from experiments.scores.real_clips import RealClips
@@ -22,6 +24,8 @@ from experiments.training.checkpoints import damage_of, path_of
 from experiments.training.processes import Processes
 from experiments.training.trainer import origin_of, validation_at, validation_split_of
 from registry.errors import RunError
+from registry.runs.code_used import worked_on
+from registry.runs.machine import ROOT
 from registry.runs.records import Result
 from registry.runs.run_folder import Replicate, read_events, trained
 
@@ -57,6 +61,9 @@ def evaluate(
         if processes.is_first:
             training.heartbeat(stage=stage, step=spec.step, steps=spec.learning.steps)
 
+    own = Recorder(replicate.folder)
+    if processes.is_first:
+        own.code(code_digests.used_now(spec, code_digests.of_evaluation(spec), attempt, _begun_at(replicate)))
     beat("sampling")
     sample(replicate, device, stop, progress, processes=processes)
     sampled = time.monotonic()
@@ -78,7 +85,6 @@ def evaluate(
     if not processes.is_first:
         return None
     ended = time.monotonic()
-    own = Recorder(replicate.folder)
     if not any(scores.values.keys() <= line.keys() for line in replicate.metrics()):  # an attempt that ended just here
         own.metrics(spec.step, scores.values)
     for problem in _preview(replicate, prepared):
@@ -107,7 +113,8 @@ def evaluate(
         attempts=attempt,
         device=str(device),
         processes=processes.world,
-        code=bound_code(replicate.training),
+        code=bound_code(replicate.training, code_of(ROOT)),
+        made_by=worked_on(replicate.training, replicate.folder, spec.step),
     )
     own.result(result)
     shutil.rmtree(folder, ignore_errors=True)
@@ -116,6 +123,12 @@ def evaluate(
     except RunError as error:
         print(f"warning: {error}", file=sys.stderr, flush=True)
     return result
+
+
+def _begun_at(replicate: Replicate) -> int:
+    """Files of samples that earlier attempts have left, and bytes of features."""
+    features = sum(path.stat().st_size for path in (replicate.folder / "features").rglob("*.npy"))
+    return len(list((replicate.folder / "samples").glob("clips-*.npy"))) + features
 
 
 def _preview(replicate: Replicate, prepared: Prepared) -> list[str]:

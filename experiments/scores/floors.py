@@ -48,7 +48,7 @@ from registry.errors import RunError
 from registry.runs.arrays import problem_of, write_array
 from registry.runs.files import locked
 from registry.runs.records import Floor
-from registry.runs.run_folder import FLOORS_FILE, Replicate, read_floors
+from registry.runs.run_folder import FLOORS_FILE, Replicate, owner_of, read_floors
 from registry.schema.protocol import Protocol, fingerprint
 from registry.schema.spec import Spec
 
@@ -232,11 +232,6 @@ def drop_resampled(replicate: Replicate) -> None:
         dropped = drop_samples(replicate.folder / "samples", rule, result)
         keeps_all = rule == "all" or (rule == "auto" and not dropped)
         drop_samples(replicate.folder / other, "all" if keeps_all else "none", result)
-
-
-def owner_of(replicate: Replicate) -> str:
-    """How a resampled floor names its replicate."""
-    return f"{replicate.identity}/seed-{replicate.seed}"
 
 
 def _by_splits(

@@ -93,8 +93,8 @@ def trained_model(replicate: Replicate, device: torch.device, processes: Process
         RunError: there is no checkpoint of that step that can be believed.
     """
     spec = replicate.spec
-    data = bound_data(replicate.training) or {"digest": ""}
-    origin = Origin(spec.training, replicate.seed, data["digest"])
+    data = bound_data(replicate.training)
+    origin = Origin(spec.training, replicate.seed, data.digest if data is not None else "")
     state = read_written(path_of(replicate.training, spec.step), origin, processes, device)
     model: Latte = Assembly(spec).model()
     model.load_state_dict(state["model"])

@@ -4,15 +4,13 @@ The controller only writes what is desired of each replicate (pause at a step, o
 on; pausing and going on is exact. All that it knows is in files, so it can be killed and the same command goes on.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from experiments.launch.executors import Controlled, controlled, stop_for_good
-from experiments.launch.launching import Launched, Watch, make_run_folders
-from experiments.launch.preparing import bind_replicates, prepare_data
-from experiments.launch.slurm_arrays import SlurmArrays
-from experiments.launch.slurm_launch import PreparingJob
+from experiments.launch.controller import Controller, Launched, Wants, Watch
+from experiments.launch.executor import Executor, ExecutorOptions
+from experiments.launch.executors import opened
+from experiments.launch.launching import make_run_folders, stop_for_good
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
 from experiments.record.lease import leased
@@ -93,15 +91,20 @@ def standings(todo: Mapping[str, Sequence[Replicate]], now: Mapping[Path, State]
     }
 
 
-def apply(decision: Decision, todo: Mapping[str, Sequence[Replicate]]) -> None:
+def apply(decision: Decision, todo: Mapping[str, Sequence[Replicate]], executor: Executor) -> None:
     """Write what is wanted into the run folders; again changes nothing. What a person cancelled stays cancelled.
 
     Replicates that were never launched have no folder; they are told when they are.
+
+    Args:
+        decision: what is wanted.
+        todo: an arm's identity -> its replicates.
+        executor: takes away those that wait and are out.
     """
     there = {identity: [replicate for replicate in own if replicate.folder.exists()] for identity, own in todo.items()}
     for identity, reason in decision.out.items():
         if own := [replicate for replicate in there[identity] if _wish(replicate)[0] != "stop"]:
-            stop_for_good(own, reason)
+            stop_for_good(own, reason, executor)
     for identity, until in decision.until.items():
         for replicate in there[identity]:
             action, before = _wish(replicate)
@@ -139,43 +142,35 @@ def launch_screened(
     check(plan, with_data=True)
     with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
         rungs = Rungs(plan, screen)
-        with controlled(plan, executor, 1, progress, say) as runner:
-            launched = Launched(make_run_folders(plan, runner.snapshot.about()))
-            if not isinstance(runner.executor, SlurmArrays):  # there a job does it
-                bind_replicates(plan, prepare_data(plan, progress))
-            race = Race(plan, rungs, runner, launched, say)
-            while race.round(watch):
-                time.sleep(runner.pause)
-                lease.confirm()
+        with opened(plan, executor, ExecutorOptions(progress, say)) as where:
+            launched = Launched(make_run_folders(plan, where.snapshot.about()))
+            where.prepare(plan, ())
+            race = Race(plan, rungs, launched, say)
+            Controller(where, launched, watch, say, lease).run(race)
             race.tell_who_waits()
     return launched
 
 
 class Race:
-    """The arms of a screen on their way: all those of the file, of which the selected ones are started.
+    """The policy of a screen: of all arms of the file, the best share goes on at every rung; selected ones are started.
 
     Args:
         plan: what is launched.
         rungs: what was decided.
-        runner: where they run.
-        launched: takes note of what was started.
+        launched: the selected replicates.
         say: takes a line for each rung that is decided.
     """
 
-    def __init__(
-        self, plan: Plan, rungs: Rungs, runner: Controlled, launched: Launched, say: Callable[[str], None]
-    ) -> None:
-        self.screen, self.rungs, self.runner, self.launched, self.say = rungs.screen, rungs, runner, launched, say
+    def __init__(self, plan: Plan, rungs: Rungs, launched: Launched, say: Callable[[str], None]) -> None:
+        self.plan, self.screen, self.rungs, self.launched, self.say = plan, rungs.screen, rungs, launched, say
         self.names = {arm.identity: arm.name for arm in plan.arms}
         self.todo: dict[str, list[Replicate]] = {}
         for replicate in plan.all_replicates:
             self.todo.setdefault(replicate.identity, []).append(replicate)
         self.racing = [replicate for own in self.todo.values() for replicate in own]
-        self.preparing = PreparingJob(plan)
 
-    def round(self, watch: Watch) -> bool:
-        """Look at every arm, decide what can be decided, start what may go on; whether anything goes on."""
-        self.runner.poll()
+    def next(self, executor: Executor) -> Wants:
+        """Look at every arm, decide what can be decided, and start what may go on."""
         by_folder = self._states()
         while True:
             standing = standings(self.todo, by_folder, self.screen.metric)
@@ -184,17 +179,13 @@ class Race:
                 break
             self.rungs.write(decision.cut)
             self._tell(decision.cut)
-        apply(decision, self.todo)
+        apply(decision, self.todo, executor)
         by_folder = self._states()
         selected = self.launched.todo
-        startable = [replicate for replicate in selected if by_folder[replicate.folder].startable]
-        if startable:
-            if isinstance(self.runner.executor, SlurmArrays):
-                self.preparing.go_before(self.runner.executor, startable)
-            self.launched.submitted += self.runner.submit(startable)
-            by_folder = self._states()
-        watch(selected, [by_folder[replicate.folder] for replicate in selected])
-        return bool(startable) or any(state.active for state in by_folder.values())
+        left = [replicate for replicate in selected if by_folder[replicate.folder].startable]
+        start = executor.prepare(self.plan, left) if left else []
+        over = not left and not any(state.active for state in by_folder.values())
+        return Wants(start, selected, [by_folder[replicate.folder] for replicate in selected], over)
 
     def tell_who_waits(self) -> None:
         """Say which arms others have to launch before those that pause can go on."""

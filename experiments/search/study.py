@@ -6,6 +6,7 @@ and then written down. So they are a function of the journal, and a controller t
 
 import contextlib
 import copy
+import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from registry.errors import RunError
 from registry.runs.run_folder import folder_name
 from registry.schema.labels import label_of
 from registry.schema.search import Dimension, Pruning, Search
@@ -121,6 +123,9 @@ class Study:
         search: as the file has it now.
         directions: `min` or `max` of each objective.
         writing: whether this process is the controller; others only read, and the journal must be there.
+
+    Raises:
+        RunError: a line of the journal is damaged.
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class Study:
         if writing:
             folder.mkdir(parents=True, exist_ok=True)
             _mend(path)
+        _check(path)
         with _quietly():
             lock = JournalFileOpenLock(str(path))
             self._storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
@@ -307,6 +313,21 @@ def _mend(path: Path) -> None:
         if end < len(whole):
             with path.open("r+b") as file:
                 file.truncate(end)
+
+
+def _check(path: Path) -> None:
+    """Raise where a line of the journal, apart from one that is being written, is not a decision of a search."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            decision = json.loads(line)
+        except (ValueError, RecursionError):
+            decision = None
+        if not isinstance(decision, dict) or type(decision.get("op_code")) is not int:
+            raise RunError(
+                f"{path}:{number}: is damaged: it is not a decision of a search; put the file back from a copy, or "
+                "remove the search's folder to begin anew (trials that are done are found again)"
+            )
 
 
 def _sampler(search: Search, number: int) -> Any:

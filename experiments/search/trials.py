@@ -5,21 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.launch.executor import Executor, RefusedError
 from experiments.launch.launching import make_run_folders
-from experiments.launch.preparing import bind_replicates, prepare_data
-from experiments.launch.slurm_arrays import SlurmArrays
+from experiments.launch.preparing import SHARED
 from experiments.plan.check import check
 from experiments.plan.network_counts import count_for_matching
 from experiments.plan.plan import Plan
-from experiments.record.progress import Progress
-from experiments.record.recording import bound_data
-from experiments.search.data_jobs import SHARED, DataJobs
 from experiments.search.goals import seeds_of
 from experiments.search.study import Trial
-from registry.errors import SpecError
+from registry.errors import RunError, SpecError
 from registry.experiment.arms import Arm, resolve_trial
 from registry.runs.run_folder import Replicate
 from registry.schema.values import values_at
+
+
+class DataError(RunError):
+    """What the data of the base lack is no trial's fault."""
 
 
 class Trials:
@@ -28,15 +29,11 @@ class Trials:
     Args:
         plan: of the experiment.
         code: what their provenance says of the code.
-        progress: is called while data are prepared.
-        arrays: where there is Slurm: its jobs prepare the data.
     """
 
-    def __init__(self, plan: Plan, code: dict[str, Any], progress: Progress, arrays: SlurmArrays | None = None) -> None:
-        self.plan, self.code, self.progress = plan, code, progress
+    def __init__(self, plan: Plan, code: dict[str, Any]) -> None:
+        self.plan, self.code = plan, code
         self.seeds = seeds_of(plan)
-        self._jobs = DataJobs(plan, arrays) if arrays is not None else None
-        self._prepared: dict[str, Any] = {}
         self._made: dict[int, list[Replicate]] = {}
         self._arms: dict[int, Arm] = {}
 
@@ -58,26 +55,38 @@ class Trials:
         return owners.get(arm.identity, arm.name)
 
     def replicates(self, trial: Trial) -> list[Replicate]:
-        """The replicates of a trial, their run folders made and their data prepared; on Slurm see `ready`.
+        """The replicates of a trial, their run folders made.
 
         Raises:
             SpecError: its spec cannot be assembled, or is another one than when it was asked for.
-            SearchDataError: the data of the base cannot be prepared by a job.
-            RunError: its data cannot be prepared.
+            RunError: a stored spec is another one.
         """
         if trial.number not in self._made:
             arm = self.arm(trial.number, trial.values)
             if arm.identity != trial.identity:
                 raise SpecError(f"{trial.name}: its values now make {arm.identity}, and made {trial.identity}")
             self._made[trial.number] = self._make(self._owned(trial))
-        made = self._made[trial.number]
-        if self._jobs is not None:
-            self._jobs.prepare(self._plan_of(self._owned(trial)), made)
-        return made
+        return self._made[trial.number]
 
-    def ready(self, replicate: Replicate) -> bool:
-        """Whether the data of a trial's replicate are there, so that it may be submitted."""
-        return self._jobs is None or bound_data(replicate.training) is not None
+    def prepare(self, trial: Trial, replicates: Sequence[Replicate], executor: Executor) -> list[Replicate]:
+        """Have the data of a trial's replicates prepared, and return those that may be submitted now.
+
+        Raises:
+            DataError: the data cannot be prepared, and are those of the base: no trial's fault.
+            RefusedError: the executor takes nothing more just now.
+            RunError: the data of this trial cannot be prepared.
+            SpecError: the data do not fit its spec.
+        """
+        arm = self._owned(trial)
+        names = tuple(dict.fromkeys(replicate.link.parent.name for replicate in replicates))
+        try:
+            return executor.prepare(replace(self._plan_of(arm), folders=names), replicates)
+        except RefusedError:
+            raise
+        except RunError as error:
+            if values_at(arm.spec, SHARED) == values_at(self.plan.arms[0].spec, SHARED):
+                raise DataError(str(error)) from None
+            raise
 
     def all(self, trials: Sequence[Trial]) -> list[Replicate]:
         """The replicates of trials, each once, without those of the file's own arms; nothing is made."""
@@ -89,15 +98,14 @@ class Trials:
                 found |= {replicate.folder: replicate for replicate in self._plan_of(arm).replicates}
         return list(found.values())
 
-    def prepare_base(self) -> None:
-        """Prepare the data of the base, so that what is wrong with them is no trial's fault.
+    def prepare_base(self, executor: Executor) -> None:
+        """Prepare the data of the base where this process would have to, so that what is wrong is no trial's fault.
 
         Raises:
             RunError: nothing readable.
             SpecError: a path or split that is wrong.
         """
-        arm = self.plan.arms[0]
-        self._prepared[values_at(arm.spec, SHARED)] = prepare_data(self._plan_of(arm), self.progress)[arm.name]
+        executor.prepare(self._plan_of(self.plan.arms[0]), ())
 
     def _owned(self, trial: Trial) -> Arm:
         """The arm whose run folders are a trial's."""
@@ -113,10 +121,4 @@ class Trials:
     def _make(self, arm: Arm) -> list[Replicate]:
         own = self._plan_of(arm)
         check(own)
-        made = make_run_folders(own, self.code)
-        if self._jobs is None and not all(bound_data(replicate.training) for replicate in made):
-            shared = values_at(arm.spec, SHARED)
-            if shared not in self._prepared:
-                self._prepared[shared] = prepare_data(own, self.progress)[arm.name]
-            bind_replicates(own, {arm.name: self._prepared[shared]})
-        return made
+        return make_run_folders(own, self.code)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from experiments.launch import launching, slurm_launch
-from experiments.launch.launching import Launched
+from experiments.launch import launching
+from experiments.launch.controller import Launched
+from experiments.launch.executors import EXECUTORS
 from experiments.launch.report import Report, report
 from experiments.plan import status
 from experiments.plan.plan import Plan
@@ -73,23 +74,18 @@ def launch(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: 
         SpecError: the plan is wrong.
     """
     watcher = watcher or Nobody()
-    slurm, screened = executor == "slurm", plan.file.experiment.screen is not None
+    detached, screened = EXECUTORS[executor].detached, plan.file.experiment.screen is not None
     if screened:
         from experiments.search.screening import launch_screened
 
-        if slurm:
+        if detached:
             watcher.line(WATCHING)
         launched = launch_screened(plan, executor, watcher.show, watcher.watch, watcher.line)
-    elif slurm:
-        launched = slurm_launch.launch_slurm(plan)
-        for job in launched.jobs:
-            watcher.line(f"submitted {job}")
-        if not wait:
-            return Outcome(launched, None, True, ())
-        slurm_launch.wait_for_slurm(launched, watcher.watch, watcher.line)
     else:
-        launched = launching.launch_here(plan, executor, watcher.show, watcher.watch)
-    written = None if slurm and not screened else report(plan, watcher.show)  # else the report job has written all
+        launched = launching.launch_all(plan, executor, watcher.show, watcher.watch, watcher.line, wait)
+        if detached and not wait:
+            return Outcome(launched, None, True, ())
+    written = None if detached and not screened else report(plan, watcher.show)  # else the report job has written all
     return Outcome(launched, written, False, _unfinished(plan, launched))
 
 

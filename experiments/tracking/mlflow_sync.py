@@ -3,25 +3,30 @@
 import logging
 import math
 import os
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from analysis.mixed_code import mixed_code
 from experiments.record.lease import Lease, leased
+from experiments.record.progress import Progress, silent
 from experiments.record.recording import bound_code
 from experiments.tracking.metric_points import MetricsFile, Points, flat, metric_key, missing
+from experiments.tracking.threads import by_threads
 from registry.errors import RunError
+from registry.runs.code_used import made_by
 from registry.runs.files import write_atomically
-from registry.runs.records import Event, State
+from registry.runs.records import Event, MadeBy, State
 from registry.runs.run_folder import Replicate
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 FOLDER = "_sync"  # in the folder of all runs, by experiment: whose turn it is to sync, and the origin of its runs
 PATIENCE = 900.0  # seconds that a sync waits for another one of the same experiment
+LIMIT = 60.0  # seconds that the end of a launch waits for a tracking server, or for another sync
 POINTS, PARAMS = 800, 100  # a call; MLflow takes at most 1,000 items, of which 100 params
 THREADS = 4  # that talk to a server; an SQLite file has one writer
 STATUS: dict[State, str] = {
@@ -83,6 +88,7 @@ def sync(
     """
     from mlflow.exceptions import MlflowException
     from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
 
     seen = [replicate for replicate in todo if replicate.link.exists()]
     if not seen:
@@ -91,24 +97,51 @@ def sync(
     folder = owner.parent / FOLDER / owner.name
     with _store_alone(uri, patience, waiting), leased(folder, patience, waiting) as lease:
         try:
-            importer = _Importer(_client(uri), experiment, _origin(folder), lease)
+            importer = _Importer(_client(uri), experiment, _origin(folder), lease, _mixed_code(seen))
             points = importer.run(seen, at_once=THREADS if uri.startswith("http") else 1)
-        except (MlflowException, RequestException) as error:
+        except (MlflowException, RequestException, SQLAlchemyError, _UnlikeMlflowError) as error:
             raise RunError(f"MLflow at {uri}: {_first_line(error)}") from None
     return {"runs": len(seen), "points": points}
 
 
-def try_sync(experiment: str, todo: Iterable[Replicate], runs: Path) -> str:
-    """`sync` to the default place; a server that is down or refuses is told in the text returned, never raised."""
-    try:
-        sync(experiment, todo, default_uri(runs))
-    except Exception as error:  # whatever a tracking server does, the results are there
-        return _first_line(error)
-    return ""
+def try_sync(
+    experiment: str, todo: Iterable[Replicate], runs: Path, progress: Progress = silent, limit: float = LIMIT
+) -> str:
+    """`sync` to the default place; a server that is down, slow or refuses is told in the text returned, never raised.
+
+    What a slow server has not taken within the limit is left to a later `sync`.
+
+    Args:
+        experiment: the MLflow experiment.
+        todo: replicates of one experiment.
+        runs: the folder of all runs.
+        progress: is told that a server, or another sync, is waited for.
+        limit: seconds to wait for a server; a file is filled however long it takes.
+    """
+    uri, told = default_uri(runs), [""]
+
+    def work() -> None:
+        try:
+            sync(experiment, todo, uri, limit, lambda who: progress(f"waiting for {who}, which fills MLflow", 0, 1))
+        except Exception as error:  # whatever a tracking server does, the results are there
+            told[0] = _first_line(error)
+
+    if not uri.startswith("http"):
+        work()
+        return told[0]
+    progress(f"filling MLflow at {uri}, for {limit:.0f} s at most", 0, 1)
+    worker = threading.Thread(target=work, daemon=True)  # which ends with this process, wherever it is
+    worker.start()
+    worker.join(limit)
+    return f"MLflow at {uri}: it has not taken everything within {limit:.0f} s" if worker.is_alive() else told[0]
+
+
+class _UnlikeMlflowError(Exception):
+    """What answers is not MLflow."""
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if "Invalid Host header" in text:
         text += "; start the server with --allowed-hosts and this address, with its port (docs/mlflow.md)"
     return text
@@ -138,10 +171,11 @@ class _Importer:
         experiment: its name in MLflow.
         origin: of the experiment's folder.
         lease: confirmed before every run that is written.
+        mixed_code: folder of a replicate -> where it and others were made by different code.
     """
 
-    def __init__(self, client: Any, experiment: str, origin: str, lease: Lease) -> None:
-        self.client, self.origin, self.lease = client, origin, lease
+    def __init__(self, client: Any, experiment: str, origin: str, lease: Lease, mixed_code: Mapping[Path, str]) -> None:
+        self.client, self.origin, self.lease, self.mixed_code = client, origin, lease, mixed_code
         self.experiment_id = self._experiment(experiment)
 
     def _experiment(self, name: str) -> str:
@@ -150,11 +184,13 @@ class _Importer:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self.client.create_experiment(name))
+                self.client.create_experiment(name)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                found = self.client.get_experiment_by_name(name)  # another folder's sync was quicker
+                    raise  # else another folder's sync was quicker
+            found = self.client.get_experiment_by_name(name)
+        if found is None or not found.experiment_id:
+            raise _UnlikeMlflowError(f"it answers, but not as MLflow does: it has no experiment {name!r}")
         if found.lifecycle_stage == "deleted":
             raise RunError(f"MLflow's experiment {name!r} was deleted; restore it (mlflow experiments restore), or "
                            "give the experiment another name")  # fmt: skip
@@ -167,19 +203,23 @@ class _Importer:
             RunError: the server refuses what is in some of the runs; all others are imported.
         """
         known = self._known(todo)
-        with ThreadPoolExecutor(at_once) as pool:
-            futures = [pool.submit(self._tried, replicate, known.get(_tag(replicate))) for replicate in todo]
-            try:
-                answers = [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        answers = by_threads(lambda replicate: self._tried(replicate, known.get(_tag(replicate))), todo, at_once)
         if any(_tag(replicate) not in known for replicate in todo):
-            self._known(todo)  # a run whose making was asked for twice, since the first answer was lost, goes again
+            # A run whose making was asked for twice, since the first answer was lost, goes again.
+            self._check_kept(self._known(todo), [one for one, answer in zip(todo, answers, strict=True)
+                                                 if isinstance(answer, int)])  # fmt: skip
         refused = [answer for answer in answers if isinstance(answer, str)]
         if refused:
             raise RunError(f"MLflow refused {len(refused)} of {len(todo)} runs, such as {refused[0]}")
         return sum(answer for answer in answers if isinstance(answer, int))
+
+    def _check_kept(self, known: dict[str, Any], taken: Sequence[Replicate]) -> None:
+        """Raise where runs are not there that the server took without a word."""
+        lost = [replicate.name for replicate in taken if _tag(replicate) not in known]
+        if lost:
+            raise _UnlikeMlflowError(
+                f"it took {len(taken)} runs and does not have {len(lost)} of them, such as {lost[0]}"
+            )
 
     def _known(self, todo: Sequence[Replicate]) -> dict[str, Any]:
         """Replicate id -> its run. Of several, which lost answers leave, the fullest stays."""
@@ -229,7 +269,8 @@ class _Importer:
             self.client.delete_run(run.info.run_id)
             lacking, run = (file.points(), True), None
         points, whole = lacking
-        tags = _tags(replicate, state) | {"origin": self.origin}
+        mixed = self.mixed_code.get(replicate.folder, "no")[: LONGEST["tag"]]  # written always: it may have been mended
+        tags = _tags(replicate, state) | {"origin": self.origin, "mixed_code": mixed}
         if run is None:
             began = int((events[0].time if events else time.time()) * 1000)
             first = tags | {SYNCED: PARTIAL}
@@ -307,7 +348,26 @@ def _tags(replicate: Replicate, state: State) -> dict[str, str]:
     }
     tags |= {f"axis.{axis}": label for axis, label in replicate.axes.items()}
     tags |= {f"protocol.{metric_key(name)}": mark for name, mark in (result.protocols if result else {}).items()}
+    tags |= {f"code.{metric_key(name)}": ", ".join(digests) for name, digests in _digests(made_by(replicate)).items()}
     return {key: str(value)[: LONGEST["tag"]] for key, value in tags.items() if value not in (None, "")}
+
+
+def _digests(made: MadeBy) -> dict[str, list[str]]:
+    """The digests of training and evaluation together, each once."""
+    found: dict[str, list[str]] = {}
+    for name, digests in (*made.training.items(), *made.evaluation.items()):
+        found[name] = list(dict.fromkeys([*found.get(name, ()), *digests]))
+    return found
+
+
+def _mixed_code(todo: Sequence[Replicate]) -> dict[Path, str]:
+    """Folder -> where that replicate and others of these were made by different code."""
+    mixed = mixed_code((one.arm, one.seed, made_by(one).model_dump(mode="json")) for one in todo)
+    return {
+        one.folder: "; ".join(map(str, own))
+        for one in todo
+        if (own := [part for part in mixed if any(one.seed in group.get(one.arm, ()) for group in part.groups)])
+    }
 
 
 def _params(replicate: Replicate) -> dict[str, str]:

@@ -103,12 +103,22 @@ def read_written(path: Path, origin: Origin, processes: Processes, device: torch
 
 
 def newest_checkpoint(
-    training: Path, origin: Origin, processes: Processes, device: torch.device | str
+    training: Path, origin: Origin, processes: Processes, device: torch.device | str, most: int | None = None
 ) -> dict[str, Any] | None:
-    """Return the newest checkpoint that can be believed, the one that rank 0 finds in every process, or None."""
+    """Return the newest checkpoint that can be believed, the one that rank 0 finds in every process, or None.
+
+    Args:
+        training: its folder.
+        origin: what its checkpoints are of.
+        processes: those that work together.
+        device: where tensors are loaded to.
+        most: the last step that it may be of; None: any.
+    """
     found: tuple[Path, dict[str, Any]] | None = None
     if processes.is_first:
         for path in reversed(checkpoints_in(training)):
+            if most is not None and (step_of(path) or 0) > most:
+                continue
             try:
                 found = path, read_checkpoint(path, origin, device)
                 break

@@ -11,7 +11,7 @@ Source: paper, section 4.1; golden README, 10.1; the defects of 10.4 are not rep
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,11 @@ from components.model.conditioning import drop_labels
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.recording import Recorder
-from experiments.training.checkpoints import Origin, newest_checkpoint, write_checkpoint
+from experiments.training.checkpoints import Origin, damage_of, newest_checkpoint, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.processes import ALONE, Processes
 from registry.errors import Interrupted, RunError
-from registry.runs.run_folder import Replicate, read_metrics
+from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, step_of
 from registry.schema.spec import Spec
 
 VALIDATION_CLIPS = 16
@@ -100,6 +100,7 @@ class Trainer:
         self.recorder, self.folder = Recorder(replicate.training), replicate.training
         self.origin = origin_of(replicate, prepared)
         self.needed: set[int] = set()  # steps whose checkpoints are kept until they are evaluated
+        self.noted = 0  # metrics of steps up to this one are there already: it has gone back
         assembly, learning = Assembly(replicate.spec), replicate.spec.learning
         self.objective = assembly.objective()
         self.draw_latents = assembly.autoencoder_class().draw
@@ -296,17 +297,35 @@ class Trainer:
         """
         state = self.state(keep=self.processes.is_first)
         if self.processes.is_first:
-            write_checkpoint(self.folder, self.origin, state, self.spec.runtime.keep_checkpoints, self.needed)
+            needed = self.needed | {self.step}  # this one is not the newest where the training has gone back
+            write_checkpoint(self.folder, self.origin, state, self.spec.runtime.keep_checkpoints, needed)
         self.processes.barrier()
 
-    def resume(self) -> None:
-        """Load the newest readable checkpoint, if there is one; all processes the one that rank 0 finds."""
+    def resume(self, most: int | None = None) -> None:
+        """Load the newest readable checkpoint, if there is one; all processes the one that rank 0 finds.
+
+        Args:
+            most: the last step that it may be of. Where later ones stay, their metrics do as well.
+        """
         device = torch.device("cpu") if self.sharded else self.device
-        state = newest_checkpoint(self.folder, self.origin, self.processes, device)
+        state = newest_checkpoint(self.folder, self.origin, self.processes, device, most)
         if state is not None:
             self.load_state(state)
-        if self.processes.is_first:
-            self.recorder.forget_after(self.step)
+        self.noted = self.processes.shared(self._noted() if self.processes.is_first else 0)
+
+    def _noted(self) -> int:
+        """The step up to which metrics stay, because later steps were made; 0 where this is the newest step."""
+        later = [path for path in checkpoints_in(self.folder) if (step_of(path) or 0) > self.step]
+        ended = (self.folder / "trained.json").exists() and self.step < self.spec.learning.steps
+        if ended or any(not damage_of(path, self.origin) for path in later):
+            return max((line["step"] for line in read_metrics(self.folder)), default=0)
+        self.recorder.forget_after(self.step)
+        return 0
+
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        """Note metrics of a step, unless they were noted before the training went back."""
+        if self.processes.is_first and step > self.noted:
+            self.recorder.metrics(step, values)
 
 
 def train(
@@ -348,9 +367,7 @@ def _train(
             _log(trainer, speed.steps_per_second(step))
             progress("training", step, steps)
         if step % runtime.validate_every == 0 and step < until:
-            losses = trainer.validation_losses()
-            if processes.is_first:
-                trainer.recorder.metrics(step, losses)
+            trainer.note(step, trainer.validation_losses())
         stopping = processes.any(stop(step)) and step < until
         if step % runtime.checkpoint_every == 0 or step == until or stopping:
             trainer.save()
@@ -376,9 +393,9 @@ def _log(trainer: Trainer, rate: float) -> None:
             f"the loss is not finite at step {step}: {logged}; lower learning.learning_rate, or train in fp32"
         )
     logged["learning_rate"] = trainer.optimiser.param_groups[0]["lr"]
+    trainer.note(step, logged)
     if trainer.processes.is_first:
         steps = trainer.spec.learning.steps
-        trainer.recorder.metrics(step, logged)
         trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
 
 

@@ -15,7 +15,7 @@ import torch
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress, plain_progress, silent
 from experiments.record.recording import ClaimedError, Recorder
-from experiments.record.snapshot import code_of
+from experiments.record.snapshot import code_of, damage_here
 from experiments.record.terminal import replace_what_cannot_be_shown
 from experiments.training.devices import device_of
 from experiments.training.processes import LostError, joined, leads
@@ -25,7 +25,7 @@ from experiments.worker.stopping import stop_requests
 from registry.errors import Interrupted, RunError, SpecError
 from registry.runs.machine import ROOT
 from registry.runs.records import Result
-from registry.runs.run_folder import read_events, read_spec
+from registry.runs.run_folder import checkpoints_in, read_events, read_spec, step_of
 from registry.schema.spec import Spec
 
 
@@ -106,7 +106,7 @@ def _start(training: Path, spec: Spec, books: Books) -> None:
     """Note that the attempt begins, unless those before it have made no progress.
 
     Raises:
-        RunError: `runtime.attempts` attempts in a row began where this one would.
+        RunError: `runtime.attempts` attempts in a row began where this one would, or the frozen code was changed.
     """
     progress = progress_of(training)
     earlier: list[list[int] | None] = []
@@ -120,10 +120,13 @@ def _start(training: Path, spec: Spec, books: Books) -> None:
     books.recorder.event("started", attempt=content.number, **about, progress=progress, command=sys.argv)
     most = spec.runtime.attempts
     if len(earlier) >= most and all(there == progress for there in earlier[-most:]):
+        step = max((step_of(path) or 0 for path in checkpoints_in(training)), default=0)
         raise RunError(
-            f"{most} attempts in a row came no further than step {progress[0]} and {progress[1]} files of samples "
+            f"{most} attempts in a row came no further than step {step} and {progress[1]} files of samples "
             "(runtime.attempts); checkpoint more often (runtime.checkpoint_every), or give it more time or memory"
         )
+    if damage := damage_here():
+        raise RunError(f"the frozen code is not what was launched: {damage}; `retry` freezes it again")
 
 
 def run_folder(training: Path, requeue: Callable[[], bool] | None = None) -> int:

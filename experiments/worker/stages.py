@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
 from components.scoring.features.feature_files import clips_done
+from experiments.record import code_digests
 from experiments.record.progress import Progress
 from experiments.record.recording import Recorder, write_json
 from experiments.scores.evaluation import can_be_evaluated, evaluate, free
@@ -39,14 +41,17 @@ def waiting(training: Path) -> list[Path]:
 
 
 def progress_of(training: Path) -> list[int]:
-    """Return how far a training is: steps, files of samples, bytes and marks of measured features."""
+    """Return how far a training is, so that two looks differ where it moved, forward or back.
+
+    The sum of its checkpoints' steps, files of samples, bytes and marks of measured features.
+    """
     samples = features = marked = 0
     for folder in evaluations_in(training):
         samples += len(list((folder / "samples").glob("clips-*.npy")))
         features += sum(path.stat().st_size for path in (folder / "features").rglob("*.npy"))
         marked += clips_done(folder / "features")
     steps = [step_of(path) or 0 for path in checkpoints_in(training)]
-    return [max(steps, default=0), samples, features + marked]
+    return [sum(steps), samples, features + marked]
 
 
 def run_stages(
@@ -93,9 +98,14 @@ class _Stages:
         self.processes, self.books = processes, books
         self.trainer: Trainer | None = None
         self.prepared: Prepared | None = None
+        self.cache: LatentCache | None = None
+        self.noted = False  # which code trains
 
     def come_to(self, replicate: Replicate, needed: set[int]) -> None:
         """Train to the step of an evaluation, unless a checkpoint of that step can be evaluated already.
+
+        A training that is past the step, and whose checkpoint of it is gone, goes back to an earlier one, or to its
+        start: that gives the same weights again. What was noted of it stays.
 
         Args:
             replicate: whose evaluation is next.
@@ -103,21 +113,36 @@ class _Stages:
         """
         step, last = replicate.spec.step, self.spec.learning.steps
         if self.prepared is None:
-            self.prepared, cache = open_data(replicate)
-            ready = self.processes.shared(can_be_evaluated(replicate, self.prepared) if self._first else None)
-            if ready and step == last:
-                return
-            self.trainer = Trainer(replicate, self.prepared, cache, self.processes.device, self.processes)
-            self.trainer.resume()
-        if self.trainer is None:
+            self.prepared, self.cache = open_data(replicate)
+        assert self.cache is not None, "opened with the data"
+        if self.processes.shared(can_be_evaluated(replicate, self.prepared) if self._first else None):
             return
+        if self.trainer is None or self.trainer.step > step:
+            self.trainer = None
+            free(self.processes.device)
+            self.trainer = Trainer(replicate, self.prepared, self.cache, self.processes.device, self.processes)
+            self.trainer.resume(step)
+            self.noted = False
+        elif self.trainer.noted > self.trainer.step:  # it had gone back
+            self.trainer.resume(step)
+            self.noted = False
         self.trainer.needed = needed
-        if self.trainer.step <= step:
-            train(self.trainer, self.stop, self.progress, step)
+        self._note_code(self.trainer, step)
+        train(self.trainer, self.stop, self.progress, step)
         if step == last:
             self._trained(self.trainer)
             self.trainer = None
             free(self.processes.device)
+
+    def _note_code(self, trainer: Trainer, step: int) -> None:
+        """Note which code makes the steps from here, once wherever it goes on from and only where it makes any."""
+        if self.books is None or self.noted or trainer.step >= step:
+            return
+        self.noted = True
+        digests = code_digests.of_training(self.spec)
+        used = code_digests.used_now(self.spec, digests, self.books.attempt.number, trainer.step)
+        until = step if trainer.noted > trainer.step else None
+        self.books.recorder.code(used.model_copy(update={"until": until}))
 
     @property
     def _first(self) -> bool:

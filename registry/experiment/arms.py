@@ -7,13 +7,15 @@ from functools import cached_property
 from typing import Any
 
 from registry.errors import SpecError, did_you_mean
-from registry.experiment.claims import ResolvedClaim, averageable, resolve_claims, unjudgeable
+from registry.experiment.claims import ResolvedClaim, averageable, resolve_claims, unevaluated, unjudgeable
+from registry.experiment.compatibility import any_below
 from registry.experiment.expand import Draft, make_drafts, sound_axes, trial_draft
 from registry.experiment.experiment_file import ExperimentFile, dotted, merge
-from registry.experiment.resolve import Problem, resolve
+from registry.experiment.resolve import UNTOLD, Problem, resolve_as_far_as_right
 from registry.experiment.search_checks import screen_problems, search_problems
 from registry.schema.spec import Spec
-from registry.schema.values import values_at
+from registry.schema.values import NETWORK, values_at
+from registry.strict_yaml import Key
 
 Count = Callable[[Spec], dict[str, float]]  # spec -> the count of its network by each name that `Match` has
 
@@ -31,6 +33,25 @@ class Arm:
         return self.spec.identity
 
 
+@dataclass
+class Resolution:
+    """What an experiment comes to, as far as it is right, and everything that is wrong with it.
+
+    Args:
+        arms: those that are right, baseline first, each science once.
+        claims: those about such arms.
+        problems: one line for each.
+        names: of all arms, right or wrong.
+        checkable: arms whose parts can be assembled, and the keys of each that hold no value that was written.
+    """
+
+    arms: list[Arm]
+    claims: list[ResolvedClaim]
+    problems: list[str]
+    names: list[str]
+    checkable: list[tuple[Arm, list[Key]]]
+
+
 def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tuple[list[Arm], list[ResolvedClaim]]:
     """Every arm of the experiment, baseline first, each science once; and its claims about them.
 
@@ -42,33 +63,92 @@ def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tupl
         SpecError: one line for each problem of the file, the base, each axis, each arm and each claim, at the place
             where it was written.
     """
+    found = resolution(file, count)
+    if found.problems:
+        raise SpecError(found.problems)
+    return found.arms, found.claims
+
+
+def resolution(file: ExperimentFile, count: Count | None = None) -> Resolution:
+    """As `resolve_experiment`, but what is wrong is returned, beside all that is right."""
     baseline, inherited = _resolve(file, file.experiment.base)
     lines = [*file.problems]
-    lines += [f"{file.place(('base', *key))}: {dotted(('base', *key))}: {text}" for key, text in inherited]
+    lines += [f"{file.place(('base', *key))}: {dotted(('base', *key))}: {text}" for key, text in inherited if text]
     wrong, file = sound_axes(file)
     lines += wrong
     drafts = make_drafts(file, baseline)
-    specs: list[Spec] = []
+    found, wrong = _candidates(file, drafts, inherited)
+    lines += wrong
+    claims, wrong = resolve_claims(file, drafts)
+    lines += wrong
+    lines += search_problems(file, None if any_below([key for key, _ in inherited], SCHEDULE) else baseline)
+    comparable = [one for one in found if found[0].draft is drafts[0] and one.unknown == found[0].unknown]
+    lines += _compared(file, comparable, count)
+    specs = _on_the_same_videos([one.draft for one in comparable], [one.arm.spec for one in comparable])
+    arms = [replace(one.arm, spec=spec) for one, spec in zip(comparable, specs, strict=True)]
+    arms, claims, wrong = _once(file, arms, claims)
+    lines += wrong
+    checkable = [(one.arm, one.unknown) for one in found if not one.uncountable]
+    return Resolution(arms, claims, list(dict.fromkeys(lines)), [draft.name for draft in drafts], checkable)
+
+
+# Keys that say when a training is looked at.
+SCHEDULE = ("runtime.validate_every", "learning.steps")
+
+
+@dataclass
+class _Candidate:
+    """An arm as far as it is right.
+
+    Args:
+        draft: as written.
+        arm: with defaults where what was written is wrong.
+        unknown: the keys of these.
+        uncountable: its network cannot be assembled.
+    """
+
+    draft: Draft
+    arm: Arm
+    unknown: list[Key]
+    uncountable: bool = False
+
+
+def _candidates(
+    file: ExperimentFile, drafts: list[Draft], inherited: list[Problem]
+) -> tuple[list[_Candidate], list[str]]:
+    """Each draft resolved as far as it is right, and a line for each problem.
+
+    Args:
+        file: the experiment.
+        drafts: of its arms.
+        inherited: what the base has wrong: told once, there, unless an arm wrote the key anew.
+    """
+    found, lines = [], []
     for draft in drafts:
         spec, problems = _resolve(file, draft.raw)
         for key, text in problems:
-            # What the base has wrong already is told once, there, unless this arm wrote the key anew.
-            if (key, text) not in inherited or any(key[: len(changed)] == changed for changed in draft.changed):
+            own = (key, text) not in inherited or any(key[: len(changed)] == changed for changed in draft.changed)
+            if own and text != UNTOLD:
                 lines.append(f"{file.place(draft.place)}: arm {draft.name}: {dotted(key)}: {text}")
         if spec is not None:
-            specs.append(spec)
-    claims, wrong = resolve_claims(file, drafts)
-    lines += wrong
-    lines += search_problems(file, baseline)
-    if not lines:
-        lines += screen_problems(file, list(zip((draft.name for draft in drafts), specs, strict=True)))
-    if not lines and file.experiment.match is not None and count is not None:
-        specs, lines = _all_matched(file, drafts, specs, count)
-    if lines:
-        raise SpecError(list(dict.fromkeys(lines)))
-    specs = _on_the_same_videos(drafts, specs)
-    arms = [Arm(draft.name, draft.axes, spec) for draft, spec in zip(drafts, specs, strict=True)]
-    return _once(file, arms, claims)
+            found.append(_Candidate(draft, Arm(draft.name, draft.axes, spec), [key for key, _ in problems]))
+    return found, lines
+
+
+def _compared(file: ExperimentFile, found: list[_Candidate], count: Count | None) -> list[str]:
+    """What is wrong with the screen and with matching, which hold arms against the first: a line for each problem.
+
+    Args:
+        file: the experiment.
+        found: arms with nothing wrong but what the first of them has as well; brought to the depth of `match`.
+        count: as in `resolve_experiment`.
+    """
+    lines: list[str] = []
+    if found and not any_below(found[0].unknown, SCHEDULE):
+        lines += screen_problems(file, [(one.arm.name, one.arm.spec) for one in found])
+    if found and file.experiment.match is not None and count is not None and not any_below(found[0].unknown, NETWORK):
+        lines += _all_matched(file, found, count)
+    return lines
 
 
 def resolve_trial(
@@ -89,7 +169,7 @@ def resolve_trial(
     draft = trial_draft(file, name, values)
     spec, problems = _resolve(file, draft.raw)
     lines = [f"{dotted(key)}: {text}" for key, text in problems]
-    if spec is not None and file.experiment.match is not None and count is not None:
+    if spec is not None and not lines and file.experiment.match is not None and count is not None:
         spec, lines = _matched(file, draft, spec, baseline, count)
     if lines or spec is None:
         raise SpecError(lines)
@@ -97,13 +177,16 @@ def resolve_trial(
 
 
 def _resolve(file: ExperimentFile, raw: Mapping[str, Any]) -> tuple[Spec | None, list[Problem]]:
-    """Resolve one arm; the experiment's plugins go into its spec, so that a run folder says all that it needs."""
+    """Resolve one arm as far as it is right; the experiment's plugins go into its spec, so that it says all."""
     if "plugins" in raw:
         return None, [(("plugins",), "stands at the top level of an experiment, not in its base")]
-    return resolve({**raw, "plugins": file.experiment.plugins}, file.parts)
+    plugins = () if file.parts.incomplete else file.experiment.plugins
+    return resolve_as_far_as_right({**raw, "plugins": plugins}, file.parts)
 
 
-def _once(file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]) -> tuple[list[Arm], list[ResolvedClaim]]:
+def _once(
+    file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]
+) -> tuple[list[Arm], list[ResolvedClaim], list[str]]:
     """Each science once: a point that repeats an earlier arm is that arm, a named arm that does is an error."""
     kept: dict[str, Arm] = {}
     owner: dict[str, Arm] = {}  # name -> the arm that is kept for it
@@ -114,15 +197,17 @@ def _once(file: ExperimentFile, arms: list[Arm], claims: list[ResolvedClaim]) ->
             lines.append(f"{file.place(('arms', arm.name))}: arms.{arm.name}: is the same as arm {same.name!r}")
         if owner.setdefault(arm.name, same) is not same:
             lines.append(f"{file.path}: two arms are called {arm.name!r}")
-    owned = [replace(claim, arms=tuple(owner[name].name for name in claim.arms)) for claim in claims]
+    owned = [
+        replace(claim, arms=tuple(owner[name].name for name in claim.arms))
+        for claim in claims
+        if all(name in owner for name in claim.arms)
+    ]
     specs = {arm.name: arm.spec for arm in kept.values()}
     for claim in owned:
-        if why := unjudgeable(claim, specs):
+        if why := unjudgeable(claim, specs) or unevaluated(claim, specs, file.experiment):
             lines.append(f"{file.place(('claim',))}: claim on {claim.axis}: {why}")
-    owned = [part for claim in owned for part in averageable(claim, specs)]
-    if lines:
-        raise SpecError(lines)
-    return list(kept.values()), owned
+    owned = [part for claim in owned for part in averageable(claim, specs)] if not lines else []
+    return list(kept.values()), owned, lines
 
 
 def _on_the_same_videos(drafts: Sequence[Draft], specs: Sequence[Spec]) -> list[Spec]:
@@ -162,19 +247,29 @@ def _longest_clip_of_trials(file: ExperimentFile, spec: Spec) -> int:
     return spec.data.model_copy(update=most).clip_frames
 
 
-def _all_matched(
-    file: ExperimentFile, drafts: list[Draft], specs: list[Spec], count: Count
-) -> tuple[list[Spec], list[str]]:
-    """Every arm at the depth that `match` asks for, and a line for each that has none."""
-    matched, lines = specs[:1], []
-    for draft, spec in zip(drafts[1:], specs[1:], strict=True):
+def _all_matched(file: ExperimentFile, found: list[_Candidate], count: Count) -> list[str]:
+    """Bring arms to the depth that `match` asks for; a line for each problem.
+
+    Args:
+        file: the experiment.
+        found: the first is what the others are matched to; their arms are changed in place.
+        count: counts parameters and MACs.
+    """
+    lines: list[str] = []
+    refused: dict[str, list[str]] = {}
+    for one in found:
         try:
-            spec, wrong = _matched(file, draft, spec, specs[0], count)
+            if one is found[0] or found[0].uncountable:
+                count(one.arm.spec)
+                continue
+            spec, wrong = _matched(file, one.draft, one.arm.spec, found[0].arm.spec, count)
+            one.arm = replace(one.arm, spec=spec)
+            lines += wrong
         except SpecError as error:  # shapes that do not go together, found while counting
-            wrong = [f"{file.place(draft.place)}: arm {draft.name}: {text}" for text in error.problems]
-        matched.append(spec)
-        lines += wrong
-    return matched, lines
+            one.uncountable = True
+            for text in error.problems:
+                refused.setdefault(text, []).append(one.arm.name)
+    return lines + [file.line(text, names, len(found)) for text, names in refused.items()]
 
 
 def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, count: Count) -> tuple[Spec, list[str]]:
@@ -209,25 +304,24 @@ def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, cou
     return matched or spec, lines
 
 
-def select(arms: Iterable[Arm], patterns: Iterable[str]) -> list[Arm]:
-    """The arms whose names match any of the fnmatch patterns (`!pattern` takes away); all arms for no pattern.
+def select(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The names that match any of the fnmatch patterns (`!pattern` takes away); all names for no pattern.
 
     Raises:
         SpecError: a pattern that matches no arm, or patterns that leave none.
     """
     from fnmatch import fnmatchcase
 
-    arms, patterns = list(arms), list(patterns)
+    names, patterns = list(dict.fromkeys(names)), list(patterns)
     wanted = [p for p in patterns if not p.startswith("!")]
     unwanted = [p[1:] for p in patterns if p.startswith("!")]
     for pattern in (*wanted, *unwanted):
-        if not any(fnmatchcase(arm.name, pattern) for arm in arms):
-            raise SpecError(f"no arm matches {pattern!r}; {did_you_mean(pattern, [arm.name for arm in arms])}")
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise SpecError(f"no arm matches {pattern!r}; {did_you_mean(pattern, names)}")
     selected = [
-        arm
-        for arm in arms
-        if (not wanted or any(fnmatchcase(arm.name, p) for p in wanted))
-        and not any(fnmatchcase(arm.name, p) for p in unwanted)
+        name
+        for name in names
+        if (not wanted or any(fnmatchcase(name, p) for p in wanted)) and not any(fnmatchcase(name, p) for p in unwanted)
     ]
     if not selected:
         raise SpecError(f"no arm is left by --only {' --only '.join(map(repr, patterns))}")

@@ -7,8 +7,9 @@ from itertools import combinations
 from typing import Any, Literal
 
 from registry.errors import SpecError, did_you_mean
+from registry.experiment.evaluate_at import early_steps
 from registry.experiment.expand import Draft
-from registry.experiment.experiment_file import ExperimentFile
+from registry.experiment.experiment_file import Experiment, ExperimentFile
 from registry.experiment.grid_cells import Point, apart, cells_for, grid_cells
 from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue
@@ -40,6 +41,7 @@ class ResolvedClaim:
     direction: Direction
     margin: Margin | None = None
     points: tuple[Point, ...] = ((),)
+    step: int | None = None  # whose evaluations are judged; None: the one that arms are compared at
 
     @property
     def statement(self) -> str:
@@ -52,8 +54,9 @@ class ResolvedClaim:
 
     @property
     def where(self) -> str:
-        """Where on the grid's other axes it is judged: `, at frames=16, averaged over patch in 2, 4`; else nothing."""
-        at = ", ".join(f"{axis}={label}" for axis, label in self.at.items())
+        """Where it is judged, as far as it is said: `, at step 1000, frames=16, averaged over patch in 2, 4`."""
+        step = [f"step {self.step}"] if self.step is not None else []
+        at = ", ".join([*step, *(f"{axis}={label}" for axis, label in self.at.items())])
         over = " and ".join(f"{axis} in {', '.join(labels)}" for axis, labels in self.averaged.items())
         return (f", at {at}" if at else "") + (f", averaged over {over}" if over else "")
 
@@ -135,7 +138,9 @@ def _resolve_claim(
             wrong.append(("axis", apart(claim.axis, labels, alone)))
         arms = tuple(cell[label].name for cell in cells.values() for label in labels)
         direction = claim.direction or own_direction
-        found.append(ResolvedClaim(kind, claim.axis, labels, arms, full, direction, claim.margin, tuple(cells)))
+        found.append(
+            ResolvedClaim(kind, claim.axis, labels, arms, full, direction, claim.margin, tuple(cells), claim.step)
+        )
     return ([], wrong) if wrong else (found, [])
 
 
@@ -197,6 +202,22 @@ def unjudgeable(claim: ResolvedClaim, specs: Mapping[str, Spec]) -> str:
                 return f"{label!r} and {other_label!r} are the same arm{at}, {arm!r}"
         if why := incomparable(claim.metric, claim.labels, [specs[arm] for arm in cell]):
             return why
+    return ""
+
+
+def unevaluated(claim: ResolvedClaim, specs: Mapping[str, Spec], experiment: Experiment) -> str:
+    """Why there is no evaluation at the step that a claim names, or nothing where there is one.
+
+    Args:
+        claim: with the arms that are kept for its labels.
+        specs: of these arms, by name.
+        experiment: says at which steps trainings are evaluated.
+    """
+    for arm in claim.arms if claim.step is not None else ():
+        steps = [*early_steps(experiment, specs[arm]), specs[arm].step]
+        if claim.step not in steps:
+            there = ", ".join(map(str, steps[:12])) + (", …" if len(steps) > 12 else "")
+            return f"arm {arm} is not evaluated at step {claim.step}, but at {there}; add the step to evaluate_at"
     return ""
 
 

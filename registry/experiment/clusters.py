@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from platformdirs import user_config_path
+
 from registry import strict_yaml
 from registry.errors import SpecError
 from registry.experiment.resolve import model_problems
@@ -15,8 +17,7 @@ ANY_CLUSTER = "default"  # name in the user's file of what holds on every cluste
 def clusters_file() -> Path:
     """The user's file of clusters, whether it is there or not."""
     named = os.environ.get(CLUSTERS_VARIABLE)
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return Path(named).expanduser() if named else config / "latte-workbench" / "clusters.yaml"
+    return Path(named).expanduser() if named else user_config_path("latte-workbench") / "clusters.yaml"
 
 
 def cluster_defaults(name: str) -> Shape:

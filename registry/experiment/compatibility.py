@@ -5,29 +5,49 @@ that need shapes of real networks (a patch that does not divide the latent, say)
 themselves when the model is assembled; `check` assembles every arm.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from registry.experiment.requirements import broken_rules
 from registry.parts.catalogue import Catalogue
 from registry.schema.protocol import Protocol
 from registry.schema.spec import Spec, sections
+from registry.schema.values import overlap
+from registry.strict_yaml import Key
 
 MAX_PIXELS = 2**28  # of a clip: 16 frames of 4096 x 4096
 Problem = tuple[str, str]  # (dotted key, what is wrong)
 
 
-def problems(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
-    """What is wrong with a resolved spec whose values are each valid on their own."""
-    yield from _model(spec)
-    yield from broken_rules({name: getattr(spec, name) for name in sections()}, parts)
-    yield from _diffusion(spec, parts)
-    yield from _learning(spec)
-    yield from ((f"scoring.{key}", message) for key, message in protocol_problems(spec.scoring))
-    assert spec.scoring.frames, "resolved"
-    yield from _pixels("data.resolution", spec.data.frames, spec.data.resolution)
-    needed = (spec.scoring.frames - 1) * spec.scoring.fake_interval + 1
-    if needed > spec.data.frames:
-        yield "scoring.frames", f"a clip needs {needed} frames of a sample, which has {spec.data.frames} (data.frames)"
+def problems(spec: Spec, parts: Catalogue, unknown: Iterable[Key] = ()) -> Iterator[Problem]:
+    """What is wrong with a resolved spec whose values are each valid on their own.
+
+    Args:
+        spec: the spec.
+        parts: the catalogue.
+        unknown: keys whose values in `spec` nobody wrote, since what was written is wrong; no rule about them is asked.
+    """
+    unknown = list(unknown)
+    for rule, reads in RULES.items():
+        if not any_below(unknown, reads):
+            yield from rule(spec, parts)
+    yield from broken_rules({name: getattr(spec, name) for name in sections()}, parts, unknown)
+
+
+def any_below(unknown: Iterable[Key], keys: Iterable[str]) -> bool:
+    """Whether one of the dotted keys is among, above or below the unknown ones."""
+    return any(overlap(key, tuple(other.split("."))) for key in unknown for other in keys)
+
+
+def _scoring(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
+    scoring, data = spec.scoring, spec.data
+    yield from _pixels("data.resolution", data.frames, data.resolution)
+    for key, message in protocol_problems(scoring):
+        if key != "resolution" or (scoring.frames, scoring.resolution) != (data.frames, data.resolution):
+            yield f"scoring.{key}", message
+    assert scoring.frames, "resolved"
+    needed = (scoring.frames - 1) * scoring.fake_interval + 1
+    if needed > data.frames:
+        yield "scoring.frames", f"a clip needs {needed} frames of a sample, which has {data.frames} (data.frames)"
 
 
 def protocol_problems(protocol: Protocol) -> Iterator[Problem]:
@@ -47,7 +67,7 @@ def _pixels(key: str, frames: int, side: int) -> Iterator[Problem]:
         yield key, f"a clip of {clip} has more than {MAX_PIXELS:,} pixels, which no machine holds several of"
 
 
-def _model(spec: Spec) -> Iterator[Problem]:
+def _model(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     model = spec.model
     assert model.width, "resolved"
     assert model.heads, "resolved"
@@ -86,7 +106,7 @@ def going_with(parts: Catalogue, slot: str, name: str, other: str) -> list[str]:
     return [p for p in parts.names(other) if p in listed or name in parts.find(other, p).facts.get(f"{slot}s", ())]
 
 
-def _learning(spec: Spec) -> Iterator[Problem]:
+def _learning(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     learning = spec.learning
     if learning.batch_size % spec.runtime.accumulation:
         pieces = spec.runtime.accumulation
@@ -103,3 +123,12 @@ def _learning(spec: Spec) -> Iterator[Problem]:
             yield "sampling.guidance", "guidance needs a class-conditional model; model.classes is 0"
         elif learning.label_drop == 0:
             yield "sampling.guidance", "guidance needs a null label, learned only with learning.label_drop > 0"
+
+
+# Each rule, and the keys that it reads.
+RULES: dict[Callable[[Spec, Catalogue], Iterator[Problem]], tuple[str, ...]] = {
+    _model: ("model.size", "model.width", "model.heads", "model.depth"),
+    _diffusion: ("diffusion", "sampling.sampler"),
+    _learning: ("learning", "runtime.accumulation", "model.classes", "sampling.step", "sampling.guidance"),
+    _scoring: ("scoring", "data"),
+}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import did_you_mean, shortened
-from registry.experiment.experiment_file import ARMS_AXIS, BASELINE, MAX_NAME, ExperimentFile, merge
+from registry.experiment.experiment_file import ARMS_AXIS, AXES, BASELINE, MAX_NAME, ExperimentFile, merge
 from registry.experiment.written import labelled
 from registry.schema.labels import label_of
 from registry.schema.search import is_trial
@@ -17,7 +17,6 @@ from registry.strict_yaml import Key
 
 SECTIONS = set(Spec.model_fields) - {"plugins"}
 MAX_LABEL = 300
-AXES = ("ablate", "grid", "zip")  # the sections whose keys are axes
 MAX_ARMS = 5000  # of each kind of axis: planning takes 4 ms an arm, and more for each other network
 MAX_REPLICATES = 50_000
 

@@ -1,7 +1,7 @@
 """One YAML file -> an `Experiment`: a base, the axes it varies, seeds, claims; read strictly, problems in one go."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from registry.errors import SpecError, did_you_mean, shortened
 from registry.experiment.resolve import model_problems
 from registry.experiment.written import part_choice, rooted
 from registry.parts.catalogue import Catalogue, catalogue
+from registry.parts.discovery import built_in
 from registry.parts.sources import file_of
 from registry.schema.claim import Claim
 from registry.schema.parameter_types import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -20,9 +21,11 @@ from registry.schema.resources import Resources
 from registry.schema.search import Screen, Search
 from registry.schema.section import Section
 from registry.schema.spec import Spec, default_part, slot_fields
+from registry.schema.values import overlap
 from registry.strict_yaml import Key
 
 ARMS_AXIS = "arms"  # the axis that named arms stand on in claims and tables
+AXES = ("ablate", "grid", "zip")  # the sections whose keys are axes
 BASELINE = "baseline"
 MAX_NAME = 100  # characters of a name that names a folder: file systems bear 255 bytes, with what is put behind it
 
@@ -160,6 +163,28 @@ class ExperimentFile:
                 return self.where[key[:length]]
         return str(self.path)
 
+    def line(self, text: str, arms: Sequence[str], among: int) -> str:
+        """A problem that a part found, with the place of the key that it names, and the arms where the base is right.
+
+        Args:
+            text: begins with a key of the spec.
+            arms: that have it.
+            among: how many arms were looked at.
+        """
+        key = tuple(text.split(":")[0].strip().split("."))
+        if len(arms) == among or BASELINE in arms:
+            return f"{self.place(('base', *key))}: {text}"
+        place = self._changed_at(key, arms) or self.place(("base", *key))
+        return f"{place}: arm {', '.join(dict.fromkeys(arms))}: {text}"
+
+    def _changed_at(self, key: Key, arms: Sequence[str]) -> str | None:
+        """Where an axis or one of the arms changes a key, if that is so."""
+        for (section, *below), place in ((at, place) for at, place in self.where.items() if len(at) > 1):
+            changed = below[:1] if section in AXES else below[1:2] if section == "arms" and below[0] in arms else []
+            if changed and overlap(tuple(changed[0].split(".")), key):
+                return place
+        return None
+
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile:
     """Read an experiment file and apply `key.path=value` overrides.
@@ -168,7 +193,7 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile
     the rest can be checked in the same go.
 
     Raises:
-        SpecError: a file that is absent or no YAML, or a plugin that cannot be read: nothing else can be checked.
+        SpecError: a file that is absent or no YAML: nothing else can be checked.
     """
     raw, where, wrong = _read(path, ())
     wrong += _override(raw, where, overrides)
@@ -188,7 +213,8 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile
             _make_importable(path.parent.resolve(), plugins)
         file.parts = catalogue(plugins)
     except SpecError as error:
-        raise SpecError([*file.problems, *(f"{file.place(('plugins',))}: {line}" for line in error.problems)]) from None
+        file.problems += [f"{file.place(('plugins',))}: {line}" for line in error.problems]
+        file.parts = Catalogue(built_in(), incomplete=True)
     return file
 
 

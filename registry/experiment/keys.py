@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -13,7 +13,7 @@ from registry.errors import SpecError, did_you_mean
 from registry.experiment.experiment_file import READ_AWAY, Experiment
 from registry.parts.catalogue import Catalogue
 from registry.schema.section import Part, Section, Slot
-from registry.schema.spec import Spec
+from registry.schema.spec import Spec, slot_fields
 from registry.schema.type_names import type_name
 
 SECTIONS = [name for name in Spec.model_fields if name != "plugins"]
@@ -31,6 +31,7 @@ class KeyInfo:
         type: in words for people.
         default: as plain values; `REQUIRED` where the key must be given.
         meaning: in words.
+        choices: the values, where they are few.
     """
 
     key: str
@@ -38,11 +39,13 @@ class KeyInfo:
     type: str
     default: Any
     meaning: str
+    choices: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """The key as plain values; a key that must be given has no default."""
-        about = {"key": self.key, "type": self.type, "required": self.default is REQUIRED}
-        return {**about, **({} if self.default is REQUIRED else {"default": self.default}), "meaning": self.meaning}
+        default = {} if self.default is REQUIRED else {"default": self.default}
+        about = {"key": self.key, "type": self.type, "choices": list(self.choices)}
+        return {**about, "required": not default, **default, "meaning": self.meaning}
 
 
 def all_keys(parts: Catalogue) -> list[KeyInfo]:
@@ -90,10 +93,27 @@ def _keys(model: type[BaseModel], path: Sequence[str], section: str, parts: Cata
         kind = f"part: {', '.join(parts.names(slot))}" if slot else _type(info)
         kind = f"list of {kind}" if slot and get_origin(info.annotation) is tuple else kind
         kind = f"{kind} | null" if slot and NoneType in get_args(info.annotation) else kind
-        yield KeyInfo(".".join(at), section, kind, _default(info), info.description or "")
+        choices = tuple(parts.names(slot)) if slot else tuple(_choices(info.annotation))
+        yield KeyInfo(".".join(at), section, kind, _default(info), info.description or "", choices)
         for below, step in _models_in(info.annotation):
             if not issubclass(model, below):  # as in resources.arms, whose values are resources again
                 yield from _keys(below, (*at, *step), section, parts)
+
+
+def slot_keys() -> dict[str, str]:
+    """Slot -> the key of the spec that names its part."""
+    return {slot: ".".join(key) for key, slot in slot_fields().items()}
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    """The values of a type that has few: of a Literal, true and false, and null beside them."""
+    if annotation is bool:
+        yield from ("true", "false")
+    elif get_origin(annotation) is Literal:
+        yield from map(str, get_args(annotation))
+    elif get_origin(annotation) in (Union, UnionType):
+        found = [choice for kind in get_args(annotation) for choice in _choices(kind)]
+        yield from [*found, "null"] if found else []
 
 
 def _type(info: FieldInfo) -> str:

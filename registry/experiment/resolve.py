@@ -1,6 +1,6 @@
 """Raw mappings -> a resolved `Spec`, with everything that is wrong found in one go."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -15,9 +15,11 @@ from registry.schema.protocol import FOLDERS, Protocol, with_preset
 from registry.schema.section import Part
 from registry.schema.sizes import SIZES, depth_of
 from registry.schema.spec import Spec, sections, slot_fields
+from registry.schema.values import overlap
 
 Key = tuple[str, ...]
 Problem = tuple[Key, str]
+UNTOLD = ""  # the message of a problem that follows from one that is told elsewhere
 
 
 def resolve(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list[Problem]]:
@@ -30,15 +32,42 @@ def resolve(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list
     Returns:
         The spec (None if anything is wrong), and the problems as (key, message).
     """
+    spec, found = resolve_as_far_as_right(raw, parts)
+    return (None if found else spec), found
+
+
+def resolve_as_far_as_right(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list[Problem]]:
+    """As `resolve`, but where keys are wrong, with a spec of the others, so that these can be checked in the same go.
+
+    Returns:
+        The spec, with defaults where a problem's key says that what was written is wrong; None where nothing can be
+        told without those keys. And the problems.
+    """
     spec, found = validate(raw, parts)
+    wrong_keys = [key for key, _ in found]
+    if spec is None:
+        spec, _ = validate(_without(raw, wrong_keys), parts)
     if spec is None:
         return None, found
     try:
         spec = _derive(spec, parts)
     except _WrongError as wrong:
-        return None, [(tuple(wrong.key.split(".")), wrong.message)]
-    found = [(tuple(key.split(".")), message) for key, message in compatibility.problems(spec, parts)]
-    return (None if found else spec), found
+        key = tuple(wrong.key.split("."))
+        hidden = any(overlap(key[:1], other) for other in wrong_keys)  # it may follow from what is wrong
+        return None, found if hidden else [*found, (key, wrong.message)]
+    illegal = compatibility.problems(spec, parts, wrong_keys)
+    return spec, [*found, *((tuple(key.split(".")), message) for key, message in illegal)]
+
+
+def _without(raw: Mapping[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
+    """The sections without the keys, whole where it is a parameter of a part that is wrong."""
+    kept = {section: dict(fields) if isinstance(fields, Mapping) else fields for section, fields in raw.items()}
+    for section, *rest in filter(None, keys):
+        if rest and isinstance(kept.get(section), dict):
+            kept[section].pop(rest[0], None)
+        else:
+            kept.pop(section, None)
+    return kept
 
 
 def validate(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, list[Problem]]:
@@ -148,7 +177,8 @@ def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], li
     try:
         info = parts.find(slot, choice["name"])
     except SpecError as error:
-        return {"name": choice["name"]}, [((), str(error))]
+        # Where a plug-in could not be read, an unknown part may be one of its: that is told there.
+        return {"name": choice["name"]}, [((), UNTOLD if parts.incomplete else str(error))]
     given = {key: value for key, value in choice.items() if key != "name"}
     try:
         return {"name": info.name, **info.parameters.model_validate(given).model_dump()}, []

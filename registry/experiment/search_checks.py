@@ -7,7 +7,7 @@ from registry.errors import did_you_mean
 from registry.experiment.claims import scores_of, unshared
 from registry.experiment.expand import key_problems, trial_draft
 from registry.experiment.experiment_file import ExperimentFile, dotted
-from registry.experiment.resolve import resolve, validate
+from registry.experiment.resolve import UNTOLD, resolve, validate
 from registry.schema.search import COUNTED, Search
 from registry.schema.spec import Spec
 
@@ -52,6 +52,8 @@ def _value_problems(file: ExperimentFile, key: str, search: Search, baseline: Sp
         raw = _raw(file, {key: value})
         wrong = [problem for problem in validate(raw, file.parts)[1] if problem not in known]
         for at, text in wrong:
+            if text == UNTOLD:
+                continue
             yield text if dotted(at) == key else f"{dotted(at)}: {text}"
         if wrong or baseline is None:
             continue
@@ -74,12 +76,17 @@ def screen_problems(file: ExperimentFile, arms: Sequence[tuple[str, Spec]]) -> l
 
     Args:
         file: the experiment as read.
-        arms: name and spec of each arm, the baseline first.
+        arms: name and spec of each arm that is right, the baseline first.
     """
     screen = file.experiment.screen
-    if screen is None:
+    if screen is None or not arms:
         return []
     lines = []
+    if file.experiment.evaluate_at is not None:
+        lines.append(
+            f"{file.place(('evaluate_at',))}: evaluate_at: does not go with a screen, which lets arms pause at its "
+            "rungs; take one of the two out"
+        )
     baseline, every = arms[0], arms[0][1].runtime.validate_every
     steps = min(spec.learning.steps for _, spec in arms)
     for number, rung in enumerate(screen.rungs):

@@ -115,12 +115,14 @@ class Catalogue:
 
     Args:
         modules: dotted names of the modules to read, in order; a name taken twice in a slot is an error.
+        incomplete: some module could not be read, so that a part that is missing may be one of its.
 
     Raises:
         SpecError: a module is not found, two parts share a name, or a part's constructor cannot be read.
     """
 
-    def __init__(self, modules: Iterable[str]) -> None:
+    def __init__(self, modules: Iterable[str], incomplete: bool = False) -> None:
+        self.incomplete = incomplete
         modules = list(dict.fromkeys(modules))
         sources = Sources(modules)
         self._parts: dict[str, dict[str, PartInfo]] = {slot: {} for slot in slot_fields().values()}

@@ -5,17 +5,27 @@ import os
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn, Protocol
 
 from registry.errors import RunError, SpecError, shortened
 from registry.schema.spec import slot_fields
 
-if TYPE_CHECKING:
-    from registry.parts.catalogue import PartInfo
+
+class PartFromOutside(Protocol):
+    """What is told of a part whose code fails: its slot, its name, and `file:line` of its class."""
+
+    @property
+    def slot(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def where(self) -> str: ...
 
 
 @contextlib.contextmanager
-def explained(parts: "Iterable[PartInfo]") -> Iterator[None]:
+def explained(parts: Iterable[PartFromOutside]) -> Iterator[None]:
     """Run code of the given parts, which are not the workbench's own.
 
     Raises:
@@ -34,7 +44,7 @@ def explained(parts: "Iterable[PartInfo]") -> Iterator[None]:
         raise
 
 
-def _line(error: BaseException, info: "PartInfo") -> str | None:
+def _line(error: BaseException, info: PartFromOutside) -> str | None:
     """`file:line` of the part's module where an error passed through it; of its class where it cannot be read."""
     path = info.where.rpartition(":")[0]
     frames = traceback.extract_tb(error.__traceback__)

@@ -28,7 +28,7 @@ _digests: dict[tuple[str, ...], tuple[str, dict[Path, Stamp]]] = {}  # by this p
 
 
 def digests(spec: Spec, parts: Catalogue) -> dict[str, str]:
-    """Return the digest of every part that a spec names, by key: `model.blocks`, and `scoring.metrics.fvd` in lists.
+    """Return the digest of every part that a spec names, by key and name: `model.blocks.variant_1`.
 
     Args:
         spec: a resolved spec.
@@ -41,23 +41,23 @@ def digests(spec: Spec, parts: Catalogue) -> dict[str, str]:
         for part in chosen if isinstance(chosen, tuple) else (chosen,):
             if isinstance(part, Part):
                 info = parts.find(slot, part.name)
-                name = f"{section}.{key}.{part.name}" if isinstance(chosen, tuple) else f"{section}.{key}"
-                found[name] = _digest(sources, [(info.module, info.class_name)], ())
+                found[f"{section}.{key}.{part.name}"] = _digest(sources, [(info.module, info.class_name)], ())
     return found
 
 
-def digest_of_modules(modules: Iterable[str], without: Collection[str] = ()) -> str:
+def digest_of_modules(modules: Iterable[str], without: Collection[str] = (), own: Collection[str] = ()) -> str:
     """Return one digest of whole modules and of what they name elsewhere.
 
     Args:
         modules: dotted names; `registry.parts.sources.modules_below` lists those of a package.
         without: packages and modules that do not count, beside `registry`.
+        own: packages that count wherever they are installed, beside those of the modules.
 
     Raises:
         SpecError: there is no such module.
     """
     modules = sorted(modules)
-    sources = Sources(modules)
+    sources = Sources([*modules, *own])
     for module in modules:
         if sources.file(module) is None:
             raise SpecError(f"there is no Python module {module!r}")

@@ -36,6 +36,8 @@ THIRD_PARTIES = {
         "rich",
         "filelock",
         "psutil",
+        "platformdirs",
+        "sqlalchemy",
     ),
     *("threadpoolctl", "submitit", "optuna", "mlflow", "requests"),
 }

@@ -126,6 +126,39 @@ class Heartbeat(Record):
     steps_per_second: float | None = None
 
 
+class PreparedData(Record):
+    """The prepared data that a training is trained on."""
+
+    digest: str  # of the manifest
+    folder: str
+    videos: int
+    autoencoder: str  # fingerprint of what encoded the latents
+
+
+class CodeUsed(Record):
+    """The code with which one attempt worked on a training or an evaluation.
+
+    `begun_at` is how much was there: steps of the training; files and bytes of the evaluation. `frozen` says which
+    copies of the code ran, by `workbench` and the names of plug-ins; what ran where it was edited is not in it.
+    `until` is the step that a training went back for while its later checkpoints stayed: for these it did nothing.
+    `digests` are those of the source, by part (`model.blocks.variant_1`) and loop (`training loop`).
+    """
+
+    attempt: int
+    begun_at: int
+    until: int | None = None
+    time: float = 0.0
+    frozen: dict[str, str] = {}
+    digests: dict[str, str]
+
+
+class MadeBy(Record):
+    """Digests of the source that made a training and its evaluation, by part and loop; several where it changed."""
+
+    training: dict[str, list[str]] = {}
+    evaluation: dict[str, list[str]] = {}
+
+
 class Trained(Record):
     """What there is to say of a training that has made its last step."""
 
@@ -165,6 +198,7 @@ class Result(Record):
     device: str = ""
     processes: int = 1
     code: dict[str, Any] = {}
+    made_by: MadeBy = MadeBy()
 
 
 class Floor(Record):

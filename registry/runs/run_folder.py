@@ -1,16 +1,20 @@
 """Where trainings and their evaluations lie, and what their files say of their state. Plain files are the truth.
 
 runs/_trainings/<training>/seed-<n>/           a training: what is learned once, whoever asks for it
-    spec.yaml         what is trained              provenance.json  code, packages, host, data
+    spec.yaml         what is trained              provenance.json  code, packages, host
+    prepared.json     the data it is trained on    checkpoints/     full training state
     events.jsonl      what happened to attempts    metrics.jsonl    one line a logged step
     attempts/         0001.json, …: who ran it     submissions/     0001.json, …: who sent it to an executor
     heartbeat.json    step and speed now           log.txt          what it printed
-    checkpoints/      full training state          trained.json     written behind the last step
+    trained.json      written behind the last step
+    code.jsonl        digests of the code that worked on it
     evaluations/<evaluation>/                  one way to sample and score it
         spec.yaml     the resolved spec            samples/         sampled clips, uint8
         desired/      <experiment>.json: who wants it, as which arm, and whether still
         previews/     the same to be looked at     metrics.jsonl    its scores as points
+        code.jsonl    as above
         result.json   written last: its presence means done
+runs/_trainings/<training>-earlier-<k>/        what other code made, set aside; evaluations likewise
 runs/<experiment>/<arm>-<identity>/seed-<n>    a link to the evaluation that is this replicate's
 runs/<experiment>/floors.json                  what the scores are where nothing can be better
 runs/_data/                                    prepared data sets: manifests, latent caches, reference statistics
@@ -48,7 +52,9 @@ from registry.schema.spec import WITHOUT_EFFECT, Spec
 DATA_FOLDER = "_data"
 TRAININGS = "_trainings"
 EVALUATIONS, DESIRED = "evaluations", "desired"  # folders of a training, and of an evaluation
+EARLIER = "-earlier-"  # and a number: behind the name of a training or an evaluation that was set aside
 FLOORS_FILE = "floors.json"
+PREPARED = "prepared.json"  # of a training
 LAUNCHES = "_launches"  # folder in that of the experiment: one a launch, with submitit's files and logs
 
 
@@ -290,7 +296,7 @@ def open_replicate(folder: Path) -> Replicate:
         raise RunError(f"{folder}: no run folder (it is no evaluation of a training)")
     training = folder.parent.parent
     spec = read_spec(folder)
-    if spec.evaluation != folder.name or not training.parent.name.startswith(spec.training):
+    if spec.evaluation != folder.name.split(EARLIER)[0] or not training.parent.name.startswith(spec.training):
         raise RunError(
             f"{folder / 'spec.yaml'}: hashes to evaluation {spec.evaluation} of training {spec.training}, which the "
             "folder is not; the stored spec was edited, or it was written by another version of the workbench"
@@ -459,6 +465,11 @@ def read_floors(experiment: Path) -> list[Floor]:
         except ValueError:
             continue
     return found
+
+
+def owner_of(replicate: Replicate) -> str:
+    """Return how a floor names the replicate that was resampled: by its science, whatever its arm is called."""
+    return f"{replicate.identity}/seed-{replicate.seed}"
 
 
 def read_events(training: Path) -> list[Event]:

@@ -1,4 +1,4 @@
-"""The values at some keys of a spec, so that arms which agree in them share what follows from them."""
+"""Keys of a spec and the values at them, so that arms which agree in some share what follows from these."""
 
 import json
 from collections.abc import Iterable
@@ -7,6 +7,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from registry.schema.spec import Spec
+from registry.strict_yaml import Key
+
+# The keys of a spec that decide its network: arms that agree in them have one count, whatever else they differ in.
+NETWORK = ("model", "data.frames", "data.resolution", "data.autoencoder", "diffusion", "learning.label_drop")
 
 
 def values_at(spec: Spec, keys: Iterable[str]) -> str:
@@ -19,3 +23,8 @@ def values_at(spec: Spec, keys: Iterable[str]) -> str:
         many = value if isinstance(value, tuple) else (value,)
         values.append([v.model_dump(mode="json") if isinstance(v, BaseModel) else v for v in many])
     return json.dumps(values)
+
+
+def overlap(key: Key, other: Key) -> bool:
+    """Return whether one of two keys stands at or below the other."""
+    return key[: len(other)] == other or other[: len(key)] == key

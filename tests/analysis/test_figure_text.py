@@ -89,8 +89,12 @@ def test_a_curve_of_one_step_is_a_point_with_a_bar() -> None:
     (bar,) = axes.collections
     assert bar.get_paths()[0].vertices[:, 1].tolist() == [1.0, 3.0]
     assert "point: mean of the seeds" in axes.get_xlabel()
-    several = panel(curves_figure({**metrics, ("b", 0): [{"step": s, "loss": 2.0} for s in (1, 2)]}, "loss"))
-    assert [line.get_marker() for line in several.lines] == ["o", "None"]
+    few, many = (
+        panel(curves_figure({**metrics, ("b", 0): [{"step": s, "loss": 2.0} for s in range(1, last)]}, "loss"))
+        for last in (3, 12)
+    )
+    assert [[line.get_marker() for line in axes.lines] for axes in (few, many)] == [["o", "o"], ["o", "None"]]
+    assert few.get_xticks().tolist() == [1, 2, 7]
 
 
 def test_the_title_of_samples_is_folded(tmp_path: Path) -> None:

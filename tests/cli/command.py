@@ -2,13 +2,16 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.runs.machine import ROOT
-from tests.fixtures.toy_replicates import write
+from tests.fixtures.toy_replicates import TOY, write
+
+STARTED = shlex.join([sys.executable, str(ROOT / "run.py")])  # what hints begin with
 
 
 class Told(NamedTuple):
@@ -49,8 +52,8 @@ def contents(folder: Path) -> dict[str, int]:
 class Launched:
     """An experiment file, its runs, and what `launch` said."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.file, self.runs = folder, write(folder), folder / "runs"
+    def __init__(self, folder: Path, text: str = TOY) -> None:
+        self.folder, self.file, self.runs = folder, write(folder, text), folder / "runs"
         self.before = self.verbs("plan", "--format", "json").json
         self.told = self.verbs("launch", "--executor", "debug")
 

@@ -39,6 +39,52 @@ def test_misspelt_key_part_metric_and_file(tmp_path: Path, verb: str) -> None:
     assert told.err.splitlines() == [f"{tmp_path / 'tpy.yaml'}: no such file; there is {path}"]
 
 
+MUCH_WRONG = """\
+base:
+  model: {width: 16, heads: 2, depth: 2, patch: 3}
+  data: {resolution: 16, frames: 4, autoencoder: {name: pixels, factor: 4}, resolution: 32}
+  learning: {steps: few}
+  sampling: {guidance: 2.0}
+  scoring: {fake_storage: [jpeg, h264]}
+ablate:
+  model.blocks: [variant_1, varient_4, {value: variant_2, label: two}, {value: variant_3, label: two}]
+  model.conditioning: [s_adaln, theirs]
+  model.temporal_position: [absolute, rotary]
+arms: {coarse: {data.autoencoder.factor: 3}}
+claim:
+  - {axis: temporal_position, better: rotray, metric: fvd}
+  - {axis: arms, better: coarse, metric: fdv}
+match: {parameters: 1%}
+search: {space: {learning.learning_rate: [1e-4, fast]}, objective: validation_los}
+screen: {rungs: [1500, 700]}
+plugins: [no_such_plugin]
+"""
+
+
+def test_everything_wrong_is_told_in_one_go(tmp_path: Path) -> None:
+    """Also what only the assembly finds, and what a claim, the search, the screen and --only have wrong."""
+    path = write(tmp_path, MUCH_WRONG)
+    told = run("check", path, "--only", "coarze", "runtime.devise=cpu", "--runs", tmp_path / "runs")
+    assert (told.code, told.out) == (2, "")
+    expected = [
+        f"{path}:3: base.data.resolution: given twice (first at {path}:3)",
+        f"{path}:17: screen.rungs: expected steps in ascending order, each once, got (1500, 700) (tuple)",
+        f"{path}:18: plugins: no Python module 'no_such_plugin' is importable from here",
+        f"{path}:4: learning.steps: expected a valid integer, got 'few' (str)",
+        "command line: runtime.devise: unknown key; did you mean 'device'?",
+        f"{path}:6: scoring.fake_storage: h264 comes first and once: videos are saved before they become pictures",
+        f"{path}:8: ablate.model.blocks: two values have the label 'two'",
+        f"{path}:13: claim.better: axis temporal_position has no value 'rotray'; did you mean 'rotary'?",
+        f"{path}:14: claim.metric: no metric 'fdv'; did you mean 'fvd'?",
+        f"{path}:16: search.objective: no objective 'validation_los'; did you mean 'validation_loss'?",
+        f"{path}:16: search.space.learning.learning_rate: expected a valid number, got 'fast' (str)",
+        f"{path}:2: model.patch: patches of 3 do not divide a latent of 4x4",
+        f"{path}:11: arm coarse: data.autoencoder.factor: frames of 16 pixels a side cannot be divided by 3",
+        "no arm matches 'coarze'; did you mean 'coarse'?",
+    ]
+    assert sorted(told.err.splitlines()) == sorted(expected)
+
+
 def test_a_data_path_that_is_not_there(tmp_path: Path) -> None:
     path = write(tmp_path)
     for verb in ("check", "launch"):

@@ -40,7 +40,10 @@ def test_keys_of_a_section() -> None:
     assert all(row["key"].startswith("learning.") for row in told.json)
     steps = next(row for row in told.json if row["key"] == "learning.steps")
     assert steps.pop("meaning") == "Optimiser steps."
-    assert steps == {"key": "learning.steps", "type": "int (> 0)", "required": False, "default": 150000}
+    about = {"key": "learning.steps", "type": "int (> 0)", "choices": [], "required": False, "default": 150000}
+    assert steps == about
+    picking = next(iter(run("keys", "data.picking", "--format", "json").json))
+    assert picking["choices"] == ["stride", "linspace"]
     (axis,) = run("keys", "claim.axis", "--format", "json").json
     assert axis["required"]
     assert "default" not in axis

@@ -66,7 +66,7 @@ def refused(told: Told) -> str:
 def test_a_part_that_fails(tmp_path: Path, where: str, line: int, code: str, told: str) -> None:
     experiment, source = plugin(tmp_path, f"toy_failing_{where}_{line}", **{where: code})
     found = refused(run("check", experiment, "--runs", tmp_path / "runs"))
-    place = f"{experiment}:4: arm temporal_position=ramp: model.temporal_position: "
+    place = f"{experiment}:17: arm temporal_position=ramp: model.temporal_position: "
     assert found.startswith(f"{place}part 'ramp' fails at {source}:{line}: {told}"), found
     assert not (tmp_path / "runs").exists()
 

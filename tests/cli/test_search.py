@@ -78,8 +78,11 @@ def test_a_killed_controller_and_a_killed_replicate_are_made_good(tmp_path: Path
     lines = [json.loads(line) for line in (runs / "toy" / "search" / "journal.log").read_text().splitlines()]
     assert Counter(line["trial_id"] for line in lines if line["op_code"] == 6) == Counter(range(3))
 
+    before = contents(tmp_path)
+    assert run("search", path, *words, "--show", "--runs", runs).code == 0
     shown = run("search", path, *words, "--show", "--format", "json", "--runs", runs)
     assert shown.code == 0, shown.err
+    assert contents(tmp_path) == before, "--show writes nothing"
     told = shown.json
     assert [trial["state"] for trial in told["trials"]] == ["complete"] * 3
     for trial in told["trials"]:
@@ -126,6 +129,19 @@ def test_a_search_that_is_not_there_or_wrong(tmp_path: Path) -> None:
     )
     assert told.code == 2
     assert "/nowhere" in told.err
+
+
+def test_a_damaged_journal_is_told_with_its_line(tmp_path: Path) -> None:
+    path, runs = write(tmp_path), tmp_path / "runs"
+    journal = runs / "toy" / "search" / "journal.log"
+    journal.parent.mkdir(parents=True)
+    for damage in (b"\x00\xff", b"[1]", b'{"op_code": "x"}'):
+        journal.write_bytes(b'{"op_code": 0}\n' + damage + b'\n{"op_code": 4}\n')
+        for words in ((), ("--show",)):
+            told = run("search", path, *words, "--runs", runs)
+            assert (told.code, told.out) == (1, ""), told
+            assert told.err.startswith(f"{journal}:2: is damaged: ")
+            assert len(told.err.splitlines()) == 1
 
 
 def test_a_screened_launch_says_what_was_stopped_and_why(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What reaches the terminal: any encoding, readers that go away, logs with escape sequences; and the words of verbs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.plan.plan import load_plan
-from tests.cli.command import ROOT, run
+from registry.schema.claim import Claim
+from tests.cli.command import ROOT, STARTED, run
 from tests.fixtures.toy_replicates import write
 
 CLEAR_AND_TITLE = "\x1b[2J\x1b[H\x1b]0;owned\x07"
@@ -45,6 +47,54 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, words: tuple[str, .
     verb.stderr.close()
 
 
+def test_hints_are_as_the_command_was_started(tmp_path: Path) -> None:
+    scripts = Path(sys.executable).parent
+    started = {
+        (str(scripts / "python"), "run.py"): f"{scripts}/python run.py",
+        (str(scripts / "python"), "-X", "utf8", str(ROOT / "run.py")): f"{scripts}/python -X utf8 {ROOT}/run.py",
+        (str(scripts / "latte-workbench"),): f"{scripts}/latte-workbench",
+        ("latte-workbench",): "latte-workbench",
+    }
+    with_scripts = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    for words, shown in started.items():
+        environment = with_scripts if words == ("latte-workbench",) else os.environ
+        command = [*words, "parts", "--slot", "blocks"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == f"next: {shown} check experiments/quickstart.yaml"
+    told = run("score", tmp_path, "--against", tmp_path, "detector=i3d", XDG_CACHE_HOME=str(tmp_path))
+    assert f"run `{STARTED} fetch-weights i3d`" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "suggested"),
+    [
+        ("run.py ch", 1, {"check"}),
+        ("run.py check FILE learning.st", 3, {"learning.steps="}),
+        ("run.py check FILE sampling.sampler.et", 3, {"sampling.sampler.eta="}),
+        ("run.py check FILE data.picking=l", 3, {"data.picking=linspace"}),
+        ("run.py check FILE data.picking =", 4, {"stride", "linspace"}),  # as bash cuts it
+        ("run.py check FILE model.blocks = variant", 5, {"variant_1", "variant_2", "variant_3", "variant_4"}),
+        ("run.py check FILE runtime.compile=", 3, {"runtime.compile=true", "runtime.compile=false"}),
+        ("run.py score A --against B detector.wi", 5, {"detector.width="}),
+        ("run.py parts --slot temp", 3, {"temporal_position"}),
+        ("run.py keys clai", 2, {"claim", *(f"claim.{key}" for key in Claim.model_fields)}),
+        ("run.py protocol show la", 3, {"latte_compatible"}),
+        ("run.py check FILE no_such_key", 3, set()),
+    ],
+)
+def test_what_the_shell_completes(words: str, number: int, suggested: set[str]) -> None:
+    told = run(_RUN_PY_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(number))
+    assert told.code == 0, told
+    found = dict(line.split(",")[::-1] for line in told.out.splitlines())
+    assert {value for value, kind in found.items() if kind == "plain"} == suggested
+    assert "Traceback" not in told.err
+
+
+def test_bash_puts_no_blank_behind_a_key() -> None:
+    told = run(_RUN_PY_COMPLETE="bash_source")
+    assert "[[ $value == *= ]] && compopt -o nospace" in told.out
+
+
 def log_of(folder: Path, content: str) -> Path:
     """The toy experiment with a log of its first replicate; the experiment file."""
     path = write(folder)
@@ -72,8 +122,8 @@ def test_lines_of_a_log(tmp_path: Path) -> None:
     assert told[3].startswith("next: ")
     told = run("logs", *words, "--lines", "0").out.splitlines()
     assert [line[:18] for line in told[:2]] == ["== baseline seed 0", "== baseline seed 1"]
-    assert told[2] == "  (no log)"
-    assert len(told) == 4
+    assert told[1].endswith(": no log")
+    assert len(told) == 3
     told = run("logs", *words, "--seed", "0", "--lines", "150000").out.splitlines()
     assert told[1:-1] == [f"  line {number}" for number in range(100_000)]
     assert run("logs", *words, "--lines", "-1").code == 2

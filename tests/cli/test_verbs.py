@@ -1,13 +1,16 @@
 """Every verb on one toy experiment that was launched once: exit codes, JSON, and what is written where."""
 
+import hashlib
 import json
+import platform
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from registry.parts.catalogue import catalogue
-from tests.cli.command import Launched, contents, run
+from tests.cli.command import ROOT, STARTED, Launched, contents, run
 from tests.fixtures.toy_replicates import write
 
 VERBS = [
@@ -69,7 +72,7 @@ def test_parts() -> None:
     assert {row["slot"] for row in only} == {"blocks"}
     table = run("parts", "--slot", "blocks")
     assert "variant_4" in table.out
-    assert "next: python run.py check" in table.out
+    assert f"next: {STARTED} check experiments/quickstart.yaml" in table.out
 
 
 def test_parts_of_a_slot_that_is_none() -> None:
@@ -83,12 +86,16 @@ def test_check(launched: Launched) -> None:
     assert told.code == 0, told.err
     assert "baseline: " in told.out
     assert "blocks=variant_4: " in told.out
-    assert f"next: python run.py plan {launched.file}" in told.out
+    assert f"next: {STARTED} plan {launched.file}" in told.out
+    rows = launched.verbs("check", "--format", "json").json["arms"]
+    assert [row["arm"] for row in rows] == ["baseline", "blocks=variant_4"]
+    assert all(isinstance(row["parameters"], int) for row in rows)
+    assert [row["identity"] for row in rows] == [arm["identity"] for arm in launched.before["arms"]]
 
 
 ARM_KEYS = ["experiment", "arm", "identity", "training", "evaluation", "axes", "depth", "parameters", "macs", "seeds"]
 ARM_KEYS += ["evaluate_at", "state", "gpu_hours", "gpu_hours_of_training", "gpu_hours_left", "gpu_hours_from"]
-ARM_KEYS += ["videos"]
+ARM_KEYS += ["videos", "other_code"]
 VIDEOS = {"frames": 4, "long_enough": {"test": 4, "train": 12}, "of": {"test": 4, "train": 12}}
 
 
@@ -104,6 +111,7 @@ def test_plan(launched: Launched) -> None:
             assert (arm["depth"], arm["seeds"], arm["state"]) == (2, [0, 1], state)
             assert (arm["experiment"], arm["evaluate_at"]) == ("toy", [6])
             assert arm["gpu_hours"] >= 0
+            assert arm["other_code"] == {}
             assert arm["videos"] == (VIDEOS if state == "done" else None)  # known once they are prepared
         assert told["arms"][1]["axes"] == {"blocks": "variant_4"}
     table = launched.verbs("plan", "--only", "base*")
@@ -113,6 +121,22 @@ def test_plan(launched: Launched) -> None:
     assert "12 of 12 (train) have the 7 frames that the longest clip of any arm needs" in shared.out
     assert shared.out.count("(train) have the") == 1, "told once for all arms"
     assert "baseline" in table.out
+
+
+def test_the_papers_whole_programme_has_one_total() -> None:
+    files = sorted((ROOT / "experiments" / "latte").glob("*.yaml"))
+    told = run("plan", *files, "--format", "json")
+    assert told.code == 0, told.err
+    assert told.err.startswith(f"{files[0]}: is passed over: ")  # the base of the others
+    assert len({arm["experiment"] for arm in told.json["arms"]}) == len(files) - 1
+    total = told.json["gpu_hours"]
+    baseline = max(told.json["trainings"], key=lambda training: len(training["experiments"]))
+    assert len(baseline["experiments"]) == 7
+    assert baseline["seeds"] == [0, 1, 2]
+    alone = sum(arm["gpu_hours"] for arm in told.json["arms"])
+    assert total["alone"] == pytest.approx(alone)
+    trained = sum(training["gpu_hours"] for training in told.json["trainings"])
+    assert trained < total["shared"] < 0.8 * total["alone"]
 
 
 def test_plan_of_the_paper_has_its_figures() -> None:
@@ -132,7 +156,7 @@ def test_launch(launched: Launched) -> None:
     assert told.code == 0, told.err
     assert "verdict" in told.out
     assert f"wrote {launched.runs / 'toy'}" in told.out
-    assert "next: python run.py " in told.out
+    assert f"next: {STARTED} " in told.out
     results = sorted((launched.runs / "toy").glob("*/seed-*/result.json"))
     assert len(results) == 4
     assert (launched.runs / "mlflow.db").exists()
@@ -157,7 +181,8 @@ def test_launch_again_runs_nothing(launched: Launched) -> None:
 def test_status(launched: Launched) -> None:
     told = launched.verbs("status", "--format", "json")
     assert told.code == 0
-    assert set(told.json) == {"experiment", "replicates"}
+    assert set(told.json) == {"experiment", "replicates", "mixed_code"}
+    assert told.json["mixed_code"] == []
     rows = told.json["replicates"]
     assert [(row["arm"], row["seed"], row["state"], row["step"]) for row in rows] == [
         (arm, seed, "done", 6) for arm in ("baseline", "blocks=variant_4") for seed in (0, 1)
@@ -171,13 +196,26 @@ def test_logs(launched: Launched) -> None:
     assert told.code == 0
     assert told.out.count("seed 1 (done)") == 2
     assert "seed 0" not in told.out
+    told = launched.verbs("logs", "--seed", "1", "--lines", "3", "--format", "json")
+    rows = told.json["replicates"]
+    assert [(row["arm"], row["seed"], row["state"]) for row in rows] == [
+        ("baseline", 1, "done"),
+        ("blocks=variant_4", 1, "done"),
+    ]
+    assert all(row["traceback"] is None for row in rows)
+    assert launched.verbs("logs", "--follow", "--format", "json").code == 2
 
 
 def test_sync(launched: Launched) -> None:
     told = launched.verbs("sync")
     assert told.code == 0, told.err
     assert "4 runs, 0 metric points added" in told.out  # launch has filled it already
-    assert "next: mlflow ui" in told.out
+    assert f"next: {sys.executable} -m mlflow ui --backend-store-uri sqlite:" in told.out
+    told = launched.verbs("sync", "--format", "json")
+    assert told.code == 0, told.err
+    found = told.json
+    assert found.pop("tracking_uri").startswith("sqlite:///")
+    assert found == {"experiment": "toy", "runs": 4, "points": 0}
 
 
 @pytest.mark.parametrize("form", ["table", "json", "md", "tex", "csv"])
@@ -246,13 +284,43 @@ def test_diff(launched: Launched) -> None:
     line = next(line for line in told.out.splitlines() if "model.blocks.name" in line)
     assert line.split() == ["model.blocks.name", "variant_1", "variant_4"]
     assert "learning" not in told.out
+    told = launched.verbs("diff", "--format", "json", "ablate={learning.learning_rate: [0.5]}", "claim=[]")
+    assert told.json == {
+        "experiment": "toy",
+        "baseline": "baseline",
+        "arms": [
+            {
+                "arm": "learning_rate=0.5",
+                "differences": [{"key": "learning.learning_rate", "baseline": 0.001, "arm": 0.5}],
+            }
+        ],
+    }
 
 
 def test_doctor(tmp_path: Path) -> None:
     told = run("doctor", "--runs", tmp_path / "runs")
     assert told.code == 0, told.err
     assert "torch" in told.out
+    rows = {row["what"]: row for row in run("doctor", "--runs", tmp_path / "runs", "--format", "json").json}
+    assert rows["Python"]["values"] == {"version": platform.python_version()}
+    assert rows["CPU"]["values"]["cores"] >= 1
+    assert rows["disk"]["values"]["free_bytes"] > 0
+    assert rows["torch"]["good"] is True
     assert not (tmp_path / "runs").exists()
+
+
+def test_fetch_weights_lists_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "latte-workbench").mkdir()
+    (tmp_path / "latte-workbench" / "c3d_ucf101.pt").write_bytes(b"12345")
+    told = run("fetch-weights", "--format", "json", XDG_CACHE_HOME=str(tmp_path))
+    assert told.code == 0, told.err
+    rows = {row["what"]: (row["good"], row["values"]) for row in told.json}
+    assert rows["c3d"] == (True, {"path": str(tmp_path / "latte-workbench" / "c3d_ucf101.pt"), "bytes": 5})
+    assert rows["i3d"] == (None, {"path": None, "bytes": 51_235_320})
+    told = run("fetch-weights", "c3d", "--format", "json", XDG_CACHE_HOME=str(tmp_path))
+    assert told.code == 0, told.err
+    assert (told.json["bytes"], told.json["checked"]) == (5, False)
+    assert told.json["sha256"] == hashlib.sha256(b"12345").hexdigest()
 
 
 @pytest.mark.parametrize("verb", READING)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments.launch.launching import launch_here
+from experiments.launch.launching import launch_all
 from experiments.plan import status
 from experiments.plan.plan import Plan, load_plan
 from tests.cli.command import ROOT, Told, run
@@ -63,7 +63,7 @@ def scores(plan_or_lab: Plan | Lab) -> list[dict[str, float]]:
 def here(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """The toy experiment launched in this process."""
     plan = plan_of(tmp_path_factory.mktemp("here"), *SHORT)
-    launch_here(plan, "debug", nothing, lambda todo, states: None)
+    launch_all(plan, "debug", nothing, lambda todo, states: None)
     return plan
 
 

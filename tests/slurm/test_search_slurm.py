@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from experiments.launch.executors import stop_for_good
-from experiments.launch.launching import make_run_folders
+from experiments.launch.executor import ExecutorOptions
+from experiments.launch.executors import opened
+from experiments.launch.launching import make_run_folders, stop_for_good
 from experiments.launch.preparing import bind_replicates, prepare_data
 from experiments.plan.plan import load_plan
 from registry.runs.run_folder import Replicate
@@ -123,7 +124,8 @@ def test_what_is_stopped_for_good_leaves_the_queue(
     (tmp_path / "toy.yaml").write_text(text, encoding="utf-8")
     long = ["learning.steps=100000", "runtime.checkpoint_every=20"]
     finish(begin(tmp_path, "launch", *long))
-    todo = load_plan(tmp_path / "toy.yaml", long, tmp_path / "runs").replicates
+    plan = load_plan(tmp_path / "toy.yaml", long, tmp_path / "runs")
+    todo = plan.replicates
 
     def running() -> list[Replicate]:
         return [replicate for replicate in todo if replicate.state == "running" and replicate.checkpoints()]
@@ -131,7 +133,8 @@ def test_what_is_stopped_for_good_leaves_the_queue(
     until(running, "one of the three trains")
     (first,) = running()
     waiting = [replicate for replicate in todo if replicate.folder != first.folder]
-    stop_for_good(todo, "no longer wanted")
+    with opened(plan, "slurm", ExecutorOptions()) as executor:
+        stop_for_good(todo, "no longer wanted", executor)
     until(lambda: first.state == "stopped", "the one that ran has seen it")
     assert [replicate.state for replicate in waiting] == ["stopped", "stopped"]
     assert [replicate.attempts() for replicate in waiting] == [[], []], "they left the queue and never began"
@@ -198,7 +201,7 @@ def test_jobs_that_end_before_they_begin_are_not_submitted_for_ever(
     broken = "resources={memory: 1G, time: 10m, setup: ['echo no such module; exit 3'], prepare: {setup: []}}"
     err = refused(begin(tmp_path, verb, broken, "runtime.attempts=2"))
     assert "2 jobs in a row ended before it began" in err
-    assert {len(made) for made in numbered(tmp_path, "submissions").values()} == {2}
+    assert max(len(made) for made in numbered(tmp_path, "submissions").values()) == 2
     assert numbered(tmp_path, "attempts") == {}
 
 

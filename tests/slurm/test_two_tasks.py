@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.launch.launching import launch_here
+from experiments.launch.launching import launch_all
 from experiments.plan.plan import load_plan
 from tests.cli.command import run
 from tests.fixtures.toy_replicates import nothing, plan_of, write
@@ -25,7 +25,7 @@ def test_two_tasks_give_the_losses_of_one(slurm: Cluster, tmp_path: Path, monkey
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)
     alone = plan_of(tmp_path / "alone", *ONE, only=["baseline"])
-    launch_here(alone, "debug", nothing, lambda todo, states: None)
+    launch_all(alone, "debug", nothing, lambda todo, states: None)
     file, runs = write(tmp_path / "two"), tmp_path / "two" / "runs"
     told = run("launch", file, *ONE, *TWO, "--only", "baseline", "--runs", runs, "--executor", "slurm", "--wait")
     assert told.code == 0, told.err

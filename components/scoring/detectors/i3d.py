@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
-from components.scoring.scripted import is_scripted, open_scripted, refuse_another
+from components.scoring.scripted import open_scripted
+from components.scoring.scripted_file import is_scripted, refuse_another
 from components.scoring.weights import KNOWN, find, refuse_damaged, sha256_of
 from components.unpickling import load_tensors
 from registry.errors import RunError

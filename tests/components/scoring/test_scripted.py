@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.scoring.scripted import load_scripted, open_scripted
+from components.scoring.scripted import open_scripted
+from components.scoring.scripted_file import load_scripted
 from components.scoring.scripted_process import VARIABLE, GuardedNetwork
 from components.scoring.weights import sha256_of
 from registry.errors import RunError, SpecError

@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from experiments.cli import console
+from experiments.cli import console, progress
 from experiments.launch import launching, local_pool
 from experiments.record.recording import Recorder
 from registry.errors import RunError, SpecError
@@ -72,7 +72,7 @@ def test_a_refused_claim_is_no_failure(tmp_path: Path) -> None:
 def test_files_are_checked_before_anything_starts(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "data.autoencoder={name: sd_vae, weights: ./no-such-vae}", "data.dataset=video_folder")
     with pytest.raises(SpecError) as refused:
-        launching.launch_here(plan, "debug", nothing, lambda todo, states: None)
+        launching.launch_all(plan, "debug", nothing, lambda todo, states: None)
     told = "\n".join(refused.value.problems)
     assert "data.autoencoder.weights" in told
     assert "data.path" in told
@@ -106,7 +106,7 @@ def test_bars_on_a_terminal_follow_a_launch(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(console, "console", Console(file=screen, force_terminal=True, width=100))
     replicates = made(tmp_path)
     recorder = Recorder(replicates[0].training)
-    with console.Bars() as bars, recorder.attempting(), recorder.beating():
+    with progress.Bars() as bars, recorder.attempting(), recorder.beating():
         bars.watch(replicates, [replicate.state for replicate in replicates])
         recorder.heartbeat(stage="training", step=2, steps=6)
         bars.watch(replicates, [replicate.state for replicate in replicates])

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from experiments.launch import launching, local_pool
-from experiments.launch.launching import launch_here, retry, unfinished
+from experiments.launch import in_process, launching, local_pool
+from experiments.launch.launching import launch_all, retry, unfinished
 from experiments.launch.preparing import bind_replicates, prepare_data
 from experiments.plan.plan import Plan
 from experiments.plan.rows import rows
@@ -30,7 +30,7 @@ def unwatched(todo: Sequence[Replicate], states: Sequence[State]) -> None:
 
 
 def launch(plan: Plan, executor: str) -> list[Replicate]:
-    return launch_here(plan, executor, nothing, unwatched).todo
+    return launch_all(plan, executor, nothing, unwatched).todo
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_launching_again_runs_nothing(launched: Plan, monkeypatch: pytest.Monkey
         raise AssertionError("a finished replicate was run again")
 
     before = [replicate.result() for replicate in launched.replicates]
-    monkeypatch.setattr(launching, "run_training", forbidden)
+    monkeypatch.setattr(in_process, "run_training", forbidden)
     monkeypatch.setattr(local_pool.LocalPool, "_start", forbidden)
     for executor in ("debug", "local"):
         launch(launched, executor)

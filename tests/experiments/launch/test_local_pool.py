@@ -54,7 +54,7 @@ def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield make
     for pool in pools:
-        pool.close()
+        pool.close(False)
 
 
 def begun(todo: list[Replicate]) -> list[int]:
@@ -119,7 +119,7 @@ def test_two_pools_do_not_start_the_same(four: list[Replicate], pool_of: Callabl
     first, second = pool_of(parallel=1), pool_of(parallel=4)
     assert len(first.submit(four[:3])) == 3
     assert second.submit(four) == [four[3].name]
-    first.close()
+    first.close(False)
     assert len(second.submit(four)) == 3  # what the first gave back
 
 
@@ -162,7 +162,7 @@ def test_closing_ends_what_runs_and_gives_back_what_waits(
     pool = pool_of(parallel=2)
     pool.submit(four)
     until(lambda: len(begun(four)) == 2, "two have begun")
-    pool.close()
+    pool.close(False)
     assert not pool.busy
     assert len(claim(four, "local", "other")) == 4
 
@@ -194,7 +194,7 @@ def test_closing_kills_what_does_not_end(
     pool = pool_of()
     pool.submit(four[:1])
     until(lambda: begun(four), "one has begun")
-    pool.close()
+    pool.close(False)
     assert not pool.busy
     assert states(four[:1]) == ["interrupted"]
     child = int((four[0].training / "child").read_text())

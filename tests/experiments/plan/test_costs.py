@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli.console import plan_totals
+from experiments.cli.plan_view import plan_totals
 from experiments.plan import costs
 from experiments.plan.costs import Pace, cost, measure, refuse_above
 from experiments.plan.plan import Plan

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from components.assembly import Assembly
-from experiments.plan import check, network_counts
-from experiments.plan.check import ATTEMPTS
+from experiments.plan import assembling, check, network_counts
+from experiments.plan.assembling import ATTEMPTS
 from experiments.plan.network_counts import count_network
 from experiments.plan.plan import load_plan
 from registry.schema.spec import Spec
@@ -35,7 +35,7 @@ class Watched:
 def test_a_check_reads_only_the_keys_it_is_filed_under(
     attempt: Callable[[Any, bool], Any], classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "count_network", lambda spec: Assembly(spec).counts())
+    monkeypatch.setattr(assembling, "count_network", lambda spec: Assembly(spec).counts())
     spec = load_plan(write(tmp_path, TOY), [f"model.classes={classes}"]).arms[0].spec
     read: set[str] = set()
     attempt(Assembly(Watched(spec, "", read)), True)  # type: ignore[arg-type]

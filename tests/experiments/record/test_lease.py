@@ -97,6 +97,19 @@ def test_a_holder_that_ended_is_no_holder(tmp_path: Path) -> None:
         pass
 
 
+def test_a_lease_that_cannot_be_read_is_named_and_runs_out(tmp_path: Path) -> None:
+    file = tmp_path / "0001.json"
+    file.write_bytes(bytes(range(256)))
+    told: list[str] = []
+    unreadable = "whoever left 0001.json unreadable"
+    with pytest.raises(RunError, match=f"{unreadable} is at work there"), leased(tmp_path, 0.1, told.append):
+        pass
+    assert told == [unreadable]
+    os.utime(file, (0, 0))
+    with leased(tmp_path, 0) as mine:
+        mine.confirm()
+
+
 def test_who_looked_long_ago_does_not_get_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its number was free because it is over: newer ones were taken meanwhile."""
     alive = take(tmp_path, 7, this_process())

@@ -99,6 +99,47 @@ def test_plugins_beside_the_file_are_frozen_as_well(checkout: Path, tmp_path: Pa
     assert frozen(checkout).beside is None
 
 
+DAMAGE: dict[str, tuple[str, str]] = {
+    "edited": ("experiments/part.py", "was changed"),
+    "missing": ("run.py", "is missing"),
+    "added": ("experiments/torch.py", "was added"),
+    "listed otherwise": (snapshot.CONTENTS, "was changed"),
+    "not listed": (snapshot.CONTENTS, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("with_git", [True, False])
+def test_frozen_code_is_held_against_its_name(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str, with_git: bool
+) -> None:
+    monkeypatch.setattr(snapshot, "_is_checkout", lambda: with_git)
+    folder = frozen(checkout).folder
+    whole = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    assert snapshot.damage_of(folder) == ""
+    name, told = DAMAGE[damage]
+    path = folder / name
+    if damage in ("missing", "not listed"):
+        path.unlink()
+    else:
+        path.write_text((path.read_text() if path.exists() else "") + "VALUE = 3\n")
+    assert snapshot.damage_of(folder) == f"{path}: {told}"
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    assert snapshot.damage_here() == f"{path}: {told}"
+    assert frozen(checkout).folder == folder
+    assert capsys.readouterr().err == f"freezing the code again: {path}: {told}\n"
+    assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == whole
+    assert snapshot.damage_here() == ""
+
+
+def test_what_python_compiles_is_no_damage(checkout: Path) -> None:
+    found = frozen(checkout)
+    command = [sys.executable, "-c", "import run"]
+    subprocess.run(command, cwd=checkout, env=found.environment(), check=True)
+    assert list((found.folder / "__pycache__").iterdir())
+    assert snapshot.damage_of(found.folder) == ""
+
+
 def test_without_git_the_files_are_copied(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "_is_checkout", lambda: False)
     first = frozen(checkout)

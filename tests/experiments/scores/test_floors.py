@@ -13,8 +13,8 @@ from components.scoring.features.clip_selection import Clip, Video
 from components.scoring.features.extraction import Measuring, Side, extractor_key
 from components.scoring.features.preprocessing import Treatment
 from components.scoring.protocol_metrics import build_metrics
-from experiments.launch import launching
-from experiments.launch.launching import launch_here
+from experiments.launch import in_process
+from experiments.launch.launching import launch_all
 from experiments.launch.preparing import late_floor, prepare_data
 from experiments.plan.plan import Plan
 from experiments.scores import floors, sampling
@@ -168,7 +168,7 @@ def test_real_halves_of_few_videos_are_measured_smaller_and_brought_to_the_score
 
 
 def launch(plan: Plan) -> None:
-    todo = launch_here(plan, "debug", nothing, lambda todo, states: None).todo
+    todo = launch_all(plan, "debug", nothing, lambda todo, states: None).todo
     late_floor(plan, todo, nothing)
 
 
@@ -231,7 +231,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("it was computed again")
 
     for module, name in ((floors, "measure"), (floors, "reference"), (floors, "sample"), (floors, "_coded"),
-                         (sampling, "trained_model"), (launching, "run_training")):  # fmt: skip
+                         (sampling, "trained_model"), (in_process, "run_training")):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from experiments.launch import executors
-from experiments.launch.launching import launch_here
+from experiments.launch import in_process, launching
+from experiments.launch.launching import launch_all
 from experiments.plan.plan import Plan, load_plan
 from experiments.record.recording import Recorder, desire, open_again
 from experiments.search import screening
@@ -81,7 +81,7 @@ def records(plan: Plan) -> list[dict[str, Any]]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """The same arms without a screen."""
     plan = screened(tmp_path_factory.mktemp("undisturbed"), "screen=null")
-    launch_here(plan, "debug", nothing, unwatched)
+    launch_all(plan, "debug", nothing, unwatched)
     return plan
 
 
@@ -150,7 +150,7 @@ def test_a_controller_killed_at_every_wish_ends_as_undisturbed(
     finished: tuple[Plan, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = screened(tmp_path)
-    wished, started = desire, executors.run_training
+    wished, started = desire, in_process.run_training
     left = [0]
 
     def fuse() -> None:
@@ -167,8 +167,8 @@ def test_a_controller_killed_at_every_wish_ends_as_undisturbed(
         return started(*words)
 
     monkeypatch.setattr(screening, "desire", wish)
-    monkeypatch.setattr(executors, "desire", wish)
-    monkeypatch.setattr(executors, "run_training", start)
+    monkeypatch.setattr(launching, "desire", wish)
+    monkeypatch.setattr(in_process, "run_training", start)
     deaths = 0
     while True:
         left[0] = 3
@@ -203,7 +203,7 @@ def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
         return run_training(training, progress)
 
     with monkeypatch.context() as patched:
-        patched.setattr(executors, "run_training", start)
+        patched.setattr(in_process, "run_training", start)
         run(plan)
     assert states_of(plan)["fast"] == "failed"
     assert sorted(states_of(plan).values()) == ["done", "done", "failed", "stopped"]

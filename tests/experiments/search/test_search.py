@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from experiments.record.lease import leased
-from experiments.search.controller import run_search
 from experiments.search.results import for_figures, summary
+from experiments.search.searching import run_search
 from registry.errors import RunError
 from registry.runs.run_folder import open_replicate
 from tests.fixtures.fake_runs import searching

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from analysis import results
-from experiments.launch.launching import launch_here, retry, unfinished
+from components.scoring.weights import sha256_of
+from experiments.launch.launching import launch_all, retry, unfinished
 from experiments.plan import status
 from experiments.plan.plan import load_plan
 from experiments.record.recording import desire
@@ -18,7 +20,7 @@ from registry.errors import Interrupted
 from registry.runs.records import State, sealed
 from registry.runs.run_folder import Replicate
 from tests.cli.command import run
-from tests.fixtures.toy_replicates import finish, made, nothing, scores
+from tests.fixtures.toy_replicates import finish, made, nothing, plan_of, scores
 
 ONE_ARM = ("floors=[]", "claim=[]", "ablate={}")
 
@@ -60,11 +62,11 @@ def test_a_damaged_result_does_not_count_and_is_made_again(copied: Path, damage:
     assert told in row["error"]
     frame = results.load(replicate.row() for replicate in plan.replicates)
     assert len(results.done(frame)) == 3
-    launch_here(plan, "debug", nothing, lambda todo, states: None)
+    launch_all(plan, "debug", nothing, lambda todo, states: None)
     assert replicate.state is State.DAMAGED  # until `retry`
     assert "`retry` makes it again" in unfinished(plan.replicates)[0]
     assert retry(plan) == [replicate]
-    assert launch_here(plan, "debug", nothing, lambda todo, states: None).submitted == [replicate.name]
+    assert launch_all(plan, "debug", nothing, lambda todo, states: None).submitted == [replicate.name]
     assert scores(replicate) == before
     assert len(list(replicate.folder.glob("damaged-*.json"))) == 1
 
@@ -99,9 +101,17 @@ def bare(path: Path, other: Path) -> None:
     path.with_suffix(".json").unlink()
 
 
+def of_another_program(path: Path, other: Path) -> None:
+    torch.save({"step": 4, "weights": {}}, path)
+    about = json.loads(path.with_suffix(".json").read_text())
+    about["sha256"] = sha256_of(path)
+    path.with_suffix(".json").write_text(json.dumps(about))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
+        (of_another_program, "is no checkpoint of this workbench: it lacks model, ema, "),
         (flip, "does not match its checksum"),
         (replace, "is of seed 1, not of 0"),
         (bare, "has no readable checksum beside it"),
@@ -123,7 +133,8 @@ def test_a_checkpoint_that_cannot_be_believed_is_left_out(
     capsys.readouterr()
     steps: list[int] = []
     finish(todo[0], lambda what, done, total: steps.append(done) if what == "training" else None)
-    assert f"{first}: {told}; it is left out" in capsys.readouterr().out
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.endswith("; it is left out")]
+    assert line.startswith(f"{first}: {told}")
     assert steps == [4, 6]  # from the checkpoint of step 2
     assert scores(todo[0]) == scores(undisturbed)
 
@@ -142,3 +153,14 @@ def test_files_of_other_names_among_the_checkpoints_are_nobodys_checkpoints(
     finish(replicate)
     assert scores(replicate) == scores(undisturbed)
     assert {path.name for path in folder.iterdir()} == names | {"step-00000006.pt", "step-00000006.json"}
+
+
+def test_a_damaged_record_of_the_data_is_written_anew(tmp_path: Path, undisturbed: Replicate) -> None:
+    (replicate,) = made(tmp_path, *ONE_ARM, "seeds=[0]")
+    path = replicate.training / "prepared.json"
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    plan = plan_of(tmp_path, *ONE_ARM, "seeds=[0]", only=["baseline"])
+    assert launch_all(plan, "debug", nothing, lambda todo, states: None).submitted == [replicate.name]
+    assert path.read_bytes() == before
+    assert scores(replicate) == scores(undisturbed)

@@ -28,6 +28,7 @@ from registry.errors import Interrupted, RunError
 from registry.runs.attempts import ATTEMPTS, take, this_process
 from registry.runs.files import write_atomically, write_new
 from registry.runs.machine import ROOT
+from registry.runs.records import PreparedData, read_record
 from registry.runs.run_folder import Replicate, open_replicate, read_lines, trained
 from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
 from tests.waiting import PATIENCE, until
@@ -71,7 +72,8 @@ def test_a_finished_replicate_says_all(finished: Replicate) -> None:
     assert [event.event for event in finished.events()] == ["started", "done"]
     provenance = json.loads((finished.training / "provenance.json").read_text())
     assert provenance["packages"]["torch"] == metadata.version("torch")
-    assert provenance["data"]["digest"] == result.data_digest == about_training.data_digest
+    prepared = json.loads((finished.training / "prepared.json").read_text())
+    assert prepared["digest"] == result.data_digest == about_training.data_digest
     (attempt,) = finished.attempts()
     assert (attempt.how, attempt.requeued, attempt.job) == ("done", False, None)
     assert clips(finished).shape == (6, 4, 16, 16, 3)
@@ -413,9 +415,10 @@ def test_samples_are_of_the_weights_that_the_spec_names(tmp_path: Path, finished
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
     replicate = made(tmp_path, "floors=[]")[0]
-    path = replicate.training / "provenance.json"
-    provenance = json.loads(path.read_text())
-    path.write_text(json.dumps(provenance | {"data": provenance["data"] | {"digest": "0" * 64}}))
+    path = replicate.training / "prepared.json"
+    prepared = read_record(path, PreparedData)
+    assert prepared is not None
+    path.write_text(prepared.model_copy(update={"digest": "0" * 64}).model_dump_json())
     with pytest.raises(RunError, match="the data changed since"):
         run_training(replicate.training)
     assert replicate.state == "failed"
@@ -423,7 +426,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         made(tmp_path, "floors=[]")
     path.unlink()
     open_again(replicate)
-    with pytest.raises(RunError, match=r"has no provenance\.json; launch"):
+    with pytest.raises(RunError, match="its data are not prepared yet; launch"):
         run_training(replicate.training)
 
 

@@ -82,7 +82,7 @@ def test_a_second_experiment_finds_the_same_baseline_done(copied: Path) -> None:
     new = after.keys() - before.keys()
     assert {path.name for path in new} == {"second.json"}  # that it is wanted
     changed = {path.name for path, time in before.items() if after[path] != time}
-    assert changed == {"provenance.json"}  # the prepared data were copied to another place
+    assert changed == {"prepared.json"}  # the prepared data were copied to another place
     rows = run("status", path, *words, "--format", "json").json["replicates"]
     assert [(row["arm"], row["state"], row["attempts"]) for row in rows] == [("baseline", "done", 1)] * 2
 
@@ -210,6 +210,27 @@ def test_evaluating_on_the_way_changes_nothing(undisturbed: Replicate, stepped: 
         for one in (last, undisturbed)
     ]
     assert logged[0] == logged[1]
+
+
+def test_a_step_whose_checkpoint_is_gone_is_come_to_again(tmp_path: Path, stepped: list[Replicate]) -> None:
+    """The training is done and has its last checkpoint alone when somebody asks for earlier steps."""
+    (whole,) = made(tmp_path, *ONE, "ablate={}", "runtime.keep_checkpoints=1")
+    finish(whole)
+    assert [path.name for path in whole.checkpoints()] == ["step-00000006.pt"]
+    result, metrics = ((place / name).read_bytes() for place, name in
+                       ((whole.folder, "result.json"), (whole.training, "metrics.jsonl")))  # fmt: skip
+    todo = made(tmp_path, *STEPPED, "runtime.keep_checkpoints=1")
+    made_now = run_training(whole.training)
+    assert [one.step for one in made_now] == [2, 4]
+    for replicate, expected in zip(todo, stepped, strict=True):
+        assert scores(replicate) == scores(expected)
+        assert np.array_equal(clips(replicate), clips(expected))
+    assert (whole.folder / "result.json").read_bytes() == result
+    now = (whole.training / "metrics.jsonl").read_bytes()
+    assert now.startswith(metrics)
+    added = [json.loads(line) for line in now[len(metrics) :].splitlines()]
+    assert [(line["step"], "loss" in line) for line in added] == [(2, False), (4, False)]  # validated there first now
+    assert "step-00000006.pt" in [path.name for path in whole.checkpoints()]
 
 
 KILLED = """

@@ -220,16 +220,17 @@ def test_match_is_refused_where_no_depth_comes_near(tmp_path: Path) -> None:
 def test_match_tells_shapes_that_do_not_go_together(tmp_path: Path) -> None:
     path = toy(tmp_path, "ablate: {model.blocks: [variant_3]}\nmatch: {parameters: 9%}\n")
     lines = problems(path, "model.patch=3")
-    assert "patches of 3 do not divide" in one(lines, "toy.yaml:5: arm blocks=variant_3: ")
+    assert lines == ["command line: model.patch: patches of 3 do not divide a latent of 4x4"]
 
 
 def test_select(tmp_path: Path) -> None:
-    found = resolved(toy(tmp_path, "ablate: {model.blocks: [variant_2, variant_3], model.depth: [4]}\n"))[0]
+    text = "ablate: {model.blocks: [variant_2, variant_3], model.depth: [4]}\n"
+    found = [arm.name for arm in resolved(toy(tmp_path, text))[0]]
 
     def names(*patterns: str) -> list[str]:
-        return [arm.name for arm in select(found, patterns)]
+        return select(found, patterns)
 
-    assert names() == [arm.name for arm in found]
+    assert names() == found
     assert names("blocks=*") == ["blocks=variant_2", "blocks=variant_3"]
     assert names("!blocks=*") == ["baseline", "depth=4"]
     assert names("*=*", "!*3") == ["blocks=variant_2", "depth=4"]

@@ -118,8 +118,8 @@ def plugin(tmp_path: Path) -> Plugin:
 
 def test_every_part_in_use_has_a_digest(plugin: Plugin) -> None:
     found = plugin.digests()
-    keys = {f"{section}.{key}" for section, key in slot_fields()} - {"scoring.metrics"}
-    assert set(found) == {*keys, "scoring.metrics.fvd", "scoring.metrics.kvd"}
+    assert {name.rpartition(".")[0] for name in found} == {f"{section}.{key}" for section, key in slot_fields()}
+    assert {f"{POSITION}.ramp", "scoring.metrics.fvd", "scoring.metrics.kvd"} <= set(found)
     assert all(len(digest) == 12 and set(digest) <= set("0123456789abcdef") for digest in found.values())
     assert len(set(found.values())) == len(found)
     assert plugin.digests() == found
@@ -152,7 +152,7 @@ def test_an_edit_changes_the_digest_of_that_part_alone(plugin: Plugin, name: str
     before = plugin.digests()
     plugin.edit(name, old, new)
     after = plugin.digests()
-    assert {key for key in before if before[key] != after[key]} == {POSITION}
+    assert {key for key in before if before[key] != after[key]} == {f"{POSITION}.ramp"}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_helper_that_is_not_python_counts_by_its_bytes(plugin: Plugin) -> None
     plugin.edit("deep", "def curve", "def curve(")
     broken = plugin.digests()
     plugin.edit("deep", "def curve(", "def curve((")
-    assert len({found[POSITION] for found in (before, broken, plugin.digests())}) == 3
+    assert len({found[f"{POSITION}.ramp"] for found in (before, broken, plugin.digests())}) == 3
 
 
 def test_digests_are_made_without_importing_anything(plugin: Plugin) -> None:
@@ -324,15 +324,17 @@ def test_edits_of_the_workbench_change_what_is_made_of_them(tmp_path: Path) -> N
     edits = {
         # a block that both variants are made of
         ("components/model/blocks.py", "self.mlp = MLP(width)", "self.mlp = MLP(2 * width)"): {
-            "variant_1: model.blocks",
-            "variant_2: model.blocks",
+            "variant_1: model.blocks.variant_1",
+            "variant_2: model.blocks.variant_2",
         },
         # one of the two variants
-        ("components/model/blocks.py", "if index % 2 == 0:", "if index % 2 == 1:"): {"variant_1: model.blocks"},
+        ("components/model/blocks.py", "if index % 2 == 0:", "if index % 2 == 1:"): {
+            "variant_1: model.blocks.variant_1"
+        },
         # the network that the parts are put into
         ("components/model/latte.py", "class Latte(nn.Module):", "class Latte(nn.Module):\n    more = 1\n"): {
             "training",
-            *(f"{name}: learning.initialisation" for name in ("variant_1", "variant_2")),
+            *(f"{name}: learning.initialisation.scratch" for name in ("variant_1", "variant_2")),
         },
         ("experiments/training/trainer.py", "BANDS = ", "BANDS = 1 + "): {"training"},
         ("registry/schema/sizes.py", "384", "385"): set(),

@@ -4,7 +4,10 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from registry.runs.attempts import is_alive, latest, numbered, process_start, take, this_job, this_process
+from registry.runs.machine import ROOT
 from registry.runs.records import Attempt, Owner
 
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
@@ -132,6 +136,7 @@ def test_a_job_is_named_as_squeue_names_it(
         ({"started": "boot 1"}, False),  # another process has that number now
         ({"host": "elsewhere"}, True),
         ({"host": "elsewhere", "time": time.time() - 3600}, False),
+        ({"host": "elsewhere", "time": time.time() + 3600}, False),  # a clock that is ahead of ours says nothing
     ],
 )
 def test_who_is_alive(change: dict[str, Any], lives: bool) -> None:
@@ -139,3 +144,18 @@ def test_who_is_alive(change: dict[str, Any], lives: bool) -> None:
     assert not is_alive(None)
     assert process_start(os.getpid()) is not None
     assert this_process()["host"] == socket.gethostname()
+
+
+STEPPED = """
+cd "$1"; sed 's/^btime .*/btime 1000000000/' /proc/stat > stat; mount --bind stat /proc/stat
+exec "$2" -c "import sys; from registry.runs.attempts import process_start; print(process_start(int(sys.argv[1])))" "$3"
+"""
+
+
+def test_a_step_of_the_clock_kills_nobody(tmp_path: Path) -> None:
+    """The time of the boot moves with it, as NTP and resumed machines do it; only root can put on such a show."""
+    words = ["unshare", "--mount", "bash", "-c", STEPPED, "bash", str(tmp_path), sys.executable, str(os.getpid())]
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("unshare is not allowed here")
+    done = subprocess.run(words, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == process_start(os.getpid())

@@ -11,7 +11,7 @@ from components.scoring.contracts import Features
 from components.scoring.inception import FILE, VARIABLE, Inception, find_inception
 from components.scoring.metrics import frame_metrics
 from components.scoring.metrics.frame_metrics import FID, KID
-from components.scoring.scripted import load_scripted
+from components.scoring.scripted_file import load_scripted
 from registry.errors import RunError, SpecError
 from tests.fixtures.gaussians import features, spoiled, stored
 from tests.fixtures.scripted_networks import LikePublished, StandIn, save, trusted

@@ -9,7 +9,7 @@ import torch
 from components.scoring import scripted_process
 from components.scoring.contracts import Features
 from components.scoring.metrics.inception_score import InceptionScore
-from components.scoring.scripted import load_scripted
+from components.scoring.scripted_file import load_scripted
 from registry.errors import RunError, SpecError
 from tests.fixtures.gaussians import features, spoiled
 from tests.fixtures.scripted_networks import ClassifierStandIn, Probabilities, save, trusted

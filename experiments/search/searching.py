@@ -1,28 +1,27 @@
-"""The controller of a search: asks for trials, runs them as replicates, prunes them, and tells what came of them.
+"""The policy of a search: asks for trials, has them run as replicates, prunes them, and says what came of them.
 
-All that it knows is in the journal and in the run folders. So it can be killed at any moment and started again: each
-round it reads what there is, decides, and writes each decision before it acts on it.
+All that it knows is in the journal and in the run folders. So its controller can be killed at any moment and started
+again: each round it reads what there is, decides, and writes each decision before it acts on it.
 """
 
 import math
-import time
 from collections.abc import Callable, Sequence
 
-from experiments.launch.executors import Controlled, controlled, stop_for_good
-from experiments.launch.launching import Watch
-from experiments.launch.slurm_arrays import SlurmArrays
+from experiments.launch.controller import Controller, Launched, Wants, Watch
+from experiments.launch.executor import Executor, ExecutorOptions, RefusedError
+from experiments.launch.executors import opened
+from experiments.launch.launching import stop_for_good
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
 from experiments.record.recording import open_again
 from experiments.record.states import states
-from experiments.search.data_jobs import SearchDataError
 from experiments.search.early_metrics import by_step
 from experiments.search.goals import FOLDER, goals_of, open_study, reported_metric, score_of, search_of, seeds_of
 from experiments.search.rules import concluded, may_try_again, room, wanted_again, wanted_new
 from experiments.search.study import Study, Trial
-from experiments.search.trials import Trials
+from experiments.search.trials import DataError, Trials
 from registry.errors import RunError, SpecError
 from registry.runs.records import State
 from registry.runs.run_folder import Replicate
@@ -31,48 +30,61 @@ from registry.schema.labels import label_of
 CONTROLLERS = "controllers"  # in the folder of the search: whose turn it is
 
 
-class Controller:
+class Searching:
     """Brings a search to the end of its budget.
 
     Args:
         plan: of the experiment.
         study: its memory.
         trials: its replicates.
-        runner: where they run.
         say: takes a line for each trial that begins or ends.
     """
 
-    def __init__(
-        self, plan: Plan, study: Study, trials: Trials, runner: Controlled, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, plan: Plan, study: Study, trials: Trials, say: Callable[[str], None]) -> None:
         self.search, self.goals = search_of(plan), goals_of(plan)
         self.own_arms = {arm.name for arm in plan.arms}
         self.every = plan.arms[0].spec.runtime.validate_every
-        self.plan, self.study, self.trials, self.runner, self.say = plan, study, trials, runner, say
+        self.plan, self.study, self.trials, self.say = plan, study, trials, say
 
-    def round(self) -> tuple[list[Replicate], list[State]] | None:
-        """Look at every running trial, begin what there is room for, and return what goes on; None at the end."""
-        self.runner.poll()
+    def next(self, executor: Executor) -> Wants:
+        """Look at every running trial, begin what there is room for, and want what goes on.
+
+        Args:
+            executor: prepares the data of trials, and takes away those that are pruned.
+        """
         running = [(trial, self._replicates(trial)) for trial in self.study.trials() if trial.state == "running"]
         todo = [replicate for _, replicates in running for replicate in replicates]
         now = dict(zip((replicate.folder for replicate in todo), states(todo), strict=True))
-        going: list[Replicate] = []
+        going: list[tuple[Trial, list[Replicate]]] = []
         for trial, replicates in running:
             own = [now[replicate.folder] for replicate in replicates]
-            if replicates and not self._ended(trial, replicates, own):
-                going += replicates
+            if replicates and not self._ended(trial, replicates, own, executor):
+                going.append((trial, replicates))
         while (begun := self._next()) is not None:
-            going += self._replicates(begun)
-        if not going and not any(trial.state == "running" for trial in self.study.trials()):
-            return None
-        startable = [
-            replicate
-            for replicate in going
-            if now.get(replicate.folder, State.MISSING).startable and self.trials.ready(replicate)
-        ]
-        if startable:
-            self.runner.submit(startable)
-        return going, states(going)
+            going.append((begun, self._replicates(begun)))
+        start: list[Replicate] = []
+        for trial, replicates in going:
+            left = [one for one in replicates if now.get(one.folder, State.MISSING).startable]
+            start += self._prepared(trial, left, executor)
+        over = not going and not any(trial.state == "running" for trial in self.study.trials())
+        shown = [replicate for _, replicates in going for replicate in replicates]
+        return Wants(start, shown, states(shown), over)
+
+    def _prepared(self, trial: Trial, left: Sequence[Replicate], executor: Executor) -> list[Replicate]:
+        """Those of a trial's replicates that may be submitted; where their data fail, the trial does."""
+        if not left:
+            return []
+        try:
+            return self.trials.prepare(trial, left, executor)
+        except RefusedError as error:
+            self.say(f"{trial.name}: {error}; will be tried again")
+        except DataError:
+            raise  # the trial goes on when the same command does
+        except SpecError as error:
+            self._fail(trial, "; ".join(error.problems))
+        except RunError as error:
+            self._fail(trial, str(error), may_try_again(trial, self.study.trials()))
+        return []
 
     def _next(self) -> Trial | None:
         """Write down the next trial, where there is room and budget for one that can be run."""
@@ -106,8 +118,6 @@ class Controller:
         except SpecError as error:
             self._fail(trial, "; ".join(error.problems))
             return []
-        except SearchDataError:
-            raise  # the trial goes on when the same command does
         except RunError as error:
             self._fail(trial, str(error), may_try_again(trial, self.study.trials()))
             return []
@@ -116,10 +126,11 @@ class Controller:
                 _open_again(replicate, trial)
         return replicates
 
-    def _ended(self, trial: Trial, replicates: Sequence[Replicate], now: Sequence[State]) -> bool:
+    def _ended(self, trial: Trial, replicates: Sequence[Replicate], now: Sequence[State], executor: Executor) -> bool:
         """Take note of how far a trial is; whether it has ended."""
         how = concluded(now)
-        if self._report(trial, replicates, judged=how is None):
+        if (step := self._report(trial, replicates, judged=how is None)) is not None:
+            self._prune(trial, replicates, step, executor)
             return True
         if how is None:
             return False
@@ -147,37 +158,33 @@ class Controller:
         told = ", ".join(f"{goal.name} {score:.5g}" for goal, score in zip(self.goals, scores, strict=True))
         self.say(f"{trial.name}: {told}")
 
-    def _report(self, trial: Trial, replicates: Sequence[Replicate], judged: bool) -> bool:
-        """Write down what is new at the fixed steps; whether the trial was pruned over it."""
+    def _report(self, trial: Trial, replicates: Sequence[Replicate], judged: bool) -> int | None:
+        """Write down what is new at the fixed steps; the step at which the trial is to be pruned over it."""
         metric, pruning = reported_metric(self.search), self.search.pruning
         if metric is None:
-            return False
+            return None
         # Arms of the file are run for its claims as well, so they are never stopped.
         judged = judged and pruning is not None and trial.arm not in self.own_arms
         last = max(trial.reported, default=0)
         if judged and last > trial.judged.get("step", 0):  # reported, and then the controller was killed
-            if self._judge(trial, replicates, last):
-                return True
+            if self.study.judge(trial.number, self.every):
+                return last
         elif judged and trial.judged.get("stop"):
-            return self._prune(trial, replicates, last)
+            return last
         for step, value in by_step([replicate.metrics() for replicate in replicates], metric).items():
             if step > last:
                 self.study.report(trial.number, step, value)
-                if judged and self._judge(trial, replicates, step):
-                    return True
-        return False
+                if judged and self.study.judge(trial.number, self.every):
+                    return step
+        return None
 
-    def _judge(self, trial: Trial, replicates: Sequence[Replicate], step: int) -> bool:
-        return self.study.judge(trial.number, self.every) and self._prune(trial, replicates, step)
-
-    def _prune(self, trial: Trial, replicates: Sequence[Replicate], step: int) -> bool:
-        """End a trial's replicates for good; true."""
+    def _prune(self, trial: Trial, replicates: Sequence[Replicate], step: int, executor: Executor) -> None:
+        """End a trial's replicates for good."""
         assert self.search.pruning is not None
         reason = f"pruned at step {step} by {self.search.pruning.method} {self.search.pruning.metric} ({trial.name})"
-        stop_for_good(replicates, reason)
+        stop_for_good(replicates, reason, executor)
         self.study.tell(trial.number, "pruned")
         self.say(f"{trial.name}: {reason}")
-        return True
 
     def _fail(self, trial: Trial, why: str, again: bool = False) -> None:
         self.study.tell(trial.number, "failed", why=why, again=again)
@@ -218,14 +225,10 @@ def run_search(
     check(plan, with_data=True)
     with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
         study = open_study(plan, writing=True)
-        with controlled(plan, executor, search.parallel * len(seeds), progress, say) as runner:
-            arrays = runner.executor if isinstance(runner.executor, SlurmArrays) else None
-            trials = Trials(plan, runner.snapshot.about(), progress, arrays)
-            if arrays is None and not study.trials():
-                trials.prepare_base()
-            controller = Controller(plan, study, trials, runner, say)
-            while (going := controller.round()) is not None:
-                watch(*going)
-                time.sleep(runner.pause)
-                lease.confirm()
+        options = ExecutorOptions(progress, say, at_once=search.parallel * len(seeds))
+        with opened(plan, executor, options) as where:
+            trials = Trials(plan, where.snapshot.about())
+            if not study.trials():
+                trials.prepare_base(where)
+            Controller(where, Launched([]), watch, say, lease).run(Searching(plan, study, trials, say))
     return study, trials.all(study.trials())

@@ -1,0 +1,65 @@
+"""What a plan comes to, as people see it: arms, shared trainings, costs, and what arms differ in."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from experiments.cli.console import paragraph, table
+from experiments.plan.plan import Plan
+
+
+def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
+    """The plan as a table, with totals."""
+    from experiments.plan import videos  # imports torch, which most verbs do without
+
+    lines = []
+    for row in rows:
+        lines.append([
+            row["arm"], row["identity"], row["depth"], f"{row['parameters']:,}",
+            f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['evaluated'] / 1e9:,.2f}",
+            len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
+        ])  # fmt: skip
+    macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, as evaluated)"]
+    headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
+    table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
+    for line in videos.lines(plan, {row["arm"]: row["videos"] for row in rows}):
+        paragraph(line)
+    for claim in plan.claims:
+        paragraph(f"claim on {claim.axis}: {claim.statement} in {claim.metric}{claim.where}")
+    paragraph(f"floors: {', '.join(plan.file.experiment.floors) or 'not measured'}")
+
+
+def plan_totals(
+    plans: Sequence[Plan], rows: Sequence[dict[str, Any]], trainings: Sequence[dict[str, Any]], total: dict[str, float]
+) -> None:
+    """The trainings that are shared, and what everything costs with and without sharing."""
+    shared = [row for row in trainings if len(row["arms"]) > 1 or len(row["experiments"]) > 1]
+    if shared:
+        lines = [
+            [row["training"], len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}", ", ".join(row["arms"]),
+             ", ".join(row["experiments"])]
+            for row in shared
+        ]  # fmt: skip
+        table(["shared training", "seeds", "state", "GPU-hours", "arms", "experiments"], lines)
+    experiment = plans[0].file.experiment
+    sources = {
+        "finished": "finished replicates", "measured": "steps measured now, without scoring",
+        "arithmetic": f"arithmetic at {experiment.resources.tflops:g} TFLOP/s sustained",
+    }  # fmt: skip
+    told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
+    screened = any(plan.file.experiment.screen for plan in plans)
+    least = "; at most: what the screen stops is counted to its end" if screened else ""
+    alone = f" ({_hours(total['alone'])} if every arm trained alone)" if shared else ""
+    left = f"still to come: {_hours(total['left'])} (from {told}{least})"
+    paragraph(f"GPU-hours in all: {_hours(total['shared'])}{alone}, {left}")
+
+
+def _hours(value: float) -> str:
+    """Hours with three digits, thousands written out."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def show_differences(baseline: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """The resolved keys in which arms differ from the baseline, as `resolved_specs.differences` gives them."""
+    for row in rows:
+        lines = [[found["key"], found["baseline"], found["arm"]] for found in row["differences"]]
+        table(["key", baseline, row["arm"]], lines, title=f"{row['arm']} against {baseline}")

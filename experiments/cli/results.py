@@ -1,0 +1,125 @@
+"""Verbs about what came out: report, sync, table, verdict."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from experiments.cli.options import verb
+from registry.errors import RunError
+from registry.runs.command import module_command
+
+if TYPE_CHECKING:
+    from experiments.launch.report import Report
+    from experiments.plan.plan import Plan
+
+
+def _reason(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    if value is not None and not value.strip():
+        raise click.BadParameter("say why the difference in code is harmless.", context, option)
+    return (value or "").strip()
+
+
+MIXED_CODE = click.option(
+    "--mixed-code", "harmless", metavar="REASON", callback=_reason,
+    help="Judge arms that were made by different code as well: REASON says why that is harmless, and is printed.",
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--overridden", is_flag=True, hidden=True)  # for the report of a launch: its file has overrides worked in
+@MIXED_CODE
+@verb()
+def report(found: "Plan", overridden: bool, harmless: str) -> None:
+    """Write the figures, the table and the verdict as files, fill MLflow, and measure the floor of resampling."""
+    from experiments.cli import hints
+    from experiments.cli.progress import Bars
+    from experiments.launch.report import report as report_plan
+
+    with Bars() as bars:
+        written = report_plan(found, bars.show, overridden=overridden or None, harmless=harmless)
+    show_report(written)
+    print_verdict(found, "table", harmless)
+    hints.next_command(*hints.again("table"))
+
+
+@click.command()
+@click.option(
+    "--tracking-uri", help="MLflow server or store; left out: $MLFLOW_TRACKING_URI, else sqlite in the runs folder."
+)
+@verb(formats=True)
+def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
+    """Fill MLflow from the run folders; again adds nothing."""
+    from experiments.cli import hints
+    from experiments.cli.console import say
+    from experiments.cli.progress import Bars
+    from experiments.tracking import mlflow_sync
+
+    uri = tracking_uri or mlflow_sync.default_uri(found.runs)
+    with Bars(apart=form == "json") as bars:
+        told = mlflow_sync.sync(found.name, found.replicates, uri, waiting=lambda who: bars.line(f"waits for {who}"))
+    if form == "json":
+        return print(json.dumps({"experiment": found.name, "tracking_uri": uri, **told}, indent=1))
+    say(f"{uri}: {told['runs']} runs, {told['points']} metric points added")
+    if not uri.startswith("http"):  # a server is looked at where it is
+        hints.next_command(f"{module_command('mlflow')} ui --backend-store-uri", uri)
+
+
+@click.command()
+@click.option("--metric", "metrics", multiple=True, help="Only these scores; left out: all but the noise bands.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "md", "tex", "csv"]), default="table", help="How to print."
+)
+@click.option("--at-step", "step", type=click.IntRange(1), help="The evaluations at this step (see `evaluate_at`).")
+@verb()
+def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) -> None:
+    """Scores by arm: mean, spread over seeds, and difference to the baseline."""
+    from analysis import rendering
+    from experiments.cli import console, hints
+    from experiments.plan import reading
+
+    floors = reading.floors_of(found)
+    frame = reading.frame_of(found, step, selected=True)
+    console.put(rendering.scores_table(frame, metrics, form, found.name, floors))
+    hints.next_command(*hints.again("verdict")) if form == "table" else None
+
+
+@click.command()
+@MIXED_CODE
+@verb(formats=True)
+def verdict(found: "Plan", harmless: str, form: str) -> None:
+    """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written.
+
+    Arms that were made by different code get no verdict, unless --mixed-code says why it does not matter.
+    """
+    print_verdict(found, form, harmless, refuses=True)
+
+
+def print_verdict(found: "Plan", form: str, harmless: str = "", refuses: bool = False) -> None:
+    """Print the answers to the claims about selected arms alone, and how many there are beside them.
+
+    Raises:
+        RunError: an answer is refused, where that is an error.
+    """
+    from analysis import rendering, verdicts
+    from experiments.cli import console
+    from experiments.plan import reading
+
+    answers = reading.answers_of(found, selected=True, harmless=harmless)
+    left_out = len(found.claims) - len(answers)
+    if form == "json" or answers or not left_out:
+        console.put(rendering.verdicts_table(found.name, answers, form))
+    if form == "table" and left_out:
+        print(f"{found.name}: --only leaves out arms of {left_out} claim{'' if left_out == 1 else 's'}")
+    if harmless and form == "table" and not any(answer.mixed_code for answer in answers):
+        console.say(f"{found.name}: one code made all of these arms; --mixed-code is not needed")
+    if refuses and (why := verdicts.refusal(answers)):
+        raise RunError(why)
+
+
+def show_report(written: "Report") -> None:
+    """Print what was written, and what could not be done."""
+    from experiments.cli.console import say
+
+    for line in (*written.notes, *(f"wrote {path}" for path in written.written)):
+        say(line)

@@ -1,0 +1,141 @@
+"""The Slurm jobs that prepare data before trainings, since a launch may come from a login node."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.launch.frozen_file import frozen_words
+from experiments.launch.preparing import SHARED
+from experiments.launch.slurm_arrays import SlurmArrays
+from experiments.plan.plan import Plan
+from experiments.record import slurm_queue
+from experiments.record.recording import bind_data, bound_data
+from registry.errors import RunError
+from registry.runs.records import PreparedData
+from registry.runs.run_folder import FLOORS_FILE, Replicate, open_replicate
+from registry.schema.values import values_at
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A job that prepares data.
+
+    Args:
+        name: its id.
+        log: what it prints into.
+        trainings: the folders that it will note the prepared data in.
+        shared: what the data of these follow from.
+    """
+
+    name: str
+    log: Path
+    trainings: frozenset[Path]
+    shared: frozenset[str]
+
+
+class PreparingJobs:
+    """The jobs that prepare data, one for replicates that are asked for together or share their data.
+
+    Args:
+        arrays: submits them.
+        say: takes a line for each.
+    """
+
+    def __init__(self, arrays: SlurmArrays, say: Callable[[str], None]) -> None:
+        self.arrays, self.say = arrays, say
+        self._jobs: list[_Job] = []
+
+    @property
+    def newest(self) -> str | None:
+        """The job that was sent last."""
+        return self._jobs[-1].name if self._jobs else None
+
+    @staticmethod
+    def lacking(plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
+        """Return those of the replicates for which something has still to be prepared."""
+        if set(plan.file.experiment.floors) - {"resampled"} and not (plan.folder / FLOORS_FILE).exists():
+            return list(replicates)
+        return [replicate for replicate in replicates if bound_data(replicate.training) is None]
+
+    def before(self, replicate: Replicate) -> str | None:
+        """Return the job that has to end well before a replicate begins, if its data are not there."""
+        if bound_data(replicate.training) is not None:
+            return None
+        own = [job.name for job in self._jobs if replicate.training in job.trainings]
+        return own[-1] if own and slurm_queue.hint(own[-1]) != "" else None
+
+    def prepare(self, plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
+        """Send a job for what is lacking and in no job yet; return the replicates that may be submitted now.
+
+        Data that are there already, because a replicate of the experiment shares them, are noted and need no job.
+
+        Raises:
+            RunError: a job has ended without preparing them.
+            RefusedError: sbatch refuses the job.
+        """
+        if not self.lacking(plan, replicates):
+            return list(replicates)
+        # Slurm is asked before files are looked at, since a job may end in between.
+        queue = slurm_queue.ask(job.name for job in self._jobs)
+        lacking = self.lacking(plan, replicates)
+        there = {replicate.training for replicate in replicates} - {replicate.training for replicate in lacking}
+        pending: set[str] = set()
+        for job in list(self._jobs):
+            if queue.hint(job.name) != "":
+                pending |= job.shared
+                there |= job.trainings
+            elif any(replicate.training in job.trainings for replicate in lacking):
+                self._confirm(job)
+                there |= job.trainings  # another machine may see what it wrote a little before this one does
+        new = [replicate for replicate in lacking if replicate.training not in there]
+        there |= self._send(plan, [replicate for replicate in new if not self._shares(plan, replicate, pending, there)])
+        return [replicate for replicate in replicates if replicate.training in there]
+
+    def _confirm(self, job: _Job) -> None:
+        """Return if a job that is over has prepared its data.
+
+        Raises:
+            RunError: it has not; the next time another job is sent.
+        """
+        told = slurm_queue.endings([job.name]).get(job.name)
+        if told is None or told.state != "COMPLETED":
+            self._jobs.remove(job)
+            raise RunError(slurm_queue.failed_beside("prepares the data", job.name, told, job.log))
+
+    def _shares(self, plan: Plan, replicate: Replicate, pending: set[str], there: set[Path]) -> bool:
+        """Whether the replicate's data need no job of their own: they are there, or a job is at work on them."""
+        shared = values_at(replicate.spec, SHARED)
+        if shared in pending:
+            return True
+        known = next(_bound_alike(plan, shared), None) if bound_data(replicate.training) is None else None
+        if known is not None:
+            bind_data(replicate.training, known)
+            there.add(replicate.training)
+        return known is not None
+
+    def _send(self, plan: Plan, replicates: Sequence[Replicate]) -> set[Path]:
+        """Submit the job that prepares the data of replicates; their trainings."""
+        if not replicates:
+            return set()
+        words = frozen_words(plan, self.arrays.launch_folder)
+        words += [word for pattern in plan.only for word in ("--only", pattern)]
+        words += [word for pattern in plan.folders for word in ("--folder", pattern)]
+        trainings = frozenset(replicate.training for replicate in replicates)
+        shared = frozenset(values_at(replicate.spec, SHARED) for replicate in replicates)
+        job = _Job(self.arrays.submit_verb("prepare", words), self.arrays.log_of("prepare"), trainings, shared)
+        self._jobs.append(job)
+        self.say(f"submitted {job.name}: prepares the data")
+        return set(trainings)
+
+
+def _bound_alike(plan: Plan, shared: str) -> Iterator[PreparedData]:
+    """What the experiment's trainings with the same data say of them."""
+    for path in sorted(plan.folder.glob("*/seed-*")):
+        try:
+            if (data := bound_data(path / "training")) is None:
+                continue
+            replicate = open_replicate(path)
+        except RunError:  # of another version
+            continue
+        if values_at(replicate.spec, SHARED) == shared:
+            yield data

@@ -1,0 +1,159 @@
+"""The executor `slurm`: arrays of trainings, jobs that prepare their data before them, and one that reports behind."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from analysis import reports
+from experiments.launch.executor import ExecutorOptions, RefusedError
+from experiments.launch.frozen_file import frozen_words
+from experiments.launch.preparing_jobs import PreparingJobs
+from experiments.launch.report import is_overridden, report_of
+from experiments.launch.slurm_arrays import SlurmArrays, chunks, script
+from experiments.plan.plan import Plan
+from experiments.record import slurm_queue
+from experiments.record.recording import write_json
+from experiments.record.slurm_queue import DEFAULT_MAX_ARRAY, Cluster
+from experiments.record.snapshot import FOLDER as CODE
+from experiments.record.snapshot import Snapshot, freeze
+from experiments.record.states import tasks_of
+from registry.errors import RunError
+from registry.experiment.clusters import cluster_defaults
+from registry.runs.run_folder import Replicate
+from registry.schema.resources import Shape
+
+
+class SlurmJobs:
+    """Runs trainings as jobs, which go on without this process.
+
+    Args:
+        plan: whose resources and report count.
+        arrays: submits them.
+        say: takes a line for each job that is submitted, and when a job is waited for.
+        reports: whether a job behind the arrays writes the report.
+    """
+
+    name = "slurm"
+    pause = 5.0
+    detached = True
+
+    def __init__(self, plan: Plan, arrays: SlurmArrays, say: Callable[[str], None], reports: bool) -> None:
+        self.plan, self.arrays, self.say, self.reports = plan, arrays, say, reports
+        self.snapshot = arrays.snapshot
+        self.preparing = PreparingJobs(arrays, say)
+        self.report: str | None = None  # the job that reports
+
+    @classmethod
+    def open(cls, plan: Plan, options: ExecutorOptions) -> Self:
+        """Return the executor of a plan.
+
+        Raises:
+            RunError: Slurm does not answer.
+            SpecError: the user's file of clusters is wrong.
+        """
+        cluster = slurm_queue.cluster()
+        defaults = cluster_defaults(cluster.name)
+        snapshot = freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins))
+        arrays = SlurmArrays(plan.folder, plan.file.experiment.resources, cluster, defaults, snapshot)
+        return cls(plan, arrays, options.say, options.reports)
+
+    @staticmethod
+    def defaults() -> Shape | None:
+        """Return what the user's file says of the cluster that sbatch here submits to."""
+        return cluster_defaults(slurm_queue.cluster().name)
+
+    @staticmethod
+    def preview(plan: Plan, replicates: Sequence[Replicate]) -> list[str]:
+        """Return the batch scripts that `launch` would submit; where no Slurm answers, those of an assumed cluster."""
+        texts = []
+        try:
+            cluster = slurm_queue.cluster()
+        except RunError as error:
+            cluster = Cluster("", DEFAULT_MAX_ARRAY)
+            texts.append(
+                f"# {error}\n# assumed: arrays of at most {cluster.max_array} tasks, no defaults of the cluster"
+            )
+        defaults, resources = cluster_defaults(cluster.name), plan.file.experiment.resources
+        snapshot = Snapshot((plan.runs / CODE / "TREE").resolve(), "", False)
+        arrays = SlurmArrays(plan.folder, resources, cluster, defaults, snapshot)
+        if not replicates:
+            return [*texts, "nothing to submit"]
+        if PreparingJobs.lacking(plan, replicates):
+            texts.append(f"# a job that prepares the data\n{script(arrays.verb_executor('prepare'))}")
+            arrays.after = "PREPARE"
+        cut = chunks(tasks_of(replicates), resources, arrays.cluster, arrays.defaults)
+        for number, chunk in enumerate(cut):
+            behind = f"ARRAY{chunk.behind}" if chunk.behind is not None else None
+            tasks = len(chunk.tasks)
+            names = ", ".join(task.name for task in chunk.tasks[:3]) + (", …" if tasks > 3 else "")
+            about = f"# ARRAY{number}: {tasks} trainings: {names}"
+            texts.append(f"{about}\n{script(arrays.executor(chunk, behind), tasks)}")
+        after = "afterany:" + ":".join(f"ARRAY{number}" for number in range(len(cut)))
+        texts.append(f"# a job that reports when they have ended\n{script(arrays.verb_executor('report', after))}")
+        return texts
+
+    def prepare(self, plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
+        """Send jobs for data that are not there, and return the replicates that may stand behind these in the queue."""
+        return self.preparing.prepare(plan, replicates)
+
+    def submit(self, replicates: Sequence[Replicate]) -> list[str]:
+        """Submit arrays of the trainings that can be started, and one job that reports behind them.
+
+        Raises:
+            RefusedError: sbatch refuses one; those before it go on, and are reported.
+        """
+        before = len(self.arrays.sent)
+        by_job: dict[str | None, list[Replicate]] = {}
+        for replicate in replicates:
+            by_job.setdefault(self.preparing.before(replicate), []).append(replicate)
+        refused: RefusedError | None = None
+        names: list[str] = []
+        try:
+            for self.arrays.after, own in by_job.items():
+                names += self.arrays.submit(own)
+        except RefusedError as error:
+            refused = error
+        new = self.arrays.sent[before:]
+        for sent in new:
+            self.say(f"submitted {sent.job}: {sent.tasks} trainings")
+        try:
+            if new:
+                self._note()
+            if new and self.reports:
+                self._report_behind()
+        finally:
+            if refused is not None:
+                raise refused
+        return names
+
+    def _report_behind(self) -> None:
+        after = f"afterany:{':'.join(sent.job for sent in self.arrays.sent)}"
+        words = frozen_words(self.plan, self.arrays.launch_folder)
+        words += ["--overridden"] if is_overridden(self.plan) else []
+        self.report = self.arrays.submit_verb("report", words, after)
+        place = reports.folder_of(self.plan.folder, report_of(self.plan))
+        self.say(f"submitted {self.report}: reports when they have ended, in {place}")
+        self._note()
+
+    def _note(self) -> None:
+        """Note in the launch's folder what was submitted, for `status`."""
+        arrays = [sent._asdict() for sent in self.arrays.sent]
+        about = {"prepare": self.preparing.newest, "arrays": arrays, "report": self.report}
+        write_json(self.arrays.launch_folder / "launch.json", about)
+
+    def poll(self) -> None:
+        """Slurm moves on of itself."""
+
+    def cancel(self, replicates: Sequence[Replicate]) -> None:
+        """Take the jobs of replicates out of the queue; one that is left finds out when it begins."""
+        sent = [replicate.submission() for replicate in replicates]
+        with contextlib.suppress(RunError):
+            slurm_queue.cancel([submission.job for submission in sent if submission and submission.job])
+
+    def close(self, finished: bool) -> None:
+        """Wait for the job that reports, if everything else has ended."""
+        if finished and self.report is not None and slurm_queue.hint(self.report) != "":
+            self.say(f"waiting for the job that reports, {self.report}")
+            while slurm_queue.hint(self.report) != "":
+                time.sleep(2.0)
