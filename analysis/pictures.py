@@ -2,7 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,7 @@ def draw(
 def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path]:
     for metric in score_names(frame):
         if "_band_" not in metric:
-            path = figures / f"{_plain(metric)}.png"
-            try:
-                _save(scores_figure(frame, metric, floors=floors), path)
-            except RunError:
-                continue
-            yield path
+            yield from _drawn(figures / f"{_plain(metric)}.png", partial(scores_figure, frame, metric, floors=floors))
 
 
 def _scores_by_step(figures: Path, by_step: Mapping[int, pd.DataFrame]) -> Iterator[Path]:
@@ -66,24 +62,14 @@ def _scores_by_step(figures: Path, by_step: Mapping[int, pd.DataFrame]) -> Itera
             if metric in ended:
                 for arm, seed, value in zip(ended["arm"], ended["seed"], ended[metric], strict=True):
                     lines.setdefault((arm, int(seed)), []).append({"step": step, metric: value})
-        path = figures / f"curve-{_plain(metric)}.png"
-        try:
-            _save(curves_figure(lines, metric), path)
-        except RunError:
-            continue
-        yield path
+        yield from _drawn(figures / f"curve-{_plain(metric)}.png", partial(curves_figure, lines, metric))
 
 
 def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
     lines = {(arm, int(seed)): read_metrics(Path(folder).parent.parent)
              for arm, seed, folder in zip(frame["arm"], frame["seed"], frame["folder"], strict=True)}  # fmt: skip
     for key in ("loss", "validation_loss"):
-        path = figures / f"curve-{key}.png"
-        try:
-            _save(curves_figure(lines, key, log=True), path)
-        except RunError:
-            continue
-        yield path
+        yield from _drawn(figures / f"curve-{key}.png", partial(curves_figure, lines, key, log=True))
 
 
 def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
@@ -111,6 +97,15 @@ def _clips(files: Iterable[Path]) -> np.ndarray | None:
         except DamagedError:
             continue
     return None
+
+
+def _drawn(path: Path, figure: Callable[[], Figure]) -> Iterator[Path]:
+    """Draw a figure into a file, and give its path; nothing where it cannot be drawn yet."""
+    try:
+        _save(figure(), path)
+    except RunError:
+        return
+    yield path
 
 
 def _save(figure: Figure, path: Path) -> None:

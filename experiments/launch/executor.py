@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 from experiments.plan.plan import Plan
 from experiments.record.progress import Progress, silent
-from experiments.record.snapshot import Snapshot
+from experiments.record.snapshot import Snapshot, freeze
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate
 from registry.schema.resources import Shape
@@ -18,6 +18,15 @@ class RefusedError(RunError):
 
 def unheard(line: str) -> None:
     """Take a line that nobody reads."""
+
+
+def freeze_code(plan: Plan) -> Snapshot:
+    """Freeze the code that a plan's trainings run, plug-ins beside its file included.
+
+    Raises:
+        RunError: git fails on the checkout.
+    """
+    return freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins))
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ import contextlib
 from collections.abc import Sequence
 from typing import Self
 
-from experiments.launch.executor import ExecutorOptions
+from experiments.launch.executor import ExecutorOptions, freeze_code
 from experiments.launch.this_machine import ThisMachine
 from experiments.plan.plan import Plan
-from experiments.record.snapshot import freeze
 from experiments.worker.run import run_training
 from registry.errors import Interrupted
 from registry.runs.run_folder import Replicate
@@ -27,7 +26,7 @@ class InProcess(ThisMachine):
     @classmethod
     def open(cls, plan: Plan, options: ExecutorOptions) -> Self:
         """Return the executor of a plan."""
-        return cls(freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins)), options.progress)
+        return cls(freeze_code(plan), options.progress)
 
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:
         """Run those that can be started, to their end or to where they are to pause."""

@@ -11,12 +11,12 @@ from typing import Self
 
 import psutil
 
-from experiments.launch.executor import ExecutorOptions
+from experiments.launch.executor import ExecutorOptions, freeze_code
 from experiments.launch.this_machine import ThisMachine
 from experiments.plan.plan import Plan
 from experiments.record.progress import Progress, silent
 from experiments.record.recording import Recorder
-from experiments.record.snapshot import Snapshot, freeze
+from experiments.record.snapshot import Snapshot
 from experiments.record.states import Claim, claim, new_token
 from registry.runs.attempts import ATTEMPTS, is_alive, latest
 from registry.runs.machine import usable_cores
@@ -55,7 +55,7 @@ class LocalPool(ThisMachine):
         """Return the pool of a plan, its code frozen."""
         resources = plan.file.experiment.resources
         own = resources.model_copy(update={"parallel": resources.parallel or options.at_once})
-        snapshot = freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins))
+        snapshot = freeze_code(plan)
         return cls(own, snapshot, options.progress)
 
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:

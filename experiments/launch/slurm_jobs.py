@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from analysis import reports
-from experiments.launch.executor import ExecutorOptions, RefusedError
+from experiments.launch.executor import ExecutorOptions, RefusedError, freeze_code
 from experiments.launch.frozen_file import frozen_words
 from experiments.launch.preparing_jobs import PreparingJobs
 from experiments.launch.report import is_overridden, report_of
@@ -16,7 +16,7 @@ from experiments.record import slurm_queue
 from experiments.record.recording import write_json
 from experiments.record.slurm_queue import DEFAULT_MAX_ARRAY, Cluster
 from experiments.record.snapshot import FOLDER as CODE
-from experiments.record.snapshot import Snapshot, freeze
+from experiments.record.snapshot import Snapshot
 from experiments.record.states import tasks_of
 from registry.errors import RunError
 from registry.experiment.clusters import cluster_defaults
@@ -54,7 +54,7 @@ class SlurmJobs:
         """
         cluster = slurm_queue.cluster()
         defaults = cluster_defaults(cluster.name)
-        snapshot = freeze(plan.runs, plan.file.path, bool(plan.file.experiment.plugins))
+        snapshot = freeze_code(plan)
         arrays = SlurmArrays(plan.folder, plan.file.experiment.resources, cluster, defaults, snapshot)
         return cls(plan, arrays, options.say, options.reports)
 
