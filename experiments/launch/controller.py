@@ -126,16 +126,20 @@ class Controller:
             return True
         self._refuse_what_never_begins(replicates)
         try:
-            started = self.executor.submit(replicates)
+            self._note(replicates, self.executor.submit(replicates))
         except RefusedError as error:
+            self._note(replicates, error.accepted)
             self._refused(error, once)
             return False
+        return True
+
+    def _note(self, replicates: Sequence[Replicate], started: Sequence[str]) -> None:
+        """Note the names of the replicates that the executor took."""
         self.launched.submitted += [name for name in started if name not in self.launched.submitted]
         for replicate in replicates:
             if replicate.name in started:
                 attempts, times = self._sent.get(replicate.folder, (0, 0))
                 self._sent[replicate.folder] = attempts, times + 1
-        return True
 
     def _refused(self, error: RefusedError, once: bool) -> None:
         """Say that the executor refuses; the next round tries again."""

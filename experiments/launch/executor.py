@@ -13,7 +13,16 @@ from registry.schema.resources import Shape
 
 
 class RefusedError(RunError):
-    """The executor takes nothing more just now, such as sbatch at a limit; asking again later may help."""
+    """The executor takes nothing more just now, such as sbatch at a limit; asking again later may help.
+
+    Args:
+        message: who refuses what, and why.
+        accepted: names of the replicates that it took in the same call before; these go on.
+    """
+
+    def __init__(self, message: str, accepted: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.accepted = tuple(accepted)
 
 
 def unheard(line: str) -> None:
@@ -104,7 +113,7 @@ class Executor(Protocol):
         """Start the trainings that can be started, now or when there is room; return the names of their replicates.
 
         Raises:
-            RefusedError: it takes nothing more just now; what it took before goes on.
+            RefusedError: it takes nothing more just now; what it took before goes on, and is named in the error.
         """
         ...
 

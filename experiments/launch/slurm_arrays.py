@@ -121,6 +121,10 @@ class SlurmArrays:
             for chunk in todo:
                 behind = jobs[chunk.behind] if chunk.behind is not None else None
                 jobs.append(self._submit(chunk, behind, {claimed.training: claimed for claimed in mine}))
+        except RefusedError as error:
+            taken = [task for chunk in todo[: len(jobs)] for task in chunk.tasks]
+            error.accepted = tuple(replicate.name for task in taken for replicate in task.replicates)
+            raise
         finally:
             for claimed in mine:
                 if claimed.submission.content.job is None:  # refused: it waits for nothing

@@ -43,6 +43,8 @@ class SlurmJobs:
         self.snapshot = arrays.snapshot
         self.preparing = PreparingJobs(arrays, say)
         self.report: str | None = None  # the job that reports
+        self._report_due = False  # there are arrays without one behind them, such as when sbatch refused it
+        self._ask_again = 0.0  # by the clock of `time.monotonic`
 
     @classmethod
     def open(cls, plan: Plan, options: ExecutorOptions) -> Self:
@@ -101,7 +103,7 @@ class SlurmJobs:
         """Submit arrays of the trainings that can be started, and one job that reports behind them.
 
         Raises:
-            RefusedError: sbatch refuses one; those before it go on, and are reported.
+            RefusedError: sbatch refuses an array, or the job that reports; the arrays before it go on.
         """
         before = len(self.arrays.sent)
         by_job: dict[str | None, list[Replicate]] = {}
@@ -114,24 +116,34 @@ class SlurmJobs:
                 names += self.arrays.submit(own)
         except RefusedError as error:
             refused = error
+            names += error.accepted
         new = self.arrays.sent[before:]
         for sent in new:
             self.say(f"submitted {sent.job}: {sent.tasks} trainings")
+        if new:
+            self._note()
+            self._report_due = self.reports
         try:
-            if new:
-                self._note()
-            if new and self.reports:
-                self._report_behind()
-        finally:
-            if refused is not None:
-                raise refused
+            self._report_behind()
+        except RefusedError as error:
+            refused = refused or error
+        if refused is not None:
+            raise RefusedError(str(refused), names)
         return names
 
     def _report_behind(self) -> None:
+        """Submit the job that reports behind all arrays, if one is due.
+
+        Raises:
+            RefusedError: sbatch refuses it; it stays due.
+        """
+        if not self._report_due:
+            return
         after = f"afterany:{':'.join(sent.job for sent in self.arrays.sent)}"
         words = frozen_words(self.plan, self.arrays.launch_folder)
         words += ["--overridden"] if is_overridden(self.plan) else []
         self.report = self.arrays.submit_verb("report", words, after)
+        self._report_due = False
         place = reports.folder_of(self.plan.folder, report_of(self.plan))
         self.say(f"submitted {self.report}: reports when they have ended, in {place}")
         self._note()
@@ -143,7 +155,11 @@ class SlurmJobs:
         write_json(self.arrays.launch_folder / "launch.json", about)
 
     def poll(self) -> None:
-        """Slurm moves on of itself."""
+        """Ask again for the job that reports where sbatch refused it; everything else moves on of itself."""
+        if self._report_due and time.monotonic() >= self._ask_again:
+            self._ask_again = time.monotonic() + self.pause
+            with contextlib.suppress(RefusedError):
+                self._report_behind()
 
     def cancel(self, replicates: Sequence[Replicate]) -> None:
         """Take the jobs of replicates out of the queue; one that is left finds out when it begins."""
@@ -152,7 +168,13 @@ class SlurmJobs:
             slurm_queue.cancel([submission.job for submission in sent if submission and submission.job])
 
     def close(self, finished: bool) -> None:
-        """Wait for the job that reports, if everything else has ended."""
+        """Wait for the job that reports, if everything else has ended.
+
+        Raises:
+            RefusedError: sbatch refuses that job to the end; `report` does the same here.
+        """
+        if finished:
+            self._report_behind()
         if finished and self.report is not None and slurm_queue.hint(self.report) != "":
             self.say(f"waiting for the job that reports, {self.report}")
             while slurm_queue.hint(self.report) != "":
