@@ -17,8 +17,8 @@ class Detector(Extractor, Protocol):
     score_suffix: str
 
 
-def refuse_unusable(metric: str, fake: Features, real: Features | None) -> None:
-    """Refuse what no distance between two sides can be made of; reads either side in blocks.
+def comparable(metric: str, fake: Features, real: Features | None) -> Features:
+    """Return the real side where a distance can be made of both; reads either side in blocks.
 
     Raises:
         RunError: no real side, fewer than 2 clips on a side, features of different kinds, some that are not finite,
@@ -37,6 +37,7 @@ def refuse_unusable(metric: str, fake: Features, real: Features | None) -> None:
     refuse_not_finite(metric, "sampled", fake)
     refuse_not_finite(metric, "real", real)
     refuse_constant(metric, real)
+    return real
 
 
 def refuse_constant(metric: str, real: Features) -> None:

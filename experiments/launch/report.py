@@ -62,9 +62,9 @@ def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None =
 
 
 def _write(plan: Plan, link: bool, harmless: str) -> tuple[list[Path], list[Verdict]]:
-    frame, floors = reading.frame_of(plan), reading.floors_of(plan)
-    answers = reading.answers_of(plan, harmless=harmless)
-    results = Results(frame, floors, answers, reading.frames_by_step(plan))
+    read = reading.frames_of(plan)
+    answers = reading.answers_of(plan, harmless=harmless, read=read)
+    results = Results(read.last, reading.floors_of(plan), answers, read.by_step)
     return reports.write(plan.folder, report_of(plan), results, link), answers
 
 

@@ -1,5 +1,7 @@
 """What a plan's run folders say: its replicates as a frame, its floors, and the answers to its claims."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -55,18 +57,40 @@ def floors_of(plan: Plan) -> list[dict[str, Any]]:
     return [floor.model_dump(mode="json") for floor in floors]
 
 
-def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "") -> list[Verdict]:
+@dataclass(frozen=True)
+class Frames:
+    """The replicates of a plan, read once.
+
+    Args:
+        last: where each arm is compared.
+        by_step: at each step that they are evaluated at; empty where they are evaluated once.
+    """
+
+    last: pd.DataFrame
+    by_step: Mapping[int, pd.DataFrame]
+
+
+def frames_of(plan: Plan) -> Frames:
+    """Return all the plan's replicates, at every step."""
+    return Frames(frame_of(plan), frames_by_step(plan))
+
+
+def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: Frames | None = None) -> list[Verdict]:
     """Return a verdict for each of the plan's claims, or for each that is about selected arms alone.
 
     Args:
         plan: whose claims.
         selected: only those about selected arms.
         harmless: why it does not matter that arms were made by different code; empty: such verdicts are refused.
+        read: the plan's replicates where they have been read already.
 
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
     names = {arm.name for arm in plan.selected}
     claims = [claim for claim in plan.claims if not selected or set(claim.arms) <= names]
-    by_step = {step: frame_of(plan, step) for step in {claim.step for claim in claims} if step is not None}
-    return verdicts.judge(frame_of(plan), claims, floors=floors_of(plan), harmless=harmless, by_step=by_step)
+    known = read.by_step if read is not None else {}
+    steps = {claim.step for claim in claims if claim.step is not None}
+    by_step = {step: known[step] if step in known else frame_of(plan, step) for step in steps}
+    last = read.last if read is not None else frame_of(plan)
+    return verdicts.judge(last, claims, floors=floors_of(plan), harmless=harmless, by_step=by_step)

@@ -11,7 +11,16 @@ from experiments.plan.other_code import Outdated, outdated
 from experiments.plan.plan import Plan
 from experiments.plan.videos import usable_videos
 from registry.experiment.evaluate_at import early_steps
-from registry.runs.run_folder import TRAININGS, desires, evaluations_in, replicates, training_name, training_state
+from registry.runs.run_folder import (
+    TRAININGS,
+    Replicate,
+    desires,
+    evaluations_in,
+    replicates,
+    step_of,
+    training_name,
+    training_state,
+)
 from registry.schema.resources import Shape
 from registry.schema.values import NETWORK, values_at
 
@@ -57,6 +66,7 @@ def rows(
             replicate.training for replicate in waiting if not training_state(replicate.training, arm.spec).ended
         }
         left = evaluation * len(waiting) + training * len(lacking - counted_already)
+        left += training * sum(_made_again(replicate) for replicate in waiting if replicate.training not in lacking)
         counted_already |= lacking
         found.append({
             "experiment": plan.name,
@@ -79,6 +89,13 @@ def rows(
             "other_code": _other_code(others),
         })  # fmt: skip
     return found
+
+
+def _made_again(replicate: Replicate) -> float:
+    """The share of a training's steps that are made again because the checkpoint of the evaluated step is gone."""
+    step = replicate.spec.step
+    nearest = max((own for path in replicate.checkpoints() if (own := step_of(path) or 0) <= step), default=0)
+    return (step - nearest) / max(step, 1)
 
 
 def _other_code(others: Sequence[Outdated]) -> dict[str, list[int]]:

@@ -17,7 +17,7 @@ from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
 from registry.runs.code_used import FILE as CODE_FILE
-from registry.runs.files import naming, write_atomically, write_new
+from registry.runs.files import locked, naming, write_atomically, write_new
 from registry.runs.records import (
     Attempt,
     CodeUsed,
@@ -77,9 +77,11 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
         with contextlib.suppress(FileExistsError):  # another launcher was quicker
             write_new(training / "provenance.json", as_json({"code": dict(code), **machine()}))
     elif dict(code) not in bound_codes(training) and not replicate.state.ended:
-        provenance = read_json(training / "provenance.json") or {}
-        later = [*provenance.get("later_code", ()), dict(code)]
-        write_json(training / "provenance.json", {**provenance, "later_code": later})
+        with locked(training):  # another launcher may have other code than both
+            if dict(code) not in bound_codes(training):
+                provenance = read_json(training / "provenance.json") or {}
+                later = [*provenance.get("later_code", ()), dict(code)]
+                write_json(training / "provenance.json", {**provenance, "later_code": later})
     text = strict_yaml.dump(replicate.spec.model_dump(mode="json"))
     if replicate.state not in (State.RUNNING, State.DONE):  # the efficiency half may have changed
         write_atomically(training / "spec.yaml", text)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.scoring.contracts import Features, Score
 from components.scoring.inception import Inception
 from components.scoring.metrics.frechet import Moments, frechet_distance
-from components.scoring.refusals import Detector, one_thread, refuse_unusable
+from components.scoring.refusals import Detector, comparable, one_thread
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import Count
 
@@ -63,8 +63,7 @@ class FID:
             RunError: fewer than 2 clips on a side, features of different dimensions, or some not finite.
         """
         (name,) = self.names()
-        refuse_unusable(name, fake, real)
-        assert real is not None
+        real = comparable(name, fake, real)
         sides = [Moments.of(side) for side in (fake, real)]
         details: dict[str, Any] = {"frames": [side.count for side in sides], "computed_by": _clean_fid()}
         ours = frechet_distance(*sides, unbiased=True)
@@ -137,8 +136,7 @@ class KID:
         from cleanfid.fid import kernel_distance
 
         (name,) = self.names()
-        refuse_unusable(name, fake, real)
-        assert real is not None
+        real = comparable(name, fake, real)
         with _numpy_seed(0):  # subset by subset draws the same subsets as all at once
             values = [
                 kernel_distance(_Frames(fake), _Frames(real), num_subsets=1, max_subset_size=self.subset_size)

@@ -5,7 +5,7 @@ from typing import Any
 from components.scoring.contracts import CurvePoint, Features, Score
 from components.scoring.metrics.frechet import Moments, frechet_distance
 from components.scoring.metrics.slices import Limit, Sliced, cut
-from components.scoring.refusals import Detector, one_thread, refuse_unusable
+from components.scoring.refusals import Detector, comparable, one_thread
 from registry.parts.catalogue import part
 
 
@@ -63,8 +63,7 @@ class FVD:
             RunError: fewer than 2 clips on a side, features of different dimensions, or some not finite.
         """
         name, limit_name = self.names()
-        refuse_unusable(name, fake, real)
-        assert real is not None
+        real = comparable(name, fake, real)
         sides = cut((fake.videos, real.videos), seed=0)
         moments = [
             [Moments.of(side, clips) for clips in slices] for side, slices in zip((fake, real), sides, strict=True)

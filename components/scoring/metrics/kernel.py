@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from components.scoring.contracts import BLOCK, Features, Score
 from components.scoring.metrics.slices import Slice, Sliced, cut
-from components.scoring.refusals import Detector, one_thread, refuse_unusable
+from components.scoring.refusals import Detector, comparable, one_thread
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import Count, Tally
 
@@ -63,8 +63,7 @@ class KVD:
             RunError: fewer than 2 clips on a side, features of different dimensions, or some not finite.
         """
         (name,) = self.names()
-        refuse_unusable(name, fake, real)
-        assert real is not None
+        real = comparable(name, fake, real)
         sides = cut((fake.videos, real.videos), seed=0)
         sliced = Sliced(_over_slices(fake, real, sides), sides)
         error = sliced.standard_error()

@@ -54,6 +54,21 @@ def test_finished_replicates_say_it_better(plan: Plan) -> None:
     assert other["gpu_hours"] == other["gpu_hours_left"] > 0
 
 
+def test_going_back_to_a_step_costs_the_steps_from_the_checkpoint_before_it(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "seeds=[0]", "resources.tflops=1e-6", "sampling.step=4", only=["baseline"])
+    replicate = plan.replicates[0]
+    create(replicate, {})
+    (row,) = rows(plan)
+    evaluation = row["gpu_hours"] - row["gpu_hours_of_training"]
+    assert row["gpu_hours_left"] == pytest.approx(row["gpu_hours"])
+    folder = replicate.training / "checkpoints"
+    folder.mkdir()
+    for step, share in ((6, 1.0), (2, 0.5), (4, 0.0)):  # the last is behind the wanted one, which is gone
+        (folder / f"step-{step:08d}.pt").touch()
+        (row,) = rows(plan)
+        assert row["gpu_hours_left"] == pytest.approx(evaluation + share * row["gpu_hours_of_training"], rel=1e-3)
+
+
 def test_the_pace_is_measured_once_for_arms_that_cost_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "MEASURE_SECONDS", 0.02)
     plan = plan_of(
