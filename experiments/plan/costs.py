@@ -126,7 +126,8 @@ def measure(spec: Spec) -> Pace:
     from components.learning.ema import EMA
     from components.precision import tf32
     from experiments.training.devices import device_of
-    from experiments.training.trainer import autocast, losses_of, take_step
+    from experiments.training.losses import Batch, autocast, losses_of
+    from experiments.training.trainer import take_step
 
     device, learning, rows = device_of(spec), spec.learning, spec.runtime.accumulation
     if spec.runtime.threads and device.type == "cpu":
@@ -146,10 +147,10 @@ def measure(spec: Spec) -> Pace:
     def training() -> None:
         x0 = torch.randn(learning.batch_size, *shape, generator=generator, device=device)
         t = objective.draw_times(learning.batch_size, generator).to(device)
+        batch = Batch(x0, t, torch.randn_like(x0), labels)
         for part in torch.arange(learning.batch_size, device=device).chunk(rows):
             with autocast(device, spec.runtime.precision):
-                own = None if labels is None else labels[part]
-                terms = losses_of(objective, model, x0[part], t[part], torch.randn_like(x0[part]), own)
+                terms = losses_of(objective, model, batch.rows(part))
             (terms["loss"].sum() / learning.batch_size).backward()
         take_step(model, optimiser, ema, learning.clip_norm)
 

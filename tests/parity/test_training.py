@@ -10,7 +10,8 @@ from components.diffusion.noise_schedules import Linear
 from components.diffusion.objectives import EpsilonLearnedSigma
 from components.learning.ema import EMA
 from components.model.checkpoints import from_official, to_official
-from experiments.training.trainer import losses_of, take_step
+from experiments.training.losses import Batch, losses_of
+from experiments.training.trainer import take_step
 from tests.fixtures.networks import official_network, prefixed
 from tests.parity import rounding
 
@@ -66,7 +67,7 @@ class Run:
         self.first_gradients: dict[str, Tensor] = {}
         for step in range(about["steps"]):
             x0, t, noise = (tensors[f"in/{name}"][step] for name in ("x0", "t", "noise"))
-            terms = losses_of(objective, network, x0, t, noise, None)
+            terms = losses_of(objective, network, Batch(x0, t, noise))
             terms["loss"].mean().backward()
             for name in ("loss", "mse", "vb"):
                 self.logged[name].append(terms[name].detach())

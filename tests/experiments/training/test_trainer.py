@@ -199,9 +199,9 @@ def test_arms_of_short_and_long_clips_see_the_same_videos(tmp_path: Path) -> Non
     seen = []
     for replicate in made(tmp_path, *words, only=()):
         trainer = trainer_of(replicate)
-        seen.append([trainer.prepared.records[video].path for video in trainer.videos])
+        seen.append([trainer.prepared.records[video].path for video in trainer.batches.videos])
         assert trainer.validation_split == "test"
-        with mock.patch.object(trainer.cache, "batch", wraps=trainer.cache.batch) as read:
+        with mock.patch.object(trainer.batches.cache, "batch", wraps=trainer.batches.cache.batch) as read:
             trainer.validation_losses()
         assert {trainer.prepared.records[video].path for video in read.call_args.args[0]} == {"test/v7"}
     assert seen == [["train/v1", "train/v3", "train/v5"]] * 2
@@ -212,11 +212,11 @@ def test_mirrored_clips_are_trained_under_the_label_of_their_direction(tmp_path:
     ones = {flip: trainer_of(made(tmp_path / str(flip), *four, f"data.flip={flip}")[0]) for flip in (0.0, 0.5, 1.0)}
     _, left, right, _ = range(4)  # moves_down, moves_left, moves_right, moves_up
     for step in range(3):
-        plain, some, mirrored = (trainer.batch(step) for trainer in ones.values())
+        plain, some, mirrored = (trainer.batches.read(step) for trainer in ones.values())
         assert plain[1] is not None
         assert some[1] is not None
         assert mirrored[1] is not None
         swapped = torch.where(plain[1] == left, right, torch.where(plain[1] == right, left, plain[1]))
         assert mirrored[1].tolist() == swapped.tolist()
-        flipped = ones[0.5].sampler.batch(step).flipped
+        flipped = ones[0.5].batches.sampler.batch(step).flipped
         assert some[1].tolist() == torch.where(flipped, swapped, plain[1]).tolist()
