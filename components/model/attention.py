@@ -1,7 +1,7 @@
-"""Multi-head attention over one of three token axes, and the MLP: what blocks are made of."""
+"""Multi-head attention over one of three token axes or a caption, and the MLP: what blocks are made of."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -52,6 +52,39 @@ class Attention(nn.Module):
 
 def _lengths(axis: Axis, frames: int, tokens: int) -> dict[str, int]:
     return {"spatial": {"t": frames}, "temporal": {"s": tokens}, "full": {"t": frames}}[axis]
+
+
+class Text(NamedTuple):
+    """A caption as the blocks read it: tokens (B, L, D), and which of them count, (B, L) bool, or None for all."""
+
+    tokens: Tensor
+    mask: Tensor | None = None
+
+
+class CrossAttention(nn.Module):
+    """Attention of video tokens to the caption's: queries of the one, keys and values of the other, biased, no dropout.
+
+    Args:
+        width: D of both.
+        heads: number of heads; each takes width / heads consecutive channels.
+
+    Source: PixArt-alpha, arXiv 2310.00426, section 2.3; LatteT2V has it in its spatial blocks.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, text: Text) -> Tensor:
+        """Tokens (B, T, S, D) -> (B, T, S, D); every token of a clip looks at the same caption."""
+        q = rearrange(self.q(x), "b t s (h e) -> b h (t s) e", h=self.heads)
+        k, v = rearrange(self.kv(text.tokens), "b l (two h e) -> two b h l e", two=2, h=self.heads)
+        mask = None if text.mask is None else rearrange(text.mask.bool(), "b l -> b 1 1 l")
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.proj(rearrange(attended, "b h (t s) e -> b t s (h e)", t=x.shape[1]))
 
 
 class MLP(nn.Module):

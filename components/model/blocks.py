@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from components.model.attention import MLP, Attention, Axis
+from components.model.attention import MLP, Attention, Axis, CrossAttention, Text
 from components.model.conditioning import Condition, Conditioning, gated, modulate, modulations
 from components.model.temporal_positions import TemporalPosition
 from registry.parts.catalogue import part
@@ -22,23 +22,35 @@ def on_clip(change: Callable[[Tensor], Tensor], x: Tensor, frames: int) -> Tenso
     return change(x) if x.shape[1] == frames else torch.cat([change(x[:, :frames]), x[:, frames:]], dim=1)
 
 
+def reading(cross: CrossAttention | None, x: Tensor, text: Text | None) -> Tensor:
+    """Add what the tokens x (B, T, S, D) read in the caption; x itself where the network has no text.
+
+    Neither normed nor gated, as in PixArt.
+    """
+    return x if cross is None or text is None else x + cross(x, text)
+
+
 class Block(nn.Module):
-    """One attention and one MLP, each with its norm, modulation and residual.
+    """One attention and one MLP, each with its norm, modulation and residual; between them, the caption may be read.
 
     Source: golden README, 1 "Block"; the DiT block, arXiv 2212.09748, figure 3.
     """
 
-    def __init__(self, width: int, heads: int, conditioning: Conditioning) -> None:
+    def __init__(self, width: int, heads: int, conditioning: Conditioning, reads_text: bool = True) -> None:
         super().__init__()
         self.norm1, self.norm2 = conditioning.norm(), conditioning.norm()
         self.attn = Attention(width, heads)
+        self.cross_attn = conditioning.cross_attention(heads) if reads_text else None
         self.mlp = MLP(width)
         self.adaLN_modulation = conditioning.modulation(6)
 
-    def forward(self, x: Tensor, condition: Tensor, axis: Axis, position: TemporalPosition) -> Tensor:
+    def forward(
+        self, x: Tensor, condition: Tensor, axis: Axis, position: TemporalPosition, text: Text | None = None
+    ) -> Tensor:
         """Tokens (B, T, S, D) and condition (B, T or 1, 1, D) -> tokens."""
         attend, feed = modulations(self.adaLN_modulation, condition, 2)
         x = x + gated(self.attn(modulate(self.norm1(x), attend), axis, rotation(x, axis, position)), attend)
+        x = reading(self.cross_attn, x, text)
         return x + gated(self.mlp(modulate(self.norm2(x), feed)), feed)
 
 
@@ -81,7 +93,7 @@ class BlockStack(nn.ModuleList):
 
     def spatial(self, block: nn.Module, x: Tensor, condition: Condition, position: TemporalPosition) -> Tensor:
         """Tokens of one frame attend to each other, in the clip and in stills alike."""
-        return block(x, condition.frames, "spatial", position)
+        return block(x, condition.frames, "spatial", position, condition.text)
 
     def temporal(
         self, block: nn.Module, x: Tensor, condition: Condition, position: TemporalPosition, frames: int
@@ -104,7 +116,13 @@ class EvenStack(BlockStack):
     )
 
     def __init__(self, depth: int, width: int, heads: int, conditioning: Conditioning) -> None:
-        super().__init__(Block(width, heads, conditioning) for _ in range(depth))
+        super().__init__(
+            Block(width, heads, conditioning, reads_text=self.is_spatial(index, depth)) for index in range(depth)
+        )
+
+    def is_spatial(self, index: int, depth: int) -> bool:
+        """Whether a block is spatial; those read the caption, where there is one, and temporal ones do not."""
+        raise NotImplementedError
 
 
 @part("blocks", "variant_1")
@@ -114,6 +132,9 @@ class Variant1(EvenStack):
     Source: paper, figure 2a and section 3.2
     Official code: yes (models/latte.py)
     """
+
+    def is_spatial(self, index: int, depth: int) -> bool:
+        return index % 2 == 0
 
     def reference_modulation_rows(self, index: int, frames: int, tokens: int) -> int:
         return tokens if index % 2 else frames
@@ -136,6 +157,9 @@ class Variant2(EvenStack):
     Source: paper, figure 2b and section 3.2
     Official code: no, our reading
     """
+
+    def is_spatial(self, index: int, depth: int) -> bool:
+        return index < depth // 2
 
     def reference_modulation_rows(self, index: int, frames: int, tokens: int) -> int:
         return frames if index < len(self) // 2 else tokens
@@ -161,6 +185,7 @@ class SequentialBlock(nn.Module):
         self.norm1, self.norm_temporal, self.norm2 = (conditioning.norm() for _ in range(3))
         self.attn = Attention(width, heads)
         self.attn_temporal = Attention(width, heads)
+        self.cross_attn = conditioning.cross_attention(heads)
         self.mlp = MLP(width)
         self.adaLN_modulation = conditioning.modulation(6)
 
@@ -169,6 +194,7 @@ class SequentialBlock(nn.Module):
         across, _ = (attend, feed) if condition.frames is condition.clip else modulations(
             self.adaLN_modulation, condition.clip, 2)  # fmt: skip
         x = x + gated(self.attn(modulate(self.norm1(x), attend), "spatial"), attend)
+        x = reading(self.cross_attn, x, condition.text)
 
         def attend_across(clip: Tensor) -> Tensor:
             clip = position.add(clip) if first else clip
@@ -210,6 +236,7 @@ class ParallelBlock(nn.Module):
         self.norm1, self.norm2 = conditioning.norm(), conditioning.norm()
         self.attn = Attention(width, heads // 2)
         self.attn_temporal = Attention(width, heads // 2)
+        self.cross_attn = conditioning.cross_attention(heads)
         self.mlp = MLP(width)
         self.adaLN_modulation = conditioning.modulation(6)
 
@@ -221,7 +248,7 @@ class ParallelBlock(nn.Module):
         across = self.attn_temporal(clip, "temporal", rotation(clip, "temporal", position))
         if x.shape[1] > frames:
             across = torch.cat([across, torch.zeros_like(update[:, frames:])], dim=1)
-        x = x + gated(update + across, attend)
+        x = reading(self.cross_attn, x + gated(update + across, attend), condition.text)
         return x + gated(self.mlp(modulate(self.norm2(x), feed)), feed)
 
 
@@ -271,7 +298,7 @@ class FullAttention(BlockStack):
     def forward(self, x: Tensor, condition: Condition, position: TemporalPosition, frames: int) -> Tensor:
         x = on_clip(position.add, x, frames)
         for block in self:
-            clip = block(x[:, :frames], condition.clip, "full", position)
+            clip = block(x[:, :frames], condition.clip, "full", position, condition.text)
             if x.shape[1] > frames:
                 own = condition.frames if condition.frames is condition.clip else condition.frames[:, frames:]
                 clip = torch.cat([clip, block(x[:, frames:], own, "spatial", position)], dim=1)

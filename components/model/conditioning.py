@@ -11,6 +11,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from components.model.attention import CrossAttention, Text
 from components.model.positions import timestep_waves
 from registry.parts.catalogue import part
 
@@ -23,11 +24,13 @@ class Condition:
         clip: (B, 1, 1, D), used by attention across frames and wherever all frames share it.
         frames: (B, T + n, 1, D), or the same tensor as `clip` when no still differs from the clip.
         tokens: (B, T + n, K, D) conditioning tokens for every frame, or None.
+        text: the caption, which blocks read by cross-attention, or None.
     """
 
     clip: Tensor
     frames: Tensor
     tokens: Tensor | None = None
+    text: Text | None = None
 
 
 class Modulation(NamedTuple):
@@ -69,7 +72,11 @@ class Conditioning(nn.Module):
         width: D.
         classes: number of classes; 0 is unconditional.
         null_label: whether the label table has a last row for the dropped label.
+
+    `text_width` is the width E of the text that the network reads, or None where it reads none.
     """
+
+    text_width: int | None = None
 
     def __init__(self, width: int, classes: int, null_label: bool) -> None:
         super().__init__()
@@ -91,6 +98,24 @@ class Conditioning(nn.Module):
     def modulation(self, chunks: int) -> nn.Module | None:
         """The network from condition to `chunks` vectors of a block or the head, or None for plain blocks."""
         raise NotImplementedError
+
+    def head_modulation(self) -> nn.Module | None:
+        """The network from condition to shift and scale of the head, or None for a plain head."""
+        return self.modulation(2)
+
+    def read(self, text: Tensor | None, mask: Tensor | None) -> Text | None:
+        """Text (B, L, E) and its mask (B, L) -> what the blocks read of it.
+
+        Raises:
+            ValueError: there is text, and the network takes none; or the other way round.
+        """
+        if text is not None or mask is not None:
+            raise ValueError(f"a network with the conditioning {type(self).__name__} takes no text")
+        return None
+
+    def cross_attention(self, heads: int) -> CrossAttention | None:
+        """The cross-attention of a block that sees whole frames, or None where there is no text."""
+        return None
 
     def attach(self, tokens: Tensor, condition: Condition) -> Tensor:
         """Put the conditioning tokens, if any, behind every frame's tokens (B, T + n, S, D)."""

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from components.model.attention import Attention
+from components.model.attention import Attention, CrossAttention, Text
 from components.model.latte import Latte
 
 PAPER_BATCH = 3
+CAPTION_TOKENS = 120  # of a caption as the public text-to-video model pads it (diffusers' LattePipeline)
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Counts:
         modulation_repeats: what the reference's repeated modulation rows add to `linear`.
         patch_convolution: convolution of the patch embedding.
         stretch: transposed convolution of `compression_frame`.
-        attention: the products QK^T and AV.
+        attention: the products QK^T and AV; a caption counts as CAPTION_TOKENS tokens.
         norms: what thop counts for layer norms: 2 an element, twice that with affine parameters.
         paper_counts_patch_convolution: False for variants whose printed figure lacks it.
     """
@@ -78,13 +79,17 @@ def count(model: Latte, channels: int) -> Counts:
     latents = torch.zeros(1, patches.frames, channels, rows, columns, device=device)
     t = torch.zeros(1, device=device)
     labels = torch.zeros(1, dtype=torch.int64, device=device) if model.conditioning.classes else None
+    text_width = model.conditioning.text_width
+    text = torch.zeros(1, CAPTION_TOKENS, text_width, device=device) if text_width else None
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d, nn.LayerNorm)):
             counts.handles.append(module.register_forward_hook(lambda m, i, o: _layer(counts, m, i[0], o)))
         elif isinstance(module, Attention):
             counts.handles.append(module.register_forward_hook(lambda m, i, o: _products(counts, i[0], i[1])))
+        elif isinstance(module, CrossAttention):
+            counts.handles.append(module.register_forward_hook(lambda m, i, o: _products_with_text(counts, *i)))
     with torch.no_grad():
-        model(latents, t, labels)
+        model(latents, t, labels, text=text)
     for handle in counts.handles:
         handle.remove()
     counts.handles.clear()
@@ -107,6 +112,10 @@ def _products(counts: Counts, tokens: Tensor, axis: str) -> None:
     _, frames, per_frame, _ = tokens.shape
     attended = {"spatial": per_frame, "temporal": frames, "full": frames * per_frame}[axis]
     counts.attention += 2 * tokens.numel() * attended
+
+
+def _products_with_text(counts: Counts, tokens: Tensor, text: Text) -> None:
+    counts.attention += 2 * tokens.numel() * text.tokens.shape[1]
 
 
 def _repeats(model: Latte) -> int:

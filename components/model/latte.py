@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from components.model.attention import CrossAttention
 from components.model.blocks import BlockStack
 from components.model.conditioning import Condition, Conditioning
 from components.model.patch_embeddings import PatchEmbedding
 from components.model.positions import spatial_table
 from components.model.temporal_positions import TemporalPosition
+from components.model.text_conditioning import LayerEmbedding
 
 
 class Latte(nn.Module):
@@ -36,7 +38,7 @@ class Latte(nn.Module):
         self.conditioning, self.blocks = conditioning, blocks
         self.register_buffer("spatial_position", spatial_table(conditioning.width, *patch_embedding.grid))  # (1, S, D)
         self.head_norm = conditioning.norm()
-        self.head_modulation = conditioning.modulation(2)
+        self.head_modulation = conditioning.head_modulation()
 
     @property
     def null_label(self) -> int | None:
@@ -44,7 +46,13 @@ class Latte(nn.Module):
         return self.conditioning.null_label
 
     def forward(
-        self, latents: Tensor, t: Tensor, labels: Tensor | None = None, still_labels: Tensor | None = None
+        self,
+        latents: Tensor,
+        t: Tensor,
+        labels: Tensor | None = None,
+        still_labels: Tensor | None = None,
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
     ) -> Tensor:
         """Latents (B, F + n, C, H, W) of a clip and n stills behind it -> (B, F + n, C_out, H, W).
 
@@ -53,15 +61,19 @@ class Latte(nn.Module):
             t: (B,) timesteps, shared by clip and stills; whole or fractional.
             labels: (B,) classes of the clips; the null label stands for none.
             still_labels: (B, n) classes of the stills, where the network is class-conditional.
+            text: (B, L, E) embeddings of the captions, where the network is text-conditional.
+            text_mask: (B, L) which of them count, at least one of each caption; None: all.
 
         Raises:
-            ValueError: fewer frames than the network has, stills where the patch embedding takes none, or no labels.
+            ValueError: fewer frames than the network has, stills where the patch embedding takes none, no labels, or
+                text where none is taken or none where it is needed.
         """
         stills = latents.shape[1] - self.patch_embedding.frames
         if stills < 0 or (stills and not self.patch_embedding.takes_stills):
             raise ValueError(f"expected {self.patch_embedding.frames} frames, got {latents.shape[1]}")
         frames = self.patch_embedding.token_frames
         condition = self.conditioning.embed(t, labels, still_labels, frames, stills)
+        condition.text = self.conditioning.read(text, text_mask)
         tokens = self.patch_embedding.embed(latents) + self.spatial_position[:, None]  # (B, T + n, S, D)
         tokens = self.conditioning.attach(tokens, condition)
         tokens = self.blocks(tokens, condition, self.temporal_position, frames)
@@ -93,6 +105,7 @@ class Latte(nn.Module):
         Source: golden README, 1 "Initialisation in the original".
         """
         zeroed = {self.patch_embedding.head, *_modulation_layers(self)}
+        zeroed |= {module.proj for module in self.modules() if isinstance(module, CrossAttention)}
         for module in self.modules():
             if isinstance(module, nn.LayerNorm) and module.elementwise_affine:
                 nn.init.ones_(module.weight)
@@ -104,6 +117,8 @@ class Latte(nn.Module):
                     nn.init.xavier_uniform_(module.weight.flatten(1), generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+            if isinstance(module, LayerEmbedding):
+                nn.init.zeros_(module.table)
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02, generator=generator)
         for layer in self.conditioning.timestep.mlp:
@@ -114,5 +129,6 @@ class Latte(nn.Module):
 
 
 def _modulation_layers(model: Latte) -> list[nn.Module]:
-    networks = [getattr(block, "adaLN_modulation", None) for block in model.blocks] + [model.head_modulation]
+    networks = [getattr(block, "adaLN_modulation", None) for block in model.blocks]
+    networks += [model.head_modulation, getattr(model.conditioning, "adaLN_single", None)]
     return [network[1] for network in networks if isinstance(network, nn.Sequential)]

@@ -24,16 +24,16 @@ def temporal_table(width: int, frames: int) -> Tensor:
     return _tensor(sincos_1d(width, np.arange(frames)))
 
 
-def spatial_table(width: int, rows: int, columns: int) -> Tensor:
+def spatial_table(width: int, rows: int, columns: int, step: float = 1.0) -> Tensor:
     """The table of row-major patch positions, float32 (1, rows * columns, width).
 
-    The first half of the width encodes the column, the second the row; positions are 0..n-1, unscaled. On the device
-    `meta` it takes no memory.
+    The first half of the width encodes the column, the second the row; positions are `step` times 0..n-1. On the
+    device `meta` it takes no memory.
     """
     if _without_memory():
         return torch.empty(1, rows * columns, width)
     row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-    halves = [sincos_1d(width // 2, column), sincos_1d(width // 2, row)]
+    halves = [sincos_1d(width // 2, column * step), sincos_1d(width // 2, row * step)]
     return _tensor(np.concatenate(halves, axis=1))
 
 
