@@ -5,7 +5,17 @@ from typing import Any
 
 import click
 
-from experiments.cli import declaring, housekeeping, launching, planning, results, scoring, searching, watching
+from experiments.cli import (
+    checkpoints,
+    declaring,
+    housekeeping,
+    launching,
+    planning,
+    results,
+    scoring,
+    searching,
+    watching,
+)
 
 
 class Verbs(click.Group):
@@ -69,6 +79,7 @@ VERBS: tuple[click.Command, ...] = (
     scoring.score,
     scoring.protocol,
     scoring.fetch_weights,
+    checkpoints.checkpoint,
     housekeeping.list_runs,
     housekeeping.prune,
     housekeeping.doctor,
