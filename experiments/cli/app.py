@@ -5,7 +5,17 @@ from typing import Any
 
 import click
 
-from experiments.cli import declaring, housekeeping, launching, planning, results, scoring, searching, watching
+from experiments.cli import (
+    declaring,
+    housekeeping,
+    launching,
+    planning,
+    results,
+    sampling,
+    scoring,
+    searching,
+    watching,
+)
 
 
 class Verbs(click.Group):
@@ -66,6 +76,7 @@ VERBS: tuple[click.Command, ...] = (
     results.verdict,
     declaring.show,
     declaring.diff,
+    sampling.sample,
     scoring.score,
     scoring.protocol,
     scoring.fetch_weights,
