@@ -1,0 +1,23 @@
+"""Checkpoints of every layout, one module a layout: what they are, the network in them, and one layout from another.
+
+`contents` reads files, `layout` is the contract, `official`, `dit` and `ours` are layouts, `opening` is the door. A
+further layout is a further module, and a line in `opening.LAYOUTS`.
+"""
+
+from components.model.checkpoints.description import Assumed, Description
+from components.model.checkpoints.dit import load_dit
+from components.model.checkpoints.official import from_official, load_official, read_official, to_official
+from components.model.checkpoints.opening import export, inspect, open_network
+
+__all__ = [
+    "Assumed",
+    "Description",
+    "export",
+    "from_official",
+    "inspect",
+    "load_dit",
+    "load_official",
+    "open_network",
+    "read_official",
+    "to_official",
+]
