@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from experiments.cli.options import FOLDER, RUNS, completed, verb
+from experiments.cli.options import FOLDER, PLUGINS, RUNS, completed, verb
 
 
 class Grid(click.ParamType):
@@ -45,11 +45,13 @@ class Grid(click.ParamType):
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Left out: the run's, else auto.")
 @click.option("--grid", type=Grid(), help="Also the first clips as one picture and one video, such as 4x4.")
+@click.option("--heads", type=click.IntRange(1), help="Of each attention, where a file from outside does not say.")
+@PLUGINS
 @click.option("--out", type=FOLDER, help="Left out: a folder under the runs, one for each setting.")
 @RUNS
 @click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides"))
 @verb(on_experiment=False, formats=True)
-def sample(source: Path, step: int | None, form: str, **options: Any) -> None:
+def sample(source: Path, form: str, **options: Any) -> None:
     """Draw clips: videos, a contact sheet, a GIF, and samples.json; the same command again goes on.
 
     KEY.PATH=VALUE changes the rest of how clips are drawn: `sampling.sampler.eta=1 runtime.threads=4`.
@@ -57,14 +59,13 @@ def sample(source: Path, step: int | None, form: str, **options: Any) -> None:
     from experiments.cli.console import complain, say
     from experiments.cli.progress import Bars
     from experiments.scores.sample_folders import Place, sample_into_folder
-    from experiments.scores.sample_requests import Ask, wanted
-    from experiments.scores.sample_sources import open_source
+    from experiments.scores.sample_requests import Ask, wanted_of
 
     where = {name: options.pop(name) for name in ("out", "runs", "processes", "grid", "device")}
-    found = wanted(open_source(source, step), Ask(**options))
-    where["device"] = where["device"] or found.spec.runtime.device
-    complain(f"NOTE: {note}" for note in found.notes)
     with Bars(apart=form == "json") as bars:
+        found = wanted_of(source, Ask(**options), bars.show)
+        where["device"] = where["device"] or found.spec.runtime.device
+        complain(f"NOTE: {note}" for note in found.notes)
         folder, samples = sample_into_folder(found, Place(**where), bars.show)
     if samples is None:
         return

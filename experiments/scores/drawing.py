@@ -108,9 +108,11 @@ def refuse_unless_computed(precision: str, device: torch.device) -> None:
     found: tuple[Any, ...] = ()
     why = "it leaves float32 as it is"
     try:
-        with warnings.catch_warnings(), torch.no_grad(), torch.autocast(device.type, half):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = functional.scaled_dot_product_attention(layer(x), layer(x), layer(x)).dtype, convolution(x).dtype
+            with torch.no_grad(), torch.autocast(device.type, half):
+                attended = functional.scaled_dot_product_attention(layer(x), layer(x), layer(x))
+                found = attended.dtype, convolution(x).dtype
     except RuntimeError as error:
         why = (str(error).splitlines() or [""])[0]
     if found != (half, half):

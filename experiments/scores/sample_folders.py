@@ -159,9 +159,9 @@ class _Work:
             ) from None
 
     def _picture(self, grid: tuple[int, int] | None) -> dict[str, str]:
-        source, steps = self.wanted.source, self.wanted.spec.step
+        source = self.wanted.source
         names = [self._name_of(label) for label in self.wanted.labels]
-        title = f"{source.title}, step {steps}"
+        title = source.title if source.step is None else f"{source.title}, step {source.step}"
         new = write_pictures(self.folder, names, title, grid)
         earlier = self.before.pictures if self.before else {}
         stay = {name: digest for name, digest in earlier.items() if (self.folder / name).exists()}

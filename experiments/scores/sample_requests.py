@@ -1,29 +1,23 @@
 """What is asked to be sampled, held against what the network can do: a spec, labels, and what is to be said of them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.assembly import Assembly
-from experiments.scores.sample_sources import Source
-from registry import strict_yaml
+from components.model.checkpoints import Assumed
+from experiments.record.progress import Progress, silent
+from experiments.scores.sample_checkpoints import fitting_resolution, open_checkpoint
+from experiments.scores.sample_overrides import OPTIONS, override
+from experiments.scores.sample_sources import Source, open_training
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.compatibility import going_with
-from registry.experiment.experiment_file import merge
 from registry.experiment.resolve import resolve
-from registry.experiment.written import rooted
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.schema.spec import Spec
 
 WEIGHTS = {"ema": "ema", "raw": "model"}  # as the command line and as the spec say it
-OPTIONS = {
-    "sampling.sampler.steps": "--steps", "sampling.sampler": "--sampler", "sampling.guidance": "--guidance",
-    "sampling.clips": "--num", "sampling.step": "--step", "sampling.seed": "--seed", "data.frames": "--frames",
-    "data.resolution": "--resolution", "runtime.sampling_batch": "--batch",
-}  # fmt: skip
-FREE = ("sampling", "runtime", "data.autoencoder")  # what may be said otherwise of a network that is trained
 
 
 @dataclass(frozen=True)
@@ -42,6 +36,9 @@ class Ask:
         resolution: side of a frame in pixels.
         precision: fp32, bf16 or fp16.
         batch: clips that are drawn at once.
+        step: of the training.
+        heads: of each attention, where a file from outside does not say.
+        plugins: modules with parts of such a file.
         overrides: further `key=value` of the spec.
     """
 
@@ -56,6 +53,9 @@ class Ask:
     resolution: int | None = None
     precision: str | None = None
     batch: int | None = None
+    step: int | None = None
+    heads: int | None = None
+    plugins: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
 
 
@@ -82,9 +82,9 @@ class Wanted:
         sampling, data = self.spec.sampling, self.spec.data
         assert sampling.sampler, "resolved"
         return {
-            "weights_sha256": self.source.digest(self.spec.step),
-            "step": self.spec.step,
-            "weights": sampling.weights,
+            "weights_sha256": self.source.digest(),
+            "step": self.source.step,
+            "weights": self.source.kind(self.spec),
             "objective": self.spec.diffusion.objective.model_dump(mode="json"),
             "sampler": sampling.sampler.model_dump(mode="json"),
             "guidance": sampling.guidance,
@@ -98,6 +98,26 @@ class Wanted:
         }
 
 
+def wanted_of(path: Path, ask: Ask, progress: Progress = silent) -> Wanted:
+    """Return what is to be drawn of a run, a training or a checkpoint.
+
+    Raises:
+        SpecError: nothing is there that can be sampled, or not so.
+        RunError: what is there cannot be believed.
+    """
+    source: Source | None = open_training(path, ask.step)
+    if source is None:
+        if ask.step is not None:
+            raise SpecError(f"--step: is of a training made here, and {path} has the weights of one step; leave it out")
+        weights = None if ask.weights is None else WEIGHTS[ask.weights]
+        source = open_checkpoint(path, Assumed(ask.heads, None, ask.plugins), weights, ask.overrides, progress)
+    elif ask.heads is not None or ask.plugins:
+        raise SpecError(
+            f"--heads and --plugin are of files from outside; {path} was trained here, and says them itself"
+        )
+    return wanted(source, ask)
+
+
 def wanted(source: Source, ask: Ask) -> Wanted:
     """Return what is to be drawn, with all that is wrong with it found in one go.
 
@@ -106,7 +126,8 @@ def wanted(source: Source, ask: Ask) -> Wanted:
     """
     parts = catalogue(source.spec.plugins)
     raw = {name: value for name, value in source.spec.model_dump().items() if name not in ("scoring", "plugins")}
-    lines = _written(raw, ask)
+    lines = _written(raw, ask, source.free)
+    lines += _same_latents(raw, ask, source.spec, parts)
     lines += _pair_problems(raw, ask, parts)
     spec, problems = resolve(raw, parts)
     lines += [_told(key, message) for key, message in problems if message and key[:1] != ("scoring",)
@@ -114,7 +135,7 @@ def wanted(source: Source, ask: Ask) -> Wanted:
     labels, wrong = _labels(source, ask.classes)
     lines += wrong
     if spec is not None:
-        lines += _shape_problems(source.spec, spec, parts)
+        lines += _assembly_problems(source.spec, spec, parts)
     if lines or spec is None:
         raise SpecError(list(dict.fromkeys(lines)))
     spec = spec.model_copy(update={"plugins": source.spec.plugins})
@@ -122,7 +143,7 @@ def wanted(source: Source, ask: Ask) -> Wanted:
     return Wanted(source, spec, labels, precision, tuple(_notes(source.spec, spec)))
 
 
-def _written(raw: dict[str, Any], ask: Ask) -> list[str]:
+def _written(raw: dict[str, Any], ask: Ask, free: Sequence[str]) -> list[str]:
     """Put the words of a command into the sections of a spec; returns what cannot be put there."""
     if ask.sampler is not None and ask.sampler != (raw["sampling"]["sampler"] or {}).get("name"):
         raw["sampling"]["sampler"] = {"name": ask.sampler}
@@ -140,21 +161,19 @@ def _written(raw: dict[str, Any], ask: Ask) -> list[str]:
     for (section, key), value in given.items():
         if value is not None:
             raw[section][key] = value
-    return [line for text in ask.overrides for line in _override(raw, text)]
+    return [line for text in ask.overrides for line in override(raw, text, free)]
 
 
-def _override(raw: dict[str, Any], text: str) -> list[str]:
-    key, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key):
-        return [f"command line: {text}: an override is written key.path=value"]
-    if not any(key == free or key.startswith(f"{free}.") for free in FREE):
-        option = f" ({OPTIONS[key]} says it here)" if key in OPTIONS else ""
-        legal = "only sampling, runtime and data.autoencoder can be said otherwise"
-        return [f"command line: {key}: is what the network was trained with{option}; {legal}"]
-    document = strict_yaml.parse(value, "command line", tuple(key.split(".")))
-    if not document.problems:
-        merge(raw, tuple(key.split(".")), rooted(document.value, Path(), tuple(key.split("."))))
-    return list(document.problems)
+def _same_latents(raw: dict[str, Any], ask: Ask, trained: Spec, parts: Catalogue) -> list[str]:
+    """Give the frames the side at which another autoencoder has the latents that the network was trained with."""
+    if ask.resolution is not None or raw["data"]["autoencoder"] == trained.model_dump()["data"]["autoencoder"]:
+        return []
+    try:
+        latents = Assembly(trained, parts).latent_shape()[1:]
+        raw["data"]["resolution"] = fitting_resolution(raw["data"]["autoencoder"], latents, parts)
+    except SpecError as error:
+        return error.problems
+    return []
 
 
 def _pair_problems(raw: Mapping[str, Any], ask: Ask, parts: Catalogue) -> list[str]:
@@ -195,8 +214,8 @@ def _labels(source: Source, classes: str | None) -> tuple[tuple[int, ...], list[
     return tuple(labels), wrong
 
 
-def _shape_problems(trained: Spec, spec: Spec, parts: Catalogue) -> list[str]:
-    """Why the trained network cannot draw clips of another shape than it was trained with."""
+def _assembly_problems(trained: Spec, spec: Spec, parts: Catalogue) -> list[str]:
+    """Why the trained network cannot draw clips of that shape, or the sampler not in such steps."""
     lines = []
     if spec.data.frames != trained.data.frames:
         position = spec.model.temporal_position.name
@@ -208,10 +227,15 @@ def _shape_problems(trained: Spec, spec: Spec, parts: Catalogue) -> list[str]:
                 f"--frames: this network draws {trained.data.frames} frames and no other number: temporal_position "
                 f"{position}: {why}; networks with {' or '.join(free)} draw any number"
             )
+    assembly = Assembly(spec, parts)
     try:
-        Assembly(spec, parts).model("meta")
+        assembly.model("meta")
     except SpecError as error:
         lines += [f"--resolution: {line}" if spec.data != trained.data else line for line in error.problems]
+    try:
+        assembly.sampler(assembly.objective())
+    except SpecError as error:
+        lines += [f"--sampler: {line}" for line in error.problems]
     return lines
 
 

@@ -16,11 +16,17 @@ import pytest
 import torch
 from PIL import Image
 
+from components.model.building import build_network
+from components.model.checkpoints import to_official
 from experiments.cli.app import app
 from experiments.scores import sample_files
+from experiments.scores.sample_requests import Ask, wanted_of
+from registry.parts.catalogue import catalogue
 from registry.runs.machine import ROOT
 from registry.runs.records import Samples, read_record
+from registry.schema.spec import ModelSpec
 from tests.cli.command import Launched, Told, run
+from tests.fixtures.checkpoint_files import save
 from tests.waiting import until
 
 
@@ -165,7 +171,7 @@ def test_all_that_is_wrong_is_told_at_once(here: Any, replicate: Path) -> None:
     [
         (["--sampler", "euler"],
          "--sampler: euler cannot sample v_prediction; what can: ddpm, ddim, dpm_solver_pp, unipc"),
-        (["--steps", "many"], "--steps: steps 'many': write a count (250), counts of equal sections"),
+        (["--steps", "many"], "--sampler: steps 'many': write a count (250), counts of equal sections"),
         (["--frames", 6], "--frames: this network draws 4 frames and no other number: temporal_position absolute: "),
         (["--resolution", 30], "--resolution: data.autoencoder.factor: frames of 30 pixels a side cannot be divided"),
         (["--grid", "5x5"], "--grid: 5x5 needs 25 clips, and --num is 16"),
@@ -185,7 +191,8 @@ def test_a_place_without_a_network_is_told(here: Any, launched: Launched, replic
     assert "is no single run; name one of" in told.err
     assert str(replicate) in told.err
     told = here("sample", tmp_path)
-    assert (told.code, told.err) == (2, f"{tmp_path}: holds no run, no training and no weights\n")
+    assert told.code == 2
+    assert told.err.startswith(f"{tmp_path}: is a folder of no layout: name a file, or a training")
     told = here("sample", replicate, "--step", 4)
     assert told.code == 1
     assert told.err == f"{replicate}: has no checkpoint of step 4; there are those of step 6\n"
@@ -229,6 +236,7 @@ def test_ctrl_c_keeps_what_was_made(here: Any, replicate: Path, tmp_path: Path) 
     process = subprocess.Popen(
         [*command, "--out", str(out)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
     until(lambda: len(list(out.glob("videos/*.mp4"))) >= 2, "two clips are there", process)
     process.send_signal(signal.SIGINT)
@@ -252,3 +260,78 @@ def test_the_videos_of_the_folder_can_be_scored(here: Any, sampled: tuple[Path, 
                "--format", "json")  # fmt: skip
     assert told.code == 0, told.err
     assert (told.json["samples"]["clips"], told.json["shared_videos"]) == (6, 6)
+
+
+CHECKPOINT = ("data.autoencoder={name: pixels, factor: 2}", "--sampler", "ddim", "--steps", 2, "--num", 3)
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file under the official names: 4 frames of 8x8 latents with 12 channels, and 3 classes with a null label."""
+    model = ModelSpec.model_validate({"width": 64, "heads": 1, "depth": 2, "patch": 2, "classes": 3})
+    network = build_network(model, (4, 12, 8, 8), 24, True, catalogue())
+    network.initialise(torch.Generator().manual_seed(0))
+    return save(tmp_path_factory.mktemp("official") / "classes.pt", {"ema": to_official(network.state_dict())})
+
+
+def test_a_checkpoint_from_outside_is_sampled_as_the_official_code_does(
+    here: Any, official: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    told = here("sample", official, *CHECKPOINT, "--guidance", 7, "--classes", "2,0", "--out", out, "--format", "json")
+    assert told.code == 0, told.err
+    samples = json.loads(told.out)
+    settings = samples["settings"]
+    assert settings["weights_sha256"] == hashlib.sha256(official.read_bytes()).hexdigest()
+    assert (settings["objective"]["name"], settings["guidance"]) == ("epsilon_learned_sigma", 7)
+    assert [clip["name"] for clip in samples["clips"]] == ["class 2", "class 0", "class 2"]
+    assert arrays(out / "arrays").shape == (3, 4, 16, 16, 3)
+    source = wanted_of(official, Ask(overrides=CHECKPOINT[:1]))
+    sampler, schedule = source.spec.sampling.sampler, source.spec.diffusion.noise_schedule
+    assert sampler is not None
+    assert schedule is not None
+    assert (sampler.name, sampler.parameters["steps"], source.spec.sampling.guidance) == ("ddpm", 250, 1)
+    assert (schedule.name, source.spec.sampling.seed) == ("linear", 0)
+
+
+def test_a_checkpoint_says_what_has_to_be_said_of_it(here: Any, official: Path, tmp_path: Path) -> None:
+    told = here("sample", official)
+    assert told.code == 2
+    assert told.err.startswith("data.autoencoder: sd_vae has no latents of 12x8x8, which this network draws; name the")
+    told = here("sample", official, *CHECKPOINT, "--step", 5)
+    assert (told.code, told.err.split(":")[0]) == (2, "--step")
+    told = here("sample", official, *CHECKPOINT, "--weights", "raw")
+    assert told.code == 2
+    assert "model" in told.err
+    told = here("sample", official, *CHECKPOINT, "--frames", 8)
+    assert told.code == 2
+    assert told.err.startswith("--frames: this network draws 4 frames")
+    (tmp_path / "noise.pt").write_bytes(b"no checkpoint")
+    told = here("sample", tmp_path / "noise.pt")
+    assert told.code == 1
+    assert "Traceback" not in told.err
+
+
+def test_another_resolution_is_drawn_and_noted(here: Any, official: Path, tmp_path: Path) -> None:
+    told = here("sample", official, *CHECKPOINT, "--resolution", 24, "--out", tmp_path / "out")
+    assert told.code == 0, told.err
+    assert "NOTE: 24 pixels from a network that was trained with 16: 6x6 patches in place of 4x4" in told.err
+    assert arrays(tmp_path / "out" / "arrays").shape == (3, 4, 24, 24, 3)
+
+
+def commands() -> list[str]:
+    """Every command of the page, without its comment."""
+    lines = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8").splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.startswith("python run.py ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_each_command_of_the_page_works(
+    here: Any, replicate: Path, official: Path, tmp_path: Path, command: str
+) -> None:
+    places = {"RUN": replicate, "CHECKPOINT": official, "OUT": tmp_path / "out"}
+    words = [places.get(word, word) for word in command.split()[2:]]
+    more = CHECKPOINT[:1] if official in words else ()
+    told = here(*words, *more, "--runs", tmp_path)
+    assert told.code == 0, told.err
+    assert f"clips in {tmp_path}" in told.out
