@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from components.data.autoencoders import FRAMES_AT_ONCE, Autoencoder
 from components.data.transforms import to_uint8_frames
-from components.diffusion.contracts import Denoise, Sampler
+from components.diffusion.contracts import Denoise, OnStep, Sampler
 from components.diffusion.guidance import guided
 from components.model.latte import Latte
 from components.precision import tf32
@@ -46,6 +46,7 @@ class Drawing:
         precision: of the network: fp32, bf16 or fp16. Sampler and autoencoder compute in float32 whatever it is.
         tf32: whether a GPU rounds factors of float32 products to TF32 in the network.
         device: where all of it is.
+        steps: how often the sampler asks the network for a batch.
     """
 
     network: Latte
@@ -58,16 +59,17 @@ class Drawing:
     precision: str
     tf32: bool
     device: torch.device
+    steps: int
 
-    def clips(self, numbers: range) -> np.ndarray:
-        """Return the clips of these numbers, uint8 (n, F, H, W, 3), drawn in one batch."""
+    def clips(self, numbers: range, on_step: OnStep | None = None) -> np.ndarray:
+        """Return the clips of these numbers, uint8 (n, F, H, W, 3), drawn in one batch; `on_step` as in samplers."""
         streams = _Streams([(*self.stream, number) for number in numbers], self.latent_shape, self.device)
         labels = [self.labels[number % len(self.labels)] for number in numbers] if self.labels else None
         of_class = None if labels is None else torch.tensor(labels, device=self.device)
         with torch.inference_mode():
             # The outer block keeps the weights' casts from step to step.
             with self._autocast(), tf32(self.tf32, self.device), self._autocast(enabled=False):
-                latents = self.sampler.sample(self._denoiser(of_class), streams.draw(), streams.draw)
+                latents = self.sampler.sample(self._denoiser(of_class), streams.draw(), streams.draw, on_step)
             if self.precision == "fp16" and not latents.isfinite().all():
                 raise RunError(f"clips {numbers.start} to {numbers.stop - 1} are not finite in fp16; take bf16 or fp32")
             return self._decoded(latents)
@@ -134,7 +136,7 @@ def draw(
         files: where they go.
         batches: the same in every process.
         stop: asked after every turn, of all processes.
-        progress: is called with (what, clips done, clips in all).
+        progress: is called with (what, clips done, clips in all); of a turn under way as many as its share of steps.
         processes: those that share out the batches.
 
     Raises:
@@ -143,10 +145,15 @@ def draw(
     """
     for first in range(0, len(batches), processes.world):
         turn = batches[first : first + processes.world]
+        done, count = turn[-1].stop, sum(map(len, turn))
+
+        def under_way(k: int, x: Tensor, t: Tensor, before: int = done - count, count: int = count) -> None:
+            if k + 1 < drawing.steps:
+                progress("sampling", before + count * (k + 1) // drawing.steps, files.clips)
+
         if processes.rank < len(turn):
             numbers = turn[processes.rank]
-            files.write(numbers, drawing.clips(numbers))
-        done = turn[-1].stop
+            files.write(numbers, drawing.clips(numbers, under_way))
         stopping = processes.any(stop(), patient=True)  # all have written what they made in this turn
         progress("sampling", done, files.clips)
         if stopping:

@@ -33,6 +33,12 @@ class FilmedFiles(SampleFiles):
         """Return where the video of a clip lies."""
         return self.videos_folder / f"clip-{number:06d}.mp4"
 
+    def remove_halves(self) -> None:
+        """Remove what processes that were killed left half written; nobody else may be at work in the folder."""
+        for folder in (self.folder, self.videos_folder):
+            for path in folder.glob(".*.tmp"):
+                path.unlink(missing_ok=True)
+
     def write(self, numbers: range, clips: np.ndarray) -> None:
         """Write these clips, uint8 (n, F, H, W, 3), each file whole or not at all."""
         super().write(numbers, clips)

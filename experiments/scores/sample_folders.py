@@ -119,6 +119,7 @@ class _Work:
         drawn = max((numbers.stop for numbers in numbers_in(folder / ARRAYS)), default=0)
         self.num = max(wanted.spec.sampling.clips, drawn)  # what is there already stays
         self.files = FilmedFiles(folder, self.num, _owner(settings))
+        self.files.remove_halves()
         self.code = {name: digest for name, digest in of_evaluation(wanted.spec).items() if "scoring" not in name}
 
     def done(self, place: Place, processes: Processes, progress: Progress) -> Samples:

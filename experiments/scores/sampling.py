@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from components.assembly import Assembly
+from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
 from experiments.record.progress import Progress
 from experiments.record.recording import bound_data
@@ -79,7 +80,8 @@ def drawing_of(
         SpecError: sampler and objective do not go together, or shapes do not.
         RunError: the autoencoder's weights cannot be had.
     """
-    assembly = Assembly(spec)
+    assembly, sampler = Assembly(spec), spec.sampling.sampler
+    assert sampler, "resolved"
     return Drawing(
         network=network,
         sampler=assembly.sampler(assembly.objective()),
@@ -91,6 +93,7 @@ def drawing_of(
         precision=precision or spec.runtime.precision,
         tf32=spec.runtime.tf32,
         device=device,
+        steps=executed_steps(str(sampler.parameters.get("steps", 1))),
     )
 
 

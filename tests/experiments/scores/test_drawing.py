@@ -11,7 +11,8 @@ from torch import Tensor
 from components.assembly import Assembly
 from components.data.autoencoders import FRAMES_AT_ONCE
 from experiments.scores import drawing as drawing_module
-from experiments.scores.drawing import Drawing, refuse_unless_computed
+from experiments.scores.drawing import Drawing, draw, refuse_unless_computed
+from experiments.scores.sample_files import SampleFiles
 from experiments.scores.sampling import drawing_of, load_fitting
 from registry.errors import RunError
 from registry.experiment.arms import resolve_experiment
@@ -93,3 +94,12 @@ def test_learned_entries_of_another_shape_are_refused_by_name(tmp_path: Path) ->
     wider = spec.model_copy(update={"model": spec.model.model_copy(update={"width": 32})})
     with pytest.raises(RunError, match=r"do not fit a network of this shape: patch_embedding\.proj\.weight is"):
         load_fitting(Assembly(wider).model(), weights)
+
+
+def test_a_batch_under_way_counts_by_its_steps(tmp_path: Path) -> None:
+    one, told = toy(tmp_path, "sampling.sampler={name: ddim, steps: 4}"), []
+    files = SampleFiles(tmp_path / "arrays", 6, "nobody")
+    files.folder.mkdir()
+    draw(one, files, files.missing(4, []), lambda: False, lambda *words: told.append(words))
+    assert told == [("sampling", done, 6) for done in (1, 2, 3, 4, 4, 5, 5, 6)]
+    assert files.whole(thorough=True) == [range(4), range(4, 6)]
