@@ -348,3 +348,18 @@ def _override(raw: dict[str, Any], where: dict[Key, str], overrides: Iterable[st
             del where[other]
         where[full] = "command line"
     return wrong
+
+
+def overridden(sections: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return sections of a spec with `key.path=value` overrides applied, where there is no experiment file.
+
+    Raises:
+        SpecError: an override is not one, or is of a key that stands outside a spec's sections; all are named.
+    """
+    raw: dict[str, Any] = {"base": {name: dict(values) for name, values in sections.items()}}
+    wrong = _override(raw, {}, overrides)
+    wrong += [f"command line: {key}: is a key of experiments, not of one spec" for key in raw if key != "base"]
+    if wrong:
+        raise SpecError(wrong)
+    base: dict[str, Any] = raw["base"]
+    return base
