@@ -106,7 +106,7 @@ class Experiment(Section):
     """Named points that change several keys: by name, a mapping of keys to values."""
     seeds: tuple[NonNegativeInt, ...] = (0,)
     """One replicate of each arm a seed."""
-    evaluate_at: tuple[PositiveInt, ...] | Every | None = None
+    evaluate_at: tuple[NonNegativeInt, ...] | Every | None = None
     """Steps at which trainings are sampled and scored on their way, or `{every: 1000}`; the last step always is."""
     claim: tuple[Claim, ...] = Field(default=(), max_length=1000)
     """What is expected: one claim, or a list that is judged together."""
