@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from experiments.cli import (
+    checkpoints,
     declaring,
     housekeeping,
     launching,
@@ -80,6 +81,7 @@ VERBS: tuple[click.Command, ...] = (
     scoring.score,
     scoring.protocol,
     scoring.fetch_weights,
+    checkpoints.checkpoint,
     housekeeping.list_runs,
     housekeeping.prune,
     housekeeping.doctor,

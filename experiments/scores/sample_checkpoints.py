@@ -18,12 +18,11 @@ from components.model.checkpoints import Assumed, Description, inspect, open_net
 from components.model.latte import Latte
 from experiments.record.progress import Progress, silent
 from experiments.scores.sample_overrides import override
-from experiments.scores.sample_sources import Source, class_names
+from experiments.scores.sample_sources import Source
 from experiments.scores.sampling import load_fitting
 from registry.errors import SpecError
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import Catalogue, catalogue
-from registry.runs.run_folder import is_replicate
 from registry.schema.spec import Spec, default_part
 
 FACTORS = range(1, 65)  # by which an autoencoder may make frames smaller
@@ -64,7 +63,7 @@ def open_checkpoint(
     """Return a checkpoint as something that can be sampled.
 
     Args:
-        path: a file or folder of any layout, or a training that was imported.
+        path: a file or folder of any layout.
         assumed: what the user says because the weights cannot.
         weights: ema or model; left out, the average where there is one.
         overrides: `key=value` of the spec; those of autoencoder and objective are needed to know the frames.
@@ -89,9 +88,7 @@ def open_checkpoint(
     if spec is None or problems:
         raise SpecError([f"{path}: {'.'.join(key)}: {message}" for key, message in problems])
     spec = spec.model_copy(update={"plugins": found.plugins})
-    training = path.resolve().parent.parent if is_replicate(path) else path.resolve()
-    names = class_names(training, spec) if training.is_dir() else ()
-    return Outside(path, path.stem, spec, 0, found.step, names, found, assumed)
+    return Outside(path, path.stem, spec, 0, found.step, (), found, assumed)
 
 
 def fitting_resolution(autoencoder: Any, latents: tuple[int, ...], parts: Catalogue) -> int:

@@ -79,7 +79,7 @@ class TrainedHere(Source):
 
 
 def open_training(path: Path, step: int | None = None) -> TrainedHere | None:
-    """Return the training of a runs folder that a path names, None where it names none with weights of its own.
+    """Return the training of a runs folder that a path names, None where it names none.
 
     Args:
         path: of a replicate's folder, a training's, or one of its checkpoints.
@@ -94,7 +94,9 @@ def open_training(path: Path, step: int | None = None) -> TrainedHere | None:
     if is_replicate(path):
         replicate = open_replicate(path)
         title = f"{replicate.experiment} {replicate.arm} seed {replicate.seed}".strip()
-        return _of_training(path, replicate.training, replicate.spec, step or replicate.spec.step, title)
+        return _of_training(
+            path, replicate.training, replicate.spec, replicate.spec.step if step is None else step, title
+        )
     if path.is_file():
         own, training = step_of(path), path.resolve().parent.parent
         if own is None or path.resolve().parent.name != "checkpoints" or not _is_training(training):
@@ -112,16 +114,14 @@ def open_training(path: Path, step: int | None = None) -> TrainedHere | None:
     return None
 
 
-def _of_training(path: Path, training: Path, spec: Spec, step: int, title: str = "") -> TrainedHere | None:
-    if not checkpoints_in(training) and (training / "imported.json").exists():
-        return None  # its weights are in the file that it was imported from
+def _of_training(path: Path, training: Path, spec: Spec, step: int, title: str = "") -> TrainedHere:
     spec = spec.model_copy(update={"sampling": spec.sampling.model_copy(update={"step": step})})
     seed = int(training.name.removeprefix("seed-"))
     title = title or f"{training.parent.name} seed {seed}"
-    return TrainedHere(path, title, spec, seed, step, class_names(training, spec), training)
+    return TrainedHere(path, title, spec, seed, step, _classes(training, spec), training)
 
 
-def class_names(training: Path, spec: Spec) -> tuple[str, ...]:
+def _classes(training: Path, spec: Spec) -> tuple[str, ...]:
     """Return the names of the classes of a training's data, as far as these are still there; else none."""
     data = bound_data(training)
     if not spec.model.classes or data is None:

@@ -114,9 +114,8 @@ def trained_network(spec: Spec, training: Path, seed: int, device: torch.device,
     origin = Origin(spec.training, seed, data.digest if data is not None else "")
     state = read_written(path_of(training, spec.step), origin, processes, device)
     model: Latte = Assembly(spec).model()
-    load_fitting(model, state["model"])
-    if spec.sampling.weights == "ema":
-        model.load_state_dict(state["ema"], strict=False)  # fixed tables are not averaged
+    # Fixed tables are not averaged: a training's average has none, that of an imported file may have.
+    load_fitting(model, {**state["model"], **(state["ema"] if spec.sampling.weights == "ema" else {})})
     return model.to(device).eval()
 
 

@@ -182,7 +182,8 @@ class Imported(Record):
     bytes: int
     layout: str
     form: str
-    weights: str  # which of the file's weights are used
+    kinds: list[str]  # of weights, that the file has
+    step: int | None  # that the file says it is of
     time: float
 
 

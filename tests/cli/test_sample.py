@@ -335,3 +335,15 @@ def test_each_command_of_the_page_works(
     told = here(*words, *more, "--runs", tmp_path)
     assert told.code == 0, told.err
     assert f"clips in {tmp_path}" in told.out
+
+
+def test_a_checkpoint_that_was_imported_gives_the_clips_of_its_file(here: Any, official: Path, tmp_path: Path) -> None:
+    told = here("checkpoint", "import", official, "--runs", tmp_path / "runs", CHECKPOINT[0])
+    assert told.code == 0, told.err
+    (training,) = (tmp_path / "runs" / "_trainings").glob("*/seed-0")
+    for source in (official, training):
+        more = CHECKPOINT[1:] if source == training else CHECKPOINT
+        told = here("sample", source, *more, "--out", tmp_path / source.name)
+        assert told.code == 0, told.err
+    first, second = (arrays(tmp_path / source.name / "arrays") for source in (official, training))
+    assert np.array_equal(first, second)

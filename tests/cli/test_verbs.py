@@ -33,6 +33,7 @@ VERBS = [
     "score",
     "protocol",
     "fetch-weights",
+    "checkpoint",
     "doctor",
 ]
 READING = ["check", "plan", "status", "logs", "table", "verdict", "show", "diff"]

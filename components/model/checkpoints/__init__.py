@@ -4,14 +4,18 @@
 further layout is a further module, and a line in `opening.LAYOUTS`.
 """
 
-from components.model.checkpoints.description import Assumed, Description
+from components.model.checkpoints.description import Assumed, Description, digest_of
 from components.model.checkpoints.dit import load_dit
 from components.model.checkpoints.official import from_official, load_official, read_official, to_official
-from components.model.checkpoints.opening import export, inspect, open_network
+from components.model.checkpoints.opening import Checkpoint, export, inspect, open_network, refusals, suffixes, whole
+from components.model.checkpoints.ours import IMPORTED
 
 __all__ = [
+    "IMPORTED",
     "Assumed",
+    "Checkpoint",
     "Description",
+    "digest_of",
     "export",
     "from_official",
     "inspect",
@@ -19,5 +23,8 @@ __all__ = [
     "load_official",
     "open_network",
     "read_official",
+    "refusals",
+    "suffixes",
     "to_official",
+    "whole",
 ]

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from components.model.building import build_network
-from components.model.checkpoints.contents import Contents, Entries, read_file, seen
+from components.model.checkpoints.contents import EMA, MODEL, Contents, Entries, read_file, seen
 from components.model.checkpoints.description import Assumed, Description, Progress, digest_of
 from components.model.checkpoints.dit import DiTLayout
 from components.model.checkpoints.layout import Layout, Network, check_suffix
 from components.model.checkpoints.official import LatteLayout
 from components.model.checkpoints.ours import OurLayout
 from components.model.latte import Latte
-from registry.errors import RunError, SpecError
+from registry.errors import RunError, SpecError, did_you_mean
 from registry.parts.catalogue import catalogue
 
 LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (LatteLayout(), DiTLayout(), OurLayout())}
@@ -71,6 +71,14 @@ class Checkpoint:
             raise RunError(f"{self.contents.path}: does not match its checksum: it has SHA-256 {digest}, not {wanted}")
         return replace(self, description=replace(self.description, digest=digest))
 
+    def verified(self, progress: Progress = silent) -> "Checkpoint":
+        """Return the checkpoint, held against its record where there is one: a run's, or that of an import.
+
+        Raises:
+            RunError: as of `with_digest`.
+        """
+        return self.with_digest(progress) if self.contents.sha256 else self
+
 
 def inspect(path: Path | str, assumed: Assumed | None = None, weights: str | None = None) -> Checkpoint:
     """Recognise a checkpoint and check that its entries are those of its network, all of them; no weights are read.
@@ -117,8 +125,7 @@ def open_network(
         RunError: as of `inspect`.
     """
     found = inspect(path, assumed, weights)
-    if found.contents.sha256:
-        found = found.with_digest(progress)
+    found = found.verified(progress)
     network = found.empty()
     entries = found.entries(found.description.weights)
     network.load_state_dict({name: value.float() for name, value in entries.items()}, strict=True, assign=True)
@@ -134,10 +141,10 @@ def export(found: Checkpoint, layout: str, out: Path) -> None:
         out: the file.
 
     Raises:
-        SpecError: the file is there, its name has another suffix, or the layout cannot hold the network.
+        SpecError: no such layout, the file is there, its suffix is another, or the layout cannot hold the network.
         OSError: it cannot be written.
     """
-    target = LAYOUTS[layout]
+    target = _named(layout)
     if problems := target.refusals(found.description):
         raise SpecError(problems)
     check_suffix(target, out)
@@ -145,6 +152,34 @@ def export(found: Checkpoint, layout: str, out: Path) -> None:
         raise SpecError(f"--out: {out} is there already, and nothing is overwritten: name another file")
     weights = {kind: target.named(found.entries(kind)) for kind in found.contents.weights}
     target.write(out, weights, found.description)
+
+
+def whole(found: Checkpoint) -> dict[str, Entries]:
+    """Return both kinds of weights that a training has, from those of a checkpoint; what it lacks is like what it has.
+
+    Returns:
+        "model" and "ema", under the workbench's names, fixed tables among both.
+    """
+    kinds = found.contents.weights
+    model = MODEL if MODEL in kinds else found.contents.kind()
+    ema = EMA if EMA in kinds else model
+    return {MODEL: found.entries(model), EMA: found.entries(ema)}
+
+
+def refusals(description: Description) -> dict[str, list[str]]:
+    """Return layout -> why it cannot hold a network, a line each; none where it can."""
+    return {name: layout.refusals(description) for name, layout in LAYOUTS.items()}
+
+
+def suffixes(layout: str) -> tuple[str, ...]:
+    """Return how names of files of a layout end, the usual one first."""
+    return _named(layout).suffixes
+
+
+def _named(layout: str) -> Layout:
+    if layout not in LAYOUTS:
+        raise SpecError(f"--layout: no layout {layout!r}; {did_you_mean(layout, LAYOUTS)}")
+    return LAYOUTS[layout]
 
 
 def _contents(path: Path) -> Contents:

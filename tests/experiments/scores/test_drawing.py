@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from components.assembly import Assembly
-from components.data.autoencoders import FRAMES_AT_ONCE
+from components.data.autoencoders.networks import FRAMES_AT_ONCE
 from experiments.scores import drawing as drawing_module
 from experiments.scores.drawing import Drawing, draw, refuse_unless_computed
 from experiments.scores.sample_files import SampleFiles
