@@ -1,4 +1,4 @@
-"""Verbs about weights in files: checkpoint show, export."""
+"""Verbs about weights in files: checkpoint show, export, import."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.cli.options import FOLDER, PLUGINS, verb
+from experiments.cli.options import FOLDER, PLUGINS, RUNS, completed, verb
 
 if TYPE_CHECKING:
     from components.model.checkpoints import Assumed
@@ -85,6 +85,40 @@ def export_checkpoint(source: Path, layout: str, out: Path, form: str, **options
     say(f"{out}: layout {layout}, weights {' and '.join(found.contents.weights)}, {out.stat().st_size:,} bytes")
     say(f"SHA-256 {digest}")
     hints.next_command(command(), "checkpoint", "show", str(out), *_again(**options))
+
+
+@checkpoint.command("import")
+@click.argument("source", type=FOLDER, metavar="FILE")
+@click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides"))
+@RUNS
+@HEADS
+@CLASSES
+@PLUGINS
+@verb(on_experiment=False, formats=True)
+def import_checkpoint(source: Path, overrides: tuple[str, ...], runs: Path, form: str, **options: Any) -> None:
+    """Make FILE a training of no steps in the runs folder, for `sample`, `score` and experiments.
+
+    KEY=VALUE says what the file does not: `data.dataset=… diffusion.objective=…`. FILE stays where it is. Importing it
+    again finds the training there.
+    """
+    from components.model.checkpoints import inspect
+    from experiments.cli import hints
+    from experiments.cli.console import put, say
+    from experiments.cli.progress import Bars
+    from experiments.launch import importing
+    from registry import strict_yaml
+    from registry.runs.command import command
+
+    with Bars(apart=form == "json") as bars:
+        found = inspect(source, _assumed(**options)).with_digest(bars.show)
+        made = importing.import_checkpoint(found, runs, overrides)
+    if form == "json":
+        told = {"training": str(made.training), "there": made.there, "base": made.lines, **made.record.model_dump()}
+        return print(json.dumps(told, indent=1))
+    say(f"{made.training}: {'was imported before' if made.there else 'imported'}, SHA-256 {made.record.sha256}")
+    say("an experiment file uses it by these lines:")
+    put(strict_yaml.dump({"base": made.lines}).rstrip())
+    hints.next_command(command(), "sample", str(made.training))
 
 
 def _assumed(heads: int | None, classes: int | None, plugins: tuple[str, ...]) -> "Assumed":

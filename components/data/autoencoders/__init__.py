@@ -18,13 +18,14 @@ class Autoencoder(Protocol):
     Attributes:
         channels: C of the latents.
         latent_shape: (C, h, w) of one frame's latents.
-        scale: factor already contained in moments and latents.
+        scale: factor already contained in moments and latents; None where the part states none: its latents are then
+            standardised by the mean and spread of the data (see `components.data.standardisation`).
         moments: channels of the moments, C or 2C (mean, log-variance).
     """
 
     channels: int
     latent_shape: tuple[int, int, int]
-    scale: float
+    scale: float | None
     moments: int
 
     def encode_moments(self, frames: "Tensor") -> "Tensor": ...

@@ -7,10 +7,13 @@ further layout is a further module, and a line in `opening.LAYOUTS`.
 from components.model.checkpoints.description import Assumed, Description, digest_of
 from components.model.checkpoints.dit import load_dit
 from components.model.checkpoints.official import from_official, load_official, read_official, to_official
-from components.model.checkpoints.opening import export, inspect, open_network, refusals, suffixes
+from components.model.checkpoints.opening import Checkpoint, export, inspect, open_network, refusals, suffixes, whole
+from components.model.checkpoints.ours import IMPORTED
 
 __all__ = [
+    "IMPORTED",
     "Assumed",
+    "Checkpoint",
     "Description",
     "digest_of",
     "export",
@@ -23,4 +26,5 @@ __all__ = [
     "refusals",
     "suffixes",
     "to_official",
+    "whole",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from components.model.building import build_network
-from components.model.checkpoints.contents import Contents, Entries, read_file, seen
+from components.model.checkpoints.contents import EMA, MODEL, Contents, Entries, read_file, seen
 from components.model.checkpoints.description import Assumed, Description, Progress, digest_of
 from components.model.checkpoints.dit import DiTLayout
 from components.model.checkpoints.layout import Layout, Network, check_suffix
@@ -152,6 +152,18 @@ def export(found: Checkpoint, layout: str, out: Path) -> None:
         raise SpecError(f"--out: {out} is there already, and nothing is overwritten: name another file")
     weights = {kind: target.named(found.entries(kind)) for kind in found.contents.weights}
     target.write(out, weights, found.description)
+
+
+def whole(found: Checkpoint) -> dict[str, Entries]:
+    """Return both kinds of weights that a training has, from those of a checkpoint; what it lacks is like what it has.
+
+    Returns:
+        "model" and "ema", under the workbench's names, fixed tables among both.
+    """
+    kinds = found.contents.weights
+    model = MODEL if MODEL in kinds else found.contents.kind()
+    ema = EMA if EMA in kinds else model
+    return {MODEL: found.entries(model), EMA: found.entries(ema)}
 
 
 def refusals(description: Description) -> dict[str, list[str]]:

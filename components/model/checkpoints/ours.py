@@ -39,7 +39,7 @@ class OurLayout(Layout):
     def at(self, path: Path) -> Contents | None:
         """Return a training's weights: those of an evaluation's step, of the newest checkpoint, or of one named."""
         if (training := _home(path)) is not None:
-            return replace(_of_checkpoint(path), spec=read_spec(training))
+            return replace(_of_checkpoint(path, training), spec=read_spec(training))
         if is_replicate(path):
             evaluation = path.resolve()
             spec = read_spec(evaluation)
@@ -98,27 +98,26 @@ class OurLayout(Layout):
 
 
 def _of_training(training: Path, spec: Spec, step: int | None, kind: str) -> Contents:
-    """The checkpoint of a step, or the newest one; of a training from outside that has none, the file it came from."""
+    """The checkpoint of a step, or the newest one."""
     checkpoints = [path for path in checkpoints_in(training) if step is None or step_of(path) == step]
     if checkpoints:
-        return replace(_of_checkpoint(checkpoints[-1]), spec=spec, prefers=kind)
-    imported = read_record(training / IMPORTED, Imported)
-    if imported is None:
-        there = ", ".join(str(step_of(path)) for path in checkpoints_in(training))
-        lacking = f"no checkpoint of step {step}" if step is not None else "no checkpoint yet"
-        raise RunError(f"{training}: has {lacking}{f'; there are those of steps {there}' if there else ''}")
-    file = Path(imported.path)
-    if not file.is_file():
-        raise RunError(
-            f"{training}: was imported from {file}, which is not there any more; put it back, or import it anew"
-        )
-    return replace(read_file(file), spec=spec, sha256=imported.sha256)
+        contents = _of_checkpoint(checkpoints[-1], training)
+        return replace(contents, spec=spec, prefers=kind if kind in contents.weights else "")
+    there = ", ".join(str(step_of(path)) for path in checkpoints_in(training))
+    lacking = f"no checkpoint of step {step}" if step is not None else "no checkpoint yet"
+    raise RunError(f"{training}: has {lacking}{f'; there are those of steps {there}' if there else ''}")
 
 
-def _of_checkpoint(path: Path) -> Contents:
+def _of_checkpoint(path: Path, training: Path) -> Contents:
+    """A checkpoint of a training; of one that was imported, with those kinds of weights that its file had."""
     about = read_json(path.with_suffix(".json")) or {}
-    contents = read_file(path)
-    return replace(contents, sha256=str(about.get("sha256", "")))
+    contents = replace(read_file(path), sha256=str(about.get("sha256", "")))
+    imported = read_record(training / IMPORTED, Imported)
+    if imported is None or step_of(path) != 0:
+        return contents
+    model = contents.weights.get(MODEL, {})
+    weights = {kind: {**model, **contents.weights.get(kind, {})} for kind in imported.kinds}
+    return replace(contents, weights=weights, wrapping=f"imported, {imported.form}", step=imported.step)
 
 
 def _home(path: Path) -> Path | None:
