@@ -31,7 +31,7 @@ from experiments.training.losses import autocast, losses_of
 from experiments.training.processes import ALONE, Processes
 from experiments.training.validation import validation_at, validation_losses, validation_split_of
 from registry.errors import Interrupted, RunError
-from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, step_of
+from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, start_of, step_of
 
 
 def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip_norm: float | None) -> Tensor:
@@ -80,7 +80,7 @@ class Trainer:
         self.draw_latents = assembly.autoencoder_class().draw
         start = torch.Generator().manual_seed(replicate.seed)
         self.model: Latte = assembly.model()
-        assembly.initialisation()(self.model, start)
+        assembly.initialisation(start_of(replicate))(self.model, start)
         self.model.to(device)
         if self.spec.runtime.compile:
             for block in self.model.blocks:
