@@ -21,6 +21,7 @@ from components.precision import tf32
 from experiments.record.recording import bound_data
 from experiments.scores.sample_files import SampleFiles
 from experiments.training.checkpoints import VISIBLE_WITHIN, Origin, path_of, read_written
+from experiments.training.open_data import open_decoder
 from experiments.training.processes import ALONE, Processes
 from experiments.training.trainer import autocast
 from registry.errors import Interrupted, RunError
@@ -58,7 +59,7 @@ def sample(
         return
     assembly = Assembly(spec)
     objective = assembly.objective()
-    sampler, autoencoder = assembly.sampler(objective), assembly.autoencoder().to(device)
+    sampler, decoder = assembly.sampler(objective), open_decoder(replicate).to(device)
     model = trained_model(replicate, device, processes)
 
     def make(numbers: range) -> None:
@@ -66,12 +67,12 @@ def sample(
             [(spec.sampling.seed, replicate.seed, number) for number in numbers], assembly.latent_shape(), device
         )
         labels = torch.tensor([n % spec.model.classes for n in numbers], device=device) if spec.model.classes else None
-        denoise = _denoiser(model, labels, spec.sampling.guidance, autoencoder.channels)
+        denoise = _denoiser(model, labels, spec.sampling.guidance, decoder.channels)
         with torch.inference_mode():
             with autocast(device, spec.runtime.precision), tf32(spec.runtime.tf32, device):
                 latents = sampler.sample(denoise, streams.draw(), streams.draw)
             # Decoded in float32, as the cache was encoded.
-            frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
+            frames = decoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
         files.write(numbers, to_clips(frames))
 
     for first in range(0, len(batches), processes.world):

@@ -1,10 +1,12 @@
-"""The prepared data and the latent cache of a replicate, as its run folder names them."""
+"""The prepared data, the latent cache and the autoencoder of a replicate, as its run folder names them."""
 
 from pathlib import Path
 from typing import Any
 
 from components.assembly import Assembly
+from components.data.autoencoders import Decoder
 from components.data.prepare import Prepared
+from components.data.standardisation import Standardisation, StandardisedDecoder
 from experiments.record.recording import prepared_data
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate
@@ -28,4 +30,27 @@ def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
         )
     own = spec.data
     cache = prepared.build_cache(assembly.autoencoder(), own.resolution, own.transform, own.antialias, own.flip > 0)
+    if (cache.standardisation and cache.standardisation.statistics) != data.latents:
+        raise RunError(
+            f"{replicate.training}: its latents are standardised by other numbers than when it was launched; launch "
+            "with another --runs folder"
+        )
     return prepared, cache
+
+
+def open_decoder(replicate: Replicate) -> Decoder:
+    """What decodes what this replicate's network makes: its standardisation is undone first.
+
+    Raises:
+        RunError: the run folder does not say how latents were standardised, and the autoencoder states no scale.
+    """
+    autoencoder = Assembly(replicate.spec).autoencoder()
+    if autoencoder.scale is not None:
+        return autoencoder
+    data = prepared_data(replicate.training)
+    if data is None or data.latents is None:
+        raise RunError(
+            f"{replicate.training}: does not say by what its latents are standardised, and the autoencoder "
+            f"{replicate.spec.data.autoencoder.name} states no scale; launch the experiment again"
+        )
+    return StandardisedDecoder(autoencoder, Standardisation(data.latents))
