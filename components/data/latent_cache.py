@@ -4,6 +4,7 @@ It is named by manifest digest, autoencoder fingerprint, resolution, transform a
 picking and flip do not name it: they are chosen when reading. Files in its folder:
     plain.npy         float16 (all frames, M, h, w), videos one after the other in the manifest's order
     flipped.npy       the same of the mirrored frames, where some arm flips
+    statistics.json   mean and spread of each channel, where the autoencoder states no scale (`standardisation`)
     <name>.damaged    note of a process that met a damaged block
 Each is written under another name and renamed when whole, by one process at a time, so that a build that was killed is
 begun again. A file says what it holds, and is verified block by block (`registry.runs.arrays`): opening it costs one
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from components.data.autoencoders import Autoencoder
 from components.data.datasets import Progress
+from components.data.standardisation import Standardisation, measured
 from components.data.transforms import to_pixels
 from components.data.video.reader import VideoError, VideoReader
 from registry.errors import RunError
@@ -87,10 +89,13 @@ class LatentCache:
         lengths: frames of each video, in the manifest's order.
         plain: moments (all frames, M, h, w).
         flipped: the same of the mirrored frames, or None where the cache has none.
+        by: what is done to moments as they are read, where the autoencoder states no scale.
     """
 
-    def __init__(self, lengths: Sequence[int], plain: ArrayFile, flipped: ArrayFile | None) -> None:
-        self.lengths = list(lengths)
+    def __init__(
+        self, lengths: Sequence[int], plain: ArrayFile, flipped: ArrayFile | None, by: Standardisation | None = None
+    ) -> None:
+        self.lengths, self.standardisation = list(lengths), by
         self._first = np.concatenate([[0], np.cumsum(self.lengths)])
         self._files = (plain, flipped)
 
@@ -101,7 +106,7 @@ class LatentCache:
         return channels, height, width
 
     def clip(self, video: int, frame_indices: Sequence[int] | Tensor, flipped: bool = False) -> Tensor:
-        """Moments float32 (F, M, h, w) of those frames of a video.
+        """Moments float32 (F, M, h, w) of those frames of a video, standardised where the cache is.
 
         Args:
             video: its number in the manifest.
@@ -124,7 +129,22 @@ class LatentCache:
             with contextlib.suppress(OSError):
                 write_atomically(_note(file.path), f"{error}\n")
             raise RunError(f"{error}; nothing was computed from them, and `retry` encodes them again") from None
-        return torch.from_numpy(moments.astype(np.float32))
+        read = torch.from_numpy(moments.astype(np.float32))
+        return read if self.standardisation is None else self.standardisation.moments(read)
+
+    def standardised(self, folder: Path, encoding: Encoding, train: Sequence[int]) -> "LatentCache":
+        """The cache as a training reads it: standardised, where the autoencoder states no scale, else as it is.
+
+        Args:
+            folder: of this cache.
+            encoding: what the latents are made by.
+            train: numbers of the training split's videos, over which mean and spread are taken.
+        """
+        if encoding.autoencoder.scale is not None:
+            return self
+        videos = [(video, self.lengths[video]) for video in train]
+        by = measured(folder, encoding.identity, self.clip, videos, encoding.autoencoder.channels)
+        return LatentCache(self.lengths, *self._files, by)
 
     def batch(self, videos: Sequence[int], frame_indices: Tensor, flipped: Sequence[bool] | Tensor) -> Tensor:
         """Moments float32 (B, F, M, h, w) of one clip of each video.

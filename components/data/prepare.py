@@ -103,7 +103,7 @@ class Prepared:
         flip: bool,
         progress: Progress | None = None,
     ) -> LatentCache:
-        """The latent cache of all videos, built where it is not there yet.
+        """The latent cache of all videos, built where it is not there yet; see `standardisation` for its scale.
 
         Args:
             autoencoder: encodes; on whatever device it is.
@@ -125,7 +125,8 @@ class Prepared:
         except OSError as error:
             named = error.filename or folder
             raise RunError(f"{named}: the latent cache cannot be written: {error.strerror}") from None
-        return LatentCache.open(folder, encoding, lengths, flip)
+        train = [video for video, record in enumerate(self.records) if record.split == "train"]
+        return LatentCache.open(folder, encoding, lengths, flip).standardised(folder, encoding, train)
 
     @cached_property
     def _index(self) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.assembly import Assembly
+from components.data.autoencoders import Autoencoder
 from components.data.clips import frames_needed
 from components.data.prepare import Prepared, prepare
 from components.scoring.features.extraction import Measuring
@@ -26,7 +27,7 @@ from experiments.scores.scoring import (
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
-from registry.runs.records import PreparedData, State
+from registry.runs.records import LatentStatistics, PreparedData, State
 from registry.runs.run_folder import DATA_FOLDER, Replicate, owner_of
 from registry.schema.spec import Spec
 from registry.schema.values import values_at
@@ -167,7 +168,7 @@ def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
     Raises:
         RunError: a training came from other data.
     """
-    weights: dict[str, str] = {}  # autoencoder -> fingerprint: its weights are read once, not for every replicate
+    weights: dict[str, tuple[Autoencoder, str]] = {}  # with its fingerprint: read once, not for every replicate
     bound: set[Path] = set()
     for replicate in plan.replicates:
         if not replicate.training.exists() or replicate.training in bound:
@@ -176,12 +177,23 @@ def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
         data = prepared[replicate.arm]
         autoencoder = f"{replicate.spec.data.autoencoder} at {replicate.spec.data.resolution}"
         if autoencoder not in weights:
-            weights[autoencoder] = Assembly(replicate.spec).autoencoder().fingerprint()
+            coder = Assembly(replicate.spec).autoencoder()
+            weights[autoencoder] = coder, coder.fingerprint()
         about = PreparedData(
             digest=data.digest, folder=str(data.folder.resolve()), videos=len(data.records),
-            autoencoder=weights[autoencoder],
+            autoencoder=weights[autoencoder][1],
+            latents=_statistics(replicate.spec, data, weights[autoencoder][0]),
         )  # fmt: skip
         bind_data(replicate.training, about)
+
+
+def _statistics(spec: Spec, prepared: Prepared, autoencoder: Autoencoder) -> LatentStatistics | None:
+    """What the latents are standardised by; None where the autoencoder states a scale, and nothing is opened."""
+    if autoencoder.scale is not None:
+        return None
+    data = spec.data
+    cache = prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0)
+    return cache.standardisation.statistics if cache.standardisation else None
 
 
 def describe_data(prepared: dict[str, Prepared]) -> list[str]:

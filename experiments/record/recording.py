@@ -147,6 +147,11 @@ def bind_data(training: Path, data: PreparedData) -> None:
             f"{training}: its latents came from other weights of the autoencoder; use another --runs folder, or remove "
             "that of the training"
         )
+    if earlier is not None and earlier.digest == data.digest and earlier.latents != data.latents:
+        raise RunError(
+            f"{training}: its latents were standardised by other numbers; use another --runs folder, or remove that of "
+            "the training"
+        )
     if earlier is not None and earlier.digest != data.digest:
         raise RunError(
             f"{training}: was made from other data (manifest {earlier.digest[:10]} in {earlier.folder}; now "

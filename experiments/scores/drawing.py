@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.data.autoencoders import Autoencoder
-from components.data.autoencoders.networks import FRAMES_AT_ONCE
+from components.data.autoencoders import FRAMES_AT_ONCE, Decoder
 from components.data.transforms import to_uint8_frames
 from components.diffusion.contracts import Denoise, OnStep, Sampler
 from components.diffusion.guidance import guided
@@ -39,12 +38,12 @@ class Drawing:
     Attributes:
         network: in eval mode, on the device.
         sampler: over the objective that the network was trained for.
-        autoencoder: on the device.
+        decoder: of what the network draws, on the device.
         latent_shape: (F, C, H, W) of a clip's latents.
         stream: clip n starts from the random stream of the numbers (*stream, n).
         labels: clip n is of class labels[n modulo their number]; empty for a network without classes.
         guidance: scale of classifier-free guidance, 1 is off.
-        precision: of the network: fp32, bf16 or fp16. Sampler and autoencoder compute in float32 whatever it is.
+        precision: of the network: fp32, bf16 or fp16. Sampler and decoder compute in float32 whatever it is.
         tf32: whether a GPU rounds factors of float32 products to TF32 in the network.
         device: where all of it is.
         steps: how often the sampler asks the network for a batch.
@@ -52,7 +51,7 @@ class Drawing:
 
     network: Latte
     sampler: Sampler
-    autoencoder: Autoencoder
+    decoder: Decoder
     latent_shape: tuple[int, int, int, int]
     stream: tuple[int, ...]
     labels: tuple[int, ...]
@@ -81,7 +80,7 @@ class Drawing:
             return lambda x, t: network(x, t)
         if self.guidance == 1.0 or null_label is None:
             return lambda x, t: network(x, t, labels)
-        return guided(network, labels, null_label, self.guidance, self.autoencoder.channels)
+        return guided(network, labels, null_label, self.guidance, self.decoder.channels)
 
     def _cast_network(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         with self._autocast():
@@ -94,7 +93,7 @@ class Drawing:
     def _decoded(self, latents: Tensor) -> np.ndarray:
         """Latents (B, F, C, H, W) -> uint8 (B, F, H, W, 3), a few frames at a time, in float32 as they were encoded."""
         frames = latents.float().flatten(0, 1).split(FRAMES_AT_ONCE)
-        pictures = np.concatenate([to_uint8_frames(self.autoencoder.decode(some)) for some in frames])
+        pictures = np.concatenate([to_uint8_frames(self.decoder.decode(some)) for some in frames])
         return pictures.reshape(*latents.shape[:2], *pictures.shape[1:])
 
 

@@ -98,10 +98,10 @@ def drawing(wanted: Wanted, device: torch.device) -> Drawing:
     Raises:
         RunError: weights cannot be had, or do not fit.
     """
-    network = wanted.source.network(wanted.spec, device)
-    return drawing_of(
-        wanted.spec, network, wanted.source.seed, device, labels=wanted.labels, precision=wanted.precision
-    )
+    source, spec = wanted.source, wanted.spec
+    network, decoder = source.network(spec, device), source.decoder(spec).to(device)
+    one = drawing_of(spec, network, decoder, source.seed, device)
+    return replace(one, labels=wanted.labels, precision=wanted.precision)
 
 
 class _Work:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 
+from components.data.autoencoders import Decoder
 from components.data.manifest import Manifest
 from components.model.latte import Latte
 from experiments.record.recording import bound_data
 from experiments.scores.filmed_files import sha256_of
 from experiments.scores.sampling import trained_network
+from experiments.training.open_data import open_decoder
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.runs.records import read_json
 from registry.runs.run_folder import TRAININGS, checkpoints_in, is_replicate, open_replicate, read_spec, step_of
@@ -58,6 +60,14 @@ class Source:
         """
         raise NotImplementedError
 
+    def decoder(self, spec: Spec) -> Decoder:
+        """Return what decodes what the network draws.
+
+        Raises:
+            RunError: the autoencoder's weights cannot be had, or nobody says how latents were standardised.
+        """
+        return open_decoder(spec, self.path)
+
 
 @dataclass(frozen=True)
 class TrainedHere(Source):
@@ -76,6 +86,9 @@ class TrainedHere(Source):
 
     def network(self, spec: Spec, device: torch.device) -> Latte:
         return trained_network(spec, self.training, self.seed, device)
+
+    def decoder(self, spec: Spec) -> Decoder:
+        return open_decoder(spec, self.training)
 
 
 def open_training(path: Path, step: int | None = None) -> TrainedHere | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from components.assembly import Assembly
+from components.data.autoencoders import Decoder
 from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
 from experiments.record.progress import Progress
@@ -17,6 +18,7 @@ from experiments.record.recording import bound_data
 from experiments.scores.drawing import Drawing, draw, missing_batches, see_all
 from experiments.scores.sample_files import files_of
 from experiments.training.checkpoints import Origin, path_of, read_written
+from experiments.training.open_data import open_decoder
 from experiments.training.processes import ALONE, Processes
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate
@@ -54,43 +56,34 @@ def sample(
         see_all(files, processes)
         return
     network = trained_network(spec, replicate.training, replicate.seed, device, processes)
-    draw(drawing_of(spec, network, replicate.seed, device), files, batches, stop, progress, processes)
+    decoder = open_decoder(spec, replicate.training).to(device)
+    draw(drawing_of(spec, network, decoder, replicate.seed, device), files, batches, stop, progress, processes)
 
 
-def drawing_of(
-    spec: Spec,
-    network: Latte,
-    seed: int,
-    device: torch.device,
-    *,
-    labels: tuple[int, ...] | None = None,
-    precision: str | None = None,
-) -> Drawing:
-    """Return what a spec's clips are drawn with.
+def drawing_of(spec: Spec, network: Latte, decoder: Decoder, seed: int, device: torch.device) -> Drawing:
+    """Return what a spec's clips are drawn with; all classes take turns.
 
     Args:
-        spec: says sampler, guidance, autoencoder, sampling seed, and the shape of a clip.
+        spec: says sampler, guidance, sampling seed, precision, and the shape of a clip.
         network: in eval mode, on the device.
+        decoder: of what the network draws, on the device.
         seed: of the training; each has clips of its own.
         device: where to draw.
-        labels: classes that take turns; left out, all of the network's.
-        precision: of the network; left out, the spec's.
 
     Raises:
         SpecError: sampler and objective do not go together, or shapes do not.
-        RunError: the autoencoder's weights cannot be had.
     """
     assembly, sampler = Assembly(spec), spec.sampling.sampler
     assert sampler, "resolved"
     return Drawing(
         network=network,
         sampler=assembly.sampler(assembly.objective()),
-        autoencoder=assembly.autoencoder().to(device),
+        decoder=decoder,
         latent_shape=assembly.latent_shape(),
         stream=(spec.sampling.seed, seed),
-        labels=tuple(range(spec.model.classes)) if labels is None else labels,
+        labels=tuple(range(spec.model.classes)),
         guidance=spec.sampling.guidance,
-        precision=precision or spec.runtime.precision,
+        precision=spec.runtime.precision,
         tf32=spec.runtime.tf32,
         device=device,
         steps=executed_steps(str(sampler.parameters.get("steps", 1))),

@@ -1,13 +1,16 @@
-"""The prepared data and the latent cache of a replicate, as its run folder names them."""
+"""The prepared data, the latent cache and the autoencoder of a replicate, as its run folder names them."""
 
 from pathlib import Path
 from typing import Any
 
 from components.assembly import Assembly
+from components.data.autoencoders import Decoder
 from components.data.prepare import Prepared
+from components.data.standardisation import Standardisation, StandardisedDecoder
 from experiments.record.recording import prepared_data
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate
+from registry.schema.spec import Spec
 
 
 def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
@@ -28,4 +31,31 @@ def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
         )
     own = spec.data
     cache = prepared.build_cache(assembly.autoencoder(), own.resolution, own.transform, own.antialias, own.flip > 0)
+    if (cache.standardisation and cache.standardisation.statistics) != data.latents:
+        raise RunError(
+            f"{replicate.training}: its latents are standardised by other numbers than when it was launched; launch "
+            "with another --runs folder"
+        )
     return prepared, cache
+
+
+def open_decoder(spec: Spec, training: Path) -> Decoder:
+    """Return what decodes what a training's network draws: its standardisation is undone first.
+
+    Args:
+        spec: says the autoencoder.
+        training: its folder, or a file of weights that was not made here; it may say how latents were standardised.
+
+    Raises:
+        RunError: it does not say so, and the autoencoder states no scale.
+    """
+    autoencoder = Assembly(spec).autoencoder()
+    if autoencoder.scale is not None:
+        return autoencoder
+    data = prepared_data(training) if training.is_dir() else None
+    if data is None or data.latents is None:
+        raise RunError(
+            f"{training}: does not say by what its latents are standardised, and the autoencoder "
+            f"{spec.data.autoencoder.name} states no scale: sample the run that it was trained in, or launch it again"
+        )
+    return StandardisedDecoder(autoencoder, Standardisation(data.latents))

@@ -126,6 +126,14 @@ class Heartbeat(Record):
     steps_per_second: float | None = None
 
 
+class LatentStatistics(Record):
+    """The mean and spread of each latent channel over the training split, by which latents are standardised."""
+
+    encoding: str  # what made the latents
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+
+
 class PreparedData(Record):
     """The prepared data that a training is trained on."""
 
@@ -133,6 +141,7 @@ class PreparedData(Record):
     folder: str
     videos: int
     autoencoder: str  # fingerprint of what encoded the latents
+    latents: LatentStatistics | None = None  # what they are standardised by; None where the autoencoder states a scale
 
 
 class CodeUsed(Record):

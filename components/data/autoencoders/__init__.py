@@ -12,18 +12,33 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 
-class Autoencoder(Protocol):
-    """What every autoencoder part offers.
+FRAMES_AT_ONCE = 16  # frames that go through a network in one call; bounds memory, not a parameter of the result
+
+
+class Decoder(Protocol):
+    """What makes frames of a network's latents.
 
     Attributes:
         channels: C of the latents.
+    """
+
+    channels: int
+
+    def decode(self, latents: "Tensor") -> "Tensor": ...
+
+    def to(self, device: "torch.device | str") -> "Decoder": ...
+
+
+class Autoencoder(Decoder, Protocol):
+    """What every autoencoder part offers.
+
+    Attributes:
         latent_shape: (C, h, w) of one frame's latents.
         scale: factor already contained in moments and latents; None where the part states none: its latents are then
             standardised by the mean and spread of the data (see `components.data.standardisation`).
         moments: channels of the moments, C or 2C (mean, log-variance).
     """
 
-    channels: int
     latent_shape: tuple[int, int, int]
     scale: float | None
     moments: int
@@ -32,8 +47,6 @@ class Autoencoder(Protocol):
 
     @staticmethod
     def draw(moments: "Tensor", generator: "Generator | None") -> "Tensor": ...
-
-    def decode(self, latents: "Tensor") -> "Tensor": ...
 
     def fingerprint(self) -> str: ...
 

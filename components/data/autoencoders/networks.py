@@ -4,13 +4,12 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from components.data.autoencoders import FRAMES_AT_ONCE
 from registry.errors import SpecError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-FRAMES_AT_ONCE = 16  # frames that go through a network in one call; bounds memory, not a parameter of the result
 
 
 def divide(resolution: int, factor: int, key: str) -> int:

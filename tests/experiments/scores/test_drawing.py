@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from components.assembly import Assembly
-from components.data.autoencoders.networks import FRAMES_AT_ONCE
+from components.data.autoencoders import FRAMES_AT_ONCE
 from experiments.scores import drawing as drawing_module
 from experiments.scores.drawing import Drawing, draw, refuse_unless_computed
 from experiments.scores.sample_files import SampleFiles
@@ -29,7 +29,7 @@ def toy(folder: Path, *overrides: str) -> Drawing:
     generator = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1, generator=generator)
-    return drawing_of(spec, network.eval(), 0, CPU)
+    return drawing_of(spec, network.eval(), Assembly(spec).autoencoder(), 0, CPU)
 
 
 @pytest.mark.parametrize(("precision", "most"), [("bf16", 2**-8), ("fp16", 2**-11)])
