@@ -40,7 +40,8 @@ TREES: dict[str, tuple[type[PublishedSet], tuple[str, ...], str, tuple[str, ...]
     "above": (UCF101, (f"UCF-101/Archery/{VIDEO}",), "", ("one folder too high: give {here}/UCF-101.",)),
     "above taichi": (TaichiHD, ("taichi-256/frames/train/",), "", ("too high: give {here}/taichi-256.",)),
     "split into folders": (
-        UCF101, (f"train/Archery/{VIDEO}", f"test/Archery/{VIDEO}"), "", ("test, train are each such a tree", "video_folder")
+        UCF101, (f"train/Archery/{VIDEO}", f"test/Archery/{VIDEO}"), "",
+        ("test, train are each such a tree", "video_folder"),
     ),
     "archive": (SkyTimelapse, ("sky_timelapse.zip",), "", ("archives that are not unpacked: sky_timelapse.zip",)),
     "archives in the tree": (
