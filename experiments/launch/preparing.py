@@ -7,6 +7,7 @@ from typing import Any
 from components.assembly import Assembly
 from components.data.autoencoders import Autoencoder
 from components.data.clips import frames_needed
+from components.data.datasets import remarks
 from components.data.prepare import Prepared, prepare
 from components.scoring.features.extraction import Measuring
 from experiments.plan.check import check
@@ -197,11 +198,12 @@ def _statistics(spec: Spec, prepared: Prepared, autoencoder: Autoencoder) -> Lat
 
 
 def describe_data(prepared: dict[str, Prepared]) -> list[str]:
-    """What `prepare` made, a line each: folder, videos, classes, and what was rejected."""
+    """What `prepare` made, a line each: folder, videos, classes, what the set says of them, and what was rejected."""
     lines = []
     for data in {str(found.folder): found for found in prepared.values()}.values():
         classes = f", {len(data.classes)} classes" if data.classes else ""
         lines.append(f"wrote {data.folder}: {len(data.records)} videos{classes}, manifest {data.digest[:10]}")
+        lines += [f"  {remark}" for remark in remarks(data.dataset, data.records)]
         if data.rejected:
             lines.append(
                 f"  {len(data.rejected)} entries in {data.folder / 'rejected.csv'}, "

@@ -15,7 +15,29 @@ def warnings(plan: Plan) -> list[str]:
         learning = arm.spec.learning
         if learning.steps and learning.ema_decay**learning.steps > MOST_LEFT:
             arms_of.setdefault((learning.ema_decay, learning.steps, arm.spec.sampling.weights), []).append(arm.name)
-    return [*(_about_average(plan, *values, arms) for values, arms in arms_of.items()), *_about_code(plan)]
+    averages = [_about_average(plan, *values, arms) for values, arms in arms_of.items()]
+    return [*averages, *_about_presets(plan), *_about_code(plan)]
+
+
+def _about_presets(plan: Plan) -> list[str]:
+    """Say where arms are trained on a data set otherwise than its preset, which is the official code's way."""
+    arms_of: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for arm in plan.selected:
+        data = arm.spec.data
+        preset = plan.file.parts.find("dataset", data.dataset.name).fact("preset")
+        departing = [key for key, value in preset.items() if getattr(data, key) != value]
+        if departing:
+            told = tuple(f"data.{key} {getattr(data, key)} for {preset[key]}" for key in departing)
+            arms_of.setdefault((data.dataset.name, told), []).append(arm.name)
+    place = plan.file.place(("base", "data", "dataset"))
+    return [
+        f"{place}: warning: {_whose(plan, arms)}not how the official code reads {name}: {', '.join(told)}"
+        for (name, told), arms in arms_of.items()
+    ]
+
+
+def _whose(plan: Plan, arms: list[str]) -> str:
+    return "" if len(arms) == len(plan.selected) else f"arm {', '.join(arms)}: "
 
 
 def _about_code(plan: Plan) -> list[str]:
@@ -28,7 +50,7 @@ def _about_code(plan: Plan) -> list[str]:
 
 def _about_average(plan: Plan, decay: float, steps: int, weights: str, arms: list[str]) -> str:
     place = plan.file.place(("base", "learning", "ema_decay"))
-    whose = "" if len(arms) == len(plan.selected) else f"arm {', '.join(arms)}: "
+    whose = _whose(plan, arms)
     used = "are sampled and scored" if weights == "ema" else "the validation loss is of"
     return (
         f"{place}: warning: {whose}learning.ema_decay: {decay:g} over {steps} steps leaves {decay**steps:.1%} of the "

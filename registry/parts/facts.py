@@ -6,11 +6,13 @@ it goes with, under that slot's name with an `s` (`samplers = ("ddim",)`), and i
 (`registry.parts.rules`).
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from registry.schema.parameter_types import PositiveFloat, PositiveInt
+
+PresetKey = Literal["resolution", "frames", "interval", "picking", "transform", "antialias", "flip"]
 
 
 class Facts(BaseModel):
@@ -31,6 +33,7 @@ class DatasetFacts(Facts):
     """Of the slot `dataset`."""
 
     needs_path: bool = True  # whether the videos lie somewhere, so that `data.path` must be given before they are read
+    preset: dict[PresetKey, Any] = {}  # keys of `data` as the set is trained on in official code; what departs is told
 
 
 class DetectorFacts(Facts):

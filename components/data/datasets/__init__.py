@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from components.data.manifest import VideoRecord
 from components.data.video.reader import VideoIndex, VideoReader
 from registry.errors import SpecError
 
@@ -84,3 +85,12 @@ def mirrored_labels(dataset: Dataset) -> dict[str, str]:
             "mirrored_labels, which returns {} where they stay); set data.flip to 0"
         )
     return dataset.mirrored_labels()
+
+
+def remarks(dataset: Dataset, records: Sequence[VideoRecord]) -> list[str]:
+    """What a data set has to say of the readable videos that were found: counts against those published, and the like.
+
+    A data set that knows what it should hold has a method `remarks(records)`; others say nothing.
+    """
+    told: list[str] = dataset.remarks(records) if hasattr(dataset, "remarks") else []
+    return told

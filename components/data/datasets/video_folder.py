@@ -4,7 +4,7 @@ import csv
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from components.data.datasets import Inspected, Source
 from components.data.video.frame_folder import is_picture, pictures_of
@@ -44,11 +44,13 @@ class VideoFolder:
         SpecError: the path is no folder, or the CSV cannot be used.
     """
 
+    part_name: ClassVar[str]  # set by its mark
+
     def __init__(
         self, path: str | None, resolution: int, *, split_csv: str | None = None, class_folders: bool = True
     ) -> None:
         if not path:
-            raise SpecError("data.path: the dataset video_folder needs the folder of the videos")
+            raise SpecError(f"data.path: the dataset {self.part_name} needs the folder of the videos")
         self.root = Path(path).expanduser().absolute()  # a name such as `a:b.mp4` alone would be read as a protocol
         if not self.root.is_dir():
             raise SpecError(f"data.path: {path}: no such folder")
@@ -68,7 +70,7 @@ class VideoFolder:
 
     def sources(self) -> list[Source]:
         """Every video file and frame folder, and every other file with the reason why it is none."""
-        found = dict(self._walk())
+        found = dict(self._walk(self.root))
         sources = self._by_folders(found) if self.split_csv is None else self._by_csv(self.split_csv, found)
         return sorted(sources, key=lambda source: source.path)
 
@@ -100,11 +102,11 @@ class VideoFolder:
         """No class changes: what is seen in a mirror is called the same."""
         return {}
 
-    def _walk(self) -> Iterator[tuple[str, str]]:
-        """(path, reason or "") of everything below the root."""
+    def _walk(self, start: Path) -> Iterator[tuple[str, str]]:
+        """(path, reason or "") of everything below a folder, which is the root or lies below it."""
         unreadable: list[OSError] = []
         visited: set[Path] = set()
-        for folder, folders, files in os.walk(self.root, followlinks=True, onerror=unreadable.append):
+        for folder, folders, files in os.walk(start, followlinks=True, onerror=unreadable.append):
             here = Path(folder)
             if here.resolve() in visited:  # a link that leads back
                 folders.clear()
@@ -112,11 +114,11 @@ class VideoFolder:
             visited.add(here.resolve())
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             names = [name for name in sorted(files) if not name.startswith(".") and name.lower() not in IGNORED]
-            pictures = [name for name in names if is_picture(here / name)]
+            pictures = {name for name in names if is_picture(here / name)}
             others = [
                 name for name in names if name not in pictures and not name.lower().endswith((".txt", ".csv", ".json"))
             ]
-            is_frame_folder = bool(pictures) and not others and not folders and here != self.root
+            is_frame_folder = bool(pictures) and not others and not folders and here != start
             if is_frame_folder:
                 yield self._relative(here), ""
                 names = [name for name in names if name not in pictures]

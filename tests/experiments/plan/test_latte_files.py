@@ -7,6 +7,7 @@ import pytest
 
 from experiments.plan.plan import Plan, load_plan
 from experiments.plan.rows import rows
+from experiments.plan.warnings import warnings
 from registry.runs.machine import ROOT
 
 FOLDER = ROOT / "experiments" / "latte"
@@ -20,7 +21,8 @@ ABLATIONS = {
     "interval",
     "model_size",
 }
-MAIN_TABLE = {"faceforensics", "sky_timelapse", "ucf101", "taichi_hd"}
+DATA_SETS = {"faceforensics": "face_forensics"} | {name: name for name in ("sky_timelapse", "ucf101", "taichi_hd")}
+MAIN_TABLE = set(DATA_SETS)
 
 
 def plan_of(name: str, *overrides: str) -> Plan:
@@ -56,7 +58,7 @@ def test_a_file_resolves_and_its_head_says_what_it_is(path: Path) -> None:
     assert len(plan.file.experiment.seeds) >= 3
     for arm in plan.arms:
         assert (arm.spec.scoring.detector.name, arm.spec.data.autoencoder.name) == ("i3d", "sd_vae")
-        assert arm.spec.data.dataset.name == "video_folder"
+        assert arm.spec.data.dataset.name == DATA_SETS.get(path.stem, "face_forensics")
     if path.stem in ABLATIONS:
         assert {claim.metric for claim in plan.claims} == {"fvd"}
 
@@ -130,6 +132,18 @@ def test_arms_of_an_ablation_share_everything_else(name: str) -> None:
         assert name != "interval" or arm.spec.model == baseline.spec.model
 
 
+@pytest.mark.parametrize("name", sorted(MAIN_TABLE))
+def test_no_file_departs_from_how_the_official_code_reads_its_data_set(name: str) -> None:
+    assert warnings(plan_of(name)) == []
+
+
+def test_only_the_interval_departs_where_it_is_varied() -> None:
+    told = warnings(plan_of("interval"))
+    assert len(told) == 3
+    assert all("not how the official code reads face_forensics: data.interval" in line for line in told)
+    assert all(line.endswith(" for 3") for line in told)
+
+
 def test_each_data_set_has_what_the_official_code_does_with_it() -> None:
     specs = {name: plan_of(name).arms[0].spec for name in MAIN_TABLE}
     assert {name: spec.learning.clip_from for name, spec in specs.items()} == {
@@ -141,6 +155,7 @@ def test_each_data_set_has_what_the_official_code_does_with_it() -> None:
     assert {name for name, spec in specs.items() if spec.data.flip == 0} == {"sky_timelapse"}
     assert {name for name, spec in specs.items() if spec.data.picking == "stride"} == {"sky_timelapse", "taichi_hd"}
     assert {name for name, spec in specs.items() if spec.scoring.real_interval == 6} == {"taichi_hd"}
+    assert {name for name, spec in specs.items() if spec.data.shortest_video == 49} == {"sky_timelapse"}
     conditional = {name: spec for name, spec in specs.items() if spec.model.classes}
     assert [(s.model.classes, s.sampling.guidance, s.learning.label_drop) for s in conditional.values()] == [
         (101, 7.0, 0.1)

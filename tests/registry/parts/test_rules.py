@@ -149,6 +149,14 @@ def test_text_is_not_multiplied(tmp_path: Path) -> None:
     one(broken(tmp_path, '("", "name * 1000000000000 == name", "no")'), "name is 'windows', not a number")
 
 
+def test_a_preset_of_a_data_set_names_keys_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = 'from registry.parts.catalogue import part\n\n\n@part("dataset", "odd")\nclass Odd:\n    """Odd."""\n\n'
+    (tmp_path / "toy_odd_preset.py").write_text(f"{mark}    preset = {{'resolutoin': 256}}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SpecError, match=r"dataset odd: fact 'preset': expected 'resolution', .* got 'resolutoin'"):
+        Catalogue(["toy_odd_preset"])
+
+
 def test_a_detectors_rule_holds_for_two_folders_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rules = ('("", "scoring.frames >= 8", "sees {scoring.frames} frames of 8")', '("", "data.frames > 99", "skipped")')
     text = (PLUGIN % ", ".join(rules)).replace('"temporal_position"', '"detector"')
