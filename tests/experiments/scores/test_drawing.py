@@ -55,14 +55,14 @@ def test_the_sampler_computes_in_float32(tmp_path: Path, sampler: str, monkeypat
 
 def test_few_frames_are_decoded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = toy(tmp_path)
-    counts, decode = [], one.autoencoder.decode
+    counts, decode = [], one.decoder.decode
 
     def counting(latents: Tensor) -> Tensor:
         counts.append((len(latents), latents.dtype))
         return decode(latents)
 
     expected = one.clips(range(9))
-    monkeypatch.setattr(one.autoencoder, "decode", counting)
+    monkeypatch.setattr(one.decoder, "decode", counting)
     assert np.array_equal(one.clips(range(9)), expected)
     assert counts == [(FRAMES_AT_ONCE, torch.float32)] * 2 + [(4, torch.float32)]  # 9 clips of 4 frames
 
