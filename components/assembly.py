@@ -72,15 +72,18 @@ class Assembly:
             blocks = self._build("blocks", model.blocks, model.depth, model.width, model.heads, conditioning)
             return Latte(patches, position, conditioning, blocks)
 
-    def counts(self) -> Counts:
+    def counts(self, stills: int = 0) -> Counts:
         """Parameters and MACs, without memory.
+
+        Args:
+            stills: how many stand behind the clip.
 
         Raises:
             SpecError: shapes that do not go together, or that torch refuses; what parts from outside raise.
         """
         try:
             with explained(self.parts.from_outside()):
-                return count(self.model("meta"), self.latent_shape()[1])
+                return count(self.model("meta"), self.latent_shape()[1], stills)
         except RunError:
             raise
         except (RuntimeError, OverflowError, MemoryError) as error:

@@ -62,12 +62,13 @@ class Counts:
         return self.linear + self.patch_convolution + self.stretch + self.attention
 
 
-def count(model: Latte, channels: int) -> Counts:
+def count(model: Latte, channels: int, stills: int = 0) -> Counts:
     """Count a network by one forward pass of one clip; on the meta device this takes no memory and no arithmetic.
 
     Args:
         model: the network; its grid, patch and frames give the shape of the clip.
         channels: latent channels C.
+        stills: how many stand behind the clip, as in joint training; their own modulation rows are counted.
     """
     patches, device = model.patch_embedding, model.spatial_position.device
     counts = Counts(
@@ -75,16 +76,16 @@ def count(model: Latte, channels: int) -> Counts:
         paper_counts_patch_convolution=getattr(model.blocks, "paper_counts_patch_convolution", True),
     )
     rows, columns = (side * patches.patch for side in patches.grid)
-    latents = torch.zeros(1, patches.frames, channels, rows, columns, device=device)
+    latents = torch.zeros(1, patches.frames + stills, channels, rows, columns, device=device)
     t = torch.zeros(1, device=device)
-    labels = torch.zeros(1, dtype=torch.int64, device=device) if model.conditioning.classes else None
+    labels = torch.zeros(1, 1 + stills, dtype=torch.int64, device=device) if model.conditioning.classes else None
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d, nn.LayerNorm)):
             counts.handles.append(module.register_forward_hook(lambda m, i, o: _layer(counts, m, i[0], o)))
         elif isinstance(module, Attention):
             counts.handles.append(module.register_forward_hook(lambda m, i, o: _products(counts, i[0], i[1])))
     with torch.no_grad():
-        model(latents, t, labels)
+        model(latents, t, None if labels is None else labels[:, 0], None if labels is None else labels[:, 1:])
     for handle in counts.handles:
         handle.remove()
     counts.handles.clear()

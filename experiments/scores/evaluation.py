@@ -22,7 +22,8 @@ from experiments.scores.sampling import sample
 from experiments.scores.scoring import how_measured, score
 from experiments.training.checkpoints import damage_of, path_of
 from experiments.training.processes import Processes
-from experiments.training.trainer import origin_of, validation_at, validation_split_of
+from experiments.training.trainer import origin_of
+from experiments.training.validation import validation_at, validation_split_of
 from registry.errors import RunError
 from registry.runs.code_used import worked_on
 from registry.runs.machine import ROOT

@@ -21,9 +21,9 @@ from components.precision import tf32
 from experiments.record.recording import bound_data
 from experiments.scores.sample_files import SampleFiles
 from experiments.training.checkpoints import VISIBLE_WITHIN, Origin, path_of, read_written
+from experiments.training.losses import autocast
 from experiments.training.open_data import open_decoder
 from experiments.training.processes import ALONE, Processes
-from experiments.training.trainer import autocast
 from registry.errors import Interrupted, RunError
 from registry.runs.run_folder import Replicate
 

@@ -1,58 +1,37 @@
 """The training loop, in plain torch.
 
-One optimiser step: clips from the latent cache, noise, the objective's loss, gradients (clipped from a stated step
-on), AdamW, EMA. Everything random comes from one generator whose state is in the checkpoint, and the clips are a
-function of the step, so that a run that was killed and resumed equals an undisturbed one, bit for bit on CPU.
-
-Several processes share out the rows of a batch. Each draws the numbers of the whole batch, in the order in which one
-process would, and loads the clips of its own rows, so that their number changes nothing but the rounding of sums.
+One optimiser step: clips from the latent cache, noise (`batches`), the objective's loss (`losses`), gradients (clipped
+from a stated step on; `gradients`), AdamW, EMA. Everything random comes from one generator whose state is in the
+checkpoint, and the clips are a function of the step, so that a run that was killed and resumed equals an undisturbed
+one, bit for bit on CPU.
 
 Source: paper, section 4.1; golden README, 10.1; the defects of 10.4 are not repeated.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from components.assembly import Assembly
-from components.data.clips import ClipSampler, pick
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
 from components.learning.ema import EMA
-from components.model.conditioning import drop_labels
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.recording import Recorder
+from experiments.training.batches import Batches, seed_of
 from experiments.training.checkpoints import Origin, damage_of, newest_checkpoint, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
+from experiments.training.losses import autocast, losses_of
 from experiments.training.processes import ALONE, Processes
+from experiments.training.validation import validation_at, validation_losses, validation_split_of
 from registry.errors import Interrupted, RunError
 from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, step_of
-from registry.schema.spec import Spec
-
-VALIDATION_CLIPS = 16
-BANDS = 4  # of noise, for the validation loss
-TIMES_PER_BAND = 4
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """bf16 autocast over fp32 master weights, or nothing."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def losses_of(
-    objective: Any, model: Callable[..., Tensor], x0: Tensor, t: Tensor, noise: Tensor, labels: Tensor | None
-) -> dict[str, Tensor]:
-    """The objective's losses (B,) of a batch of latents (B, F, C, H, W) noised to times t (B,)."""
-    x_t = objective.noised(x0, t, noise)
-    return objective.losses(model(x_t, objective.network_time(t), labels), x0, x_t, t, noise)
 
 
 def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip_norm: float | None) -> Tensor:
@@ -64,11 +43,6 @@ def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip
     optimiser.zero_grad(set_to_none=True)
     ema.update(model)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of all shares, where weights are shared out
-
-
-def _seed(*key: int) -> int:
-    """A seed for the stream of that key, independent of its neighbours (NumPy's SeedSequence mixes it)."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
 class Trainer:
@@ -93,7 +67,7 @@ class Trainer:
         device: torch.device,
         processes: Processes = ALONE,
     ) -> None:
-        self.spec, self.device, self.cache, self.prepared = replicate.spec, device, cache, prepared
+        self.spec, self.device, self.prepared = replicate.spec, device, prepared
         self.processes, self.seed = processes, replicate.seed
         self.pieces = pieces_of(self.spec.learning.batch_size, self.spec.runtime.accumulation, processes)
         self.sharded = self.spec.runtime.shard and not processes.alone
@@ -124,48 +98,15 @@ class Trainer:
         self.lr_schedule = assembly.lr_schedule()
         # Times, noise and label drops belong to the seed alone, so that arms of one seed meet the same ones, however
         # many numbers their initial weights took.
-        self.generator = torch.Generator(device).manual_seed(_seed(replicate.seed, 0))
-        torch.manual_seed(_seed(replicate.seed, 1))  # for parts that draw from torch's own stream
-        data = self.spec.data
-        self.videos = prepared.videos("train", data.least_frames)
-        self.sampler = ClipSampler(
-            prepared.lengths(self.videos),
-            data.frames,
-            data.interval,
-            data.picking,
-            data.flip,
-            learning.batch_size,
-            replicate.seed,
-        )
+        self.generator = torch.Generator(device).manual_seed(seed_of(replicate.seed, 0))
+        torch.manual_seed(seed_of(replicate.seed, 1))  # for parts that draw from torch's own stream
+        self.batches = Batches(self.spec, replicate.seed, prepared, cache, device, processes)
         self.network: nn.Module = self.model  # as it is trained: its gradients are those of all processes
         if not processes.alone and not self.sharded:
             self.network = gathering(self.model, self._some_output, device)
         self.step = 0
         self.sums: dict[str, Tensor] = {}  # of the metrics since they were last logged
         self.summed = 0  # how many steps they sum
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Moments (B, F, M, h, w) and labels (B,) of a step's clips, on the device.
-
-        The moments of other processes' rows are zeros: drawing latents takes as many random numbers for them.
-        """
-        clips = self.sampler.batch(step)
-        videos = [self.videos[position] for position in clips.videos]
-        rows = self.processes.share(len(videos))
-        own = slice(rows.start, rows.stop)
-        moments = self.cache.batch(videos[own], clips.indices[own], clips.flipped[own])
-        moments = moments.to(self.device, non_blocking=True)
-        if len(rows) < len(videos):
-            all_rows = moments.new_zeros(len(videos), *moments.shape[1:])
-            all_rows[own] = moments
-            moments = all_rows
-        flipped = clips.flipped.tolist() if self.spec.data.flip else None  # a mirrored clip may be of another class
-        return moments, self._labels(videos, flipped)
-
-    def _labels(self, videos: list[int], flipped: list[bool] | None = None) -> Tensor | None:
-        if not self.spec.model.classes:
-            return None
-        return torch.tensor(self.prepared.labels(videos, flipped), device=self.device)
 
     def _some_output(self) -> Tensor:
         """What the network gives for a micro-batch of nothing."""
@@ -178,24 +119,15 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step; returns the mean losses and the gradients' norm, still on the device."""
         learning, size = self.spec.learning, self.spec.learning.batch_size
-        moments, labels = self.batch(self.step)
-        x0 = self.draw_latents(moments, self.generator)
-        t = self.objective.draw_times(size, self.generator).to(self.device)
-        noise = torch.randn(x0.shape, generator=self.generator, device=self.device)
-        if labels is not None and self.model.null_label is not None and learning.label_drop:
-            uniforms = torch.rand(size, generator=self.generator, device=self.device)
-            labels = drop_labels(labels, self.model.null_label, learning.label_drop, uniforms)
+        batch = self.batches.draw(self.step, self.generator, self.objective, self.draw_latents)
         # All numbers of a step are drawn before it is shared out and cut into micro-batches: neither changes anything.
         if not self.processes.alone:  # a stream of its own for each process's parts, and the same again after a resume
-            torch.manual_seed(_seed(self.seed, 1, self.processes.rank, self.step))
+            torch.manual_seed(seed_of(self.seed, 1, self.processes.rank, self.step))
         means: dict[str, Tensor] = {}
         for number, (rows, counts) in enumerate(self.pieces):
             with meeting(self.network, last=number == len(self.pieces) - 1):
                 with autocast(self.device, self.spec.runtime.precision):
-                    terms = losses_of(
-                        self.objective, self.network, x0[rows], t[rows], noise[rows],
-                        None if labels is None else labels[rows],
-                    )  # fmt: skip
+                    terms = losses_of(self.objective, self.network, batch.rows(rows))
                 # Gradients are averaged over the processes: the batch's mean needs their sum.
                 (terms["loss"].sum() * (self.processes.world * counts) / size).backward()
             for name, values in terms.items():
@@ -209,33 +141,10 @@ class Trainer:
         self.step += 1
         return means
 
-    @torch.no_grad()
     def validation_losses(self) -> dict[str, float]:
-        """Loss of the averaged weights by noise band, at fixed clips, times and noise: comparable across arms.
-
-        Clips are of `validation_split`, one at the middle of each video.
-        """
-        data, rng = self.spec.data, torch.Generator().manual_seed(0)
-        videos = self.prepared.videos(self.validation_split, data.least_frames)
-        videos = [videos[i * len(videos) // VALIDATION_CLIPS] for i in range(VALIDATION_CLIPS)]
-        offset = [(self.prepared.records[v].frames - data.clip_frames) // 2 for v in videos]
-        ends = [
-            min(o + data.frames * data.interval, self.prepared.records[v].frames)
-            for o, v in zip(offset, videos, strict=True)
-        ]
-        picked = [pick(data.picking, o, end, data.frames, data.interval) for o, end in zip(offset, ends, strict=True)]
-        indices = torch.tensor(picked)
-        moments = self.cache.batch(videos, indices, torch.zeros(len(videos), dtype=torch.bool))
-        x0 = self.draw_latents(moments, rng)
-        noise, labels = torch.randn(x0.shape, generator=rng), self._labels(videos)
-        found = {}
+        """Return the losses of the averaged weights, by noise band."""
         with self._averaged() as model:
-            for band, times in enumerate(self.objective.band_times(BANDS, TIMES_PER_BAND)):
-                t = times.repeat(VALIDATION_CLIPS // TIMES_PER_BAND).to(self.device)
-                with autocast(self.device, self.spec.runtime.precision):
-                    terms = losses_of(self.objective, model, x0.to(self.device), t, noise.to(self.device), labels)
-                found[f"validation_loss_band_{band}"] = float(terms["loss"].mean())
-        return {"validation_loss": sum(found.values()) / BANDS, **found}
+            return validation_losses(self.batches, self.objective, model, self.draw_latents)
 
     @contextmanager
     def _averaged(self) -> Iterator[Callable[..., Tensor]]:
@@ -399,14 +308,6 @@ def _log(trainer: Trainer, rate: float) -> None:
         trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
 
 
-def validation_at(training: Path, step: int) -> dict[str, float] | None:
-    """Return the validation losses that were logged at a step, None where there are none."""
-    for line in read_metrics(training):
-        if line["step"] == step and "validation_loss" in line:
-            return {name: value for name, value in line.items() if name.startswith("validation_loss")}
-    return None
-
-
 def origin_of(replicate: Replicate, prepared: Prepared) -> Origin:
     """Return what the checkpoints of a replicate's training are of."""
     return Origin(replicate.spec.training, replicate.seed, prepared.digest)
@@ -418,15 +319,6 @@ def keeping_random_state() -> Iterator[None]:
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     with torch.random.fork_rng(devices):
         yield
-
-
-def validation_split_of(spec: Spec, prepared: Prepared) -> str:
-    """Return `test`, or `train` where no test video is long enough; it stands in the result beside the loss."""
-    try:
-        prepared.videos("test", spec.data.least_frames)
-    except RunError:
-        return "train"
-    return "test"
 
 
 class _Speed:

@@ -255,7 +255,7 @@ def test_the_loop_counts_and_frozen_copies_are_named_and_kept(tmp_path: Path) ->
     )  # fmt: skip
     assert "everything here is referred to" in pruned.stdout
 
-    edit(house / "experiments" / "training" / "trainer.py", "VALIDATION_CLIPS = 16", "VALIDATION_CLIPS = 8 + 8")
+    edit(house / "experiments" / "training" / "validation.py", "VALIDATION_CLIPS = 16", "VALIDATION_CLIPS = 8 + 8")
     told = toy.launch("seeds=[0,1]", executor="local")
     both = "baseline seed 0, temporal_position=ramp seed 0"
     assert f"by other code than the present: training loop: {both}; `launch" in told

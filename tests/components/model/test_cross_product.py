@@ -8,7 +8,7 @@ import torch
 
 from components.assembly import Assembly
 from components.diffusion.guidance import guided
-from experiments.training.trainer import losses_of
+from experiments.training.losses import Batch, losses_of
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
 from tests.fixtures.toy_networks import BLOCKS, PARTS, POSITIONS, legal_diffusions, toy_spec
@@ -33,7 +33,7 @@ def train_and_sample(spec: Any, seed: int) -> None:
     x0, noise = torch.randn(2, *shape, generator=generator)
     t = objective.draw_times(2, generator)
     labels = torch.tensor([0, 2]) if spec.model.classes else None  # one class, and the null label
-    loss = losses_of(objective, model, x0, t, noise, labels)["loss"].mean()
+    loss = losses_of(objective, model, Batch(x0, t, noise, labels))["loss"].mean()
     loss.backward()
     assert torch.isfinite(loss)
     for name, parameter in model.named_parameters():

@@ -336,7 +336,7 @@ def test_edits_of_the_workbench_change_what_is_made_of_them(tmp_path: Path) -> N
             "training",
             *(f"{name}: learning.initialisation.scratch" for name in ("variant_1", "variant_2")),
         },
-        ("experiments/training/trainer.py", "BANDS = ", "BANDS = 1 + "): {"training"},
+        ("experiments/training/validation.py", "BANDS = ", "BANDS = 1 + "): {"training"},
         ("registry/schema/sizes.py", "384", "385"): set(),
         ("experiments/cli/console.py", "WIDTH = 160", "WIDTH = 150"): set(),
     }
