@@ -68,15 +68,18 @@ class Assembly:
             null_label = bool(self.spec.learning.label_drop)
             return build_network(self.spec.model, latents, out_channels, null_label, self.parts)
 
-    def counts(self) -> Counts:
+    def counts(self, stills: int = 0) -> Counts:
         """Parameters and MACs, without memory.
+
+        Args:
+            stills: how many stand behind the clip.
 
         Raises:
             SpecError: shapes that do not go together, or that torch refuses; what parts from outside raise.
         """
         try:
             with explained(self.parts.from_outside()):
-                return count(self.model("meta"), self.latent_shape()[1])
+                return count(self.model("meta"), self.latent_shape()[1], stills)
         except RunError:
             raise
         except (RuntimeError, OverflowError, MemoryError) as error:

@@ -86,6 +86,35 @@ class ClipBatch:
     flipped: Tensor
 
 
+class Epochs:
+    """An endless sequence in which each of `count` things comes once an epoch, in an order that is shuffled anew.
+
+    Args:
+        count: of the things.
+        key: of the random streams; that of an epoch has its number behind it.
+    """
+
+    def __init__(self, count: int, *key: int) -> None:
+        self.count, self.key = count, key
+        self._epoch: tuple[int, list[int]] = (-1, [])
+
+    def at(self, position: int) -> int:
+        """The thing at that position, counted from 0."""
+        epoch, place = divmod(position, self.count)
+        return self._order(epoch)[place]
+
+    def behind(self, position: int) -> int:
+        """The one that is next in the order of that epoch, behind the last the first: another than that at `position`
+        where there are two."""
+        epoch, place = divmod(position, self.count)
+        return self._order(epoch)[(place + 1) % self.count]
+
+    def _order(self, epoch: int) -> list[int]:
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, torch.randperm(self.count, generator=stream(*self.key, epoch)).tolist())
+        return self._epoch[1]
+
+
 class ClipSampler:
     """Clips for training as a pure function of the step, so that the data position is the step itself.
 
@@ -110,28 +139,21 @@ class ClipSampler:
             raise RunError(f"every video must have {needed} frames; the shortest has {min(lengths, default=0)}")
         self.lengths, self.frames, self.interval, self.picking = list(lengths), frames, interval, picking
         self.flip, self.size, self.seed = flip, batch, seed
-        self._epoch: tuple[int, list[int]] = (-1, [])
+        self._epochs = Epochs(len(self.lengths), seed, 0)
 
     def batch(self, step: int) -> ClipBatch:
         """The clips of that step, counted from 0; the same at every call."""
         positions = range(step * self.size, (step + 1) * self.size)
-        videos = [self._video(position) for position in positions]
-        generator = _generator(self.seed, 1, step)
+        videos = [self._epochs.at(position) for position in positions]
+        generator = stream(self.seed, 1, step)
         indices = [
             draw_clip(self.picking, self.lengths[video], self.frames, self.interval, generator) for video in videos
         ]
         flipped = torch.rand(len(videos), generator=generator) < self.flip
         return ClipBatch(videos, torch.tensor(indices, dtype=torch.int64), flipped)
 
-    def _video(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.lengths))
-        if self._epoch[0] != epoch:
-            order = torch.randperm(len(self.lengths), generator=_generator(self.seed, 0, epoch)).tolist()
-            self._epoch = (epoch, order)
-        return self._epoch[1][place]
 
-
-def _generator(*key: int) -> Generator:
+def stream(*key: int) -> Generator:
     """A generator whose stream belongs to the key (NumPy's SeedSequence mixes it)."""
     (state,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return Generator().manual_seed(int(state) >> 1)

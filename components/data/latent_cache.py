@@ -157,6 +157,18 @@ class LatentCache:
         clips = zip(videos, frame_indices, flipped, strict=True)
         return torch.stack([self.clip(video, indices, bool(mirrored)) for video, indices, mirrored in clips])
 
+    def stills(self, videos: Sequence[Sequence[int]], frames: Tensor) -> Tensor:
+        """Moments float32 (B, n, M, h, w) of single frames, n of each sample and each of a video of its own.
+
+        Args:
+            videos: numbers in the manifest (B, n).
+            frames: frame numbers (B, n).
+        """
+        return torch.stack([
+            torch.cat([self.clip(video, [frame]) for video, frame in zip(row, numbers, strict=True)])
+            for row, numbers in zip(videos, frames.tolist(), strict=True)
+        ])  # fmt: skip
+
     @classmethod
     def open(cls, folder: Path, encoding: Encoding, lengths: Sequence[int], flip: bool) -> "LatentCache":
         """Open what was built; RunError where it is not there, or damaged."""

@@ -24,8 +24,8 @@ class _Ancestral:
     """What ddpm and ddim share: a walk down a respaced discrete process.
 
     Where the noise is predicted, timesteps at which it says nothing of the data (`tables.LEAST_LOG_SNR`) are not
-    visited, as the multistep solvers do not; the reference's linear schedule has none. v needs no such care: x0 follows
-    from it without a division.
+    visited, as the multistep solvers do not; the reference's linear schedule has none. v and x0 need no such care: x0
+    follows without a division.
 
     Raises SpecError where fewer timesteps are left than `steps` asks for.
     """
@@ -82,7 +82,7 @@ class DDPM(_Ancestral):
     """
 
     part_name: str
-    objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction")
+    objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "x0_prediction")
     because: str = "it reverses a discrete noising process step by step, and a flow has none"
 
     def __init__(self, objective: DiscreteObjective, *, steps: Count | str = 250, clip_denoised: bool = False) -> None:
@@ -120,7 +120,7 @@ class DDIM(_Ancestral):
     """
 
     part_name: str
-    objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction")
+    objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "x0_prediction")
     because: str = "it reverses a discrete noising process step by step, and a flow has none"
 
     def __init__(
@@ -185,8 +185,8 @@ class DPMSolverPP(_Multistep):
     Official code: no, Latte's own sampling code has ddpm and ddim only; diffusers has the solver's
     """
 
-    objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching")
-    because: str = "it knows noise, v and velocity predictions only"
+    objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching", "x0_prediction")
+    because: str = "it knows noise, v, velocity and x0 predictions only"
 
     def __init__(self, objective: Objective, *, steps: Count = 20, order: Literal[1, 2, 3] = 2) -> None:
         super().__init__(objective, steps, order)
@@ -200,8 +200,8 @@ class UniPC(_Multistep):
     Official code: no, Latte's own sampling code has ddpm and ddim only; diffusers has the solver's
     """
 
-    objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching")
-    because: str = "it knows noise, v and velocity predictions only"
+    objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching", "x0_prediction")
+    because: str = "it knows noise, v, velocity and x0 predictions only"
 
     def __init__(self, objective: Objective, *, steps: Count = 20, order: Literal[1, 2, 3] = 2) -> None:
         super().__init__(objective, steps, order)

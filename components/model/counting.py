@@ -63,12 +63,13 @@ class Counts:
         return self.linear + self.patch_convolution + self.stretch + self.attention
 
 
-def count(model: Latte, channels: int) -> Counts:
+def count(model: Latte, channels: int, stills: int = 0) -> Counts:
     """Count a network by one forward pass of one clip; on the meta device this takes no memory and no arithmetic.
 
     Args:
         model: the network; its grid, patch and frames give the shape of the clip.
         channels: latent channels C.
+        stills: how many stand behind the clip, as in joint training; their own modulation rows are counted.
     """
     patches, device = model.patch_embedding, model.spatial_position.device
     counts = Counts(
@@ -76,9 +77,9 @@ def count(model: Latte, channels: int) -> Counts:
         paper_counts_patch_convolution=getattr(model.blocks, "paper_counts_patch_convolution", True),
     )
     rows, columns = (side * patches.patch for side in patches.grid)
-    latents = torch.zeros(1, patches.frames, channels, rows, columns, device=device)
+    latents = torch.zeros(1, patches.frames + stills, channels, rows, columns, device=device)
     t = torch.zeros(1, device=device)
-    labels = torch.zeros(1, dtype=torch.int64, device=device) if model.conditioning.classes else None
+    labels = torch.zeros(1, 1 + stills, dtype=torch.int64, device=device) if model.conditioning.classes else None
     text_width = model.conditioning.text_width
     text = torch.zeros(1, CAPTION_TOKENS, text_width, device=device) if text_width else None
     for module in model.modules():
@@ -89,7 +90,8 @@ def count(model: Latte, channels: int) -> Counts:
         elif isinstance(module, CrossAttention):
             counts.handles.append(module.register_forward_hook(lambda m, i, o: _products_with_text(counts, *i)))
     with torch.no_grad():
-        model(latents, t, labels, text=text)
+        of_clip, of_stills = (None, None) if labels is None else (labels[:, 0], labels[:, 1:])
+        model(latents, t, of_clip, of_stills, text=text)
     for handle in counts.handles:
         handle.remove()
     counts.handles.clear()

@@ -17,9 +17,17 @@ LatentShape = tuple[int, int, int, int]  # (F, C, H, W)
 
 
 class PatchEmbedding(nn.Module):
-    """What both parts share: the grid of patches."""
+    """What both parts share: the grid of patches. Whoever takes stills behind the clip says so."""
 
-    takes_stills: bool
+    takes_stills = False
+    requires: tuple[tuple[str, str, str], ...] = (
+        (
+            "learning.joint_images",
+            "takes_stills or learning.joint_images == 0",
+            "{name} takes no stills behind a clip (learning.joint_images {learning.joint_images}): a token of it spans "
+            "several frames",
+        ),
+    )
     temporal_stride: int
 
     def __init__(self, latents: LatentShape, patch: int) -> None:
@@ -104,8 +112,13 @@ class CompressionFrame(PatchEmbedding):
         states neither its kernel nor its channels; kernel = stride, and as many channels as give full rank, are ours
     """
 
-    takes_stills = False
     requires = (
+        (
+            "learning.joint_images",
+            "learning.joint_images == 0",
+            "{name} takes no stills behind a clip (learning.joint_images {learning.joint_images}): a token of it spans "
+            "several frames",
+        ),
         (
             "temporal_stride",
             "data.frames % temporal_stride == 0",

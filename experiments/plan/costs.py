@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from components.diffusion.respacing import executed_steps
 from registry.errors import RunError, SpecError
@@ -40,6 +40,16 @@ class Cost:
         return self.hours * self.devices
 
 
+class Macs(Protocol):
+    """Multiply-accumulates of one evaluation of a network: on one clip, and on one sample of its training."""
+
+    @property
+    def evaluated(self) -> int: ...
+
+    @property
+    def trained(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Pace:
     """Seconds of a training step and of a sampled clip on this machine."""
@@ -53,7 +63,7 @@ def cost(
     spec: Spec,
     resources: Resources,
     own: Iterable[Replicate],
-    macs: int,
+    macs: Macs,
     pace: Pace | None = None,
     defaults: Shape | None = None,
 ) -> Cost:
@@ -66,7 +76,7 @@ def cost(
         spec: its spec.
         resources: of the experiment.
         own: its replicates.
-        macs: of one evaluation of its network on one clip.
+        macs: of its network.
         pace: of one device, as measured just now; several share a batch out. Scoring is not counted.
         defaults: what the user's file says of the cluster.
     """
@@ -79,7 +89,10 @@ def cost(
     if pace is not None:
         hours = spec.step * pace.step / 3600, spec.sampling.clips * pace.clip / 3600
         return Cost(hours[0] / devices, hours[1] / devices, devices, "measured")
-    flop = 6 * macs * spec.step * spec.learning.batch_size, 2 * macs * spec.sampling.clips * evaluations(spec)
+    flop = (
+        6 * macs.trained * spec.step * spec.learning.batch_size,
+        2 * macs.evaluated * spec.sampling.clips * evaluations(spec),
+    )
     a_second = resources.tflops * 1e12 * 3600 * devices
     return Cost(flop[0] / a_second, flop[1] / a_second, devices, "arithmetic")
 
@@ -142,16 +155,18 @@ def measure(spec: Spec) -> Pace:
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning.learning_rate, fused=True)
     generator = torch.Generator(device).manual_seed(0)
     shape = assembly.latent_shape()
-    labels = torch.zeros(learning.batch_size, dtype=torch.long, device=device) if spec.model.classes else None
+    size, stills = learning.batch_size, learning.joint_images
+    labels = torch.zeros(size, 1 + stills, dtype=torch.long, device=device) if spec.model.classes else None
 
     def training() -> None:
-        x0 = torch.randn(learning.batch_size, *shape, generator=generator, device=device)
-        t = objective.draw_times(learning.batch_size, generator).to(device)
-        batch = Batch(x0, t, torch.randn_like(x0), labels)
-        for part in torch.arange(learning.batch_size, device=device).chunk(rows):
+        x0 = torch.randn(size, shape[0] + stills, *shape[1:], generator=generator, device=device)
+        t = objective.draw_times(size, generator).to(device)
+        of_clips, of_stills = (None, None) if labels is None else (labels[:, 0], labels[:, 1:] if stills else None)
+        batch = Batch(x0, t, torch.randn_like(x0), of_clips, of_stills, stills)
+        for part in torch.arange(size, device=device).chunk(rows):
             with autocast(device, spec.runtime.precision):
                 terms = losses_of(objective, model, batch.rows(part))
-            (terms["loss"].sum() / learning.batch_size).backward()
+            (terms["loss"].sum() / size).backward()
         take_step(model, optimiser, ema, learning.clip_norm)
 
     clips = min(spec.runtime.sampling_batch, spec.sampling.clips)

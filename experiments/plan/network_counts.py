@@ -30,6 +30,7 @@ class NetworkCounts(NamedTuple):
     paper_convention: int
     per_clip: int
     evaluated: int
+    trained: int  # as `evaluated`, of a sample of training: a clip and the stills behind it
 
 
 _counted: dict[str, NetworkCounts] = {}  # by this process
@@ -78,8 +79,10 @@ def _recall(spec: Spec, network: str) -> NetworkCounts:
 def _count(spec: Spec) -> NetworkCounts:
     from components.assembly import Assembly  # torch, which a remembered count does without
 
-    counts = Assembly(spec).counts()
-    return NetworkCounts(**{name: getattr(counts, name) for name in NetworkCounts._fields})
+    assembly, stills = Assembly(spec), spec.learning.joint_images
+    counts = assembly.counts()
+    trained = assembly.counts(stills).evaluated if stills else counts.evaluated
+    return NetworkCounts(counts.parameters, counts.paper_convention, counts.per_clip, counts.evaluated, trained)
 
 
 def _cache() -> Path:

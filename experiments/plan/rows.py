@@ -57,7 +57,7 @@ def rows(
         others = outdated(plan, own)
         anew = {one.replicate.folder for one in others} if again else set()
         trained_anew = {one.replicate.training for one in others if one.training} if again else set()
-        one = cost(arm.name, arm.spec, experiment.resources, own, counts.evaluated, (paces or {}).get(arm.name),
+        one = cost(arm.name, arm.spec, experiment.resources, own, counts, (paces or {}).get(arm.name),
                    defaults)  # fmt: skip
         times = 1 + len(early_steps(experiment, arm.spec))
         evaluation, training = times * one.evaluation * one.devices, one.training * one.devices
@@ -77,7 +77,7 @@ def rows(
             "axes": dict(arm.axes),
             "depth": arm.spec.model.depth,
             "parameters": counts.parameters,
-            "macs": {name: getattr(counts, name) for name in ("paper_convention", "per_clip", "evaluated")},
+            "macs": {name: getattr(counts, name) for name in ("paper_convention", "per_clip", "evaluated", "trained")},
             "seeds": list(experiment.seeds),
             "evaluate_at": [*early_steps(experiment, arm.spec), arm.spec.step],
             "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),

@@ -1,11 +1,14 @@
 """The batch of a step: which clips it has, read from the latent cache, and all that is drawn for it.
 
 The clips are a function of the step, and everything else comes from one generator, in the order in which a single
-process draws. Several processes share out the rows of a batch: each draws the numbers of the whole of it and reads the
-clips of its own rows, so that their number changes nothing but the rounding of sums.
+process draws. Stills behind the clips have streams of their own for each step, so that arms with and without stills
+meet the same clips, times, noise and label drops. Several processes share out the rows of a batch: each draws the
+numbers of the whole of it and reads the clips of its own rows, so that their number changes nothing but the rounding of
+sums.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +17,7 @@ from torch import Generator, Tensor
 from components.data.clips import ClipSampler
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
+from components.data.stills import StillSampler
 from components.diffusion.contracts import Objective
 from components.model.conditioning import drop_labels
 from experiments.training.losses import Batch
@@ -28,6 +32,13 @@ def seed_of(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
+class Read(NamedTuple):
+    """What is read for a batch, on the device: moments (B, F or n, M, h, w) and their labels (B,) or (B, n)."""
+
+    moments: Tensor
+    labels: Tensor | None
+
+
 class Batches:
     """The batches of a training, by step.
 
@@ -38,6 +49,9 @@ class Batches:
         cache: its latents.
         device: where to train.
         processes: those that train together.
+
+    Raises:
+        RunError: the videos are too few or too short.
     """
 
     def __init__(
@@ -51,14 +65,18 @@ class Batches:
     ) -> None:
         data, learning = spec.data, spec.learning
         self.spec, self.prepared, self.cache, self.device, self.processes = spec, prepared, cache, device, processes
+        self.seed = seed
         self.videos = prepared.videos("train", data.least_frames)
         lengths = prepared.lengths(self.videos)
         self.sampler = ClipSampler(
             lengths, data.frames, data.interval, data.picking, data.flip, learning.batch_size, seed
         )
+        self.still_sampler = (
+            StillSampler(lengths, learning.joint_images, learning.batch_size, seed) if learning.joint_images else None
+        )
 
-    def read(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Moments (B, F, M, h, w) and labels (B,) of a step's clips, on the device.
+    def read(self, step: int) -> Read:
+        """The clips of a step.
 
         The moments of other processes' rows are zeros: drawing latents takes as many random numbers for them.
         """
@@ -68,7 +86,18 @@ class Batches:
         own = slice(rows.start, rows.stop)
         moments = self._of_all_rows(self.cache.batch(videos[own], clips.indices[own], clips.flipped[own]), own)
         flipped = clips.flipped.tolist() if self.spec.data.flip else None  # a mirrored clip may be of another class
-        return moments, self.labels(videos, flipped)
+        return Read(moments, self.labels(videos, flipped))
+
+    def read_stills(self, step: int) -> Read:
+        """The stills of a step, of other processes' rows zeros as above."""
+        assert self.still_sampler is not None, "joint_images is above 0"
+        stills = self.still_sampler.batch(step, self.sampler.batch(step).videos)
+        videos = [[self.videos[position] for position in row] for row in stills.videos]
+        rows = self.processes.share(len(videos))
+        own = slice(rows.start, rows.stop)
+        moments = self._of_all_rows(self.cache.stills(videos[own], stills.frames[own]), own)
+        labels = self.labels([video for row in videos for video in row])
+        return Read(moments, None if labels is None else labels.view(stills.frames.shape))
 
     def draw(self, step: int, generator: Generator, objective: Objective, latents: DrawLatents) -> Batch:
         """Return the batch of a step, on the device.
@@ -84,10 +113,27 @@ class Batches:
         x0 = latents(moments, generator)
         t = objective.draw_times(size, generator).to(self.device)
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
-        if labels is not None and learning.label_drop:
-            uniforms = torch.rand(size, generator=generator, device=self.device)
-            labels = drop_labels(labels, self.spec.model.classes, learning.label_drop, uniforms)
-        return Batch(x0, t, noise, labels)
+        batch = Batch(x0, t, noise, self._dropped(labels, generator))
+        return self._with_stills(batch, step, latents) if learning.joint_images else batch
+
+    def _with_stills(self, batch: Batch, step: int, latents: DrawLatents) -> Batch:
+        """The batch with its step's stills behind the clips."""
+        moments, labels = self.read_stills(step)
+        generator = Generator(self.device).manual_seed(seed_of(self.seed, 2, step))
+        x0 = latents(moments, generator)
+        noise = torch.randn(x0.shape, generator=generator, device=self.device)
+        return Batch(
+            torch.cat([batch.x0, x0], dim=1), batch.t, torch.cat([batch.noise, noise], dim=1), batch.labels,
+            self._dropped(labels, generator), stills=x0.shape[1],
+        )  # fmt: skip
+
+    def _dropped(self, labels: Tensor | None, generator: Generator) -> Tensor | None:
+        """Labels (B,) or (B, n), some of them dropped, all of a sample by one number; see `drop_labels`."""
+        probability = self.spec.learning.label_drop
+        if labels is None or not probability:
+            return labels
+        uniforms = torch.rand(len(labels), generator=generator, device=self.device)
+        return drop_labels(labels, self.spec.model.classes, probability, uniforms)
 
     def labels(self, videos: list[int], flipped: list[bool] | None = None) -> Tensor | None:
         """Labels (n,) of clips of these videos, on the device; None without classes."""

@@ -27,7 +27,7 @@ from registry.schema.parameter_types import (
 from registry.schema.protocol import Protocol
 from registry.schema.section import Part, Section, Slot
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 PLACES = ("path", "experiment", "arm")  # parameters of a part that say where lies what its digest says
 TRAINING = ("model", "data", "diffusion", "learning")  # sections: what is learned, once for all arms that share it
 EVALUATION = ("sampling", "scoring")  # sections: one way to sample a training and to score the samples
@@ -40,6 +40,7 @@ IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
 Width = Annotated[int, Field(gt=0, le=65_536)]
 Depth = Annotated[int, Field(gt=0, le=512)]
 Threads = Annotated[int, Field(gt=0, le=4096)]
+Stills = Annotated[int, Field(ge=0, le=8192)]
 
 
 def _default(name: str) -> Any:
@@ -127,6 +128,8 @@ class LearningSpec(Section):
     """Optimiser steps; 0: the initial weights are evaluated as they are."""
     batch_size: Count = 40
     """Clips of one optimiser step, all micro-batches and processes together."""
+    joint_images: Stills = 0
+    """Stills of other videos that are trained behind each clip, image and video jointly."""
     learning_rate: PositiveFloat = 1e-4
     """The learning rate of AdamW, before the schedule."""
     lr_schedule: Annotated[Part, Slot("lr_schedule")] = _default("constant")

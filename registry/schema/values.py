@@ -9,8 +9,12 @@ from pydantic import BaseModel
 from registry.schema.spec import Spec
 from registry.strict_yaml import Key
 
-# The keys of a spec that decide its network: arms that agree in them have one count, whatever else they differ in.
-NETWORK = ("model", "data.frames", "data.resolution", "data.autoencoder", "diffusion", "learning.label_drop")
+# The keys of a spec that decide its network and the shape of what it is trained on: arms that agree in them have one
+# count, whatever else they differ in.
+NETWORK = (
+    *("model", "data.frames", "data.resolution", "data.autoencoder", "diffusion"),
+    *("learning.label_drop", "learning.joint_images"),
+)
 
 
 def values_at(spec: Spec, keys: Iterable[str]) -> str:

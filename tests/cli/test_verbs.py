@@ -108,7 +108,7 @@ def test_plan(launched: Launched) -> None:
         assert [arm["arm"] for arm in told["arms"]] == ["baseline", "blocks=variant_4"]
         for arm in told["arms"]:
             assert list(arm) == ARM_KEYS
-            assert set(arm["macs"]) == {"paper_convention", "per_clip", "evaluated"}
+            assert set(arm["macs"]) == {"paper_convention", "per_clip", "evaluated", "trained"}
             assert all(isinstance(macs, int) for macs in arm["macs"].values())
             assert (arm["depth"], arm["seeds"], arm["state"]) == (2, [0, 1], state)
             assert (arm["experiment"], arm["evaluate_at"]) == ("toy", [6])

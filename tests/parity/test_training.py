@@ -10,6 +10,7 @@ from components.diffusion.noise_schedules import Linear
 from components.diffusion.objectives import EpsilonLearnedSigma
 from components.learning.ema import EMA
 from components.model.checkpoints import from_official, to_official
+from components.model.conditioning import drop_labels
 from experiments.training.losses import Batch, losses_of
 from experiments.training.trainer import take_step
 from tests.fixtures.networks import official_network, prefixed
@@ -135,3 +136,44 @@ def test_skipping_the_first_step_shows(golden: Any) -> None:
     clean, skipped = (tensors[f"{kind}/final/model/{name}"] for kind in ("clean", "first_step_skipped"))
     own = to_official(Run(golden, first_step_skipped=False).model)[name]
     assert (own - clean).abs().max() < 0.1 * (skipped - clean).abs().max()
+
+
+class AtTheInput(EpsilonLearnedSigma):
+    """An objective whose noised latents are the fixture's input, and which keeps the network's output."""
+
+    output: list[Tensor]
+
+    def noised(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        return x0
+
+    def losses(self, model_output: Tensor, *given: Tensor) -> dict[str, Tensor]:
+        self.output.append(model_output)
+        return super().losses(model_output, *given)
+
+
+@pytest.mark.parametrize(
+    ("name", "out"),
+    [("latte_img_joint", "out"), ("latte_img_joint_class", "out/no_drop"), ("latte_img_joint_class", "out/drop")],
+)
+def test_joint_training_asks_the_joint_network(golden: Any, name: str, out: str) -> None:
+    """Item 3: what the training loss is computed of is the fixture's output, and the mean is over all its frames."""
+    tensors, config = golden.tensors(name), golden.config(name)["config"]
+    network = official_network(config, prefixed(tensors, "sd"))
+    x, labels, still_labels = tensors["in/x"], tensors.get("in/y"), tensors.get("in/y_image")
+    if out == "out/drop":
+        assert network.null_label is not None
+        drops = (network.null_label, config["class_dropout_prob"])
+        labels = drop_labels(labels, *drops, tensors["drop/u_video"])
+        still_labels = drop_labels(still_labels, *drops, tensors["drop/u_image"])
+    objective, noise = AtTheInput(Linear()), torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    objective.output = []
+    stills = x.shape[1] - config["num_frames"]
+    with torch.no_grad():
+        terms = losses_of(objective, network, Batch(x, tensors["in/t"], noise, labels, still_labels, stills))
+    asked = torch.cat(objective.output, dim=1)
+    torch.testing.assert_close(asked, tensors[out], atol=1e-5, rtol=0)
+    whole = EpsilonLearnedSigma(Linear()).losses(tensors[out], x, x, tensors["in/t"], noise)
+    for term, values in whole.items():
+        torch.testing.assert_close(terms[term], values, rtol=2e-5, atol=1e-5)
+    share = stills / x.shape[1]
+    torch.testing.assert_close(terms["loss"], (1 - share) * terms["loss_clips"] + share * terms["loss_stills"])

@@ -1,7 +1,7 @@
 """Every legal objective x noise schedule x sampler, driven by the exact denoiser of Gaussian data.
 
-For x0 ~ N(m, s^2 I) the best noise, v and velocity estimates are known in closed form, so a sampler that is set up
-right returns samples of mean m and standard deviation s, up to its discretisation. No network is exact, so the
+For x0 ~ N(m, s^2 I) the best estimates of noise, v, velocity and x0 are known in closed form, so a sampler that is set
+up right returns samples of mean m and standard deviation s, up to its discretisation. No network is exact, so the
 estimates are also given an error of 1 % of their size, new at every step: a sampler must not make more of it than its
 last steps do.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from components.diffusion.contracts import Denoise
 from components.diffusion.noise_schedules import Cosine, Linear, Straight
-from components.diffusion.objectives import EpsilonLearnedSigma, FlowMatching, VPrediction
+from components.diffusion.objectives import EpsilonLearnedSigma, FlowMatching, VPrediction, X0Prediction
 from components.diffusion.samplers import DDIM, DDPM, DPMSolverPP, Euler, UniPC
 
 MEAN = 0.3
@@ -23,6 +23,7 @@ OBJECTIVES: dict[str, Any] = {
     "epsilon_learned_sigma": EpsilonLearnedSigma,
     "v_prediction": VPrediction,
     "flow_matching": FlowMatching,
+    "x0_prediction": X0Prediction,
 }
 SAMPLERS: dict[str, Any] = {"ddpm": DDPM, "ddim": DDIM, "dpm_solver_pp": DPMSolverPP, "unipc": UniPC, "euler": Euler}
 LEGAL = [
@@ -50,7 +51,7 @@ def exact_denoiser(objective: Any, mean: float, std: float) -> Denoise:
             return torch.cat([noise, torch.zeros_like(noise)], dim=2)
         if objective.prediction_type == "v_prediction":
             return data_share * noise - noise_share * x0
-        return noise - x0
+        return x0 if objective.prediction_type == "sample" else noise - x0
 
     return denoise
 

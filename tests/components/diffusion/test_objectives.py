@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from components.diffusion.noise_schedules import Cosine, Linear, Straight
-from components.diffusion.objectives import EpsilonLearnedSigma, FlowMatching, VPrediction
+from components.diffusion.objectives import EpsilonLearnedSigma, FlowMatching, VPrediction, X0Prediction
 from registry.errors import SpecError
 
 OBJECTIVES: list[Any] = [
     EpsilonLearnedSigma(Linear()),
     EpsilonLearnedSigma(Cosine(), loss="bound"),
     VPrediction(Cosine()),
+    X0Prediction(Cosine()),
     FlowMatching(Straight()),
     FlowMatching(Straight(), time_sampling="logit_normal"),
 ]
@@ -31,6 +32,8 @@ def batch(objective: Any, size: int = 5, channels: int = 3) -> dict[str, Tensor]
 def perfect_output(objective: Any, given: dict[str, Tensor]) -> Tensor:
     if isinstance(objective, FlowMatching):
         return given["noise"] - given["x0"]
+    if isinstance(objective, X0Prediction):
+        return given["x0"]
     if isinstance(objective, VPrediction):
         a = objective.tables.gather("sqrt_alphas_cumprod", given["t"])
         s = objective.tables.gather("sqrt_one_minus_alphas_cumprod", given["t"])
@@ -129,6 +132,20 @@ def test_the_weight_of_the_bound() -> None:
     torch.testing.assert_close(light["vb"], full["vb"] * 0.001)
 
 
+def test_x0_has_the_loss_of_v_down_to_a_least_share_of_noise() -> None:
+    """The same estimate as v and as x0 costs the same, but where there is hardly any noise."""
+    v, x0 = VPrediction(Linear()), X0Prediction(Linear())
+    given = batch(x0, 6) | {"t": torch.tensor([0, 5, 30, 60, 500, 999])}
+    given["x_t"] = x0.noised(given["x0"], given["t"], given["noise"])
+    estimate = x0.predicted_x0(x0.tables, given["model_output"], given["x_t"], given["t"])
+    a, s = (x0.tables.gather(f"sqrt_{name}", given["t"]) for name in ("alphas_cumprod", "one_minus_alphas_cumprod"))
+    as_v = (a * given["x_t"] - estimate) / s
+    ratio = x0.losses(**given)["loss"] / v.losses(**(given | {"model_output": as_v}))["loss"]
+    expected = (s.flatten() / 0.05).clamp(max=1) ** 2
+    assert (expected < 1).tolist() == [True, True, False, False, False, False]
+    torch.testing.assert_close(ratio, expected, rtol=1e-3, atol=0)  # as_v divides by s, down to 0.01, and squares
+
+
 def test_wrong_channels_are_refused() -> None:
     given = batch(OBJECTIVES[0])
     with pytest.raises(ValueError, match="channels"):
@@ -137,7 +154,13 @@ def test_wrong_channels_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("objective", "schedule"),
-    [(EpsilonLearnedSigma, Straight), (VPrediction, Straight), (FlowMatching, Linear), (FlowMatching, Cosine)],
+    [
+        (EpsilonLearnedSigma, Straight),
+        (VPrediction, Straight),
+        (X0Prediction, Straight),
+        (FlowMatching, Linear),
+        (FlowMatching, Cosine),
+    ],
 )
 def test_illegal_noise_schedules_are_refused_by_name(objective: Any, schedule: Any) -> None:
     with pytest.raises(SpecError) as refusal:

@@ -9,17 +9,22 @@ import torch
 from torch import Tensor
 
 from components.diffusion.noise_schedules import Cosine, Linear, Straight
-from components.diffusion.objectives import EpsilonLearnedSigma, FlowMatching, VPrediction
+from components.diffusion.objectives import EpsilonLearnedSigma, FlowMatching, VPrediction, X0Prediction
 from components.diffusion.samplers import DDIM, DDPM, DPMSolverPP, Euler, UniPC
 from registry.errors import SpecError
 
 EPSILON, V, FLOW = EpsilonLearnedSigma(Linear()), VPrediction(Linear()), FlowMatching(Straight())
+X0 = X0Prediction(Linear())
 SAMPLERS: list[Any] = [
     DDPM(EPSILON, steps=6),
     DDIM(EPSILON, steps=6),
     DDIM(V, steps="ddim5", eta=0.7),
     DPMSolverPP(EPSILON, steps=6),
     UniPC(V, steps=6),
+    DDPM(X0, steps=6),
+    DDIM(X0, steps=6),
+    DPMSolverPP(X0, steps=6),
+    UniPC(X0, steps=6),
     DPMSolverPP(FLOW, steps=6),
     UniPC(FLOW, steps=6),
     Euler(FLOW, steps=6),
@@ -138,7 +143,9 @@ def test_steps_as_number_or_text(steps: int | str) -> None:
     assert (len(times), times[0], times[-1]) == (250, 999, 0)
 
 
-@pytest.mark.parametrize(("sampler", "objective"), [(DDPM, FLOW), (DDIM, FLOW), (Euler, EPSILON), (Euler, V)])
+@pytest.mark.parametrize(
+    ("sampler", "objective"), [(DDPM, FLOW), (DDIM, FLOW), (Euler, EPSILON), (Euler, V), (Euler, X0)]
+)
 def test_illegal_pairs_are_refused_by_name(sampler: Any, objective: Any) -> None:
     with pytest.raises(SpecError) as refusal:
         sampler(objective)
@@ -199,7 +206,7 @@ def test_more_steps_than_hold_data_are_refused_with_the_number_that_do() -> None
         DDIM(EpsilonLearnedSigma(Linear(beta_start=0.99999, beta_end=0.99999)), steps=1)
 
 
-@pytest.mark.parametrize("objective", [EPSILON, V, FLOW], ids=lambda o: o.part_name)
+@pytest.mark.parametrize("objective", [EPSILON, V, X0, FLOW], ids=lambda o: o.part_name)
 @pytest.mark.parametrize("solver", [DPMSolverPP, UniPC])
 def test_one_step_returns_the_estimate_of_x0(solver: Any, objective: Any) -> None:
     """With one step no multistep formula is left: the result is the x0 that the output implies at the first level."""

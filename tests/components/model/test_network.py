@@ -16,6 +16,8 @@ from components.model.counting import count
 from components.model.patch_embeddings import CompressionFrame
 from components.model.temporal_positions import Rotary
 from registry.errors import RunError
+from registry.experiment.resolve import resolve
+from registry.parts.catalogue import catalogue
 from tests.fixtures.toy_networks import BLOCKS, POSITIONS, inputs, toy_network
 
 CONDITIONINGS = ["s_adaln", "all_tokens"]
@@ -70,6 +72,11 @@ def test_tubelets_lose_no_frame_unless_asked_to(parameters: dict[str, int], lost
 
 
 def test_tubelets_take_no_stills() -> None:
+    raw = {"model": {"width": 16, "heads": 2, "depth": 2, "patch_embedding": "compression_frame"},
+           "learning": {"joint_images": 2}}  # fmt: skip
+    _, problems = resolve(raw, catalogue())
+    assert [key for key, _ in problems] == [("learning", "joint_images")]
+    assert "compression_frame takes no stills behind a clip (learning.joint_images 2)" in problems[0][1]
     network = toy_network(patch_embedding="compression_frame")
     x, t, *_ = inputs(network, stills=1)
     with pytest.raises(ValueError, match="expected 4 frames, got 5"):
@@ -263,6 +270,19 @@ def test_counted_macs_are_those_that_torch_counts(blocks: str, conditioning: str
     assert 2 * counts.evaluated == counter.get_total_flops()
     assert counts.parameters == sum(p.numel() for p in network.parameters())
     assert counts.per_clip >= counts.evaluated
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_macs_of_stills_are_those_that_torch_counts(blocks: str, conditioning: str, classes: int) -> None:
+    network = toy_network(blocks=blocks, conditioning=conditioning, classes=classes)
+    given = inputs(network, batch=1, stills=3)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(*given)
+    counts = count(network, given[0].shape[2], stills=3)
+    assert 2 * counts.evaluated == counter.get_total_flops()
+    assert counts.evaluated > count(network, given[0].shape[2]).evaluated
 
 
 def test_every_block_stack_says_what_the_depth_rule_needs() -> None:

@@ -7,6 +7,7 @@ import pytest
 from experiments.cli.plan_view import plan_totals
 from experiments.plan import costs
 from experiments.plan.costs import Pace, cost, measure, refuse_above
+from experiments.plan.network_counts import NetworkCounts
 from experiments.plan.plan import Plan
 from experiments.plan.rows import paces, rows, totals, trainings
 from experiments.record.recording import Recorder, create, desire
@@ -14,6 +15,8 @@ from registry.errors import SpecError
 from registry.runs.records import Result
 from registry.schema.resources import Resources, Shape
 from tests.fixtures.toy_replicates import nothing, plan_of
+
+MACS = NetworkCounts(parameters=0, paper_convention=0, per_clip=0, evaluated=1000, trained=3000)
 
 
 @pytest.fixture
@@ -23,21 +26,21 @@ def plan(tmp_path: Path) -> Plan:
 
 def test_arithmetic_counts_training_and_sampling(plan: Plan) -> None:
     spec = plan.arms[0].spec
-    found = cost("baseline", spec, Resources(tflops=1e-6), [], macs=1000)
-    # 6 FLOP a MAC for each of 6 steps of 4 clips; 2 for each of 6 clips, of which every one asks the network twice.
-    assert found.hours == pytest.approx((6 * 1000 * 6 * 4 + 2 * 1000 * 6 * 2) / 1e6 / 3600)
+    found = cost("baseline", spec, Resources(tflops=1e-6), [], macs=MACS)
+    # 6 FLOP a MAC of a sample, stills included, for 6 steps of 4 samples; 2 for each of 6 clips, every one asked twice.
+    assert found.hours == pytest.approx((6 * 3000 * 6 * 4 + 2 * 1000 * 6 * 2) / 1e6 / 3600)
     assert found.how == "arithmetic"
 
 
 def test_more_gpus_take_as_many_gpu_hours(plan: Plan) -> None:
     spec = plan.arms[0].spec
-    one, eight = (cost("baseline", spec, Resources(gpus=gpus), [], 1000) for gpus in (1, 8))
+    one, eight = (cost("baseline", spec, Resources(gpus=gpus), [], MACS) for gpus in (1, 8))
     assert eight.gpu_hours == pytest.approx(one.gpu_hours)
     assert eight.hours == pytest.approx(one.hours / 8)
-    measured = cost("baseline", spec, Resources(gpus=8), [], 1000, Pace(step=1.0, clip=10.0))
+    measured = cost("baseline", spec, Resources(gpus=8), [], MACS, Pace(step=1.0, clip=10.0))
     assert measured.gpu_hours == pytest.approx((6 * 1.0 + 6 * 10.0) / 3600)
     assert measured.hours == pytest.approx(measured.gpu_hours / 8)
-    cluster = cost("baseline", spec, Resources(), [], 1000, defaults=Shape(gpus=4))
+    cluster = cost("baseline", spec, Resources(), [], MACS, defaults=Shape(gpus=4))
     assert cluster.devices == 4
 
 

@@ -20,6 +20,7 @@ ABLATIONS = {
     "temporal_position",
     "interval",
     "model_size",
+    "joint_images",
 }
 DATA_SETS = {"faceforensics": "face_forensics"} | {name: name for name in ("sky_timelapse", "ucf101", "taichi_hd")}
 MAIN_TABLE = set(DATA_SETS)
@@ -114,6 +115,23 @@ def test_variants_can_be_matched_on_parameters_from_the_command_line() -> None:
         assert row["parameters"] == pytest.approx(baseline["parameters"], rel=0.02), row["arm"]
 
 
+def test_joint_training_has_eight_stills_behind_each_of_four_clips_a_gpu() -> None:
+    baseline, joint = plan_of("joint_images").arms
+    assert [arm.spec.learning.joint_images for arm in (baseline, joint)] == [0, 8]
+    assert joint.spec.learning.batch_size == 4 * joint.spec.runtime.accumulation
+
+
+SMALL = sorted((ROOT / "experiments" / "small").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_a_small_twin_resolves_and_claims_something(path: Path) -> None:
+    plan = load_plan(path)
+    assert f"# Command: python run.py launch experiments/small/{path.name} " in path.read_text(encoding="utf-8")
+    assert plan.name == "small-" + path.stem.replace("_", "-")
+    assert plan.claims
+
+
 def test_arms_that_train_at_other_intervals_are_scored_against_the_same_clips() -> None:
     arms = plan_of("interval").arms
     assert len({arm.spec.data.interval for arm in arms}) == len(arms) > 1
@@ -125,7 +143,8 @@ def test_arms_of_an_ablation_share_everything_else(name: str) -> None:
     """The first arm is the paper's setting; others differ in their axis and what follows from it alone."""
     baseline, *others = plan_of(name).arms
     for arm in others:
-        assert arm.spec.learning == baseline.spec.learning
+        stills = {"joint_images": baseline.spec.learning.joint_images} if name == "joint_images" else {}
+        assert arm.spec.learning.model_copy(update=stills) == baseline.spec.learning
         assert arm.spec.diffusion == baseline.spec.diffusion
         assert (arm.spec.sampling, arm.spec.scoring) == (baseline.spec.sampling, baseline.spec.scoring)
         assert name == "interval" or arm.spec.data == baseline.spec.data

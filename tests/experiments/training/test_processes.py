@@ -167,6 +167,16 @@ def test_losses_do_not_depend_on_the_number_of_processes(folder: Path, alone: An
                     {k: v for k, v in found.items() if k != "torch_generator"})  # fmt: skip
 
 
+def test_joint_losses_do_not_depend_on_the_number_of_processes(folder: Path) -> None:
+    """Each process reads the stills of its own rows, and draws the numbers of all."""
+    one, *several = toys(folder, "joint", "joint-by-2", "joint-shard", overrides=(*UNEVEN, "learning.joint_images=2"))
+    _, final = train_on(ALONE, one.folder)
+    told = together(2, train_several, [(replicate.folder, None) for replicate in several])
+    for number, replicate in enumerate(several):
+        assert_close(logged(replicate), logged(one))
+        assert told[0][number][1] == pytest.approx(final, rel=LOSSES)
+
+
 def test_a_run_moves_between_numbers_of_processes(folder: Path, alone: Any) -> None:
     """Begun by one process, gone on with by two, by two that share the weights out, by three, and ended by one."""
     (replicate,) = toys(folder, "moving", overrides=UNEVEN)

@@ -220,3 +220,66 @@ def test_mirrored_clips_are_trained_under_the_label_of_their_direction(tmp_path:
         assert mirrored[1].tolist() == swapped.tolist()
         flipped = ones[0.5].batches.sampler.batch(step).flipped
         assert some[1].tolist() == torch.where(flipped, swapped, plain[1]).tolist()
+
+
+# ---------------------------------------------------------------- stills behind the clips
+
+JOINT = ("learning.joint_images=3",)
+
+
+def test_joint_training_resumed_equals_undisturbed_and_logs_both_losses(tmp_path: Path) -> None:
+    undisturbed, expected, final = trained(tmp_path / "undisturbed", *JOINT)
+    replicate, state, losses = trained(tmp_path / "resumed", *JOINT, stops=(3,))
+    assert_same(state, expected)
+    assert losses == final
+    assert metrics(replicate) == metrics(undisturbed)
+    logged = [line for line in metrics(replicate) if "loss" in line]
+    assert len(logged) == 3
+    for line in logged:  # 4 frames of the clip and 3 stills
+        assert line["loss"] == pytest.approx((4 * line["loss_clips"] + 3 * line["loss_stills"]) / 7)
+    assert not any("stills" in name for name in losses)  # validated on clips alone
+
+
+def test_stills_change_neither_clips_nor_times_nor_noise(tmp_path: Path) -> None:
+    """Without stills a batch is what it was before there were any; with them its clips are the same."""
+    alone, joint = (trainer_of(made(tmp_path / str(n), f"learning.joint_images={n}")[0]) for n in (0, 3))
+    for step in range(2):
+        without, with_stills = (
+            one.batches.draw(step, one.generator, one.objective, one.draw_latents) for one in (alone, joint)
+        )
+        assert (without.stills, without.still_labels) == (0, None)
+        assert torch.equal(with_stills.x0[:, :4], without.x0)
+        assert torch.equal(with_stills.noise[:, :4], without.noise)
+        assert torch.equal(with_stills.t, without.t)
+        assert torch.equal(with_stills.labels, without.labels)
+        assert with_stills.x0.shape[1] == 7
+        assert with_stills.still_labels.shape == (4, 3)
+    assert torch.equal(alone.generator.get_state(), joint.generator.get_state())
+
+
+def test_stills_are_frames_of_the_cache_under_the_labels_of_their_videos(tmp_path: Path) -> None:
+    trainer = trainer_of(made(tmp_path, *JOINT, "learning.label_drop=0.0")[0])
+    batches = trainer.batches
+    assert batches.still_sampler is not None
+    chosen = batches.still_sampler.batch(5, batches.sampler.batch(5).videos)
+    moments, labels = batches.read_stills(5)
+    for row, (videos, frames) in enumerate(zip(chosen.videos, chosen.frames.tolist(), strict=True)):
+        for place, (video, frame) in enumerate(zip(videos, frames, strict=True)):
+            number = batches.videos[video]
+            assert torch.equal(moments[row, place], batches.cache.clip(number, [frame])[0])
+            assert labels is not None
+            assert [int(labels[row, place])] == trainer.prepared.labels([number])
+
+
+def test_all_stills_of_a_sample_are_dropped_by_one_number(tmp_path: Path) -> None:
+    """One draw of as many numbers as clips for the clips, then one of as many for their stills."""
+    trainer = trainer_of(made(tmp_path, *JOINT, "learning.label_drop=0.5")[0])
+    of_clips, of_stills, of_flips = torch.tensor([[0.4, 0.6, 0.4, 0.6], [0.6, 0.4, 0.4, 0.6], [0.5] * 4])
+    drawn = [of_flips, of_clips, of_flips, of_stills]  # stills ask once more which videos the clips are of
+    with mock.patch.object(torch, "rand", side_effect=lambda *a, **k: drawn.pop(0)):
+        batch = trainer.batches.draw(0, trainer.generator, trainer.objective, trainer.draw_latents)
+    assert not drawn
+    assert batch.labels is not None
+    assert batch.still_labels is not None
+    assert (batch.labels == 2).tolist() == [True, False, True, False]
+    assert (batch.still_labels == 2).tolist() == [[dropped] * 3 for dropped in (False, True, True, False)]
