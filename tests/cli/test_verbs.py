@@ -32,6 +32,7 @@ VERBS = [
     "score",
     "protocol",
     "fetch-weights",
+    "sample-text",
     "doctor",
 ]
 READING = ["check", "plan", "status", "logs", "table", "verdict", "show", "diff"]
