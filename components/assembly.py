@@ -11,6 +11,7 @@ from components.data.autoencoders import Autoencoder
 from components.data.datasets import Dataset
 from components.diffusion.contracts import Objective, Sampler
 from components.learning.contracts import Initialisation, LRSchedule
+from components.model.building import build_network
 from components.model.counting import Counts, count
 from components.model.latte import Latte
 from components.scoring.contracts import Metric
@@ -60,17 +61,11 @@ class Assembly:
         Raises:
             SpecError: shapes that do not go together.
         """
-        model = self.spec.model
         latents = self.latent_shape()
         out_channels = self.objective().output_channels(latents[1])
         with torch.device(device):
-            embedding, width = model.patch_embedding, model.width
-            patches = self._build("patch_embedding", embedding, latents, model.patch, width, out_channels)
-            position = self._build("temporal_position", model.temporal_position, patches.token_frames, model.width)
             null_label = bool(self.spec.learning.label_drop)
-            conditioning = self._build("conditioning", model.conditioning, model.width, model.classes, null_label)
-            blocks = self._build("blocks", model.blocks, model.depth, model.width, model.heads, conditioning)
-            return Latte(patches, position, conditioning, blocks)
+            return build_network(self.spec.model, latents, out_channels, null_label, self.parts)
 
     def counts(self) -> Counts:
         """Parameters and MACs, without memory.

@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +12,41 @@ from registry.errors import RunError, shortened
 _NAMED = re.compile(r"GLOBAL (\S+)")
 
 
-def load_tensors(path: Path, wanted: str) -> Any:
+def load_tensors(path: Path, wanted: str, mapped: bool = False) -> Any:
     """Return what a file of `torch.save` holds, on the CPU: tensors in dictionaries and lists.
 
     Args:
         path: the file.
         wanted: what it should hold, for the message.
+        mapped: tensors stay in the file until they are used, where the file's form allows it (`torch.save` since 1.6).
 
     Raises:
-        RunError: the file is absent, damaged, not a file of tensors, or would run code.
+        RunError: the file is absent, damaged, not a file of tensors, would run code, or claims more than it holds.
     """
     import torch
 
+    refused = f"{path}: no {wanted} can be read from it"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        packed = zipfile.is_zipfile(path)
+        if packed and (why := _larger_than_told(path)):
+            raise RunError(f"{refused}: {why}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of a pickle's protocol; what is wrong with a file is raised
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and packed)
+    except RunError:
+        raise
     except Exception as error:  # bytes that are not a pickle make the unpickler raise nearly anything
-        raise RunError(f"{path}: no {wanted} can be read from it: {why_refused(error)}") from error
+        raise RunError(f"{refused}: {why_refused(error)}") from error
+
+
+def _larger_than_told(path: Path) -> str:
+    """Return why an archive would grow as it is read, empty where it would not: `torch.save` compresses nothing."""
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size:
+                return f"its entry {shortened(entry.filename)} claims {entry.file_size:,} bytes, the file has {size:,}"
+    return ""
 
 
 def why_refused(error: Exception) -> str:
@@ -36,6 +57,8 @@ def why_refused(error: Exception) -> str:
     """
     if isinstance(error, OSError):
         return error.strerror or str(error)
+    if isinstance(error, zipfile.BadZipFile):
+        return f"it is damaged ({error})"
     if isinstance(error, RuntimeError):
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, pickle.UnpicklingError) and (found := _NAMED.search(str(error))):

@@ -36,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=HERE.parent.parent / "shared" / "data",
         help="directory of real videos (weizmann/, clips/); tests that need it are skipped where it is absent",
     )
+    parser.addoption(
+        "--shared-weights",
+        type=Path,
+        default=HERE.parent.parent / "shared" / "weights",
+        help="directory of small trained weights (taef2/); tests that need them are skipped where it is absent",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -48,4 +54,12 @@ def shared_data(request: pytest.FixtureRequest) -> Path:
     folder: Path = request.config.getoption("--shared-data")
     if not folder.is_dir():
         pytest.skip(f"no real videos at {folder}; give them with --shared-data DIR")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def taef2_weights(request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.config.getoption("--shared-weights") / "taef2"
+    if not folder.is_dir():
+        pytest.skip(f"no weights of taef2 at {folder}; give their parent with --shared-weights DIR")
     return folder

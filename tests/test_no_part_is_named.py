@@ -12,7 +12,19 @@ CORE = ("registry", "analysis", "experiments", "components/assembly.py")
 # The study of what named detectors see of corrupted clips of a named data set.
 STUDIES = "experiments/validity/"
 # Parts whose names are words of English or of other libraries: only a text that is nothing else counts.
-WORDS = {"absolute", "constant", "cosine", "euler", "learned", "linear", "none", "pixels", "scratch", "straight"}
+WORDS = {
+    "absolute",
+    "checkpoint",
+    "constant",
+    "cosine",
+    "euler",
+    "learned",
+    "linear",
+    "none",
+    "pixels",
+    "scratch",
+    "straight",
+}
 # (file, part) -> why it may stand there.
 DEFAULT, EXAMPLE, HOMONYM = "what holds where nothing is written", "an example in a hint or a help text", "a homonym"
 ALLOWED = {

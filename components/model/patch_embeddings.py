@@ -4,6 +4,8 @@ Contract: `embed(latents (B, F, C, H, W)) -> tokens (B, T, S, D)`, `unembed(toke
 frames of S tokens each. `grid` is the (rows, columns) of one frame's tokens in row-major order.
 """
 
+from collections.abc import Mapping
+
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -37,6 +39,16 @@ class PatchEmbedding(nn.Module):
     def tokens_per_frame(self) -> int:
         """S."""
         return self.grid[0] * self.grid[1]
+
+    @staticmethod
+    def channels_of(entries: Mapping[str, Tensor], patch: int) -> tuple[int, int]:
+        """Return C and C_out of the embedding that a state dict is of, for files that do not state them.
+
+        Args:
+            entries: of the embedding alone, under its own names.
+            patch: side of a patch.
+        """
+        return entries["proj.weight"].shape[1], entries["head.weight"].shape[0] // patch**2
 
     def embed(self, latents: Tensor) -> Tensor:
         raise NotImplementedError
@@ -119,6 +131,10 @@ class CompressionFrame(PatchEmbedding):
         self.head = nn.Linear(width, patch * patch * inner)
         stretch = (temporal_stride, 1, 1)
         self.stretch = nn.ConvTranspose3d(inner, out_channels, kernel_size=stretch, stride=stretch)
+
+    @staticmethod
+    def channels_of(entries: Mapping[str, Tensor], patch: int) -> tuple[int, int]:
+        return entries["proj.weight"].shape[1], entries["stretch.weight"].shape[1]
 
     def embed(self, latents: Tensor) -> Tensor:
         return rearrange(self.proj(rearrange(latents, "b f c h w -> b c f h w")), "b d t h w -> b t (h w) d")

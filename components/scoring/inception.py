@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from components.scoring.scripted import open_scripted
 from components.scoring.scripted_file import as_written, refuse_another
-from components.scoring.weights import KNOWN, cache_folder, find, refuse_damaged, sha256_of
+from components.weights import KNOWN, cache_folder, find, refuse_damaged, sha256_of
 from registry.errors import RunError
 
 FILE = KNOWN["inception"].file

@@ -5,7 +5,18 @@ from typing import Any
 
 import click
 
-from experiments.cli import declaring, housekeeping, launching, planning, results, scoring, searching, text, watching
+from experiments.cli import (
+    checkpoints,
+    declaring,
+    housekeeping,
+    launching,
+    planning,
+    results,
+    scoring,
+    searching,
+    text,
+    watching,
+)
 
 
 class Verbs(click.Group):
@@ -69,6 +80,7 @@ VERBS: tuple[click.Command, ...] = (
     scoring.score,
     scoring.protocol,
     scoring.fetch_weights,
+    checkpoints.checkpoint,
     text.sample_text,
     housekeeping.list_runs,
     housekeeping.prune,

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.scoring.weights import KNOWN, cache_folder, find
+from components.weights import KNOWN, cache_folder, find
 from experiments.cli.console import table
 from experiments.record import slurm_queue
 from experiments.record.recording import PACKAGES

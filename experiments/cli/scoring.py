@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from experiments.cli.options import FOLDER, PLUGINS, RUNS, completed, verb
+from registry.errors import SpecError
 
 
 @click.command()
@@ -87,8 +88,8 @@ def diff_protocols(left: str, right: str, form: str) -> None:
 @click.option("--sha256", default="", help="Refuse a file with another SHA-256 than this.")
 @verb(on_experiment=False, formats=True)
 def fetch_weights(name: str | None, sha256: str, form: str) -> None:
-    """Get published weights of a detector into the cache; without NAME, list what there is."""
-    from components.scoring import weights
+    """Get published weights of a part into the cache; without NAME, list what there is."""
+    from components import weights
     from experiments.cli import doctor
     from experiments.cli.console import say
     from experiments.cli.progress import Bars
@@ -96,8 +97,13 @@ def fetch_weights(name: str | None, sha256: str, form: str) -> None:
     if name is None:
         found = doctor.weights()
         return print(doctor.as_json(found)) if form == "json" else doctor.show(found)
+    names = weights.names_of(name)
+    if sha256 and len(names) > 1:
+        raise SpecError(f"--sha256: {name} is several files; fetch one of them: {', '.join(names)}")
     with Bars(apart=form == "json") as bars:
-        path = weights.fetch(name, bars.show, sha256)
+        paths = {one: weights.fetch(one, bars.show, sha256) for one in names}
     if form == "json":
-        return print(json.dumps(weights.about(name, path, sha256), indent=1))
-    say(weights.checked(name, path, sha256))
+        files = [weights.about(one, path, sha256) for one, path in paths.items()]
+        return print(json.dumps(files if len(names) > 1 else files[0], indent=1))
+    for one, path in paths.items():
+        say(weights.checked(one, path, sha256))

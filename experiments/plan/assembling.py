@@ -87,6 +87,10 @@ def _weights(assembly: Assembly, with_data: bool) -> None:
         raise SpecError(f"data.autoencoder.weights: there is no file or folder {weights!r}")
 
 
+def _start(assembly: Assembly, with_data: bool) -> None:
+    assembly.initialisation().refuse(assembly.model("meta"))
+
+
 # What is assembled, and the keys of a spec that decide it: arms that agree in them are checked once.
 ATTEMPTS: dict[Callable[[Assembly, bool], Any], tuple[str, ...]] = {
     _network: NETWORK,
@@ -94,4 +98,5 @@ ATTEMPTS: dict[Callable[[Assembly, bool], Any], tuple[str, ...]] = {
     _metrics: ("scoring.detector", "scoring.metrics"),
     _dataset: ("data.dataset", "data.path", "data.resolution", "data.flip"),
     _weights: ("data.autoencoder",),
+    _start: ("learning.initialisation", *NETWORK),
 }

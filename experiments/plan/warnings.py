@@ -13,7 +13,7 @@ def warnings(plan: Plan) -> list[str]:
     arms_of: dict[tuple[float, int, str], list[str]] = {}
     for arm in plan.selected:
         learning = arm.spec.learning
-        if learning.ema_decay**learning.steps > MOST_LEFT:
+        if learning.steps and learning.ema_decay**learning.steps > MOST_LEFT:
             arms_of.setdefault((learning.ema_decay, learning.steps, arm.spec.sampling.weights), []).append(arm.name)
     return [*(_about_average(plan, *values, arms) for values, arms in arms_of.items()), *_about_code(plan)]
 

@@ -357,6 +357,8 @@ def _train(
     """As `train`, with products as they are set."""
     runtime, steps, processes = trainer.spec.runtime, trainer.spec.learning.steps, trainer.processes
     speed = _Speed(trainer.step)
+    if trainer.step == until == 0:
+        trainer.save()  # the initial weights are what is evaluated
     while trainer.step < until:
         means = trainer.train_step()
         step = trainer.step

@@ -135,8 +135,8 @@ class _Stages:
             free(self.processes.device)
 
     def _note_code(self, trainer: Trainer, step: int) -> None:
-        """Note which code makes the steps from here, once wherever it goes on from and only where it makes any."""
-        if self.books is None or self.noted or trainer.step >= step:
+        """Note which code makes the initial weights or the steps from here, once wherever it goes on from."""
+        if self.books is None or self.noted or trainer.step >= max(step, 1):
             return
         self.noted = True
         digests = code_digests.of_training(self.spec)

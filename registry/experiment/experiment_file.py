@@ -106,7 +106,7 @@ class Experiment(Section):
     """Named points that change several keys: by name, a mapping of keys to values."""
     seeds: tuple[NonNegativeInt, ...] = (0,)
     """One replicate of each arm a seed."""
-    evaluate_at: tuple[PositiveInt, ...] | Every | None = None
+    evaluate_at: tuple[NonNegativeInt, ...] | Every | None = None
     """Steps at which trainings are sampled and scored on their way, or `{every: 1000}`; the last step always is."""
     claim: tuple[Claim, ...] = Field(default=(), max_length=1000)
     """What is expected: one claim, or a list that is judged together."""
@@ -348,3 +348,18 @@ def _override(raw: dict[str, Any], where: dict[Key, str], overrides: Iterable[st
             del where[other]
         where[full] = "command line"
     return wrong
+
+
+def overridden(sections: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return sections of a spec with `key.path=value` overrides applied, where there is no experiment file.
+
+    Raises:
+        SpecError: an override is not one, or is of a key that stands outside a spec's sections; all are named.
+    """
+    raw: dict[str, Any] = {"base": {name: dict(values) for name, values in sections.items()}}
+    wrong = _override(raw, {}, overrides)
+    wrong += [f"command line: {key}: is a key of experiments, not of one spec" for key in raw if key != "base"]
+    if wrong:
+        raise SpecError(wrong)
+    base: dict[str, Any] = raw["base"]
+    return base

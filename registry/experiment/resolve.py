@@ -11,6 +11,7 @@ from registry.experiment import compatibility
 from registry.experiment.requirements import broken_rules
 from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, PartInfo
+from registry.parts.start_files import digest_of
 from registry.schema.protocol import FOLDERS, Protocol, with_preset
 from registry.schema.section import Part
 from registry.schema.sizes import SIZES, depth_of
@@ -181,9 +182,15 @@ def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], li
         return {"name": choice["name"]}, [((), UNTOLD if parts.incomplete else str(error))]
     given = {key: value for key, value in choice.items() if key != "name"}
     try:
-        return {"name": info.name, **info.parameters.model_validate(given).model_dump()}, []
+        values = info.parameters.model_validate(given).model_dump()
     except ValidationError as error:
         return {"name": info.name}, [(key, _own(info, text)) for key, text in _told(info.parameters, error)]
+    if values.get("path") and "sha256" in values and not values["sha256"]:
+        try:
+            values["sha256"] = digest_of(values["path"])
+        except SpecError as error:
+            return {"name": info.name}, [(("path",), text) for text in error.problems]
+    return {"name": info.name, **values}, []
 
 
 def _shown(value: Any) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 from registry import strict_yaml
 from registry.errors import SpecError
 from registry.schema.labels import label_of
+from registry.schema.spec import slot_fields
 
 _IN_ONE_WORD = re.compile(r"([A-Za-z0-9_.-]+)\((.+)\)", re.DOTALL)
 LABELLED = frozenset({"value", "label"})
 DATA_PATH = ("data", "path")  # the key whose value is a path, however it begins
+PATHS = (("path",),)  # parameters of parts that are paths, however they begin
 RELATIVE = ("./", "../")  # how other texts begin that are paths
 
 
@@ -75,7 +77,8 @@ def rooted(value: Any, folder: Path, key: strict_yaml.Key = ()) -> Any:
         return tuple(rooted(item, folder, key) for item in value)
     if not isinstance(value, str) or isinstance(value, FilePath):
         return value
-    is_path = value.startswith(RELATIVE) or (key[:2] == DATA_PATH and not value.startswith("~"))
+    named = key[:2] == DATA_PATH or (key[:2] in slot_fields() and key[2:] in PATHS)
+    is_path = value.startswith(RELATIVE) or (named and not value.startswith("~"))
     if not is_path or not value or os.path.isabs(value):
         return value
     path = FilePath(os.path.normpath(folder.absolute() / value))

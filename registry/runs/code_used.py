@@ -32,14 +32,14 @@ def took_part(folder: Path, before: int | None = None) -> list[CodeUsed]:
 
     Args:
         folder: of a training or an evaluation.
-        before: only those that had begun before this step.
+        before: only those that had begun before this step; of step 0, those that made the initial weights.
     """
     found: list[CodeUsed] = []
     for used in code_used(folder):
         if used.until is not None and (before is None or before > used.until):
             continue  # it went back for an earlier step, and what is asked about stayed
         found = [*(earlier for earlier in found if earlier.begun_at < used.begun_at), used]
-    return [used for used in found if before is None or used.begun_at < before]
+    return [used for used in found if before is None or used.begun_at < max(before, 1)]
 
 
 def made_by(replicate: Replicate) -> MadeBy:

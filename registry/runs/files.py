@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,10 +49,22 @@ def write_new(path: Path, text: str) -> None:
         FileExistsError: the file is there already.
         OSError: the file cannot be written, such as on a full disk; `filename` says which.
     """
+    with new(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def new(path: Path) -> Iterator[BinaryIO]:
+    """Give a file whose content becomes that of `path` whole or not at all, and only where there is no such file.
+
+    Raises:
+        FileExistsError: the file is there already.
+        OSError: the file cannot be written, such as on a full disk; `filename` says which.
+    """
     mine = _temporary(path)
     try:
         with naming(path), mine.open("wb") as file:
-            file.write(text.encode())
+            yield file
             _onto_the_disk(file)
         try:
             os.link(mine, path)
@@ -61,8 +74,8 @@ def write_new(path: Path, text: str) -> None:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
                 raise
-            with naming(path), path.open("x", encoding="utf-8") as file:  # a file system without hard links
-                file.write(text)
+            with naming(path), path.open("xb") as copy, mine.open("rb") as whole:  # a file system without hard links
+                shutil.copyfileobj(whole, copy)
     finally:
         _remove(mine)
 

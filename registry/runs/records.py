@@ -174,6 +174,19 @@ class Trained(Record):
     processes: int
 
 
+class Imported(Record):
+    """Where a training that was made elsewhere comes from: `imported.json` of a training of no steps."""
+
+    path: str  # of the file, absolute
+    sha256: str
+    bytes: int
+    layout: str
+    form: str
+    kinds: list[str]  # of weights, that the file has
+    step: int | None  # that the file says it is of
+    time: float
+
+
 class Result(Record):
     """The scores of one evaluation, written last: with it the evaluation is done."""
 

@@ -30,6 +30,8 @@ from typing import Any
 from registry import strict_yaml
 from registry.errors import RunError, SpecError
 from registry.experiment.arms import Arm
+from registry.parts.start_files import checkpoints_in as checkpoints_in
+from registry.parts.start_files import step_of as step_of
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered
 from registry.runs.records import (
     Attempt,
@@ -47,7 +49,7 @@ from registry.runs.records import (
 )
 from registry.schema.differences import differing
 from registry.schema.search import is_trial
-from registry.schema.spec import WITHOUT_EFFECT, Spec
+from registry.schema.spec import Spec, only_with_effect
 
 DATA_FOLDER = "_data"
 TRAININGS = "_trainings"
@@ -370,18 +372,6 @@ def has_failed(events: Iterable[Event]) -> bool:
     return failed
 
 
-def checkpoints_in(training: Path) -> list[Path]:
-    """Return a training's checkpoints, oldest first; files of other names are not ours."""
-    found = ((step_of(path), path) for path in (training / "checkpoints").glob("step-*.pt"))
-    return [path for step, path in sorted((s, p) for s, p in found if s is not None)]
-
-
-def step_of(checkpoint: Path) -> int | None:
-    """Return the step of a checkpoint by its name, None for a file that is none."""
-    digits = checkpoint.stem.removeprefix("step-")
-    return int(digits) if digits.isascii() and digits.isdigit() else None
-
-
 def trained(training: Path) -> Trained | None:
     """Return what there is to say of a training that has made its last step."""
     return _readable(training / "trained.json", Trained)
@@ -397,7 +387,7 @@ def training_state(training: Path, spec: Spec, hint: Hint | None = None) -> Stat
     """
     attempt, submission = latest(training / ATTEMPTS, Attempt), latest(training / SUBMISSIONS, Submission)
     reached = [step_of(path) or 0 for path in checkpoints_in(training)]
-    if trained(training) is not None or max(reached, default=0) >= spec.step:
+    if trained(training) is not None or max(reached, default=-1) >= spec.step:
         return State.DONE
     if is_alive(attempt, training / "heartbeat.json", hint):
         return State.RUNNING
@@ -451,7 +441,7 @@ def _differences(place: Path, spec: Spec) -> list[str]:
         return list(error.problems)
     now = spec.science()
     then = {section: stored.get(section, {}) for section in now} if isinstance(stored, dict) else {}
-    return [f"{key}: {old} then, {new} now" for key, old, new in differing(then, now) if key not in WITHOUT_EFFECT]
+    return [f"{key}: {old} then, {new} now" for key, old, new in differing(only_with_effect(then), now)]
 
 
 def read_floors(experiment: Path) -> list[Floor]:

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any, ClassVar, Literal
 
-from pydantic import PositiveInt, field_validator
+from pydantic import NonNegativeInt, field_validator
 
 from registry import strict_yaml
 from registry.schema.labels import label_of
@@ -57,7 +57,7 @@ class Claim(Section):
     """The score."""
     direction: Literal["min", "max"] | None = None
     """Which way the score is better; left out: as the metric says."""
-    step: PositiveInt | None = None
+    step: NonNegativeInt | None = None
     """The training step whose evaluations are judged, of `evaluate_at`; left out: the one that arms are compared at."""
 
     @field_validator("better", "worse", mode="before")

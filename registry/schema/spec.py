@@ -122,8 +122,8 @@ class LearningSpec(Section):
 
     initialisation: Annotated[Part, Slot("initialisation")] = _default("scratch")
     """Where the weights come from at step 0."""
-    steps: PositiveInt = 150_000
-    """Optimiser steps."""
+    steps: NonNegativeInt = 150_000
+    """Optimiser steps; 0: the initial weights are evaluated as they are."""
     batch_size: Count = 40
     """Clips of one optimiser step, all micro-batches and processes together."""
     learning_rate: PositiveFloat = 1e-4
@@ -155,7 +155,7 @@ class SamplingSpec(Section):
     """Scale of classifier-free guidance; 1 is off."""
     clips: Count = 2048
     """Clips to sample."""
-    step: PositiveInt | None = None
+    step: NonNegativeInt | None = None
     """The step whose weights are sampled; left out: the last of the training."""
     weights: Literal["ema", "model"] = "ema"
     """Averaged weights, or those of the last step."""
@@ -211,11 +211,7 @@ class Spec(Section):
 
     def science(self, sections: tuple[str, ...] = SCIENCE) -> dict[str, Any]:
         """Return sections of the science half as plain values, without what changes no result: paths, preset names."""
-        science = self.model_dump(mode="json", include=set(sections))
-        for key in WITHOUT_EFFECT:
-            section, name = key.split(".")
-            science.get(section, {}).pop(name, None)
-        return science
+        return only_with_effect(self.model_dump(mode="json", include=set(sections)))
 
     @property
     def identity(self) -> str:
@@ -235,7 +231,24 @@ class Spec(Section):
     @property
     def step(self) -> int:
         """The optimiser step whose weights are evaluated."""
-        return self.sampling.step or self.learning.steps
+        return self.learning.steps if self.sampling.step is None else self.sampling.step
+
+
+def only_with_effect(science: dict[str, Any]) -> dict[str, Any]:
+    """Return sections as plain values without what changes no result.
+
+    That is `WITHOUT_EFFECT`, and the place of a file that a part reads where its content is known by `sha256`.
+    """
+    kept = {section: dict(values) if isinstance(values, dict) else values for section, values in science.items()}
+    for key in WITHOUT_EFFECT:
+        section, name = key.split(".")
+        if isinstance(kept.get(section), dict):
+            kept[section].pop(name, None)
+    for values in filter(lambda values: isinstance(values, dict), kept.values()):
+        for name, value in values.items():
+            if isinstance(value, dict) and value.get("sha256") and "path" in value:
+                values[name] = {key: one for key, one in value.items() if key != "path"}
+    return kept
 
 
 def _hash(science: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.scoring.weights import sha256_of
+from components.weights import sha256_of
 from registry.runs.arrays import write_array
 from tests.cli.command import Told, run
 from tests.fixtures.made_videos import gradient_frames, write_pictures, write_video

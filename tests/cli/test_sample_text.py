@@ -12,7 +12,9 @@ from tests.fixtures.text_pipelines import write_pipeline
 
 PAGE = (ROOT / "docs" / "text.md").read_text(encoding="utf-8")
 PUBLISHED = "maxin-cn/Latte-1"
-COMMANDS = [line.split(" run.py ")[1] for line in PAGE.splitlines() if line.startswith("python run.py sample-text ")]
+TYPED = [line.split(" run.py ")[1] for line in PAGE.splitlines() if line.startswith("python run.py ")]
+COMMANDS = [line for line in TYPED if line.startswith("sample-text ")]
+OF_WEIGHTS = [line for line in TYPED if line.startswith("checkpoint ")]
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,24 @@ def test_a_prompt_becomes_an_mp4(model: Path, tmp_path: Path) -> None:
 
 def test_the_page_shows_commands() -> None:
     assert len(COMMANDS) >= 5
+    assert len(OF_WEIGHTS) == 3
+
+
+def test_the_weights_of_a_pipeline_are_shown_and_written(model: Path, tmp_path: Path) -> None:
+    places = {
+        "Latte-1": model,
+        "transformer": tmp_path / "transformer",
+        "latte-t2v.safetensors": tmp_path / "ours.safetensors",
+    }
+    for command in OF_WEIGHTS:
+        told = run(*(places.get(word, word) for word in shlex.split(command)))
+        assert told.code == 0, told.err
+        assert f"layout {'ours' if 'ours' in command else 'diffusers'}" in told.out
+    weights = "diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "transformer" / weights).read_bytes() == (model / "transformer" / weights).read_bytes()
+    shown = run("checkpoint", "show", tmp_path / "ours.safetensors", "--format", "json").json
+    assert (shown["layout"], shown["frames"], shown["depth"], shown["learned_sigma"]) == ("ours", 4, 4, True)
+    assert shown["layouts"]["diffusers"] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -32,6 +32,7 @@ VERBS = [
     "score",
     "protocol",
     "fetch-weights",
+    "checkpoint",
     "sample-text",
     "doctor",
 ]

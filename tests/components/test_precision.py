@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from components import precision
-from components.data.autoencoders import _in_batches
+from components.data.autoencoders.networks import in_batches
 from components.precision import tf32
 from components.scoring.detectors.random_r3d import RandomR3D
 from components.scoring.features import extraction
@@ -64,7 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 def test_what_arms_share_is_never_in_tf32(asked: list[bool]) -> None:
     """Latents are cached for all arms, and features are said to be of float32."""
-    _in_batches(lambda frames: frames, torch.zeros(3, 1), SimpleNamespace(device=CPU))
+    in_batches(lambda frames: frames, torch.zeros(3, 1), SimpleNamespace(device=CPU))
     assert asked == [False]
     clip = np.zeros((4, 16, 16, 3), dtype=np.uint8)
     extraction.features_of(RandomR3D(width=4), clip)

@@ -22,7 +22,7 @@ PLUGIN = '''
 import os
 import time
 
-from components.data.autoencoders import Pixels
+from components.data.autoencoders.pixels import Pixels
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import PositiveInt
 

@@ -14,8 +14,8 @@ from torch.nn import functional
 from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
 from components.scoring.scripted import open_scripted
 from components.scoring.scripted_file import is_scripted, refuse_another
-from components.scoring.weights import KNOWN, find, refuse_damaged, sha256_of
 from components.unpickling import load_tensors
+from components.weights import KNOWN, find, refuse_damaged, sha256_of
 from registry.errors import RunError
 from registry.parts.catalogue import part
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.scoring.weights import find, sha256_of
 from components.unpickling import why_refused
+from components.weights import find, sha256_of
 from registry.errors import RunError
 from registry.parts.catalogue import part
 

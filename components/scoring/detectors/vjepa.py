@@ -18,8 +18,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from components.scoring.weights import KNOWN, find, sha256_of
 from components.unpickling import why_refused
+from components.weights import KNOWN, find, sha256_of
 from registry.errors import RunError
 from registry.parts.catalogue import part
 

@@ -15,7 +15,7 @@ from components.scoring.contracts import Features, Score
 from components.scoring.refusals import Detector, refuse_not_finite
 from components.scoring.scripted import open_scripted
 from components.scoring.scripted_file import as_written
-from components.scoring.weights import KNOWN, find, refuse_damaged, sha256_of
+from components.weights import KNOWN, find, refuse_damaged, sha256_of
 from registry.errors import RunError
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import Count

@@ -8,7 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data.autoencoders import FRAMES_AT_ONCE, Pixels, StableDiffusionVAE, TinyAutoencoder
+from components.data.autoencoders.networks import FRAMES_AT_ONCE
+from components.data.autoencoders.pixels import Pixels
+from components.data.autoencoders.sd_vae import StableDiffusionVAE
+from components.data.autoencoders.taesd import TinyAutoencoder
 from registry.errors import RunError, SpecError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.data.autoencoders import Pixels
+from components.data.autoencoders.pixels import Pixels
 from components.data.datasets.video_folder import VideoFolder
 from components.data.latent_cache import Encoding, LatentCache
 from components.data.prepare import Prepared, prepare

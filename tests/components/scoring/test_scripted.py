@@ -13,7 +13,7 @@ import torch
 from components.scoring.scripted import open_scripted
 from components.scoring.scripted_file import load_scripted
 from components.scoring.scripted_process import VARIABLE, GuardedNetwork
-from components.scoring.weights import sha256_of
+from components.weights import sha256_of
 from registry.errors import RunError, SpecError
 from tests.cli.command import ROOT
 from tests.fixtures.scripted_networks import Endless, StandIn, save

@@ -44,7 +44,7 @@ def test_an_edited_spec_is_refused(tmp_path: Path) -> None:
 
 def test_other_weights_of_the_autoencoder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path)
-    monkeypatch.setattr("components.data.autoencoders.Pixels.fingerprint", lambda self: "other weights")
+    monkeypatch.setattr("components.data.autoencoders.pixels.Pixels.fingerprint", lambda self: "other weights")
     with pytest.raises(RunError, match="other weights of the autoencoder"):
         made(tmp_path)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from analysis import results
-from components.scoring.weights import sha256_of
+from components.weights import sha256_of
 from experiments.launch.launching import launch_all, retry, unfinished
 from experiments.plan import status
 from experiments.plan.plan import load_plan

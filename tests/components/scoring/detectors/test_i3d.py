@@ -8,7 +8,7 @@ from components.scoring.detectors import i3d
 from components.scoring.detectors.i3d import I3DDetector, find_weights, load_native
 from components.scoring.detectors.i3d_network import I3D
 from components.scoring.metrics.fvd import FVD
-from components.scoring.weights import KNOWN
+from components.weights import KNOWN
 from registry.errors import RunError, SpecError
 
 VARIABLE = "LATTE_WORKBENCH_I3D"

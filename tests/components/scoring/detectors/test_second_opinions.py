@@ -13,7 +13,7 @@ from torch import nn
 from components.scoring.detectors import vjepa
 from components.scoring.detectors.videomae import VideoMAEDetector
 from components.scoring.detectors.vjepa import VJEPADetector
-from components.scoring.weights import KNOWN
+from components.weights import KNOWN
 from registry.errors import RunError
 from registry.parts.catalogue import catalogue
 

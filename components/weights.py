@@ -35,6 +35,7 @@ class Published:
         use: what it is for, in words.
         size: in bytes, 0 where we do not know it.
         sha256: as others who hold the file state it, "" where we do not know it.
+        group: name under which it is fetched together with others, "" where it is fetched alone.
     """
 
     file: str
@@ -43,7 +44,10 @@ class Published:
     use: str
     size: int = 0
     sha256: str = ""
+    group: str = ""
 
+
+TAESD = "https://raw.githubusercontent.com/madebyollin/taesd/5cccb12dc72074a4be35680c3b108548a7c69978"
 
 KNOWN: dict[str, Published] = {
     "i3d": Published(
@@ -91,7 +95,30 @@ KNOWN: dict[str, Published] = {
         "LATTE_WORKBENCH_VJEPA",
         "detector vjepa (V-JEPA, huge, the encoder)",
     ),
+    "taef2_encoder": Published(
+        "taef2_encoder.pth",
+        f"{TAESD}/taef2_encoder.pth",
+        "LATTE_WORKBENCH_TAEF2_ENCODER",
+        "autoencoder taef2 (TAEF2 of madebyollin/taesd, MIT licence, frames to latents)",
+        size=2_704_692,
+        sha256="10a4e1021e89d7551eaf161352da8dbd0b1aa83872ae28b150c1df1ce2f147b6",
+        group="taef2",
+    ),
+    "taef2_decoder": Published(
+        "taef2_decoder.pth",
+        f"{TAESD}/taef2_decoder.pth",
+        "LATTE_WORKBENCH_TAEF2_DECODER",
+        "autoencoder taef2 (the same, latents to frames)",
+        size=2_704_756,
+        sha256="0a44a31e1ae59eb9dbf9359d24942fd3ef5928162c1800d97a28c61d51be0ab5",
+        group="taef2",
+    ),
 }
+
+
+def names_of(name: str) -> list[str]:
+    """The weights that a name stands for: those of the group of that name, or itself."""
+    return [key for key, known in KNOWN.items() if known.group == name] or [name]
 
 
 def cache_folder() -> Path:
@@ -125,9 +152,9 @@ def find(*names: str, given: str = "", setting: str = "weights", instead: str = 
             return path
     missing = f"{variable} names {named!r}, which is no file" if named else "no weights on this machine"
     files = " or ".join(KNOWN[name].file for name in names)
-    use = KNOWN[names[0]].use.split(" (")[0]
+    use, name = KNOWN[names[0]].use.split(" (")[0], KNOWN[names[0]].group or names[0]
     raise RunError(
-        f"{use}: {missing}: run `{command()} fetch-weights {names[0]}`, or put {files} into {cache_folder()}, "
+        f"{use}: {missing}: run `{command()} fetch-weights {name}`, or put {files} into {cache_folder()}, "
         f"or set {variable} (or {setting}) to its path{f', or {instead}' if instead else ''}"
     )
 
@@ -197,7 +224,8 @@ def published(name: str) -> Published:
     by_file = {known.file: key for key, known in KNOWN.items()}
     key = by_file.get(name, name)
     if key not in KNOWN:
-        raise SpecError(f"fetch-weights: no weights {name!r}; {did_you_mean(name, KNOWN)}")
+        groups = {known.group for known in KNOWN.values()} - {""}
+        raise SpecError(f"fetch-weights: no weights {name!r}; {did_you_mean(name, [*KNOWN, *sorted(groups)])}")
     return KNOWN[key]
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from components.scoring import weights
-from components.scoring.weights import KNOWN, checked, fetch, find
+from components import weights
+from components.weights import KNOWN, checked, fetch, find
 from registry.errors import RunError, SpecError
 
 CONTENT = bytes(range(256)) * 4000
