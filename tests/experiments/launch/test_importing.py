@@ -1,4 +1,4 @@
-"""Checkpoints from outside become trainings: with the file's weights, its provenance, and lines that name them again."""
+"""Checkpoints from outside become trainings: with the file's weights, its provenance, and lines that name them."""
 
 from pathlib import Path
 from typing import Any
