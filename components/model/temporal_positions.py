@@ -35,6 +35,7 @@ class Absolute(TemporalPosition):
     """
 
     table: Tensor
+    fixed_length = "its table has a row for each trained frame, and the network has never seen the waves of others"
 
     def __init__(self, frames: int, width: int) -> None:
         super().__init__()
@@ -87,6 +88,8 @@ class Learned(TemporalPosition):
     Source: none in the paper; the usual ViT table (arXiv 2010.11929, section 3.1), normal 0.02 at the start
     Official code: no, a control of ours
     """
+
+    fixed_length = "its learned table has a row for each trained frame, and no others"
 
     def __init__(self, frames: int, width: int) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from experiments.record.snapshot import code_of
 from experiments.scores.kept_samples import drop_samples
 from experiments.scores.previews import write_previews
 from experiments.scores.real_clips import RealClips
-from experiments.scores.sample_files import SampleFiles
+from experiments.scores.sample_files import files_of
 from experiments.scores.sampling import sample
 from experiments.scores.scoring import how_measured, score
 from experiments.training.checkpoints import damage_of, path_of
@@ -73,7 +73,7 @@ def evaluate(
     how = how_measured(spec, device, processes.local_world)
     scores, reference = score(
         spec,
-        SampleFiles(replicate, replicate.folder / "samples"),
+        files_of(replicate, replicate.folder / "samples"),
         prepared,
         metrics,
         how,

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 
 from components.data.prepare import Prepared
-from components.data.transforms import to_pixels
+from components.data.transforms import to_pixels, to_uint8_frames
 from components.scoring.contracts import Features
 from components.scoring.features.clip_selection import Clip
 from components.scoring.features.extraction import Measuring, Progress, Side, extractor_key, features_in, measure
 from components.scoring.features.sources import ArrayVideos, Videos
 from experiments.record.recording import write_json
 from experiments.scores.kept_samples import drop_samples, sample_again
-from experiments.scores.sample_files import SampleFiles
-from experiments.scores.sampling import sample, to_clips
+from experiments.scores.sample_files import files_of
+from experiments.scores.sampling import sample
 from experiments.scores.scoring import (
     Counts,
     bind,
@@ -178,7 +178,7 @@ def _coded(spec: Spec, autoencoder: Any, side: Side, clip: Clip, device: torch.d
     pixels = to_pixels(frames, data.resolution, data.transform, data.antialias).to(device)
     with torch.inference_mode():
         means = autoencoder.encode_moments(pixels)[:, : autoencoder.channels]
-        return to_clips(autoencoder.decode(means)[None])
+        return to_uint8_frames(autoencoder.decode(means))[None]
 
 
 def resampled(
@@ -207,8 +207,8 @@ def resampled(
     with locked(folder):
         sample_again(replicate, torch.device(how.device), stop, progress)
         sample(again, torch.device(how.device), stop, progress, folder)
-        first, _ = side_of(spec.scoring, "fake", SampleFiles(replicate, replicate.folder / "samples").videos())
-        second, _ = side_of(spec.scoring, "fake", SampleFiles(again, folder).videos())
+        first, _ = side_of(spec.scoring, "fake", files_of(replicate, replicate.folder / "samples").videos())
+        second, _ = side_of(spec.scoring, "fake", files_of(again, folder).videos())
         of_first, of_second = (measure(side, used, how, folder / side.key[:16], progress) for side in (first, second))
     n_first, n_second, n_real = (Counts.of(side.clips) for side in (first, second, real))
     for metric in used:

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 REAL, SAMPLED = "#0072B2", "#D55E00"  # of Okabe and Ito's colours, as in the figures
 INK, GREY, RULE, EMPTY = "#1a1a1a", "#5f5f5f", "#d9d9d9", "#f2f2f2"
 MARGIN, GAP, BETWEEN, BETWEEN_CLASSES = 24, 6, 32, 14  # pixels: around all, and between tiles, sides, classes
+THIN = 2  # pixels between tiles that stand without words
 HEAD = 96  # pixels from the margin to the first tile: two lines, the name of a side, and its bar
 CAPTION, NUMBER_WIDTH = 28, 76  # pixels: below a tile of the grid, and for the number of a clip on the sheet
 LEAST = 128  # pixels of a tile's shorter side, at least
@@ -116,6 +117,24 @@ def grid(pairs: Sequence[Pair], title: str, about: str) -> Iterator[np.ndarray]:
         for clip, place_of in moving:
             frame.paste(_scaled(clip[time % len(clip)], 2 * LEAST), place_of)
         yield np.asarray(frame)
+
+
+def tiled(clips: Sequence[np.ndarray], columns: int) -> Iterator[np.ndarray]:
+    """Yield frames uint8 (H, W, 3) with clips playing side by side, row by row, without words; sides are even.
+
+    Args:
+        clips: uint8 (F, H, W, 3), at least one, all of one shape.
+        columns: of the grid; a last row may be shorter.
+    """
+    width, height = _scaled(clips[0][0], 2 * LEAST).size
+    rows = math.ceil(len(clips) / columns)
+    size = columns * (width + THIN) - THIN, rows * (height + THIN) - THIN
+    for time in range(len(clips[0])):
+        picture = Image.new("RGB", (size[0] + size[0] % 2, size[1] + size[1] % 2), "white")
+        for place, clip in enumerate(clips):
+            at = place % columns * (width + THIN), place // columns * (height + THIN)
+            picture.paste(_scaled(clip[time], 2 * LEAST), at)
+        yield np.asarray(picture)
 
 
 def enlarged(clip: np.ndarray) -> Iterator[np.ndarray]:

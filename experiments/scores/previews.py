@@ -69,20 +69,20 @@ def write_previews(
         matched, problems = real.matched(list(ranks.values()))
         found.problems.extend(problems)
     pairs = [
-        Pair(number, "" if rank is None else _one_line(classes[rank]), clips[number], partner)
+        Pair(number, "" if rank is None else one_line(classes[rank]), clips[number], partner)
         for (number, rank), partner in zip(ranks.items(), matched, strict=True)
     ]
-    title = _one_line(title)
+    title = one_line(title)
     pairs.sort(key=lambda pair: (ranks[pair.number] or 0, pair.number))
 
     def sheet() -> None:
-        rows = _rows(pairs)
-        _save(out / SHEET, lambda path: contact_sheet(rows, title, _about(rows, count, classes)).save(path, "PNG"))
+        rows = rows_of(pairs)
+        save(out / SHEET, lambda path: contact_sheet(rows, title, about(rows, count, classes)).save(path, "PNG"))
         found.files.append(out / SHEET)
 
     def videos() -> None:
         loops = math.ceil(GRID_SECONDS * fps / len(pairs[0].sampled))
-        write_mp4(out / "grid.mp4", grid(pairs, title, _about(pairs, count, classes)), fps, loops=loops, crf=GRID_CRF)
+        write_mp4(out / "grid.mp4", grid(pairs, title, about(pairs, count, classes)), fps, loops=loops, crf=GRID_CRF)
         found.files.append(out / "grid.mp4")
         for number in sorted(clips)[:ALONE]:
             path = out / f"clip-{number:03d}.mp4"
@@ -127,27 +127,27 @@ def shown_clips(samples: Path) -> tuple[dict[int, np.ndarray], int]:
     return dict(sorted(clips.items())), max(numbers.stop for numbers, _ in files)
 
 
-def _rows(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs on the sheet: as many of every class, at least one and so many that there are about `ROWS`."""
+def rows_of(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs on the sheet: as many of every class, at least one and so many that there are about `ROWS`."""
     by_class = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.label)]
     each = max(1, ROWS // len(by_class))
     return [pair for group in by_class for pair in group[:each]]
 
 
-def _about(pairs: Sequence[Pair], count: int, classes: Sequence[str]) -> str:
-    """The second line: how many of how many."""
+def about(pairs: Sequence[Pair], count: int, classes: Sequence[str]) -> str:
+    """Return the second line of a sheet: how many of how many."""
     shown = len({pair.label for pair in pairs})
     of = f", {shown} of {len(classes)} classes" if shown < len(classes) else ""
     real = ", each beside a real one of its class" if classes else ", beside real ones"
     return f"{len(pairs)} of {count} sampled clips{of}{real if any(p.real is not None for p in pairs) else ''}"
 
 
-def _one_line(text: str) -> str:
-    """The text without line ends and other characters that are not printed; folders can be named by any."""
+def one_line(text: str) -> str:
+    """Return the text without line ends and other characters that are not printed; folders can be named by any."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _save(path: Path, write: Callable[[Path], None]) -> None:
+def save(path: Path, write: Callable[[Path], None]) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

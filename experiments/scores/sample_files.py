@@ -15,20 +15,19 @@ NAME = re.compile(r"clips-(\d+)-(\d+)\.npy")
 
 
 class SampleFiles:
-    """The sampled clips of a replicate in a folder, `clips-<first>-<behind the last>.npy`, uint8 (n, F, H, W, 3).
+    """Sampled clips in a folder, `clips-<first>-<behind the last>.npy`, uint8 (n, F, H, W, 3).
 
-    A file counts if it is whole, holds as many clips as its name says, and was sampled for this very replicate; files
+    A file counts if it is whole, holds as many clips as its name says, and was sampled for this very owner; files
     with other names do not count, nor do clips that an earlier file has already.
 
     Args:
-        replicate: whose clips they are.
         folder: where they are.
+        clips: how many there are to be.
+        owner: names what they are samples of; it stands in every file.
     """
 
-    def __init__(self, replicate: Replicate, folder: Path) -> None:
-        self.folder, self.clips = folder, replicate.spec.sampling.clips
-        seeds = f"seed {replicate.seed}, sampling seed {replicate.spec.sampling.seed}"
-        self._owner = f"{replicate.identity}, {seeds}"
+    def __init__(self, folder: Path, clips: int, owner: str) -> None:
+        self.folder, self.clips, self._owner = folder, clips, owner
 
     def path(self, numbers: range) -> Path:
         """Return the name of the file with these clips."""
@@ -102,9 +101,21 @@ class SampleFiles:
 
     def _named(self) -> list[range]:
         """The clips that the names of the files promise."""
-        names = (NAME.fullmatch(path.name) for path in self.folder.glob("clips-*.npy"))
-        promised = (range(int(name[1]), int(name[2])) for name in names if name)
-        return sorted((n for n in promised if n and self.path(n).exists()), key=lambda n: (n.start, n.stop))
+        return [numbers for numbers in numbers_in(self.folder) if numbers and self.path(numbers).exists()]
 
     def _identity(self, numbers: range) -> str:
         return f"clips {numbers.start} to {numbers.stop - 1} of {self._owner}"
+
+
+def numbers_in(folder: Path) -> list[range]:
+    """Return the clips that the names of the files in a folder promise, in ascending order."""
+    names = (NAME.fullmatch(path.name) for path in folder.glob("clips-*.npy"))
+    promised = (range(int(name[1]), int(name[2])) for name in names if name)
+    return sorted(promised, key=lambda numbers: (numbers.start, numbers.stop))
+
+
+def files_of(replicate: Replicate, folder: Path) -> SampleFiles:
+    """Return the files of a replicate's sampled clips in a folder."""
+    sampling = replicate.spec.sampling
+    seeds = f"seed {replicate.seed}, sampling seed {sampling.seed}"
+    return SampleFiles(folder, sampling.clips, f"{replicate.identity}, {seeds}")

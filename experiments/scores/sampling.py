@@ -1,37 +1,33 @@
-"""Sampling the clips that are scored: from the averaged weights, each clip from its own random stream.
+"""Sampling the clips of a training: those that are scored, from the weights, seeds and sampler that its spec says.
 
-A clip depends on the weights, the sampling seed, the replicate's seed and its own number, not on its batch. Batches are
-written as they are made, so that an interrupted run goes on behind the last one. Several processes take turns at the
-batches that one would make: the same files, bit for bit.
+Batches are written as they are made, so that an interrupted run goes on behind the last one.
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from components.assembly import Assembly
-from components.data.transforms import quantise
-from components.diffusion.guidance import guided
+from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
-from components.precision import tf32
+from experiments.record.progress import Progress
 from experiments.record.recording import bound_data
-from experiments.scores.sample_files import SampleFiles
-from experiments.training.checkpoints import VISIBLE_WITHIN, Origin, path_of, read_written
+from experiments.scores.drawing import Drawing, draw, missing_batches, see_all
+from experiments.scores.sample_files import files_of
+from experiments.training.checkpoints import Origin, path_of, read_written
 from experiments.training.processes import ALONE, Processes
-from experiments.training.trainer import autocast
-from registry.errors import Interrupted, RunError
+from registry.errors import RunError
 from registry.runs.run_folder import Replicate
+from registry.schema.spec import Spec
 
 
 def sample(
     replicate: Replicate,
     device: torch.device,
     stop: Callable[[], bool],
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
     folder: Path | None = None,
     processes: Processes = ALONE,
 ) -> None:
@@ -51,103 +47,93 @@ def sample(
     """
     spec, folder = replicate.spec, folder or replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
-    files, clips = SampleFiles(replicate, folder), spec.sampling.clips
-    batches = processes.shared(_batches(files, spec.runtime.sampling_batch, progress) if processes.is_first else None)
+    files = files_of(replicate, folder)
+    size = spec.runtime.sampling_batch
+    batches = processes.shared(missing_batches(files, size, progress) if processes.is_first else None)
     if not batches:
-        _see_all(files, processes)
+        see_all(files, processes)
         return
-    assembly = Assembly(spec)
-    objective = assembly.objective()
-    sampler, autoencoder = assembly.sampler(objective), assembly.autoencoder().to(device)
-    model = trained_model(replicate, device, processes)
-
-    def make(numbers: range) -> None:
-        streams = _Streams(
-            [(spec.sampling.seed, replicate.seed, number) for number in numbers], assembly.latent_shape(), device
-        )
-        labels = torch.tensor([n % spec.model.classes for n in numbers], device=device) if spec.model.classes else None
-        denoise = _denoiser(model, labels, spec.sampling.guidance, autoencoder.channels)
-        with torch.inference_mode():
-            with autocast(device, spec.runtime.precision), tf32(spec.runtime.tf32, device):
-                latents = sampler.sample(denoise, streams.draw(), streams.draw)
-            # Decoded in float32, as the cache was encoded.
-            frames = autoencoder.decode(latents.float().flatten(0, 1)).unflatten(0, latents.shape[:2])
-        files.write(numbers, to_clips(frames))
-
-    for first in range(0, len(batches), processes.world):
-        turn = batches[first : first + processes.world]
-        if processes.rank < len(turn):
-            make(turn[processes.rank])
-        done = turn[-1].stop
-        stopping = processes.any(stop(), patient=True)  # all have written what they made in this turn
-        progress("sampling", done, clips)
-        if stopping:
-            raise Interrupted(f"stopped after {done} of {clips} sampled clips")
-    _see_all(files, processes)
+    network = trained_network(spec, replicate.training, replicate.seed, device, processes)
+    draw(drawing_of(spec, network, replicate.seed, device), files, batches, stop, progress, processes)
 
 
-def trained_model(replicate: Replicate, device: torch.device, processes: Processes = ALONE) -> Latte:
-    """Return the network of the evaluation's step, with the weights that the spec says are sampled.
+def drawing_of(
+    spec: Spec,
+    network: Latte,
+    seed: int,
+    device: torch.device,
+    *,
+    labels: tuple[int, ...] | None = None,
+    precision: str | None = None,
+) -> Drawing:
+    """Return what a spec's clips are drawn with.
+
+    Args:
+        spec: says sampler, guidance, autoencoder, sampling seed, and the shape of a clip.
+        network: in eval mode, on the device.
+        seed: of the training; each has clips of its own.
+        device: where to draw.
+        labels: classes that take turns; left out, all of the network's.
+        precision: of the network; left out, the spec's.
 
     Raises:
-        RunError: there is no checkpoint of that step that can be believed.
+        SpecError: sampler and objective do not go together, or shapes do not.
+        RunError: the autoencoder's weights cannot be had.
     """
-    spec = replicate.spec
-    data = bound_data(replicate.training)
-    origin = Origin(spec.training, replicate.seed, data.digest if data is not None else "")
-    state = read_written(path_of(replicate.training, spec.step), origin, processes, device)
+    assembly, sampler = Assembly(spec), spec.sampling.sampler
+    assert sampler, "resolved"
+    return Drawing(
+        network=network,
+        sampler=assembly.sampler(assembly.objective()),
+        autoencoder=assembly.autoencoder().to(device),
+        latent_shape=assembly.latent_shape(),
+        stream=(spec.sampling.seed, seed),
+        labels=tuple(range(spec.model.classes)) if labels is None else labels,
+        guidance=spec.sampling.guidance,
+        precision=precision or spec.runtime.precision,
+        tf32=spec.runtime.tf32,
+        device=device,
+        steps=executed_steps(str(sampler.parameters.get("steps", 1))),
+    )
+
+
+def trained_network(spec: Spec, training: Path, seed: int, device: torch.device, processes: Processes = ALONE) -> Latte:
+    """Return the network of a step of a training, with the weights that the spec says are sampled, in eval mode.
+
+    Args:
+        spec: of the training; its sampling says step and weights.
+        training: its folder.
+        seed: of the training.
+        device: where the network goes.
+        processes: those that all read the checkpoint.
+
+    Raises:
+        RunError: there is no checkpoint of that step that can be believed, or its weights do not fit the spec's shapes.
+    """
+    data = bound_data(training)
+    origin = Origin(spec.training, seed, data.digest if data is not None else "")
+    state = read_written(path_of(training, spec.step), origin, processes, device)
     model: Latte = Assembly(spec).model()
-    model.load_state_dict(state["model"])
+    load_fitting(model, state["model"])
     if spec.sampling.weights == "ema":
         model.load_state_dict(state["ema"], strict=False)  # fixed tables are not averaged
     return model.to(device).eval()
 
 
-def _denoiser(model: Latte, labels: Tensor | None, scale: float, channels: int) -> Callable[[Tensor, Tensor], Tensor]:
-    if labels is None:
-        return lambda x, t: model(x, t)
-    if scale == 1.0 or model.null_label is None:
-        return lambda x, t: model(x, t, labels)
-    return guided(model, labels, model.null_label, scale, channels)
-
-
-class _Streams:
-    """One random stream a clip, so that neither the batch size nor the order of batches changes a clip."""
-
-    def __init__(self, keys: list[tuple[int, ...]], shape: tuple[int, ...], device: torch.device) -> None:
-        seeds = [int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1) for key in keys]
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.shape, self.device = shape, device
-
-    def draw(self) -> Tensor:
-        """Gaussian noise (B, F, C, H, W)."""
-        return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
-
-
-def to_clips(frames: Tensor) -> np.ndarray:
-    """Frames (B, F, 3, H, W) in [-1, 1] -> uint8 (B, F, H, W, 3)."""
-    return quantise(frames).permute(0, 1, 3, 4, 2).cpu().numpy()
-
-
-def _batches(files: SampleFiles, size: int, progress: Callable[[str, int, int], None]) -> list[range]:
-    """The clips that are still to be sampled, in batches; what is damaged is removed, and told."""
-    whole = files.whole(thorough=True)
-    for problem in files.remove_others(whole):
-        progress(f"sampling again what is damaged: {problem}", 1, 1)
-    return files.missing(size, whole)
-
-
-def _see_all(files: SampleFiles, processes: Processes) -> None:
-    """Wait until this machine sees the files of all processes; a shared file system may be a minute late.
+def load_fitting(model: Latte, weights: Mapping[str, Tensor]) -> None:
+    """Load weights into a network that may be built for clips of another shape: its fixed tables are then its own.
 
     Raises:
-        RunError: it does not see them.
+        RunError: learned entries are of another shape, missing, or left over; they are named.
     """
-    until = time.monotonic() + VISIBLE_WITHIN
-    while missing := files.missing(files.clips, files.whole()):
-        if time.monotonic() > until:
-            raise RunError(
-                f"{files.folder}: process {processes.rank} does not see clips {missing[0].start} to "
-                f"{missing[0].stop - 1}, which others wrote; do all machines share the folder?"
-            )
-        time.sleep(1.0)
+    own, fixed = model.state_dict(), {name for name, _ in model.named_buffers()}
+    other = [name for name in own if name in weights and weights[name].shape != own[name].shape]
+    wrong = [
+        f"{name} is {tuple(weights[name].shape)}, here {tuple(own[name].shape)}" for name in other if name not in fixed
+    ]
+    wrong += [f"{name} is missing" for name in own if name not in weights]
+    wrong += [f"{name} has no place" for name in weights if name not in own]
+    if wrong:
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise RunError(f"the weights do not fit a network of this shape: {'; '.join(wrong[:3])}{more}")
+    model.load_state_dict({**weights, **{name: own[name] for name in other}})

@@ -23,7 +23,7 @@ from experiments.record.recording import machine, write_json
 from experiments.scores.floors import pool_of, real_halves, with_reference
 from experiments.scores.kept_samples import missing_samples, sample_again
 from experiments.scores.protocols import load_protocol, measured
-from experiments.scores.sample_files import SampleFiles
+from experiments.scores.sample_files import files_of
 from experiments.scores.scoring import REFERENCES, Counts, Scores, changes_size, evaluate, reference, side_of
 from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError
@@ -264,7 +264,7 @@ def _samples_of(run: Path) -> ArrayVideos:
     if problem := missing_samples(replicate):
         raise RunError(problem)
     try:
-        return SampleFiles(replicate, run / "samples").videos()
+        return files_of(replicate, run / "samples").videos()
     except RunError as error:
         advice = "; launch it again" if replicate.result() is None else ""
         raise RunError(f"{error}{advice}") from None

@@ -48,11 +48,18 @@ class MetricFacts(Facts):
     higher_is_better: bool = False
 
 
+class TemporalPositionFacts(Facts):
+    """Of the slot `temporal_position`."""
+
+    fixed_length: str = ""  # why a trained network takes no other number of frames; empty where it does
+
+
 OF_SLOT: dict[str, type[Facts]] = {
     "blocks": BlocksFacts,
     "dataset": DatasetFacts,
     "detector": DetectorFacts,
     "metric": MetricFacts,
+    "temporal_position": TemporalPositionFacts,
 }
 
 

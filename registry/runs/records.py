@@ -178,7 +178,7 @@ class Imported(Record):
     """Where a training that was made elsewhere comes from: `imported.json` of a training of no steps."""
 
     path: str  # of the file, absolute
-    sha256: str
+    digest: str  # of the file, SHA-256
     bytes: int
     layout: str
     form: str
@@ -212,6 +212,35 @@ class Result(Record):
     processes: int = 1
     code: dict[str, Any] = {}
     made_by: MadeBy = MadeBy()
+
+
+class SampledClip(Record):
+    """One clip that the verb `sample` drew: its class (None without classes), and its video."""
+
+    number: int
+    label: int | None = None
+    name: str = ""
+    file: str
+    sha256: str
+
+
+class Samples(Record):
+    """What a folder of sampled clips holds, and how they were drawn: its `samples.json`.
+
+    `settings` are all that a clip depends on; a folder holds clips of one. `pictures` are SHA-256 by file. `num` clips
+    are wanted; `clips` are there. `code` are digests of the source that drew them, by part and loop.
+    """
+
+    source: str
+    settings: dict[str, Any]
+    num: int
+    clips: list[SampledClip] = []
+    pictures: dict[str, str] = {}
+    notes: list[str] = []
+    device: str = ""
+    batch: int = 0
+    code: dict[str, str] = {}
+    machine: dict[str, Any] = {}
 
 
 class Floor(Record):

@@ -29,6 +29,7 @@ VERBS = [
     "verdict",
     "show",
     "diff",
+    "sample",
     "score",
     "protocol",
     "fetch-weights",

@@ -231,7 +231,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("it was computed again")
 
     for module, name in ((floors, "measure"), (floors, "reference"), (floors, "sample"), (floors, "_coded"),
-                         (sampling, "trained_model"), (in_process, "run_training")):  # fmt: skip
+                         (sampling, "trained_network"), (in_process, "run_training")):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
 
 

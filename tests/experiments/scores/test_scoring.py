@@ -16,7 +16,7 @@ from components.scoring.metrics.fvd import FVD
 from components.scoring.metrics.kernel import KVD
 from experiments.scores import score_folders as module
 from experiments.scores.protocols import show
-from experiments.scores.sample_files import SampleFiles
+from experiments.scores.sample_files import files_of
 from experiments.scores.score_folders import request_of, score_folders
 from registry.errors import RunError, SpecError
 from registry.schema.protocol import fingerprint
@@ -208,7 +208,7 @@ def test_a_run_is_scored_by_its_samples_with_the_floors_of_its_experiment(root: 
         scored(place, root / "real", root / "runs")
     (replicate.folder / "samples").mkdir()
     clips = np.stack([gradient_frames(4, 32, 32, seed=k) for k in range(6)])
-    files = SampleFiles(replicate, replicate.folder / "samples")
+    files = files_of(replicate, replicate.folder / "samples")
     files.write(range(5), clips[:5])
     with pytest.raises(RunError, match="has 5 of its 6 samples; launch it again"):
         scored(place, root / "real", root / "runs")
