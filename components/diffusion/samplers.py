@@ -81,6 +81,7 @@ class DDPM(_Ancestral):
     Official code: yes
     """
 
+    diffusers_scheduler = "DDPMScheduler"
     part_name: str
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "x0_prediction")
     because: str = "it reverses a discrete noising process step by step, and a flow has none"
@@ -119,6 +120,7 @@ class DDIM(_Ancestral):
     Official code: yes
     """
 
+    diffusers_scheduler = "DDIMScheduler"
     part_name: str
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "x0_prediction")
     because: str = "it reverses a discrete noising process step by step, and a flow has none"
@@ -185,6 +187,7 @@ class DPMSolverPP(_Multistep):
     Official code: no, Latte's own sampling code has ddpm and ddim only; diffusers has the solver's
     """
 
+    diffusers_scheduler = "DPMSolverMultistepScheduler"
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching", "x0_prediction")
     because: str = "it knows noise, v, velocity and x0 predictions only"
 
@@ -200,6 +203,7 @@ class UniPC(_Multistep):
     Official code: no, Latte's own sampling code has ddpm and ddim only; diffusers has the solver's
     """
 
+    diffusers_scheduler = "UniPCMultistepScheduler"
     objectives: tuple[str, ...] = ("epsilon_learned_sigma", "v_prediction", "flow_matching", "x0_prediction")
     because: str = "it knows noise, v, velocity and x0 predictions only"
 

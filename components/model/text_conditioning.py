@@ -48,6 +48,7 @@ class TextCrossAttention(Conditioning):
     """
 
     requires = (
+        ("", "False", "{name} is read, written and called, and not trained here: no data set has captions yet"),
         ("model.classes", "model.classes == 0", "{name} is conditioned by captions: no classes, got {model.classes}"),
     )
 

@@ -15,6 +15,7 @@ from experiments.cli import (
     sampling,
     scoring,
     searching,
+    text,
     watching,
 )
 
@@ -82,6 +83,7 @@ VERBS: tuple[click.Command, ...] = (
     scoring.protocol,
     scoring.fetch_weights,
     checkpoints.checkpoint,
+    text.sample_text,
     housekeeping.list_runs,
     housekeeping.prune,
     housekeeping.doctor,

@@ -24,8 +24,9 @@ CLASSES = click.option(
 def checkpoint() -> None:
     """Weights in files: what they are, and one layout from another.
 
-    FILE is a .pt or .safetensors file of official Latte, of DiT, or of this workbench; RUN a training, an evaluation or
-    a replicate of a runs folder. Only tensors are read: a file that would run code is refused.
+    FILE is a .pt or .safetensors file of official Latte, of DiT, or of this workbench, or a folder of diffusers; RUN a
+    training, an evaluation or a replicate of a runs folder. Only tensors are read: a file that would run code is
+    refused.
     """
 
 
@@ -59,7 +60,9 @@ def show_checkpoint(source: Path, form: str, **options: Any) -> None:
 @checkpoint.command("export")
 @SOURCE
 @click.option("--layout", required=True, help="Whose names the file has: `checkpoint show` says which can hold it.")
-@click.option("--out", required=True, type=FOLDER, metavar="FILE", help="A new file, .pt or .safetensors.")
+@click.option(
+    "--out", required=True, type=FOLDER, metavar="FILE", help="A new file, .pt or .safetensors; a folder for diffusers."
+)
 @HEADS
 @CLASSES
 @PLUGINS
@@ -77,12 +80,12 @@ def export_checkpoint(source: Path, layout: str, out: Path, form: str, **options
 
     with Bars(apart=form == "json") as bars:
         found = inspect(source, _assumed(**options)).verified(bars.show)
-        export(found, layout, out)
-        digest = digest_of(out, bars.show)
+        file = export(found, layout, out)
+        digest = digest_of(file, bars.show)
     if form == "json":
-        told = {"path": str(out), "layout": layout, "bytes": out.stat().st_size, "sha256": digest}
+        told = {"path": str(out), "layout": layout, "bytes": file.stat().st_size, "sha256": digest}
         return print(json.dumps(told, indent=1))
-    say(f"{out}: layout {layout}, weights {' and '.join(found.contents.weights)}, {out.stat().st_size:,} bytes")
+    say(f"{out}: layout {layout}, weights {' and '.join(found.contents.weights)}, {file.stat().st_size:,} bytes")
     say(f"SHA-256 {digest}")
     hints.next_command(command(), "checkpoint", "show", str(out), *_again(**options))
 

@@ -34,6 +34,7 @@ VERBS = [
     "protocol",
     "fetch-weights",
     "checkpoint",
+    "sample-text",
     "doctor",
 ]
 READING = ["check", "plan", "status", "logs", "table", "verdict", "show", "diff"]

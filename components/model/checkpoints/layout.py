@@ -1,9 +1,11 @@
 """The contract of a layout: what its files look like, which network they hold, and how entries are named in them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from components.model.checkpoints.contents import EMA, FLAT, MODEL, SAFETENSORS, Contents, Entries
 from components.model.checkpoints.description import Assumed, Description
@@ -72,6 +74,15 @@ class Layout:
         """Return entries under the workbench's names -> the same entries under this layout's names."""
         raise NotImplementedError
 
+    def called(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the workbench's names of entries -> this layout's, for messages."""
+        own = list(names)
+        return dict(zip(own, self.named(dict.fromkeys(own, torch.empty(0))), strict=True))
+
+    def weights_file(self, path: Path) -> Path:
+        """Return the file with the weights of what is written to a path."""
+        return path
+
     def refusals(self, description: Description) -> list[str]:
         """Return what of a network this layout cannot hold, a line each; empty: it holds the network."""
         raise NotImplementedError
@@ -119,8 +130,6 @@ def check_suffix(layout: Layout, path: Path) -> None:
 
 def write_pickle(path: Path, content: dict[str, Any]) -> None:
     """Write a new file of `torch.save`; of a tensor that is a piece of a larger storage only its own numbers."""
-    import torch
-
     with new(path) as file:
         torch.save({name: _own(value) for name, value in content.items()}, file)
 

@@ -10,6 +10,7 @@ from torch import nn
 from components.model.building import build_network
 from components.model.checkpoints.contents import EMA, MODEL, Contents, Entries, read_file, seen
 from components.model.checkpoints.description import Assumed, Description, Progress, digest_of
+from components.model.checkpoints.diffusers_folder import DiffusersLayout
 from components.model.checkpoints.dit import DiTLayout
 from components.model.checkpoints.layout import Layout, Network, check_suffix
 from components.model.checkpoints.official import LatteLayout
@@ -19,7 +20,9 @@ from components.weights import KNOWN, find
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.parts.catalogue import catalogue
 
-LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (LatteLayout(), DiTLayout(), OurLayout())}
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout for layout in (LatteLayout(), DiTLayout(), DiffusersLayout(), OurLayout())
+}
 SHOWN = 6  # entries that do not fit, named in a message
 
 
@@ -112,8 +115,9 @@ def open_network(
 ) -> tuple[Latte, Description]:
     """Return the network of a checkpoint of any layout, in eval mode and float32 on the CPU, and its description.
 
-    It is called as `network(latents (B, F, C, H, W), t (B,), labels=…)`. Float32 weights of a file are not copied: they
-    stay in the file until they are used. A run's checkpoint, and a file that was imported, is held against its record.
+    It is called as `network(latents (B, F, C, H, W), t (B,), labels=…, text=…, text_mask=…)`. Float32 weights of a file
+    are not copied: they stay in the file until they are used. A run's checkpoint, and a file that was imported, is held
+    against its record.
 
     Args:
         path: as of `inspect`.
@@ -133,13 +137,15 @@ def open_network(
     return network.eval(), found.description
 
 
-def export(found: Checkpoint, layout: str, out: Path) -> None:
+def export(found: Checkpoint, layout: str, out: Path) -> Path:
     """Write a checkpoint in a layout into a new file, whole or not at all; numbers and their types stay as they are.
+
+    Returns the file with the weights: `out`, or that inside of it where the layout is a folder.
 
     Args:
         found: the checkpoint.
         layout: a key of `LAYOUTS`.
-        out: the file.
+        out: the file, or the folder.
 
     Raises:
         SpecError: no such layout, the file is there, its suffix is another, or the layout cannot hold the network.
@@ -153,6 +159,7 @@ def export(found: Checkpoint, layout: str, out: Path) -> None:
         raise SpecError(f"--out: {out} is there already, and nothing is overwritten: name another file")
     weights = {kind: target.named(found.entries(kind)) for kind in found.contents.weights}
     target.write(out, weights, found.description)
+    return target.weights_file(out)
 
 
 def whole(found: Checkpoint) -> dict[str, Entries]:
@@ -258,8 +265,7 @@ def _refuse_other_entries(found: Checkpoint, empty: nn.Module, kind: str) -> Non
         if is_one != wanted
     ]
     if wrong:
-        outside = found.layout.named({**given, **own})
-        called = dict(zip({**given, **own}, outside, strict=True))
+        called = found.layout.called({**given, **own})
         shown = "; ".join(text.format(called[name]) for text, name in wrong[:SHOWN])
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise RunError(

@@ -5,12 +5,33 @@ from typing import Any
 import pytest
 import torch
 
+from components.model.building import build_network
 from components.model.counting import CAPTION_TOKENS, count
-from components.model.diffusers_folder import describe, from_diffusers
+from components.model.latte import Latte
+from registry.experiment.resolve import resolve
+from registry.parts.catalogue import catalogue
+from registry.schema.section import Part
+from registry.schema.spec import ModelSpec
 from tests.fixtures.diffusers_networks import latte_transformer, ours
 from tests.fixtures.toy_networks import BLOCKS, inputs, toy_network
 
 TEXT = {"name": "text_cross_attention", "text_width": 6}
+
+
+def text_network(seed: int = 0, **model: Any) -> Latte:
+    """Two blocks of width 16 over 4 frames of 4x4 latents, every learned weight a random number."""
+    section = ModelSpec.model_validate(
+        {"width": 16, "heads": 2, "depth": 2, **parts_of({"conditioning": TEXT, **model})}
+    )
+    network = build_network(section, (4, 12, 4, 4), 24, False, catalogue())
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+    return network.eval()
+
+
+def parts_of(named: dict[str, Any]) -> dict[str, Any]:
+    return {key: Part.model_validate({"name": part} if isinstance(part, str) else part) for key, part in named.items()}
 
 
 def caption(batch: int = 2, length: int = 5, width: int = 6, seed: int = 3) -> torch.Tensor:
@@ -43,7 +64,7 @@ def test_it_computes_what_diffusers_does(networks: tuple[Any, Any], masked: bool
 
 
 def test_masked_words_do_not_matter_and_others_do() -> None:
-    network = toy_network(conditioning=TEXT)
+    network = text_network()
     x, t, *_ = inputs(network)
     text, mask = caption(), torch.tensor([[True, True, True, False, False]] * 2)
     other = text.clone()
@@ -57,7 +78,7 @@ def test_masked_words_do_not_matter_and_others_do() -> None:
 
 @pytest.mark.parametrize("blocks", BLOCKS)
 def test_every_arrangement_reads_the_caption_where_it_sees_whole_frames(blocks: str) -> None:
-    network = toy_network(blocks=blocks, conditioning=TEXT)
+    network = text_network(blocks=blocks)
     x, t, *_ = inputs(network)
     with torch.no_grad():
         moved = network(x, t, text=caption(seed=4)) - network(x, t, text=caption())
@@ -67,7 +88,7 @@ def test_every_arrangement_reads_the_caption_where_it_sees_whole_frames(blocks: 
 
 
 def test_text_is_refused_where_none_is_taken_and_missed_where_it_is_needed() -> None:
-    plain, reads = toy_network(), toy_network(conditioning=TEXT)
+    plain, reads = toy_network(), text_network()
     x, t, *_ = inputs(plain)
     with pytest.raises(ValueError, match="SAdaLN takes no text"):
         plain(x, t, text=caption())
@@ -82,7 +103,7 @@ def test_text_is_refused_where_none_is_taken_and_missed_where_it_is_needed() -> 
 
 
 def test_it_starts_as_the_identity_and_learns_everywhere() -> None:
-    network = toy_network(conditioning=TEXT)
+    network = text_network()
     network.initialise(torch.Generator().manual_seed(0))
     x, t, *_ = inputs(network)
     with torch.no_grad():
@@ -106,8 +127,19 @@ def test_the_published_size_counts_as_diffusers_does() -> None:
     assert counts.attention == self_attention + 28 * 2 * tokens * width * CAPTION_TOKENS
 
 
-def test_fixture_and_folder_agree_on_the_network() -> None:
-    theirs = latte_transformer()
-    model, latents, out_channels = describe(theirs.config, theirs.config)
-    assert (model.depth, latents, out_channels) == (4, (4, 4, 8, 8), 8)
-    assert set(from_diffusers(theirs.state_dict(), model, latents)) == set(ours(theirs).state_dict())
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_every_weight_learns_and_is_sampled_with(blocks: str) -> None:
+    network = text_network(blocks=blocks)
+    x, t, *_ = inputs(network)
+    network(x, t, text=caption()).square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_an_experiment_is_told_that_no_data_set_has_captions() -> None:
+    spec, problems = resolve({"model": {"size": "S", "conditioning": TEXT, "classes": 2}}, catalogue())
+    assert spec is None
+    told = " ".join(text for _, text in problems)
+    assert "text_cross_attention is read, written and called, and not trained here: no data set has captions" in told
+    assert "text_cross_attention is conditioned by captions: no classes, got 2" in told

@@ -8,18 +8,22 @@ Source: diffusers, `models/transformers/latte_transformer_3d.py` (Apache-2.0), r
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from components.model.checkpoints.contents import FLAT, KINDS, Contents, Entries, read_file
+from components.model.checkpoints.description import Assumed, Description
+from components.model.checkpoints.layout import Layout, Network, write_safetensors
 from components.model.patch_embeddings import LatentShape
 from components.model.positions import spatial_table, temporal_table
-from registry.errors import RunError, SpecError
-from registry.runs.files import atomic, write_atomically
+from registry.errors import RunError, SpecError, shortened
+from registry.runs.files import write_new
 from registry.schema.section import Part
 from registry.schema.spec import ModelSpec
 
@@ -61,68 +65,62 @@ READING = {
 SPACE, TIME = "spatial_position", "temporal_position.table"
 
 
-@dataclass(frozen=True)
-class Folder:
-    """What a folder holds, in our words.
+class DiffusersLayout(Layout):
+    """The folder; also that of a whole pipeline, in which it is called `transformer`."""
 
-    Args:
-        entries: the weights under our names, in the precision of the file; with the fixed tables, in float32.
-        model: the network's section of a spec.
-        latents: (F, C, H, W) of a clip.
-        out_channels: C_out.
-        config: what `config.json` says.
-    """
+    name, title = "diffusers", "diffusers' LatteTransformer3DModel, a folder"
+    suffixes = ("",)
 
-    entries: dict[str, Tensor]
-    model: ModelSpec
-    latents: LatentShape
-    out_channels: int
-    config: Mapping[str, Any]
+    def at(self, path: Path) -> Contents | None:
+        folder = path / "transformer" if (path / "model_index.json").is_file() else path
+        folder = folder.parent if folder.name == WEIGHTS else folder
+        if (config := _config(folder)) is None:
+            return None
+        if config["_class_name"] != CLASS:
+            raise RunError(f"{folder}: is a {shortened(str(config['_class_name']))} of diffusers, not a {CLASS}")
+        return replace(read_file(_weights_in(folder)), metadata={CONFIG: json.dumps(config)})
 
+    def objections(self, contents: Contents) -> list[str]:
+        entries = contents.weights[contents.kind()]
+        lacking = [f"lacks {theirs}.weight" for theirs in OUTSIDE.values() if f"{theirs}.weight" not in entries]
+        return lacking + ([] if CONFIG in contents.metadata else [f"has no {CONFIG} beside it"])
 
-def is_folder(path: Path) -> bool:
-    """Whether a path looks like such a folder: it is one, and its `config.json` names the class."""
-    try:
-        return _config(path).get("_class_name") == CLASS
-    except (SpecError, RunError):
-        return False
+    def network(self, contents: Contents, assumed: Assumed) -> Network:
+        model, latents, out_channels = describe(json.loads(contents.metadata[CONFIG]), contents.path.with_name(CONFIG))
+        return Network(model, latents, out_channels, null_label=False, heads_by=CONFIG)
 
+    def entries(self, contents: Contents, kind: str) -> Entries:
+        model, latents, _ = describe(json.loads(contents.metadata[CONFIG]), contents.path.with_name(CONFIG))
+        try:
+            return from_diffusers(contents.weights[kind], model, latents)
+        except RunError as error:
+            raise RunError(f"{contents.path}: {error}") from None
 
-def read_folder(path: Path) -> Folder:
-    """Return what a folder holds.
+    def named(self, entries: Entries) -> Entries:
+        return to_diffusers(entries)
 
-    Raises:
-        SpecError: it is no such folder.
-        RunError: it is damaged, or its network is one that ours cannot be; what is said and what is needed are named.
-    """
-    config = _config(path)
-    model, latents, out_channels = describe(config, path)
-    return Folder(from_diffusers(_weights(path), model, latents), model, latents, out_channels, config)
+    def called(self, names: Iterable[str]) -> dict[str, str]:
+        ours = list(names)
+        known = _names(1 + max((_block(name) for name in ours), default=0))
+        return {name: " + ".join(known.get(name, (name,))) for name in ours}
 
+    def refusals(self, description: Description) -> list[str]:
+        try:
+            config_of(description.model, description.latents, description.out_channels)
+        except SpecError as error:
+            return error.problems
+        return []
 
-def write_folder(
-    path: Path, entries: Mapping[str, Tensor], model: ModelSpec, latents: LatentShape, out_channels: int
-) -> None:
-    """Write a folder that diffusers opens with `LatteTransformer3DModel.from_pretrained`; its files appear whole.
+    def weights_file(self, path: Path) -> Path:
+        return path / WEIGHTS
 
-    Args:
-        path: the folder; made if need be.
-        entries: the network's state dict under our names.
-        model: its section of a spec.
-        latents: (F, C, H, W) of a clip.
-        out_channels: C_out.
-
-    Raises:
-        SpecError: the network is one that diffusers' class cannot be.
-    """
-    from safetensors.torch import save
-
-    config = config_of(model, latents, out_channels)
-    data = save(to_diffusers(entries, model, latents), metadata={"format": "pt"})
-    path.mkdir(parents=True, exist_ok=True)
-    with atomic(path / WEIGHTS) as file:
-        file.write(data)
-    write_atomically(path / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    def write(self, path: Path, weights: Mapping[str, Entries], description: Description) -> None:
+        """Write the folder: averaged weights where there are such, and last the settings, which make it one."""
+        entries = next(weights[kind] for kind in KINDS if kind in weights)
+        config = config_of(description.model, description.latents, description.out_channels)
+        path.mkdir(parents=True)
+        write_safetensors(path / WEIGHTS, {FLAT: entries}, {}, prefixed=False)
+        write_new(path / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def describe(config: Mapping[str, Any], path: Path) -> tuple[ModelSpec, LatentShape, int]:
@@ -148,12 +146,12 @@ def describe(config: Mapping[str, Any], path: Path) -> tuple[ModelSpec, LatentSh
             ),
         )
     except KeyError as error:
-        raise RunError(f"{path / CONFIG}: does not say {error.args[0]}") from None
+        raise RunError(f"{path}: does not say {error.args[0]}") from None
     except (TypeError, ValueError) as error:
-        raise RunError(f"{path / CONFIG}: is not that of a {CLASS}: {str(error).splitlines()[0]}") from None
+        raise RunError(f"{path}: is not that of a {CLASS}: {str(error).splitlines()[0]}") from None
     for key, wanted in {**FIXED, "cross_attention_dim": width}.items():
         if config.get(key) != wanted:
-            raise RunError(f"{path / CONFIG}: {key} is {config.get(key)!r}; a network of ours needs {wanted!r}")
+            raise RunError(f"{path}: {key} is {config.get(key)!r}; a network of ours needs {wanted!r}")
     return model, (frames, channels, side, side), config.get("out_channels") or channels
 
 
@@ -204,40 +202,53 @@ def from_diffusers(entries: Mapping[str, Tensor], model: ModelSpec, latents: Lat
     """Entries under diffusers' names -> the same entries under ours, with the fixed tables.
 
     Raises:
-        RunError: entries are missing or left over; they are named.
+        RunError: entries are missing or left over, or projections that do not go together; they are named.
     """
-    names = _names(model)
+    assert model.width is not None
+    assert model.depth is not None
+    names = _names(model.depth)
     _complete(entries, [theirs for several in names.values() for theirs in several])
+    for several in names.values():
+        if len({entries[theirs].shape for theirs in several}) > 1:
+            raise RunError(f"{' and '.join(several)} are of different shapes")
     joined = {ours: torch.cat([entries[theirs] for theirs in several]) for ours, several in names.items()}
-    return joined | _tables(model, latents)
+    return joined | _tables(model.width, latents[0], model.patch, latents[3])
 
 
-def to_diffusers(entries: Mapping[str, Tensor], model: ModelSpec, latents: LatentShape) -> dict[str, Tensor]:
+def to_diffusers(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Entries under our names -> the same entries under diffusers', without the fixed tables.
 
     Raises:
         RunError: entries are missing or left over.
         SpecError: the tables are not those that diffusers computes, so that its network would be another.
     """
-    names, tables = _names(model), _tables(model, latents)
-    _complete(entries, [*names, *tables])
-    for name, table in tables.items():
+    names = _names(1 + max((_block(name) for name in entries), default=0))
+    times = [TIME] if TIME in entries else []
+    _complete(entries, [*names, SPACE, *times])
+    width, _, patch, _ = entries["patch_embedding.proj.weight"].shape
+    frames = entries[TIME].shape[1] if times else 1
+    for name, table in _tables(width, frames, patch, patch * math.isqrt(entries[SPACE].shape[1])).items():
         # Tables are float32 numbers of at most 1, from float64 angles: they agree to a rounding, or differ by far more.
         if entries[name].shape != table.shape or not torch.allclose(entries[name].float(), table, atol=1e-5):
-            raise SpecError(f"{name} is not the table that diffusers computes for latents {latents}")
+            raise SpecError(f"{name} is not the table that diffusers computes, so that its network would be another")
     return {
-        theirs: share.contiguous()
+        theirs: share
         for ours, several in names.items()
         for theirs, share in zip(several, entries[ours].chunk(len(several)), strict=True)
     }
 
 
-def _names(model: ModelSpec) -> dict[str, tuple[str, ...]]:
+def _block(name: str) -> int:
+    """The number of the block that an entry of ours belongs to, -1 where it belongs to none."""
+    words = name.split(".")
+    return int(words[1]) if words[0] == "blocks" and words[1:2] and words[1].isdecimal() else -1
+
+
+def _names(depth: int) -> dict[str, tuple[str, ...]]:
     """Our name of every learned entry -> diffusers' names of what it is joined from."""
-    assert model.depth is not None, "the section is resolved"
     layers: dict[str, tuple[str, ...]] = {ours: (theirs,) for ours, theirs in OUTSIDE.items()}
     tables: dict[str, tuple[str, ...]] = {"head_modulation.table": ("scale_shift_table",)}
-    for index in range(model.depth):
+    for index in range(depth):
         block = f"{TEMPORAL if index % 2 else SPATIAL}.{index // 2}"
         for ours, several in (INSIDE if index % 2 else INSIDE | READING).items():
             layers[f"blocks.{index}.{ours}"] = tuple(f"{block}.{theirs}" for theirs in several)
@@ -249,13 +260,10 @@ def _names(model: ModelSpec) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _tables(model: ModelSpec, latents: LatentShape) -> dict[str, Tensor]:
+def _tables(width: int, frames: int, patch: int, side: int) -> dict[str, Tensor]:
     """The fixed tables as diffusers computes them: it does not keep them in files."""
-    frames, _, height, width = latents
-    assert model.width is not None, "the section is resolved"
-    rows, columns = height // model.patch, width // model.patch
-    tables = {SPACE: spatial_table(model.width, rows, columns, step=1 / max(height // UNSCALED_SIDE, 1))}
-    return tables | ({TIME: temporal_table(model.width, frames)} if frames > 1 else {})
+    tables = {SPACE: spatial_table(width, side // patch, side // patch, step=1 / max(side // UNSCALED_SIDE, 1))}
+    return tables | ({TIME: temporal_table(width, frames)} if frames > 1 else {})
 
 
 def _complete(entries: Mapping[str, Tensor], wanted: list[str]) -> None:
@@ -267,32 +275,20 @@ def _complete(entries: Mapping[str, Tensor], wanted: list[str]) -> None:
         raise RunError(f"the weights are not those of a {CLASS}: {'; '.join(wrong[:6])}{more}")
 
 
-def _config(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise SpecError(f"{path}: no such folder")
+def _config(path: Path) -> dict[str, Any] | None:
+    """The settings of a folder of diffusers, None where there are none."""
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpecError(f"{path}: has no {CONFIG}, so it is no folder of diffusers") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path / CONFIG}: cannot be read: {error}") from None
-    if not isinstance(config, dict) or "_class_name" not in config:
-        raise RunError(f"{path / CONFIG}: does not name a class of diffusers")
-    if config["_class_name"] != CLASS:
-        raise SpecError(f"{path}: is a {config['_class_name']}, not a {CLASS}")
-    return config
+    except OSError:  # no folder, or none of diffusers
+        return None
+    return config if isinstance(config, dict) and "_class_name" in config else None
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    file = path / WEIGHTS
-    if not file.is_file():
-        others = sorted(found.name for found in path.iterdir() if found.name != CONFIG)
+def _weights_in(folder: Path) -> Path:
+    if not (folder / WEIGHTS).is_file():
+        others = sorted(found.name for found in folder.iterdir() if found.name != CONFIG)
         told = f"; it has {', '.join(others[:4])}" if others else ""
-        raise RunError(f"{path}: has no {WEIGHTS}{told} (only safetensors in one file are read)")
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{file}: cannot be read: {error}") from None
+        raise RunError(f"{folder}: has no {WEIGHTS}{told} (only safetensors in one file are read)")
+    return folder / WEIGHTS
