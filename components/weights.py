@@ -48,6 +48,8 @@ class Published:
 
 
 TAESD = "https://raw.githubusercontent.com/madebyollin/taesd/5cccb12dc72074a4be35680c3b108548a7c69978"
+LATTE = "https://huggingface.co/maxin-cn/Latte/resolve/main"
+LATTE_1 = "https://huggingface.co/maxin-cn/Latte-1/resolve/main/transformer"
 
 KNOWN: dict[str, Published] = {
     "i3d": Published(
@@ -113,7 +115,42 @@ KNOWN: dict[str, Published] = {
         sha256="0a44a31e1ae59eb9dbf9359d24942fd3ef5928162c1800d97a28c61d51be0ab5",
         group="taef2",
     ),
-}
+    # Networks, for `checkpoint` and `learning.initialisation`. The pages of the files round their sizes, and no SHA-256
+    # is public that we know of.
+    "latte-ffs": Published(
+        "ffs.pt", f"{LATTE}/ffs.pt", "LATTE_WORKBENCH_LATTE_FFS",
+        "network Latte-XL/2 trained on FaceForensics (2.7 GB, MIT licence)",
+    ),
+    "latte-sky": Published(
+        "skytimelapse.pt", f"{LATTE}/skytimelapse.pt", "LATTE_WORKBENCH_LATTE_SKY",
+        "network Latte-XL/2 trained on SkyTimelapse (2.7 GB, MIT licence)",
+    ),
+    "latte-taichi": Published(
+        "taichi-hd.pt", f"{LATTE}/taichi-hd.pt", "LATTE_WORKBENCH_LATTE_TAICHI",
+        "network Latte-XL/2 trained on Taichi-HD (2.7 GB, MIT licence)",
+    ),
+    "latte-ucf101": Published(
+        "ucf101.pt", f"{LATTE}/ucf101.pt", "LATTE_WORKBENCH_LATTE_UCF101",
+        "network Latte-XL/2 trained on UCF-101, 101 classes (2.7 GB, MIT licence)",
+    ),
+    "latte-t2v-config": Published(
+        "latte-t2v/config.json", f"{LATTE_1}/config.json", "LATTE_WORKBENCH_LATTE_T2V_CONFIG",
+        "network Latte-1, text to video (its shape in diffusers' layout, Apache-2.0 licence)",
+        group="latte-t2v",
+    ),
+    "latte-t2v-weights": Published(
+        "latte-t2v/diffusion_pytorch_model.safetensors", f"{LATTE_1}/diffusion_pytorch_model.safetensors",
+        "LATTE_WORKBENCH_LATTE_T2V_WEIGHTS",
+        "network Latte-1, text to video (the same, its weights, 4.2 GB)",
+        group="latte-t2v",
+    ),
+    "dit-xl-2": Published(
+        "DiT-XL-2-256x256.pt",
+        "https://dl.fbaipublicfiles.com/DiT/models/DiT-XL-2-256x256.pt",
+        "LATTE_WORKBENCH_DIT",
+        "network DiT-XL/2 trained on ImageNet's images at 256x256 (2.7 GB, CC BY-NC 4.0 licence: not for commerce)",
+    ),
+}  # fmt: skip
 
 
 def names_of(name: str) -> list[str]:

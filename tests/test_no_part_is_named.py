@@ -47,6 +47,8 @@ ALLOWED = {
     ("analysis/search_figures.py", "none"): HOMONYM,  # no colour
     ("analysis/figures.py", "none"): HOMONYM,
     ("experiments/cli/score_view.py", "none"): HOMONYM,  # an empty list
+    ("experiments/launch/importing.py", "checkpoint"): "what a training of no steps starts from",
+    ("experiments/cli/checkpoints.py", "checkpoint"): HOMONYM,  # a verb
     ("registry/schema/search.py", "none"): HOMONYM,  # no pruner
     ("registry/schema/spec.py", "none"): HOMONYM,  # no samples are kept
     ("experiments/scores/floors.py", "none"): HOMONYM,

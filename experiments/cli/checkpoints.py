@@ -115,7 +115,7 @@ def import_checkpoint(source: Path, overrides: tuple[str, ...], runs: Path, form
     if form == "json":
         told = {"training": str(made.training), "there": made.there, "base": made.lines, **made.record.model_dump()}
         return print(json.dumps(told, indent=1))
-    say(f"{made.training}: {'was imported before' if made.there else 'imported'}, SHA-256 {made.record.sha256}")
+    say(f"{made.training}: {'was imported before' if made.there else 'imported'}, SHA-256 {made.record.digest}")
     say("an experiment file uses it by these lines:")
     put(strict_yaml.dump({"base": made.lines}).rstrip())
     hints.next_command(command(), "sample", str(made.training))

@@ -22,9 +22,10 @@ from registry import strict_yaml
 from registry.errors import SpecError
 from registry.experiment.experiment_file import overridden
 from registry.experiment.resolve import resolve
+from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.runs.files import locked, write_atomically
-from registry.runs.records import Imported, read_record
+from registry.runs.records import Imported, read_record, sealed
 from registry.runs.run_folder import TRAININGS, training_name
 from registry.schema.spec import Spec, default_part
 
@@ -77,7 +78,7 @@ def import_checkpoint(found: Checkpoint, runs: Path, overrides: Iterable[str] = 
     training = runs / TRAININGS / training_name(spec) / f"seed-{SEED}"
     record = Imported(
         path=str(description.path.resolve()),
-        sha256=description.digest,
+        digest=description.digest,
         bytes=description.path.stat().st_size,
         layout=description.layout,
         form=description.form,
@@ -90,13 +91,13 @@ def import_checkpoint(found: Checkpoint, runs: Path, overrides: Iterable[str] = 
     with locked(training):
         before = read_record(training / IMPORTED, Imported)
         origin = Origin(spec.training, SEED, "")
-        if before is not None and before.sha256 == record.sha256 and not damage_of(path_of(training, 0), origin):
+        if before is not None and before.digest == record.digest and not damage_of(path_of(training, 0), origin):
             return ImportedTraining(training, spec, lines, before, there=True)
         write_atomically(training / "spec.yaml", strict_yaml.dump(spec.model_dump(mode="json")))
         if not (training / "provenance.json").exists():
             write_json(training / "provenance.json", {"code": {}, **machine()})
         write_checkpoint(training, origin, _state(found), keep=1)
-        write_json(training / IMPORTED, record.model_dump(mode="json"))
+        write_json(training / IMPORTED, sealed(record.model_dump(mode="json")))
     return ImportedTraining(training, spec, lines, record, there=False)
 
 
@@ -125,7 +126,7 @@ def _resolution(data: dict[str, Any], description: Description, parts: Catalogue
         SpecError: there is none.
     """
     choice = data.get("autoencoder", default_part("data", "autoencoder"))
-    choice = choice if isinstance(choice, dict) else {"name": choice}
+    choice = choice if isinstance(choice, dict) else part_choice(str(choice))
     part: type[Autoencoder] = parts.find("autoencoder", str(choice["name"])).load()
     parameters = {key: value for key, value in choice.items() if key != "name"}
     for scale in SCALES:

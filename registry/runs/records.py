@@ -178,7 +178,7 @@ class Imported(Record):
     """Where a training that was made elsewhere comes from: `imported.json` of a training of no steps."""
 
     path: str  # of the file, absolute
-    sha256: str
+    digest: str  # of the file, SHA-256
     bytes: int
     layout: str
     form: str

@@ -50,6 +50,20 @@ def test_export_writes_what_it_read(official: Path, tmp_path: Path) -> None:
     assert (again.code, "is there already" in again.err) == (2, True)
 
 
+def test_import_says_where_it_is_and_how_an_experiment_names_it(official: Path, tmp_path: Path) -> None:
+    words = ("checkpoint", "import", official, "--heads", 2, "--runs", tmp_path / "runs")
+    made = run(*words)
+    assert made.code == 0, made.err
+    assert "imported, SHA-256" in made.out
+    assert "name: checkpoint" in made.out
+    assert "steps: 0" in made.out
+    told = run(*words, "--format", "json").json
+    assert told["there"]
+    assert told["base"]["learning"]["initialisation"]["sha256"] == told["digest"]
+    assert f"sample {told['training']}" in made.out.replace("\n", "")
+    assert run("checkpoint", "show", told["training"], "--format", "json").json["form"] == "imported, plain"
+
+
 def test_what_is_asked_wrongly_is_told_in_a_line(official: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.pt"
     ours = file_of_ours(tmp_path / "ours.safetensors", blocks={"name": "variant_3"})

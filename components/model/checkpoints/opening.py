@@ -15,6 +15,7 @@ from components.model.checkpoints.layout import Layout, Network, check_suffix
 from components.model.checkpoints.official import LatteLayout
 from components.model.checkpoints.ours import OurLayout
 from components.model.latte import Latte
+from components.weights import KNOWN, find
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.parts.catalogue import catalogue
 
@@ -84,7 +85,7 @@ def inspect(path: Path | str, assumed: Assumed | None = None, weights: str | Non
     """Recognise a checkpoint and check that its entries are those of its network, all of them; no weights are read.
 
     Args:
-        path: a file; or a training, an evaluation or a replicate of a runs folder.
+        path: a file, or the name of a published one; or a training, an evaluation or a replicate of a runs folder.
         assumed: what the user says of the network because a state dict cannot.
         weights: ema or model; left out: an evaluation's choice, else the average where there is one.
 
@@ -188,6 +189,8 @@ def _contents(path: Path) -> Contents:
             return contents
     if path.is_dir():
         raise SpecError(f"{path}: is a folder of no layout: {_inside(path)}")
+    if not path.exists() and str(path) in KNOWN:
+        path = find(str(path))
     return read_file(path)
 
 
