@@ -14,15 +14,14 @@ from typing import Any
 import torch
 
 from components.assembly import Assembly
-from components.data.autoencoders import Autoencoder
 from components.model.checkpoints import IMPORTED, Checkpoint, Description, whole
 from experiments.record.recording import machine, write_json
+from experiments.scores.sample_checkpoints import fitting_resolution
 from experiments.training.checkpoints import Origin, damage_of, path_of, write_checkpoint
 from registry import strict_yaml
 from registry.errors import SpecError
 from registry.experiment.experiment_file import overridden
 from registry.experiment.resolve import resolve
-from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.runs.files import locked, write_atomically
 from registry.runs.records import Imported, read_record, sealed
@@ -31,7 +30,6 @@ from registry.schema.spec import Spec, default_part
 
 SEED = 0  # of the training, which draws nothing
 START = "checkpoint"  # the initialisation that starts from a file
-SCALES = (8, 1, 2, 4, 16, 32)  # pixels of a frame for a position of its latent, in the order in which they are tried
 DROPPED = 0.1  # share of labels that the reference drops, where there is a null label
 
 
@@ -115,32 +113,9 @@ def _sections(description: Description, parts: Catalogue, overrides: Iterable[st
     sections["sampling"].pop("step", None)
     sections = overridden({name: values for name, values in sections.items() if values}, overrides)
     if "resolution" not in sections["data"]:
-        sections["data"]["resolution"] = _resolution(sections["data"], description, parts)
+        autoencoder = sections["data"].get("autoencoder", default_part("data", "autoencoder"))
+        sections["data"]["resolution"] = fitting_resolution(autoencoder, description.latents[1:], parts)
     return sections
-
-
-def _resolution(data: dict[str, Any], description: Description, parts: Catalogue) -> int:
-    """The side of a frame whose latents are the network's, by the autoencoder that the data name.
-
-    Raises:
-        SpecError: there is none.
-    """
-    choice = data.get("autoencoder", default_part("data", "autoencoder"))
-    choice = choice if isinstance(choice, dict) else part_choice(str(choice))
-    part: type[Autoencoder] = parts.find("autoencoder", str(choice["name"])).load()
-    parameters = {key: value for key, value in choice.items() if key != "name"}
-    for scale in SCALES:
-        side = scale * description.latents[2]
-        try:
-            if tuple(part.plan_shape(side, parameters)) == description.latents[1:]:
-                return side
-        except (SpecError, KeyError, TypeError):
-            continue
-    wanted = "x".join(map(str, description.latents[1:]))
-    raise SpecError(
-        f"data.autoencoder: the network's latents are {wanted}, which {choice['name']} gives at no resolution; name "
-        "the autoencoder that it was trained with, such as data.autoencoder=… data.resolution=…"
-    )
 
 
 def _misfits(assembly: Assembly, description: Description) -> Iterable[str]:

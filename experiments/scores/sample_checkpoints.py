@@ -22,6 +22,7 @@ from experiments.scores.sample_sources import Source
 from experiments.scores.sampling import load_fitting
 from registry.errors import SpecError
 from registry.experiment.resolve import resolve
+from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.schema.spec import Spec, default_part
 
@@ -97,14 +98,14 @@ def fitting_resolution(autoencoder: Any, latents: tuple[int, ...], parts: Catalo
     Raises:
         SpecError: there is none.
     """
-    choice = {"name": autoencoder} if isinstance(autoencoder, str) else dict(autoencoder)
-    name = choice.pop("name")
+    choice = part_choice(autoencoder) if isinstance(autoencoder, str) else dict(autoencoder)
+    name = str(choice.pop("name"))
     part: type[Autoencoder] = parts.find("autoencoder", name).load()
     for factor in FACTORS:
         try:
             if tuple(part.plan_shape(latents[1] * factor, choice)) == tuple(latents):
                 return latents[1] * factor
-        except SpecError:
+        except (SpecError, KeyError, TypeError, ValueError):  # parameters are checked where the spec is resolved
             continue
     shape = "x".join(map(str, latents))
     raise SpecError(

@@ -128,10 +128,13 @@ def wanted(source: Source, ask: Ask) -> Wanted:
     raw = {name: value for name, value in source.spec.model_dump().items() if name not in ("scoring", "plugins")}
     lines = _written(raw, ask, source.free)
     lines += _same_latents(raw, ask, source.spec, parts)
-    lines += _pair_problems(raw, ask, parts)
+    pair = _pair_problems(raw, parts)
+    lines += pair
     spec, problems = resolve(raw, parts)
-    lines += [_told(key, message) for key, message in problems if message and key[:1] != ("scoring",)
-              and not (lines and key[:2] == ("sampling", "sampler"))]  # fmt: skip
+    for key, message in problems:
+        told_above = pair and key[:2] == ("sampling", "sampler")
+        if message and key[:1] != ("scoring",) and not told_above:
+            lines.append(_told(key, message))
     labels, wrong = _labels(source, ask.classes)
     lines += wrong
     if spec is not None:
@@ -176,7 +179,7 @@ def _same_latents(raw: dict[str, Any], ask: Ask, trained: Spec, parts: Catalogue
     return []
 
 
-def _pair_problems(raw: Mapping[str, Any], ask: Ask, parts: Catalogue) -> list[str]:
+def _pair_problems(raw: Mapping[str, Any], parts: Catalogue) -> list[str]:
     """What is wrong with a sampler that does not go with the objective, with all that do."""
     sampler, objective = raw["sampling"]["sampler"], raw["diffusion"]["objective"]["name"]
     name = sampler["name"] if isinstance(sampler, dict) else sampler

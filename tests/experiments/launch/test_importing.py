@@ -86,7 +86,7 @@ def test_a_file_of_ours_brings_along_how_it_was_trained(tmp_path: Path) -> None:
         ),
         (
             ["data.autoencoder=pixels(factor=2)"],
-            "data.autoencoder: the network's latents are 4x4x4, which pixels gives",
+            "data.autoencoder: pixels has no latents of 4x4x4, which this network draws",
         ),
         (["data.frames=8"], "data: clips are 8x4x4x4 in the latent"),
         (["model.depth=4"], "model.depth: 4 was asked for, the network has 2"),
