@@ -52,7 +52,7 @@ def words_of(number: int, **places: object) -> list[str]:
 
 
 def weights(path: Path, classes: int = 0, frames: int = 4) -> Path:
-    """Write a random file of the official layout, for latents of 12 channels and 8x8; of one frame: an image network."""
+    """Write a random file of the official layout, of latents with 12 channels and 8x8; of one frame: DiT's."""
     parts = {} if frames > 1 else {"blocks": Part(name="full_attention"), "temporal_position": Part(name="none")}
     model = ModelSpec.model_validate({"width": 64, "heads": 1, "depth": 2, "patch": 2, "classes": classes, **parts})
     network = build_network(model, (frames, 12, 8, 8), 24, True, catalogue())

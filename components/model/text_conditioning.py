@@ -48,7 +48,11 @@ class TextCrossAttention(Conditioning):
     """
 
     requires = (
-        ("", "False", "{name} is read, written and called, and not trained here: no data set has captions yet"),
+        (
+            "",
+            "False",
+            "{name} needs captions, which no data set has here: sample-text draws with it, nothing trains it",
+        ),
         ("model.classes", "model.classes == 0", "{name} is conditioned by captions: no classes, got {model.classes}"),
     )
 

@@ -58,6 +58,15 @@ def test_the_weights_of_a_pipeline_are_shown_and_written(model: Path, tmp_path: 
     assert shown["layouts"]["diffusers"] == []
 
 
+@pytest.mark.parametrize("verb", ["sample", "checkpoint import"])
+def test_a_network_that_reads_captions_is_not_drawn_without_them(verb: str, model: Path, tmp_path: Path) -> None:
+    where = ("--out", tmp_path / "out") if verb == "sample" else ("--runs", tmp_path / "runs")
+    told = run(*verb.split(), model, *where, "data.autoencoder=sd_vae")
+    assert told.code == 2
+    assert "text_cross_attention needs captions, which no data set has here: sample-text draws with it" in told.err
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_of_the_page(command: str, model: Path, tmp_path: Path) -> None:
     words = shlex.split(command)

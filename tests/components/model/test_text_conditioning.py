@@ -141,5 +141,5 @@ def test_an_experiment_is_told_that_no_data_set_has_captions() -> None:
     spec, problems = resolve({"model": {"size": "S", "conditioning": TEXT, "classes": 2}}, catalogue())
     assert spec is None
     told = " ".join(text for _, text in problems)
-    assert "text_cross_attention is read, written and called, and not trained here: no data set has captions" in told
+    assert "text_cross_attention needs captions, which no data set has here: sample-text draws with it" in told
     assert "text_cross_attention is conditioned by captions: no classes, got 2" in told
