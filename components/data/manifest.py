@@ -22,6 +22,7 @@ from registry.runs.files import write_atomically
 
 COLUMNS = (
     "path", "label", "class", "split", "frames", "height", "width", "fps", "reader", "sha256", "damaged", "note",
+    "caption",
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class VideoRecord:
         sha256: of the content.
         damaged: packets or pictures left out.
         note: oddities, in words.
+        caption: what is seen, in words, "" where nobody says. Not part of the digest: latents do not depend on it.
     """
 
     path: str
@@ -56,6 +58,7 @@ class VideoRecord:
     sha256: str
     damaged: int
     note: str
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,12 @@ class Manifest:
             row = [r.path, r.label, r.class_rank, r.split, r.frames, r.height, r.width, r.sha256, r.damaged]
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
+
+    @property
+    def captions_digest(self) -> str:
+        """Hash of the captions with the paths that have one; "" where none has."""
+        rows = [[record.path, record.caption] for record in self.records if record.caption]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if rows else ""
 
     def usable(self, split: str | None = None, frames_needed: int = 1) -> list[int]:
         """Numbers of the videos of a split (None: of all) that have enough frames.
@@ -112,7 +121,7 @@ class Manifest:
         """Write manifest.csv, rejected.csv and manifest.json, each whole or not at all."""
         rows = [
             (r.path, r.label, r.class_rank if r.label else "", r.split, r.frames, r.height, r.width, r.fps, r.reader,
-             r.sha256, r.damaged, r.note)
+             r.sha256, r.damaged, r.note, r.caption)
             for r in self.records
         ]  # fmt: skip
         left_out, table = [*rejected, *self.too_short(needs)], _csv(COLUMNS, rows)
@@ -159,6 +168,7 @@ class Manifest:
                     sha256=row["sha256"],
                     damaged=int(row["damaged"]),
                     note=row["note"],
+                    caption=row.get("caption") or "",
                 )
                 for row in rows
             )

@@ -74,6 +74,10 @@ class Prepared:
             return ranks
         return [self._in_a_mirror.get(rank, rank) if flip else rank for rank, flip in zip(ranks, mirrored, strict=True)]
 
+    def captions(self, videos: Iterable[int]) -> list[str]:
+        """What is seen in each video, in words; "" where nobody says."""
+        return [self.records[video].caption for video in videos]
+
     @cached_property
     def _in_a_mirror(self) -> dict[int, int]:
         """The class of a mirrored clip by that of the clip, where they differ."""
@@ -257,6 +261,7 @@ def _record(source: Source, index: dict[str, Any], ranks: dict[str, int]) -> Vid
         label=source.label,
         class_rank=ranks[source.label],
         split=source.split,
+        caption=source.caption,
         **{key: index[key] for key in ("frames", "height", "width", "fps", "reader", "sha256", "damaged", "note")},
     )
 

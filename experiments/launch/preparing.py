@@ -203,6 +203,8 @@ def describe_data(prepared: dict[str, Prepared]) -> list[str]:
     for data in {str(found.folder): found for found in prepared.values()}.values():
         classes = f", {len(data.classes)} classes" if data.classes else ""
         lines.append(f"wrote {data.folder}: {len(data.records)} videos{classes}, manifest {data.digest[:10]}")
+        if captioned := sum(bool(record.caption) for record in data.records):
+            lines.append(f"  {captioned} of {len(data.records)} videos have a caption")
         lines += [f"  {remark}" for remark in remarks(data.dataset, data.records)]
         if data.rejected:
             lines.append(

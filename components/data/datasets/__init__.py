@@ -21,6 +21,7 @@ class Source:
         split: `train` or `test`, or what the split CSV says.
         stamp: changes whenever the content may have changed (size and modification time).
         reason: why it is rejected without a look inside; "" where it is to be indexed.
+        caption: what is seen, in words, "" where nobody says.
     """
 
     path: str
@@ -28,6 +29,7 @@ class Source:
     split: str
     stamp: str
     reason: str = ""
+    caption: str = ""
 
 
 @dataclass(frozen=True)

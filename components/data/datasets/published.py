@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from components.data.datasets import Inspected, Source
+from components.data.datasets.captions import with_captions
 from components.data.datasets.video_folder import VideoFolder
 from components.data.datasets.wrong_trees import ARCHIVES, IMAGE_LISTS, Tree, archives_in, shown, why_not
 from components.data.manifest import VideoRecord
@@ -64,7 +65,7 @@ class PublishedSet(VideoFolder):
         if not any(split == "train" and not reason for split, _, reason in found):
             raise self._wrong(self.root, self._why_none([path for _, path, _ in found]))
         sources = (self._source(path, self.label(path), split, reason) for split, path, reason in found)
-        return sorted(sources, key=lambda source: source.path)
+        return with_captions(sorted(sources, key=lambda source: source.path), self.root)
 
     def starts(self) -> Iterator[tuple[str, Path]]:
         """(split, folder) of what is walked; splits that are not there are passed over."""

@@ -1,17 +1,17 @@
 """The user's own videos: files and frame folders below one folder, with classes and splits where there are any."""
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from components.data.datasets import Inspected, Source
+from components.data.datasets import Inspected, Source, captions
+from components.data.datasets.tables import rows
 from components.data.video.frame_folder import is_picture, pictures_of
 from components.data.video.index_worker import index_videos
 from components.data.video.reader import VideoIndex, VideoReader
 from components.data.video.readers import open_reader
-from registry.errors import SpecError, did_you_mean
+from registry.errors import SpecError
 from registry.parts.catalogue import part
 
 SPLIT_FOLDERS = {"train", "test"}
@@ -31,8 +31,8 @@ class VideoFolder:
     in it. If the only folders there are `train` and `test`, they are the splits and the classes lie below them; without
     that and without a CSV all is `train`. A split CSV names all videos: the columns `path` (relative to the CSV's
     folder, and of a video below the path), `split`, and `label` if there are classes; other columns are not read, and
-    files that it does not name are rejected. A mirrored clip (`data.flip`) keeps its class: leave flipping at 0 where a
-    class is a direction.
+    files that it does not name are rejected. `captions.csv` (columns `path` and `caption`) says in words what is seen.
+    A mirrored clip (`data.flip`) keeps its class: leave flipping at 0 where a class is a direction.
 
     Args:
         path: the folder.
@@ -72,7 +72,7 @@ class VideoFolder:
         """Every video file and frame folder, and every other file with the reason why it is none."""
         found = dict(self._walk(self.root))
         sources = self._by_folders(found) if self.split_csv is None else self._by_csv(self.split_csv, found)
-        return sorted(sources, key=lambda source: source.path)
+        return captions.with_captions(sorted(sources, key=lambda source: source.path), self.root)
 
     def inspect(self, paths: Sequence[str], workers: int = 1) -> Iterator[Inspected]:
         """Decode each once, in guarded child processes."""
@@ -106,6 +106,7 @@ class VideoFolder:
         """(path, reason or "") of everything below a folder, which is the root or lies below it."""
         unreadable: list[OSError] = []
         visited: set[Path] = set()
+        tables = {file.resolve() for file in (self.root / captions.FILE, self.split_csv) if file and file.is_file()}
         for folder, folders, files in os.walk(start, followlinks=True, onerror=unreadable.append):
             here = Path(folder)
             if here.resolve() in visited:  # a link that leads back
@@ -124,7 +125,7 @@ class VideoFolder:
                 names = [name for name in names if name not in pictures]
             for name in names:
                 path = here / name
-                if self.split_csv is not None and path.resolve() == self.split_csv.resolve():
+                if tables and path.resolve() in tables:
                     continue
                 yield (
                     self._relative(path),
@@ -160,7 +161,7 @@ class VideoFolder:
         sources = []
         named = set()
         base = file.parent
-        for line, row in _rows(file):
+        for line, row in rows(file, ("path", "split")):
             where = f"{file}:{line}"
             path = Path(os.path.relpath(base / row["path"], self.root)).as_posix()
             if os.path.isabs(row["path"]) or path.split("/")[0] in ("..", "."):
@@ -189,20 +190,3 @@ class VideoFolder:
 def is_readable(path: Path) -> bool:
     """Whether it is worth looking inside: a regular file that may be opened and is not a single picture."""
     return path.is_file() and os.access(path, os.R_OK) and not is_picture(path)
-
-
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, row) of a split CSV; SpecError where a needed column is missing or a row is cut short."""
-    try:
-        with open(file, newline="", encoding="utf-8-sig") as opened:
-            reader = csv.DictReader(opened)
-            columns = reader.fieldnames or []
-            for needed in ("path", "split"):
-                if needed not in columns:
-                    raise SpecError(f"{file}:1: no column {needed!r}: {did_you_mean(needed, columns)}")
-            for row in reader:
-                if not row["path"]:
-                    raise SpecError(f"{file}:{reader.line_num}: no path")
-                yield reader.line_num, row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SpecError(f"{file}: not a CSV file in UTF-8: {error}") from None

@@ -74,6 +74,9 @@ TREES: dict[str, tuple[type[PublishedSet], tuple[str, ...], str, tuple[str, ...]
     "an empty class": (
         UCF101, (f"Archery/{VIDEO}", "BabyCrawling/"), "", ("folders without a video: BabyCrawling", "would shift")
     ),
+    "an archive of a class": (
+        UCF101, (f"Archery/{VIDEO}", "BabyCrawling/all.zip"), "", ("folders without a video: BabyCrawling",)
+    ),
     "no class folders": (UCF101, (VIDEO,), "", (f"has no class folder; it holds {VIDEO}",)),
     "nothing": (FaceForensics, (), "", ("has no train/videos; it is empty",)),
     "no video": (FaceForensics, ("train/videos/",), "", ("train/videos: no video", "github.com/ondyari")),
