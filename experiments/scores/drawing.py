@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.data.autoencoders import FRAMES_AT_ONCE, Autoencoder
+from components.data.autoencoders import Autoencoder
+from components.data.autoencoders.networks import FRAMES_AT_ONCE
 from components.data.transforms import to_uint8_frames
 from components.diffusion.contracts import Denoise, OnStep, Sampler
 from components.diffusion.guidance import guided
