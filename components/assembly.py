@@ -3,6 +3,7 @@
 Importing this file imports torch and every family of parts; what only reads specs does without it.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -82,9 +83,16 @@ class Assembly:
             told = (str(error).splitlines() or [type(error).__name__])[0]
             raise SpecError(f"model: torch cannot make this network: {told}") from error
 
-    def initialisation(self) -> Initialisation:
-        """What sets the weights before the first step."""
-        initialisation: Initialisation = self._build("initialisation", self.spec.learning.initialisation)
+    def initialisation(self, start: Path | None = None) -> Initialisation:
+        """What sets the weights before the first step.
+
+        Args:
+            start: the training that it starts from, where the spec names one by its identity.
+        """
+        choice = self.spec.learning.initialisation
+        if start is not None:
+            choice = choice.model_copy(update={"path": str(start)})
+        initialisation: Initialisation = self._build("initialisation", choice)
         return initialisation
 
     def lr_schedule(self) -> LRSchedule:

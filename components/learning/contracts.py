@@ -1,5 +1,6 @@
 """What the training loop may expect of the parts of learning."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -13,6 +14,10 @@ class Initialisation:
     def __call__(self, model: Latte, generator: torch.Generator) -> None:
         """Set every learned weight of the network; random numbers come from the generator, which the seed sets."""
         raise NotImplementedError
+
+    def mismatches(self, model: Latte, entries: Mapping[str, torch.Tensor]) -> list[str]:
+        """Return a line for each reason why weights of these names and shapes are no start for the network."""
+        return []
 
     def refuse(self, model: Latte) -> None:
         """Look before anything is computed whether the start suits the network, which has shapes and no memory.

@@ -12,6 +12,7 @@ from components.model.latte import Latte
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import part
 from registry.parts.start_files import digest_of, file_at
+from registry.schema.parameter_types import NonNegativeInt
 
 LABELS = "conditioning.label.weight"  # the table of classes
 TEMPORAL = "temporal_position."  # what image networks have no use for
@@ -40,18 +41,28 @@ class Checkpoint(Initialisation):
 
     `path` is a file (of this workbench or with the official names), or the folder of a training in a runs folder, whose
     last step is meant. `weights`: averaged ones or those of the last step; left out, averaged where there are any. The
-    average of the new training starts equal to the weights. `sha256` belongs to the identity, the path does not.
+    average of the new training starts equal to the weights. `sha256` belongs to the identity, the path does not; left
+    out, it is filled in. Or the start is a training that an experiment makes: `experiment` is its file, `arm` the arm,
+    `seed` one seed for all (left out: the replicate's own); `training`, its identity, is filled in.
 
     Source: golden README, 10.3 (official files); the usual fine-tuning
     Official code: yes (train.py, pretrained)
     """
 
     requires: tuple[tuple[str, str, str], ...] = (
-        ("path", "path != ''", "{name} starts from a file or from a training's folder: give its path"),
+        (
+            "path",
+            "(path != '') != (experiment != '')",
+            "{name} starts from one thing: give the path of a file or of a training's folder, or an experiment and arm",
+        ),
     )
 
-    def __init__(self, *, path: str = "", weights: Literal["ema", "model"] | None = None, sha256: str = "") -> None:
+    def __init__(
+        self, *, path: str = "", weights: Literal["ema", "model"] | None = None, sha256: str = "",
+        experiment: str = "", arm: str = "baseline", seed: NonNegativeInt | None = None, training: str = "",
+    ) -> None:  # fmt: skip
         self.path, self.weights, self.sha256 = path, weights, sha256
+        self.training = training
 
     def __call__(self, model: Latte, generator: torch.Generator) -> None:
         """Set every learned weight to that of the file.
@@ -75,6 +86,8 @@ class Checkpoint(Initialisation):
         self.take_over(model, entries, generator)
 
     def refuse(self, model: Latte) -> None:
+        if self.training:
+            return  # it may not be trained yet; `check` holds the two networks against each other
         try:
             file = file_at(self.path)
             found = digest_of(file)
@@ -122,7 +135,11 @@ class DiTImage(Checkpoint):
     """
 
     requires = (
-        ("path", "path != ''", "{name} starts from a file or from a training's folder: give its path"),
+        (
+            "path",
+            "(path != '') != (experiment != '')",
+            "{name} starts from one thing: give the path of a file or of a training's folder, or an experiment and arm",
+        ),
         (
             "",
             "model.blocks.branches == 1",
@@ -137,8 +154,12 @@ class DiTImage(Checkpoint):
         mapping: Literal["by_name", "described"] = "by_name",
         weights: Literal["ema", "model"] | None = None,
         sha256: str = "",
+        experiment: str = "",
+        arm: str = "baseline",
+        seed: NonNegativeInt | None = None,
+        training: str = "",
     ) -> None:
-        super().__init__(path=path, weights=weights, sha256=sha256)
+        super().__init__(path=path, weights=weights, sha256=sha256, training=training)
         self.mapping = mapping
 
     def mismatches(self, model: Latte, entries: Entries) -> list[str]:

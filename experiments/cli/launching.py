@@ -62,7 +62,8 @@ def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
     With a `screen` in the file only the best arms run to their end; this process watches until then, on Slurm as well,
-    and can be killed: the same command goes on.
+    and can be killed: the same command goes on. What arms start from by `experiment` is trained first; this process
+    waits for it.
     """
     from experiments.cli.console import say
     from experiments.launch import making_anew
@@ -74,9 +75,10 @@ def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
         try:
             for line in making_anew.set_aside(found) if again and not how["dry_run"] else ():
                 say(line)
-            _start(found, workflow.launch, again=again, **how)
+            waits = how["wait"] or bool(found.start_of)  # what starts from it is launched when it has ended
+            _start(found, workflow.launch, again=again, **{**how, "wait": waits})
         except RunError as error:
-            if len(plans) == 1:
+            if len(plans) == 1 or found.start_of:
                 raise
             failed.append(f"{found.name}: {error}")
     if failed:

@@ -138,7 +138,7 @@ OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
 def _plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
-    """Return the plan of each file among the words, with the overrides among them.
+    """Return the plan of each file among the words, with the overrides among them; what arms start from comes first.
 
     Among several files those whose name begins with `_` are passed over, and named: others are based on them, and
     they are no experiments, but `latte/*.yaml` names them as well.
@@ -148,6 +148,7 @@ def _plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
     """
     from experiments.cli.console import complain
     from experiments.plan.plan import load_plan
+    from experiments.plan.starts import with_starts
 
     files = [Path(word) for word in words if not OVERRIDE.match(word)]
     overrides = [word for word in words if OVERRIDE.match(word)]
@@ -170,4 +171,4 @@ def _plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
             wrong.append(f"{plan.file.path}: name: {other} has the name {plan.name!r} as well; give each file its own")
     if wrong:
         raise SpecError(list(dict.fromkeys(wrong)))
-    return plans
+    return with_starts(plans)

@@ -19,8 +19,13 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
             len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
         ])  # fmt: skip
     macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, as evaluated)"]
+    start = f" (start of {plan.start_of})" if plan.start_of else ""
     headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
-    table(headers, lines, title=f"{plan.name}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates")
+    table(
+        headers,
+        lines,
+        title=f"{plan.name}{start}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates",
+    )
     for line in videos.lines(plan, {row["arm"]: row["videos"] for row in rows}):
         paragraph(line)
     for claim in plan.claims:

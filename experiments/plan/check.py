@@ -4,6 +4,7 @@ from typing import Any
 
 from experiments.plan.assembling import assemble
 from experiments.plan.plan import Plan
+from experiments.plan.starts import refuse_unfit
 from registry.errors import SpecError
 from registry.experiment.arms import Arm
 
@@ -29,4 +30,5 @@ def counted(plan: Plan, with_data: bool = False) -> list[tuple[Arm, Any]]:
     found, lines = assemble(plan.file, [(arm, []) for arm in plan.selected], with_data)
     if lines:
         raise SpecError(lines)
+    refuse_unfit(plan)
     return found

@@ -28,6 +28,7 @@ class Plan:
         only: the patterns that selected them.
         folders: patterns of run folders that they were read from instead.
         overrides: of the file, as given on the command line.
+        start_of: the experiment whose arms start from its arms, where it is planned for that.
     """
 
     file: ExperimentFile
@@ -38,6 +39,7 @@ class Plan:
     only: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
+    start_of: str = ""
 
     @property
     def name(self) -> str:

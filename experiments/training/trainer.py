@@ -34,7 +34,7 @@ from experiments.training.checkpoints import Origin, damage_of, newest_checkpoin
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.processes import ALONE, Processes
 from registry.errors import Interrupted, RunError
-from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, step_of
+from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, start_of, step_of
 from registry.schema.spec import Spec
 
 VALIDATION_CLIPS = 16
@@ -106,7 +106,7 @@ class Trainer:
         self.draw_latents = assembly.autoencoder_class().draw
         start = torch.Generator().manual_seed(replicate.seed)
         self.model: Latte = assembly.model()
-        assembly.initialisation()(self.model, start)
+        assembly.initialisation(start_of(replicate))(self.model, start)
         self.model.to(device)
         if self.spec.runtime.compile:
             for block in self.model.blocks:

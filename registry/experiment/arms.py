@@ -13,6 +13,7 @@ from registry.experiment.expand import Draft, make_drafts, sound_axes, trial_dra
 from registry.experiment.experiment_file import ExperimentFile, dotted, merge
 from registry.experiment.resolve import UNTOLD, Problem, resolve_as_far_as_right
 from registry.experiment.search_checks import screen_problems, search_problems
+from registry.experiment.starts import with_starts
 from registry.schema.spec import Spec
 from registry.schema.values import NETWORK, values_at
 from registry.strict_yaml import Key
@@ -181,7 +182,11 @@ def _resolve(file: ExperimentFile, raw: Mapping[str, Any]) -> tuple[Spec | None,
     if "plugins" in raw:
         return None, [(("plugins",), "stands at the top level of an experiment, not in its base")]
     plugins = () if file.parts.incomplete else file.experiment.plugins
-    return resolve_as_far_as_right({**raw, "plugins": plugins}, file.parts)
+    spec, problems = resolve_as_far_as_right({**raw, "plugins": plugins}, file.parts)
+    if spec is None:
+        return None, problems
+    spec, wrong = with_starts(spec, resolution)
+    return spec, [*problems, *wrong]
 
 
 def _once(

@@ -48,6 +48,20 @@ def _scoring(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     needed = (scoring.frames - 1) * scoring.fake_interval + 1
     if needed > data.frames:
         yield "scoring.frames", f"a clip needs {needed} frames of a sample, which has {data.frames} (data.frames)"
+    yield from _too_short(scoring, parts)
+
+
+def _too_short(scoring: Protocol, parts: Catalogue) -> Iterator[Problem]:
+    """Say that clips have fewer frames than the detector asks for, and what measures such clips."""
+    least = parts.find("detector", scoring.detector.name).fact("minimum_frames")
+    refused = [one.name for one in scoring.metrics if parts.find("metric", one.name).fact("by_detector")]
+    if refused and scoring.frames and scoring.frames < least:
+        others = [name for name in parts.names("metric") if not parts.find("metric", name).fact("by_detector")]
+        yield (
+            "scoring.metrics",
+            f"{', '.join(refused)}: {scoring.detector.name} needs clips of at least {least} frames, not "
+            f"{scoring.frames}; {', '.join(others)} see single frames, and [] scores nothing but the validation loss",
+        )
 
 
 def protocol_problems(protocol: Protocol) -> Iterator[Problem]:

@@ -198,7 +198,7 @@ def _shown(value: Any) -> str:
 
 
 def _parts(written: Any, slot: str, parts: Catalogue) -> tuple[tuple[dict[str, Any], ...], list[Problem]]:
-    """A list of parts as written, each name once."""
+    """A list of parts as written, each name once; it may be empty."""
     choices = tuple(written) if isinstance(written, list | tuple) else (written,)
     found: list[dict[str, Any]] = []
     wrong: list[Problem] = []
@@ -208,8 +208,6 @@ def _parts(written: Any, slot: str, parts: Catalogue) -> tuple[tuple[dict[str, A
         if any(values["name"] == other["name"] for other in found):
             wrong.append(((str(number),), f"{slot} {values['name']!r} is there twice"))
         found.append(values)
-    if not choices:
-        wrong.append(((), f"name at least one {slot}; {did_you_mean('', parts.names(slot))}"))
     return tuple(found), wrong
 
 
@@ -300,6 +298,8 @@ def resolve_protocol(written: Mapping[str, Any], parts: Catalogue) -> tuple[Prot
         values[name], wrong = choose(values[name], name.removesuffix("s"), parts)
         found += [((name, *key), message) for key, message in wrong]
     found += model_problems(Protocol, values)
+    if not values["metrics"] and not found:
+        found.append((("metrics",), f"name at least one metric; {did_you_mean('', parts.names('metric'))}"))
     if found:
         return None, found
     protocol = Protocol.model_validate(values)

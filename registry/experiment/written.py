@@ -14,7 +14,7 @@ from registry.schema.spec import slot_fields
 _IN_ONE_WORD = re.compile(r"([A-Za-z0-9_.-]+)\((.+)\)", re.DOTALL)
 LABELLED = frozenset({"value", "label"})
 DATA_PATH = ("data", "path")  # the key whose value is a path, however it begins
-PATHS = (("path",),)  # parameters of parts that are paths, however they begin
+PATHS = (("path",), ("experiment",))  # parameters of parts that are paths, however they begin
 RELATIVE = ("./", "../")  # how other texts begin that are paths
 
 

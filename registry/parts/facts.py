@@ -37,6 +37,7 @@ class DetectorFacts(Facts):
     """Of the slot `detector`."""
 
     score_suffix: str | None = None  # end of its scores' names; None: the detector's name in brackets
+    minimum_frames: PositiveInt = 1  # of a clip that it can measure
     caution: str = ""  # what whoever reads its scores has to know; printed below them
 
 

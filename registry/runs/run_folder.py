@@ -240,6 +240,29 @@ def training_name(spec: Spec) -> str:
     return f"{spec.training}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
 
 
+def start_of(replicate: Replicate) -> Path | None:
+    """Return the folder of the training that a replicate starts from, None where it starts from none of this folder.
+
+    Raises:
+        RunError: that training has not made its last step here, or several have, of other videos.
+    """
+    values = replicate.spec.learning.initialisation.parameters
+    if not (identity := values.get("training")):
+        return None
+    seed = replicate.seed if values.get("seed") is None else values["seed"]
+    names = [path.name for path in replicate.training.parent.parent.glob(f"{identity}*") if EARLIER not in path.name]
+    places = [replicate.training.parent.parent / name / f"seed-{seed}" for name in names]
+    places = [place for place in places if trained(place) is not None]
+    mark = training_name(replicate.spec).removeprefix(replicate.spec.training)
+    places = [place for place in places if place.parent.name == identity + mark] or places
+    if len(places) == 1:
+        return places[0]
+    what = f"{values['experiment']}, arm {values['arm']}, seed {seed} (training {identity})"
+    if places:
+        raise RunError(f"learning.initialisation: several trainings of other videos are {what}: name one by its path")
+    raise RunError(f"learning.initialisation: {what} is not trained here yet: launch that experiment first")
+
+
 def folder_name(arm: str, identity: str) -> str:
     """Return a folder name for an arm: its name as far as file systems bear it, and its identity."""
     plain = "".join(c if c.isalnum() or c in "=._,-" else "-" for c in arm)[:80]

@@ -81,7 +81,7 @@ class Protocol(Section):
     detector: Annotated[Part, Slot("detector")] = Part(name=DETECTOR)
     """The network whose features are compared."""
     metrics: Annotated[tuple[Part, ...], Slot("metric")] = (Part(name="fvd"),)
-    """What is measured; a preset has its own."""
+    """What is measured; a preset has its own. An empty list in an experiment: nothing beside the validation loss."""
 
 
 # One column a preset. `clean`: even handling, nothing lossy. `latte_compatible`: what the official tools do, accidents

@@ -28,6 +28,7 @@ from registry.schema.protocol import Protocol
 from registry.schema.section import Part, Section, Slot
 
 SCHEMA_VERSION = 3
+PLACES = ("path", "experiment", "arm")  # parameters of a part that say where lies what its digest says
 TRAINING = ("model", "data", "diffusion", "learning")  # sections: what is learned, once for all arms that share it
 EVALUATION = ("sampling", "scoring")  # sections: one way to sample a training and to score the samples
 SCIENCE = (*TRAINING, *EVALUATION)
@@ -237,7 +238,8 @@ class Spec(Section):
 def only_with_effect(science: dict[str, Any]) -> dict[str, Any]:
     """Return sections as plain values without what changes no result.
 
-    That is `WITHOUT_EFFECT`, and the place of a file that a part reads where its content is known by `sha256`.
+    That is `WITHOUT_EFFECT`, the place of a file that a part reads where its content is known by `sha256`, and the file
+    and arm of an experiment whose training is known by its identity.
     """
     kept = {section: dict(values) if isinstance(values, dict) else values for section, values in science.items()}
     for key in WITHOUT_EFFECT:
@@ -246,8 +248,8 @@ def only_with_effect(science: dict[str, Any]) -> dict[str, Any]:
             kept[section].pop(name, None)
     for values in filter(lambda values: isinstance(values, dict), kept.values()):
         for name, value in values.items():
-            if isinstance(value, dict) and value.get("sha256") and "path" in value:
-                values[name] = {key: one for key, one in value.items() if key != "path"}
+            if isinstance(value, dict) and (value.get("sha256") or value.get("training")):
+                values[name] = {key: one for key, one in value.items() if key not in PLACES}
     return kept
 
 

@@ -44,7 +44,7 @@ class I3DDetector:
     layer = "logits"
     rows_per_clip = 1
     dimensions = CLASSES
-    minimum_frames = MINIMUM_FRAMES
+    minimum_frames = 9  # MINIMUM_FRAMES, written out: it is read without importing
 
     def __init__(
         self,

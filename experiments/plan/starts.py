@@ -1,0 +1,87 @@
+"""What the arms of plans start from: plans of their own, which come first, and whether these networks fit."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.plan.plan import Plan, load_plan
+from registry.errors import SpecError
+from registry.experiment.starts import starts_of
+
+
+def with_starts(plans: Sequence[Plan]) -> list[Plan]:
+    """Return the plans with those of what their arms start from in front; a start that is among them is moved there.
+
+    Raises:
+        SpecError: an experiment that is a start cannot be planned.
+    """
+    todo, ordered = list(plans), list[Plan]()
+    while todo:
+        plan = todo.pop(0)
+        ordered = [other for other in ordered if _place(other) != _place(plan)] + [plan]
+        ordered = _moved(ordered, plan, todo)
+    return ordered
+
+
+def _moved(ordered: list[Plan], plan: Plan, todo: list[Plan]) -> list[Plan]:
+    """Put the starts of a plan in front, and whatever they start from in line."""
+    for start in _starts(plan):
+        listed = [other for other in (*ordered, *todo) if _place(other) == _place(start)]
+        merged = _joined(listed[0], start) if listed else start
+        ordered = [merged, *(other for other in ordered if _place(other) != _place(start))]
+        todo[:] = [other for other in todo if _place(other) != _place(start)]
+        ordered = _moved(ordered, merged, todo)
+    return ordered
+
+
+def _place(plan: Plan) -> Path:
+    return plan.file.path.resolve()
+
+
+def _starts(plan: Plan) -> list[Plan]:
+    """The plans of what a plan's selected arms start from, each of those arms and seeds alone."""
+    wanted: dict[tuple[Path, tuple[str, ...]], tuple[dict[str, None], dict[int, None]]] = {}
+    for arm in plan.selected:
+        for start in starts_of(arm.spec):
+            arms, seeds = wanted.setdefault((start.experiment, start.overrides), ({}, {}))
+            arms[start.arm] = None
+            seeds |= dict.fromkeys(plan.file.experiment.seeds if start.seed is None else (start.seed,))
+    found = []
+    for (path, overrides), (arms, seeds) in wanted.items():
+        other = load_plan(path, overrides, plan.runs, list(arms))
+        found.append(replace(_with_seeds(other, seeds), start_of=plan.name))
+    return found
+
+
+def _joined(listed: Plan, start: Plan) -> Plan:
+    """The plan of a file that was named and is a start as well: all that either wants."""
+    names = {arm.name for arm in (*listed.selected, *start.selected)}
+    selected = [arm for arm in listed.arms if arm.name in names]
+    seeds = dict.fromkeys([*listed.file.experiment.seeds, *start.file.experiment.seeds])
+    return replace(_with_seeds(listed, seeds), selected=selected, start_of=start.start_of)
+
+
+def _with_seeds(plan: Plan, seeds: dict[int, None]) -> Plan:
+    experiment = plan.file.experiment.model_copy(update={"seeds": tuple(seeds)})
+    return replace(plan, file=replace(plan.file, experiment=experiment))
+
+
+def refuse_unfit(plan: Plan) -> None:
+    """Look whether the networks that selected arms start from fit theirs, before any of them is trained.
+
+    Raises:
+        SpecError: with a line for each arm whose start does not.
+    """
+    from components.assembly import Assembly
+
+    wrong = []
+    for arm in plan.selected:
+        for start in starts_of(arm.spec):
+            (other,) = load_plan(start.experiment, start.overrides, plan.runs, [start.arm]).selected
+            given = Assembly(other.spec).model("meta").state_dict()
+            assembly = Assembly(arm.spec, plan.file.parts)
+            found = assembly.initialisation().mismatches(assembly.model("meta"), given)
+            place = plan.file.place(("base", *start.key))
+            wrong += [f"{place}: arm {arm.name}: {'.'.join(start.key)}: {text}" for text in found[:3]]
+    if wrong:
+        raise SpecError(wrong)

@@ -1,0 +1,100 @@
+"""Starts that an arm of another experiment makes: `{name: …, experiment: other.yaml, arm: baseline, seed: 0}`.
+
+A part with the parameters `experiment`, `arm`, `seed` and `training` can start from a training that is still to be
+made. The identity of that training is filled in when the arm is resolved, and belongs to the identity of the arm; the
+names of file and arm do not.
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import SpecError, did_you_mean
+from registry.experiment.experiment_file import ExperimentFile, load_experiment
+from registry.schema.section import Part
+from registry.schema.spec import Spec, slot_fields
+
+if TYPE_CHECKING:
+    from registry.experiment.arms import Arm, Resolution
+
+_open: ContextVar[tuple[Path, ...]] = ContextVar("_open", default=())  # experiments that wait for their starts
+Resolve = Callable[[ExperimentFile], "Resolution"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an arm starts from.
+
+    Args:
+        key: (section, field) of the part that says so.
+        experiment: the other experiment's file.
+        overrides: of that file.
+        arm: the name of its arm.
+        seed: of all that start from it; None: each from its own.
+    """
+
+    key: tuple[str, str]
+    experiment: Path
+    overrides: tuple[str, ...]
+    arm: str
+    seed: int | None
+
+
+def starts_of(spec: Spec) -> list[Start]:
+    """Return what a spec starts from; a start without `data.path` of its own is given that of the spec."""
+    found = []
+    for section, field in slot_fields():
+        part = getattr(getattr(spec, section), field)
+        if isinstance(part, Part) and "training" in part.parameters and (path := part.parameters.get("experiment")):
+            own = load_experiment(Path(path)).experiment.base.get("data", {})
+            given = spec.data.path is not None and isinstance(own, dict) and own.get("path") is None
+            overrides = (f"data.path={spec.data.path}",) if given else ()
+            values = part.parameters
+            found.append(Start((section, field), Path(path), overrides, values["arm"], values["seed"]))
+    return found
+
+
+def with_starts(spec: Spec, resolve: Resolve) -> tuple[Spec, list[tuple[tuple[str, ...], str]]]:
+    """Return a spec with the trainings that it starts from filled in, and a problem for each that cannot be.
+
+    Args:
+        spec: resolved but for its starts.
+        resolve: the arms of an experiment.
+    """
+    wrong: list[tuple[tuple[str, ...], str]] = []
+    for key in slot_fields():
+        part = getattr(getattr(spec, key[0]), key[1])
+        if not (isinstance(part, Part) and "training" in part.parameters and part.parameters.get("experiment")):
+            continue
+        try:
+            start = next(start for start in starts_of(spec) if start.key == key)
+            training = _arm_of(start, resolve).spec.training
+        except SpecError as error:
+            wrong += [((*key, "experiment"), text) for text in error.problems]
+            continue
+        changed: Any = part.model_copy(update={"training": training})
+        section = getattr(spec, key[0]).model_copy(update={key[1]: changed})
+        spec = spec.model_copy(update={key[0]: section})
+    return spec, wrong
+
+
+def _arm_of(start: Start, resolve: Resolve) -> "Arm":
+    place = start.experiment.resolve()
+    if place in _open.get():
+        raise SpecError(f"{start.experiment}: experiments start from each other in a circle")
+    file = load_experiment(start.experiment, start.overrides)
+    if file.experiment.match is not None:
+        raise SpecError(f"{start.experiment}: matches the depth of its arms (match), so that none can be a start")
+    token = _open.set((*_open.get(), place))
+    try:
+        found = resolve(file)
+    finally:
+        _open.reset(token)
+    if found.problems:
+        raise SpecError(found.problems)
+    arms = {arm.name: arm for arm in found.arms}
+    if start.arm not in arms:
+        raise SpecError(f"{start.experiment} has no arm {start.arm!r}; {did_you_mean(start.arm, arms)}")
+    return arms[start.arm]
