@@ -2,22 +2,18 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from components.model.checkpoints import from_official
+from components.model.checkpoints.contents import read_file
 from components.model.latte import Latte
-from components.unpickling import load_tensors
-from registry.errors import RunError
+from registry.errors import RunError, SpecError
 
 Entries = Mapping[str, Tensor]
 SHOWN = 6  # mismatches that are told; of the others the number
 TABLE = 1e-2  # how far a fixed table in a file may be from the network's: official averages drift by rounding
-KINDS = ("ema", "model")
 TABLES = ("spatial_position", "temporal_position.table")  # fixed by the grid and the number of frames
 
 
@@ -31,35 +27,11 @@ def read(file: Path, weights: str | None) -> dict[str, Tensor]:
     Raises:
         RunError: the file cannot be read, would run code, or has no such weights.
     """
-    content: Any
-    if file.suffix == ".safetensors":
-        try:
-            content = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"{file}: is no file of tensors: {str(error).splitlines()[0]}") from None
-        content = _by_kind(content) or content
-    else:
-        content = load_tensors(file, "checkpoint")
-    there = [kind for kind in KINDS if isinstance(content, dict) and isinstance(content.get(kind), dict)]
-    if weights is not None and weights not in there:
-        has = " and ".join(there) or "entries that are not said to be either"
-        raise RunError(f"{file}: has no weights {weights!r} but {has}: leave weights out")
-    if there:
-        content = content[weights or there[0]]
-    if not isinstance(content, dict) or not content or not all(isinstance(one, Tensor) for one in content.values()):
-        raise RunError(f"{file}: holds no dictionary of tensors")
-    return from_official({str(name).removeprefix("_orig_mod."): value for name, value in content.items()})
-
-
-def _by_kind(entries: Entries) -> dict[str, dict[str, Tensor]]:
-    """Entries called `ema.…` and `model.…` by kind; empty where any is called otherwise."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, value in entries.items():
-        kind, _, rest = name.partition(".")
-        if kind not in KINDS:
-            return {}
-        found.setdefault(kind, {})[rest] = value
-    return found
+    try:
+        contents = read_file(file)
+        return from_official(contents.weights[contents.kind(weights)])
+    except SpecError as error:
+        raise RunError(str(error)) from None
 
 
 def learned(model: Latte) -> dict[str, Tensor]:

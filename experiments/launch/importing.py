@@ -111,6 +111,7 @@ def _sections(description: Description, parts: Catalogue, overrides: Iterable[st
     if description.classes:
         sections["learning"]["label_drop"] = DROPPED if description.null_label else 0.0
     sections["sampling"].pop("step", None)
+    sections["scoring"] = {"metrics": []}  # it is an experiment that scores
     sections = overridden({name: values for name, values in sections.items() if values}, overrides)
     if "resolution" not in sections["data"]:
         autoencoder = sections["data"].get("autoencoder", default_part("data", "autoencoder"))

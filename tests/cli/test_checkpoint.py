@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from experiments.cli.app import app
 from tests.cli.command import Told
 from tests.components.model.checkpoints.test_refusals import HOSTILE
-from tests.fixtures.checkpoint_files import file_of_ours, latte_entries, save
+from tests.fixtures.checkpoint_files import file_of_ours, latte_entries, save, wrapped
 from tests.fixtures.toy_replicates import assert_same
 
 
@@ -62,6 +62,26 @@ def test_import_says_where_it_is_and_how_an_experiment_names_it(official: Path, 
     assert told["base"]["learning"]["initialisation"]["sha256"] == told["digest"]
     assert f"sample {told['training']}" in made.out.replace("\n", "")
     assert run("checkpoint", "show", told["training"], "--format", "json").json["form"] == "imported, plain"
+
+
+@pytest.mark.parametrize("wrapping", ["plain", "joint", "compiled"])
+def test_a_file_is_shown_imported_sampled_and_exported_as_it_was(tmp_path: Path, wrapping: str) -> None:
+    ema, model = latte_entries(0, channels=12), latte_entries(1, channels=12)
+    file = save(tmp_path / "file.pt", wrapped(ema, model, wrapping))
+    runs = ("--runs", tmp_path / "runs")
+    assert run("checkpoint", "show", file, "--heads", 2, "--format", "json").json["channels"] == 12
+    pixels = "data.autoencoder=pixels(factor=2)"  # needs no weights of its own
+    made = run("checkpoint", "import", file, pixels, "--heads", 2, "--format", "json", *runs)
+    assert made.code == 0, made.err
+    training = made.json["training"]
+    words = ("--num", 2, "--sampler", "ddim", "--steps", 2, "--device", "cpu", "--out", tmp_path / "drawn")
+    drawn = run("sample", training, *words, *runs)
+    assert drawn.code == 0, drawn.err
+    assert len(list((tmp_path / "drawn" / "videos").glob("*.mp4"))) == 2
+    out = tmp_path / "out.pt"
+    assert run("checkpoint", "export", training, "--layout", "latte", "--out", out).code == 0
+    official = "plain" if wrapping == "compiled" else wrapping
+    assert_same(torch.load(out, weights_only=True), wrapped(ema, model, official))
 
 
 def test_what_is_asked_wrongly_is_told_in_a_line(official: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from components.model.checkpoints import export, inspect, open_network, to_official
+from components.model.positions import spatial_table, temporal_table
 from experiments.launch.importing import ImportedTraining, import_checkpoint
 from experiments.plan.plan import load_plan
 from registry.errors import RunError, SpecError
@@ -15,6 +16,7 @@ from registry.runs.records import State
 from registry.runs.run_folder import training_state
 from tests.components.model.checkpoints.test_opening import assert_bits
 from tests.fixtures.checkpoint_files import HEADS, WRAPPINGS, dit_entries, file_of_ours, latte_entries, save, wrapped
+from tests.fixtures.toy_replicates import TOY, finish, made, write
 
 
 def imported(file: Path, folder: Path, *overrides: str) -> ImportedTraining:
@@ -101,3 +103,24 @@ def test_what_does_not_fit_is_told_by_key_and_nothing_is_made(tmp_path: Path, ov
         imported(file, tmp_path, *overrides)
     assert any(told in problem for problem in refused.value.problems), refused.value.problems
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_experiment_evaluates_what_was_imported(tmp_path: Path) -> None:
+    tables = {"pos_embed": spatial_table(16, 2, 2), "temp_embed": temporal_table(16, 4)}  # others are refused
+    ema = {**latte_entries(0, channels=48, classes=2), **tables}
+    file = save(tmp_path / "file.pt", {"model": latte_entries(1, channels=48, classes=2), "ema": ema})
+    data = ("data.dataset={name: moving_shapes, videos: 16, length: 8}", "data.interval=1")
+    training = imported(file, tmp_path, *data, "data.autoencoder={name: pixels, factor: 4}")
+    said = yaml.safe_load(TOY)
+    base = {**said["base"], **training.lines, "sampling": {"sampler": {"name": "ddim", "steps": 2}, "clips": 6}}
+    del base["diffusion"]
+    text = yaml.safe_dump({"name": "toy", "base": base, "seeds": [0], "floors": []})
+    write(tmp_path, text)
+    (replicate,) = made(tmp_path)
+    assert replicate.training == training.training.resolve()
+    result = finish(replicate)
+    assert (result.step, result.steps) == (0, 0)
+    for path in (replicate.folder, replicate.training):  # the checkpoint is of the data now, and still the file's
+        network, _ = open_network(path)
+        for name, value in to_official(dict(network.named_parameters())).items():
+            assert torch.equal(value, ema[name]), name
