@@ -19,8 +19,12 @@ class Initialisation:
         """Return a line for each reason why weights of these names and shapes are no start for the network."""
         return []
 
-    def refuse(self, model: Latte) -> None:
+    def refuse(self, model: Latte, launching: bool) -> None:
         """Look before anything is computed whether the start suits the network, which has shapes and no memory.
+
+        Args:
+            model: on the device `meta`.
+            launching: whether the start must be named by now; a path may also come later, on the command line.
 
         Raises:
             SpecError: it does not; one line for each reason.

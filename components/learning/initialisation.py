@@ -14,6 +14,7 @@ from registry.parts.catalogue import part
 from registry.parts.start_files import digest_of, file_at
 from registry.schema.parameter_types import NonNegativeInt
 
+NO_START = "give the file, or the folder of the training, that is started from (or an experiment and its arm)"
 LABELS = "conditioning.label.weight"  # the table of classes
 TEMPORAL = "temporal_position."  # what image networks have no use for
 ADDED = "_temporal."  # in names of modules that stand in a block beside the image network's own
@@ -52,8 +53,8 @@ class Checkpoint(Initialisation):
     requires: tuple[tuple[str, str, str], ...] = (
         (
             "path",
-            "(path != '') != (experiment != '')",
-            "{name} starts from one thing: give the path of a file or of a training's folder, or an experiment and arm",
+            "path == '' or experiment == ''",
+            "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
         ),
     )
 
@@ -70,6 +71,8 @@ class Checkpoint(Initialisation):
         Raises:
             RunError: the file is gone, is another one than when it was named, or does not fit.
         """
+        if not self.path:
+            raise RunError(f"learning.initialisation.path: {NO_START}")
         try:
             file = file_at(self.path)
             with file.open("rb") as opened:
@@ -85,9 +88,13 @@ class Checkpoint(Initialisation):
             raise RunError(f"{file}: {start_weights.told(wrong)}")
         self.take_over(model, entries, generator)
 
-    def refuse(self, model: Latte) -> None:
+    def refuse(self, model: Latte, launching: bool) -> None:
         if self.training:
             return  # it may not be trained yet; `check` holds the two networks against each other
+        if not self.path:
+            if launching:
+                raise SpecError(f"learning.initialisation.path: {NO_START}")
+            return
         try:
             file = file_at(self.path)
             found = digest_of(file)
@@ -137,8 +144,8 @@ class DiTImage(Checkpoint):
     requires = (
         (
             "path",
-            "(path != '') != (experiment != '')",
-            "{name} starts from one thing: give the path of a file or of a training's folder, or an experiment and arm",
+            "path == '' or experiment == ''",
+            "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
         ),
         (
             "",

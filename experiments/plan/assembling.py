@@ -88,7 +88,7 @@ def _weights(assembly: Assembly, with_data: bool) -> None:
 
 
 def _start(assembly: Assembly, with_data: bool) -> None:
-    assembly.initialisation().refuse(assembly.model("meta"))
+    assembly.initialisation().refuse(assembly.model("meta"), with_data)
 
 
 # What is assembled, and the keys of a spec that decide it: arms that agree in them are checked once.

@@ -54,7 +54,18 @@ def _starts(plan: Plan) -> list[Plan]:
 
 
 def _joined(listed: Plan, start: Plan) -> Plan:
-    """The plan of a file that was named and is a start as well: all that either wants."""
+    """The plan of a file that was named and is a start as well: all that either wants.
+
+    Raises:
+        SpecError: overrides of the command change what is started from, which is what its file says.
+    """
+    trainings = {arm.name: arm.spec.training for arm in listed.arms}
+    for arm in start.selected:
+        if trainings.get(arm.name) != arm.spec.training:
+            raise SpecError(
+                f"{listed.file.path}: arm {arm.name}: {start.start_of} starts from it as its file has it, and "
+                "overrides of this command change it; write the change into the file, or launch the file by itself"
+            )
     names = {arm.name for arm in (*listed.selected, *start.selected)}
     selected = [arm for arm in listed.arms if arm.name in names]
     seeds = dict.fromkeys([*listed.file.experiment.seeds, *start.file.experiment.seeds])

@@ -77,7 +77,7 @@ def rooted(value: Any, folder: Path, key: strict_yaml.Key = ()) -> Any:
         return tuple(rooted(item, folder, key) for item in value)
     if not isinstance(value, str) or isinstance(value, FilePath):
         return value
-    named = key[:2] == DATA_PATH or (key[:2] in slot_fields() and key[2:] in PATHS)
+    named = key[:2] == DATA_PATH or (key[:2] in slot_fields() and tuple(k for k in key[2:] if k != "value") in PATHS)
     is_path = value.startswith(RELATIVE) or (named and not value.startswith("~"))
     if not is_path or not value or os.path.isabs(value):
         return value

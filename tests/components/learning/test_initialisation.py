@@ -84,23 +84,23 @@ def test_what_does_not_fit_is_told_with_both_shapes_before_and_while_it_is_loade
     with torch.device("meta"):
         planned = official_network(wide)
     with pytest.raises(SpecError, match=r"patch_embedding.proj.bias is \(16,\), the network has \(32,\)"):
-        Checkpoint(path=path).refuse(planned)
+        Checkpoint(path=path).refuse(planned, True)
     with pytest.raises(RunError, match=r"is \(16,\), the network has \(32,\)"):
         start(Checkpoint(path=path), official_network(wide))
     with pytest.raises(SpecError, match=r"it has no blocks.2.attn.qkv.weight \(48, 16\)"):
-        Checkpoint(path=path).refuse(official_network(CONFIG | {"depth": 4}))
+        Checkpoint(path=path).refuse(official_network(CONFIG | {"depth": 4}), True)
     with pytest.raises(SpecError, match=r"the network has no conditioning.label.weight \(4, 16\)"):
-        Checkpoint(path=path).refuse(official_network(CONFIG | {"extras": 1}))
+        Checkpoint(path=path).refuse(official_network(CONFIG | {"extras": 1}), True)
 
 
 def test_another_file_than_was_named_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "start.pt", to_official(drawn(1).state_dict()))
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     part = Checkpoint(path=path, sha256=digest)
-    part.refuse(drawn(2))
+    part.refuse(drawn(2), True)
     written(tmp_path / "start.pt", to_official(drawn(4).state_dict()))
     with pytest.raises(SpecError, match=f"not {digest}"):
-        part.refuse(drawn(2))
+        part.refuse(drawn(2), True)
     with pytest.raises(RunError, match=f"not {digest}"):
         start(part, drawn(2))
     Path(path).unlink()
@@ -140,7 +140,7 @@ def test_other_classes_draw_their_table_anew_and_another_grid_computes_its_own(t
     path, image = image_file(tmp_path)
     other = CONFIG | {"num_classes": 5, "input_size": 8}
     part = DiTImage(path=path)
-    part.refuse(official_network(other))
+    part.refuse(official_network(other), True)
     video, fresh = start(part, drawn(2, other)), official_network(other)
     fresh.initialise(torch.Generator().manual_seed(9))
     assert torch.equal(video.conditioning.label.weight, fresh.conditioning.label.weight)
@@ -171,7 +171,7 @@ def test_a_second_attention_in_a_block_adds_nothing_at_the_start(tmp_path: Path)
 def test_image_networks_of_another_shape_are_refused(tmp_path: Path, config: dict[str, Any], words: str) -> None:
     path, _ = image_file(tmp_path)
     with pytest.raises(SpecError, match=words):
-        DiTImage(path=path).refuse(official_network(CONFIG | config))
+        DiTImage(path=path).refuse(official_network(CONFIG | config), True)
 
 
 def test_weights_that_run_code_are_refused(tmp_path: Path) -> None:
@@ -181,10 +181,18 @@ def test_weights_that_run_code_are_refused(tmp_path: Path) -> None:
 
     path = written(tmp_path / "evil.pt", {"ema": {"a": Evil()}})
     with pytest.raises(SpecError, match="would run code"):
-        Checkpoint(path=path).refuse(drawn(1))
+        Checkpoint(path=path).refuse(drawn(1), True)
 
 
 def test_numbers_are_no_weights(tmp_path: Path) -> None:
     values: dict[str, Tensor | int] = {"step": 3}
     with pytest.raises(SpecError, match="no dictionary of tensors"):
-        Checkpoint(path=written(tmp_path / "x.pt", {"ema": values})).refuse(drawn(1))
+        Checkpoint(path=written(tmp_path / "x.pt", {"ema": values})).refuse(drawn(1), True)
+
+
+def test_a_start_that_is_not_named_may_come_later_and_not_too_late() -> None:
+    DiTImage().refuse(drawn(1), False)
+    with pytest.raises(SpecError, match=r"initialisation.path: give the file"):
+        DiTImage().refuse(drawn(1), True)
+    with pytest.raises(RunError, match=r"initialisation.path: give the file"):
+        start(Checkpoint(), drawn(1))

@@ -4,10 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from components.assembly import Assembly
+from components.model.checkpoints import to_official
+from experiments.plan.check import check
 from experiments.plan.plan import Plan, load_plan
 from experiments.plan.rows import rows
 from experiments.plan.warnings import warnings
+from registry.errors import SpecError
 from registry.runs.machine import ROOT
 
 FOLDER = ROOT / "experiments" / "latte"
@@ -21,6 +26,7 @@ ABLATIONS = {
     "interval",
     "model_size",
     "joint_images",
+    "initialisation",
 }
 DATA_SETS = {"faceforensics": "face_forensics"} | {name: name for name in ("sky_timelapse", "ucf101", "taichi_hd")}
 MAIN_TABLE = set(DATA_SETS)
@@ -52,7 +58,8 @@ def test_a_file_resolves_and_its_head_says_what_it_is(path: Path) -> None:
     plan = load_plan(path)
     head = head_of(path)
     assert set(head) == {"Command", "Data", "Cost", "Paper", "Reading"}
-    assert head["Command"] == f"python run.py launch experiments/latte/{path.name} data.path=PATH"
+    file = " learning.initialisation.path=FILE" if path.stem == "initialisation" else ""
+    assert head["Command"] == f"python run.py launch experiments/latte/{path.name} data.path=PATH{file}"
     hours = float(head["Cost"].split(" GPU-hours")[0].replace(",", ""))
     assert hours == pytest.approx(sum(row["gpu_hours"] for row in rows(plan)), rel=0.01)
     assert plan.name == "latte-" + path.stem.replace("_", "-")
@@ -143,8 +150,8 @@ def test_arms_of_an_ablation_share_everything_else(name: str) -> None:
     """The first arm is the paper's setting; others differ in their axis and what follows from it alone."""
     baseline, *others = plan_of(name).arms
     for arm in others:
-        stills = {"joint_images": baseline.spec.learning.joint_images} if name == "joint_images" else {}
-        assert arm.spec.learning.model_copy(update=stills) == baseline.spec.learning
+        varied = {key: getattr(baseline.spec.learning, key) for key in [name] if name in ("joint_images", "initialisation")}
+        assert arm.spec.learning.model_copy(update=varied) == baseline.spec.learning
         assert arm.spec.diffusion == baseline.spec.diffusion
         assert (arm.spec.sampling, arm.spec.scoring) == (baseline.spec.sampling, baseline.spec.scoring)
         assert name == "interval" or arm.spec.data == baseline.spec.data
@@ -179,3 +186,20 @@ def test_each_data_set_has_what_the_official_code_does_with_it() -> None:
     assert [(s.model.classes, s.sampling.guidance, s.learning.label_drop) for s in conditional.values()] == [
         (101, 7.0, 0.1)
     ]
+
+
+def test_the_start_from_images_fits_the_public_weights_and_must_be_there_to_be_launched(tmp_path: Path) -> None:
+    """The same entries as DiT-XL/2's flat file, as shapes without numbers."""
+    shapes = ("model.blocks=full_attention", "model.temporal_position=none", "data.frames=1", "scoring.metrics=[]")
+    image = plan_of("initialisation", *shapes, "evaluate_at=null", "claim=[]", "arms={}").arms[0].spec
+    entries = to_official(Assembly(image).model("meta").state_dict())
+    entries["y_embedder.embedding_table.weight"] = torch.empty(1001, 1152, device="meta")
+    torch.save(entries, tmp_path / "DiT-XL-2-256x256.pt")
+    place = f"learning.initialisation.path={tmp_path / 'DiT-XL-2-256x256.pt'}"
+    check(plan_of("initialisation", place))
+    with pytest.raises(SpecError, match=r"\(16, 4, 2, 2\)|\(1152, 4, 2, 2\), the network has \(1152, 4, 4, 4\)"):
+        check(plan_of("initialisation", place, "model.patch=4"))
+    with pytest.raises(SpecError, match=r"initialisation.path: give the file"):
+        check(plan_of("initialisation", f"data.path={tmp_path}"), with_data=True)
+    with pytest.raises(SpecError, match=r"DiT-XL-2-256x256.pt"):
+        plan_of("initialisation", place.replace("XL-2", "XL-3"))

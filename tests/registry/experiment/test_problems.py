@@ -24,7 +24,7 @@ def in_base(tmp_path: Path, section: str) -> list[str]:
         ("learning: {steps: 5.0}", "learning.steps", "expected a valid integer, got 5.0 (float)"),
         ("learning: {steps: true}", "learning.steps", "expected a valid integer, got True (bool)"),
         ("learning: {steps: '5'}", "learning.steps", "expected a valid integer, got '5' (str)"),
-        ("learning: {steps: 0}", "learning.steps", "expected greater than 0, got 0 (int)"),
+        ("learning: {steps: -1}", "learning.steps", "expected greater than or equal to 0, got -1 (int)"),
         ("learning: {ema_decay: 1.5}", "learning.ema_decay", "expected less than or equal to 1, got 1.5 (float)"),
         ("learning: 5", "learning", "expected a valid dictionary"),
         ("scoring: {split: trian}", "scoring.split", "'trian' is not a choice; did you mean 'train'?"),

@@ -99,5 +99,8 @@ def test_a_start_that_is_not_there_is_a_problem_of_the_path(tmp_path: Path) -> N
     choice = {"name": "checkpoint", "path": str(tmp_path / "absent.pt")}
     _, problems = resolve({"model": {"size": "S"}, "learning": {"initialisation": choice}}, catalogue())
     assert [key for key, _ in problems] == [("learning", "initialisation", "path")]
-    _, problems = resolve({"model": {"size": "S"}, "learning": {"initialisation": "checkpoint"}}, catalogue())
-    assert [(key, text) for key, text in problems if "give its path" in text and key[-1] == "path"]
+    choice |= {"experiment": "other.yaml", "sha256": "a" * 64}
+    _, problems = resolve({"model": {"size": "S"}, "learning": {"initialisation": choice}}, catalogue())
+    assert [key for key, text in problems if "starts from one thing" in text] == [
+        ("learning", "initialisation", "path")
+    ]

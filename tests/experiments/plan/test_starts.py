@@ -1,0 +1,104 @@
+"""Arms that start from the arm of another experiment: what is planned, in which order, and what is trained for it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.plan.check import check
+from experiments.plan.plan import load_plan
+from experiments.plan.starts import with_starts
+from experiments.training.checkpoints import path_of
+from registry.errors import SpecError
+from registry.runs.machine import ROOT
+from tests.cli.command import run
+from tests.fixtures.toy_replicates import TOY
+
+VIDEO = TOY.split("ablate:")[0].replace("name: toy", "name: video").replace("steps: 6,", "steps: 0,")
+IMAGE = (
+    TOY.split("ablate:")[0]
+    .replace("name: toy", "name: image")
+    .replace("patch: 2,", "patch: 2, blocks: full_attention, temporal_position: none,")
+    .replace("frames: 4", "frames: 1")
+    .replace("real_clips: 8", "real_clips: 8, metrics: []")
+    .replace("steps: 6,", "steps: 2,")
+)
+START = "{name: dit_image, experiment: image.yaml}"
+
+
+def write(folder: Path, start: str = START, image: str = "seeds: [0]\n", video: str = "seeds: [0, 1]\n") -> Path:
+    (folder / "image.yaml").write_text(IMAGE + "floors: []\n" + image, encoding="utf-8")
+    path = folder / "video.yaml"
+    ablate = f"ablate:\n  learning.initialisation: [scratch, {start}]\n"
+    path.write_text(VIDEO + "floors: []\n" + ablate + video, encoding="utf-8")
+    return path
+
+
+def test_a_start_is_planned_first_for_the_seeds_that_need_it(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    image, video = with_starts([load_plan(path)])
+    assert [(image.name, image.start_of), (video.name, video.start_of)] == [("image", "video"), ("video", "")]
+    assert image.file.experiment.seeds == (0, 1)  # of the same seeds, whatever its file has
+    listed = with_starts([load_plan(path), load_plan(tmp_path / "image.yaml")])
+    assert [plan.name for plan in listed] == ["image", "video"]
+    path = write(tmp_path, "{name: dit_image, experiment: image.yaml, seed: 7}")
+    assert with_starts([load_plan(path)])[0].file.experiment.seeds == (7,)
+    assert with_starts([load_plan(path, only=["baseline"])])[0].name == "video"  # nobody selected starts from it
+
+
+def test_the_start_belongs_to_the_identity_and_its_file_does_not(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    before = [arm.identity for arm in load_plan(path).arms]
+    shutil.copytree(tmp_path, tmp_path / "moved")
+    assert [arm.identity for arm in load_plan(tmp_path / "moved/video.yaml").arms] == before
+    image = tmp_path / "image.yaml"
+    image.write_text(image.read_text().replace("steps: 2,", "steps: 3,"))
+    after = [arm.identity for arm in load_plan(path).arms]
+    assert (after[0], after[1] != before[1]) == (before[0], True)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("{name: dit_image, experiment: imago.yaml}", "imago.yaml: no such file"),
+        ("{name: dit_image, experiment: image.yaml, arm: basline}", "has no arm 'basline'.*baseline"),
+        ("{name: dit_image, experiment: video.yaml}", "start from each other in a circle"),
+        ("{name: dit_image, experiment: image.yaml, path: image.yaml}", "starts from one thing"),
+    ],
+)
+def test_what_is_no_start_is_told_at_its_place(tmp_path: Path, start: str, words: str) -> None:
+    path = write(tmp_path, start)
+    with pytest.raises(SpecError, match=f"video.yaml:\\d+: .*{words}"):
+        load_plan(path)
+
+
+def test_networks_that_do_not_fit_are_told_before_either_is_trained(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with pytest.raises(SpecError, match=r"patch_embedding.proj.bias is \(16,\), the network has \(32,\)"):
+        check(load_plan(path, ["model.width=32"]))
+    with pytest.raises(SpecError, match="it has 2 blocks, the network has 4"):
+        check(load_plan(path, ["model.depth=4"]))
+    with pytest.raises(SpecError, match="overrides of this command change it"):
+        with_starts([load_plan(path), load_plan(tmp_path / "image.yaml", ["learning.steps=3"])])
+
+
+def test_launch_trains_the_start_and_what_starts_from_it_has_its_weights(tmp_path: Path) -> None:
+    path = write(tmp_path, video="seeds: [0]\n")
+    told = run("launch", path, "--runs", tmp_path / "runs", "--executor", "debug")
+    assert told.code == 0, told.err
+    image, video = with_starts([load_plan(path, runs=tmp_path / "runs")])
+    (given,), (_, started) = image.replicates, video.replicates
+    average = torch.load(path_of(given.training, 2), weights_only=True)["ema"]
+    weights = torch.load(path_of(started.training, 0), weights_only=True)["ema"]
+    assert weights.keys() == average.keys()
+    for name, value in weights.items():
+        assert torch.equal(value, average[name]), name
+
+
+def test_the_small_twin_plans_its_image_network_first(tmp_path: Path) -> None:
+    small = ROOT / "experiments" / "small"
+    image, video = with_starts([load_plan(small / "initialisation.yaml", [f"data.path={tmp_path}"])])
+    assert image.name == "small-image-dit"
+    check(video)
+    assert video.arms[1].spec.learning.initialisation.parameters["training"] == image.arms[0].spec.training
