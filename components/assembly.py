@@ -10,7 +10,7 @@ import torch
 from components.data.autoencoders import Autoencoder
 from components.data.datasets import Dataset
 from components.diffusion.contracts import Objective, Sampler
-from components.learning.contracts import Initialisation, LRSchedule
+from components.learning.contracts import Initialisation, LRSchedule, Optimiser
 from components.model.counting import Counts, count
 from components.model.latte import Latte
 from components.scoring.contracts import Metric
@@ -94,6 +94,11 @@ class Assembly:
         """What sets the weights before the first step."""
         initialisation: Initialisation = self._build("initialisation", self.spec.learning.initialisation)
         return initialisation
+
+    def optimiser(self) -> Optimiser:
+        """What makes a step of the gradients."""
+        optimiser: Optimiser = self._build("optimiser", self.spec.learning.optimiser)
+        return optimiser
 
     def lr_schedule(self) -> LRSchedule:
         """The factor of the learning rate, by step."""

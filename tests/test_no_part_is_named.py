@@ -20,7 +20,7 @@ ALLOWED = {
         ("registry/schema/spec.py", name): DEFAULT
         for name in (
             *("uniform_frame", "variant_1", "s_adaln", "absolute", "moving_shapes", "sd_vae"),
-            *("epsilon_learned_sigma", "scratch", "constant"),
+            *("epsilon_learned_sigma", "scratch", "constant", "adamw"),
         )
     },
     **{("registry/schema/protocol.py", name): "presets" for name in ("moving_shapes_r3d", "i3d", "fvd", "kvd")},

@@ -1,9 +1,9 @@
 """The training loop, in plain torch.
 
 One optimiser step: clips from the latent cache, noise (`batches`), the objective's loss (`losses`), gradients (clipped
-from a stated step on; `gradients`), AdamW, EMA. Everything random comes from one generator whose state is in the
-checkpoint, and the clips are a function of the step, so that a run that was killed and resumed equals an undisturbed
-one, bit for bit on CPU.
+from a stated step on; `gradients`), the optimiser, EMA. Everything random comes from one generator whose state is in
+the checkpoint, and the clips are a function of the step, so that a run that was killed and resumed equals an
+undisturbed one, bit for bit on CPU.
 
 Source: paper, section 4.1; golden README, 10.1; the defects of 10.4 are not repeated.
 """
@@ -20,6 +20,7 @@ from torch.func import functional_call
 from components.assembly import Assembly
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
+from components.learning.contracts import Steps
 from components.learning.ema import EMA
 from components.model.latte import Latte
 from components.precision import tf32
@@ -34,7 +35,7 @@ from registry.errors import Interrupted, RunError
 from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, step_of
 
 
-def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip_norm: float | None) -> Tensor:
+def take_step(model: nn.Module, optimiser: Steps, ema: EMA, clip_norm: float | None) -> Tensor:
     """Clip the gathered gradients, update the weights and their average; return the gradient norm before clipping."""
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     if clip_norm is not None:
@@ -91,10 +92,7 @@ class Trainer:
 
             sharding.shard(self.model, processes)
         self.ema = EMA(self.model, learning.ema_decay)
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=learning.learning_rate, betas=(learning.beta1, learning.beta2), eps=1e-8,
-            weight_decay=learning.weight_decay, fused=True,
-        )  # fmt: skip
+        self.optimiser = assembly.optimiser()(self.model, learning.learning_rate)
         self.lr_schedule = assembly.lr_schedule()
         # Times, noise and label drops belong to the seed alone, so that arms of one seed meet the same ones, however
         # many numbers their initial weights took.

@@ -17,7 +17,6 @@ from registry.schema.parameter_types import (
     Count,
     Fraction,
     Frames,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -129,16 +128,12 @@ class LearningSpec(Section):
     """Clips of one optimiser step, all micro-batches and processes together."""
     joint_images: Stills = 0
     """Stills of other videos that are trained behind each clip, image and video jointly."""
+    optimiser: Annotated[Part, Slot("optimiser")] = _default("adamw")
+    """What makes a step of the gradients."""
     learning_rate: PositiveFloat = 1e-4
-    """The learning rate of AdamW, before the schedule."""
+    """The learning rate, before the schedule."""
     lr_schedule: Annotated[Part, Slot("lr_schedule")] = _default("constant")
     """How the learning rate changes over the steps."""
-    beta1: Fraction = 0.9
-    """AdamW's decay of the mean gradient."""
-    beta2: Fraction = 0.999
-    """AdamW's decay of the mean squared gradient."""
-    weight_decay: NonNegativeFloat = 0.0
-    """AdamW's weight decay."""
     clip_norm: PositiveFloat | None = 0.1
     """The norm that gradients are clipped to; null: never."""
     clip_from: NonNegativeInt = 20_000

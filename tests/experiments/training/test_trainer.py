@@ -283,3 +283,15 @@ def test_all_stills_of_a_sample_are_dropped_by_one_number(tmp_path: Path) -> Non
     assert batch.still_labels is not None
     assert (batch.labels == 2).tolist() == [True, False, True, False]
     assert (batch.still_labels == 2).tolist() == [[dropped] * 3 for dropped in (False, True, True, False)]
+
+
+# ---------------------------------------------------------------- other parts of learning
+
+
+def test_muon_resumed_equals_undisturbed(tmp_path: Path) -> None:
+    expected_replicate, expected, final = trained(tmp_path / "undisturbed", "learning.optimiser=muon")
+    replicate, state, losses = trained(tmp_path / "resumed", "learning.optimiser=muon", stops=(3,))
+    assert set(state["optimiser"]) == {"matrices", "others"}
+    assert_same(state, expected)
+    assert losses == final
+    assert metrics(replicate) == metrics(expected_replicate)
