@@ -12,7 +12,19 @@ CORE = ("registry", "analysis", "experiments", "components/assembly.py")
 # The study of what named detectors see of corrupted clips of a named data set.
 STUDIES = "experiments/validity/"
 # Parts whose names are words of English or of other libraries: only a text that is nothing else counts.
-WORDS = {"absolute", "constant", "cosine", "euler", "learned", "linear", "none", "pixels", "scratch", "straight"}
+WORDS = {
+    "absolute",
+    "constant",
+    "cosine",
+    "euler",
+    "learned",
+    "linear",
+    "none",
+    "pixels",
+    "scratch",
+    "straight",
+    "uniform",
+}
 # (file, part) -> why it may stand there.
 DEFAULT, EXAMPLE, HOMONYM = "what holds where nothing is written", "an example in a hint or a help text", "a homonym"
 ALLOWED = {
@@ -20,7 +32,7 @@ ALLOWED = {
         ("registry/schema/spec.py", name): DEFAULT
         for name in (
             *("uniform_frame", "variant_1", "s_adaln", "absolute", "moving_shapes", "sd_vae"),
-            *("epsilon_learned_sigma", "scratch", "constant", "adamw"),
+            *("epsilon_learned_sigma", "scratch", "constant", "adamw", "uniform"),
         )
     },
     **{("registry/schema/protocol.py", name): "presets" for name in ("moving_shapes_r3d", "i3d", "fvd", "kvd")},
@@ -28,6 +40,7 @@ ALLOWED = {
     ("experiments/scores/protocols.py", "i3d"): EXAMPLE,
     ("experiments/search/goals.py", "fvd"): EXAMPLE,
     ("analysis/simulations.py", "fvd"): "the name of a score that is made up",
+    ("registry/schema/protocol.py", "uniform"): HOMONYM,  # where clips start
     ("registry/schema/protocol.py", "pixels"): HOMONYM,  # a key of a bound protocol
     ("experiments/scores/scoring.py", "pixels"): HOMONYM,
     ("experiments/search/results.py", "linear"): HOMONYM,  # a scale of an axis

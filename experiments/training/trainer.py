@@ -25,7 +25,7 @@ from components.learning.ema import EMA
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.recording import Recorder
-from experiments.training.batches import Batches, seed_of
+from experiments.training.batches import Batches, Times, seed_of
 from experiments.training.checkpoints import Origin, damage_of, newest_checkpoint, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.losses import autocast, losses_of
@@ -77,7 +77,8 @@ class Trainer:
         self.needed: set[int] = set()  # steps whose checkpoints are kept until they are evaluated
         self.noted = 0  # metrics of steps up to this one are there already: it has gone back
         assembly, learning = Assembly(replicate.spec), replicate.spec.learning
-        self.objective = assembly.objective()
+        self.objective, self.loss_weighting = assembly.objective(), assembly.loss_weighting()
+        self.times = Times(self.objective, assembly.timestep_sampling())
         self.draw_latents = assembly.autoencoder_class().draw
         start = torch.Generator().manual_seed(replicate.seed)
         self.model: Latte = assembly.model()
@@ -117,7 +118,7 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step; returns the mean losses and the gradients' norm, still on the device."""
         learning, size = self.spec.learning, self.spec.learning.batch_size
-        batch = self.batches.draw(self.step, self.generator, self.objective, self.draw_latents)
+        batch = self.batches.draw(self.step, self.generator, self.times, self.draw_latents)
         # All numbers of a step are drawn before it is shared out and cut into micro-batches: neither changes anything.
         if not self.processes.alone:  # a stream of its own for each process's parts, and the same again after a resume
             torch.manual_seed(seed_of(self.seed, 1, self.processes.rank, self.step))
@@ -125,7 +126,7 @@ class Trainer:
         for number, (rows, counts) in enumerate(self.pieces):
             with meeting(self.network, last=number == len(self.pieces) - 1):
                 with autocast(self.device, self.spec.runtime.precision):
-                    terms = losses_of(self.objective, self.network, batch.rows(rows))
+                    terms = losses_of(self.objective, self.network, batch.rows(rows), self.loss_weighting)
                 # Gradients are averaged over the processes: the batch's mean needs their sum.
                 (terms["loss"].sum() * (self.processes.world * counts) / size).backward()
             for name, values in terms.items():

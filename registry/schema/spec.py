@@ -115,6 +115,10 @@ class DiffusionSpec(Section):
     """What the network predicts, and its loss."""
     noise_schedule: Annotated[Part | None, Slot("noise_schedule")] = None
     """How much noise each timestep has; left out: the objective's own."""
+    loss_weighting: Annotated[Part, Slot("loss_weighting")] = _default("uniform")
+    """How much each timestep counts in the training loss; the validation loss is never weighted."""
+    timestep_sampling: Annotated[Part, Slot("timestep_sampling")] = _default("uniform")
+    """Which times are trained on how often; those of the validation loss are fixed."""
 
 
 class LearningSpec(Section):
