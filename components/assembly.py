@@ -80,7 +80,8 @@ class Assembly:
             null_label = bool(self.spec.learning.label_drop)
             conditioning = self._build("conditioning", model.conditioning, model.width, model.classes, null_label)
             blocks = self._build("blocks", model.blocks, model.depth, model.width, model.heads, conditioning)
-            return Latte(patches, position, conditioning, blocks)
+            spatial = self._build("spatial_position", model.spatial_position, width, patches.grid)
+            return Latte(patches, position, conditioning, blocks, spatial, self._build("qk_norm", model.qk_norm))
 
     def counts(self, stills: int = 0) -> Counts:
         """Parameters and MACs, without memory.

@@ -68,6 +68,10 @@ class ModelSpec(Section):
     """How timestep and class reach the tokens."""
     temporal_position: Annotated[Part, Slot("temporal_position")] = _default("absolute")
     """How a token knows its frame."""
+    spatial_position: Annotated[Part, Slot("spatial_position")] = _default("absolute")
+    """How a token knows its place in the frame."""
+    qk_norm: Annotated[Part, Slot("qk_norm")] = _default("none")
+    """How queries and keys are normed before they meet."""
 
 
 class DataSpec(Section):

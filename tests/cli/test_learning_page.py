@@ -22,6 +22,6 @@ def test_a_command_of_the_page(command: str) -> None:
 
 
 def test_every_part_of_a_slot_of_the_page_is_on_it() -> None:
-    for slot in ("optimiser", "loss_weighting", "timestep_sampling"):
+    for slot in ("optimiser", "loss_weighting", "timestep_sampling", "qk_norm", "spatial_position"):
         for part in run("parts", "--slot", slot, "--format", "json").json:
             assert f"`{part['name']}`" in PAGE, part

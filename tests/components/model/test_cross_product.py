@@ -13,6 +13,7 @@ from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
 from tests.fixtures.toy_networks import BLOCKS, PARTS, POSITIONS, legal_diffusions, toy_spec
 
+SPATIAL, NORMS = PARTS.names("spatial_position"), PARTS.names("qk_norm")
 FEW_STEPS = {"ddpm": 2, "ddim": 2, "dpm_solver_pp": 2, "unipc": 2, "euler": 2}
 MODELS = list(
     itertools.product(
@@ -62,7 +63,9 @@ def test_every_model_with_every_objective(embedding: str, blocks: str, condition
     assert len(own) == len(POSITIONS) * 2 * len(PARTS.names("objective"))
     for number, (*_, position, classes, objective) in enumerate(own):
         model = {"patch_embedding": embedding, "blocks": blocks, "conditioning": conditioning,
-                 "temporal_position": position, "classes": classes}  # fmt: skip
+                 "temporal_position": position, "classes": classes,
+                 "spatial_position": SPATIAL[number % len(SPATIAL)],
+                 "qk_norm": NORMS[number // 2 % len(NORMS)]}  # fmt: skip
         suits = [sampler for of, _, sampler in legal_diffusions() if of == objective]
         name = suits[number % len(suits)]
         sampler = {"name": name, "steps": FEW_STEPS[name]}
