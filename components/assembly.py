@@ -10,8 +10,8 @@ import torch
 
 from components.data.autoencoders import Autoencoder
 from components.data.datasets import Dataset
-from components.diffusion.contracts import Objective, Sampler
-from components.learning.contracts import Initialisation, LRSchedule
+from components.diffusion.contracts import LossWeighting, Objective, Sampler, TimestepSampling
+from components.learning.contracts import Initialisation, LRSchedule, Optimiser
 from components.model.building import build_network
 from components.model.counting import Counts, count
 from components.model.latte import Latte
@@ -50,6 +50,16 @@ class Assembly:
         schedule = self._build("noise_schedule", diffusion.noise_schedule)
         objective: Objective = self._build("objective", diffusion.objective, schedule)
         return objective
+
+    def loss_weighting(self) -> LossWeighting:
+        """How much each timestep counts in the training loss."""
+        weighting: LossWeighting = self._build("loss_weighting", self.spec.diffusion.loss_weighting)
+        return weighting
+
+    def timestep_sampling(self) -> TimestepSampling:
+        """Which times are trained on how often."""
+        sampling: TimestepSampling = self._build("timestep_sampling", self.spec.diffusion.timestep_sampling)
+        return sampling
 
     def sampler(self, objective: Objective) -> Sampler:
         """How clips are drawn from that objective's network."""
@@ -97,6 +107,11 @@ class Assembly:
             choice = choice.model_copy(update={"path": str(start)})
         initialisation: Initialisation = self._build("initialisation", choice)
         return initialisation
+
+    def optimiser(self) -> Optimiser:
+        """What makes a step of the gradients."""
+        optimiser: Optimiser = self._build("optimiser", self.spec.learning.optimiser)
+        return optimiser
 
     def lr_schedule(self) -> LRSchedule:
         """The factor of the learning rate, by step."""

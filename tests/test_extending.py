@@ -28,7 +28,7 @@ OVERRIDES = {  # by experiment file: what makes it small
     "waves.yaml": [*TINY, *SHAPES, "match=null"],
     "stills.yaml": TINY,
     "motion.yaml": [*TINY, *SHAPES],
-    "optimisers.yaml": [*TINY, *SHAPES, "match=null"],
+    "averages.yaml": [*TINY, *SHAPES, "match=null"],
 }
 
 
@@ -183,12 +183,12 @@ def test_a_slot(folder: Path) -> None:
             write_files([block], folder)
     for command in commands(found):
         run(command, folder, root)
-    table = run("python run.py table optimisers.yaml", folder, root)
-    assert "optimiser=sgd(momentum=0.8)" in table
-    listed = run("python run.py parts --slot optimiser", folder, root)
-    assert "adamw" in listed
-    assert "sgd" in listed
-    results = (folder / "runs" / "optimisers").glob("*/seed-0/result.json")
+    table = run("python run.py table averages.yaml", folder, root)
+    assert "ema_schedule=rising_decay(delay=8)" in table
+    listed = run("python run.py parts --slot ema_schedule", folder, root)
+    assert "constant_decay" in listed
+    assert "rising_decay" in listed
+    results = (folder / "runs" / "averages").glob("*/seed-0/result.json")
     assert len(list(results)) == 2
 
 

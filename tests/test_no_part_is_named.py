@@ -24,6 +24,7 @@ WORDS = {
     "pixels",
     "scratch",
     "straight",
+    "uniform",
 }
 # (file, part) -> why it may stand there.
 DEFAULT, EXAMPLE, HOMONYM = "what holds where nothing is written", "an example in a hint or a help text", "a homonym"
@@ -32,7 +33,7 @@ ALLOWED = {
         ("registry/schema/spec.py", name): DEFAULT
         for name in (
             *("uniform_frame", "variant_1", "s_adaln", "absolute", "moving_shapes", "sd_vae"),
-            *("epsilon_learned_sigma", "scratch", "constant"),
+            *("epsilon_learned_sigma", "scratch", "constant", "adamw", "uniform"),
         )
     },
     **{("registry/schema/protocol.py", name): "presets" for name in ("moving_shapes_r3d", "i3d", "fvd", "kvd")},
@@ -40,6 +41,7 @@ ALLOWED = {
     ("experiments/scores/protocols.py", "i3d"): EXAMPLE,
     ("experiments/search/goals.py", "fvd"): EXAMPLE,
     ("analysis/simulations.py", "fvd"): "the name of a score that is made up",
+    ("registry/schema/protocol.py", "uniform"): HOMONYM,  # where clips start
     ("registry/schema/protocol.py", "pixels"): HOMONYM,  # a key of a bound protocol
     ("experiments/scores/scoring.py", "pixels"): HOMONYM,
     ("experiments/search/results.py", "linear"): HOMONYM,  # a scale of an axis

@@ -28,6 +28,15 @@ class _DiscreteTimes:
         """Uniform timesteps, int64 (B,), on the generator's device."""
         return torch.randint(0, self.tables.num_timesteps, (batch,), generator=generator, device=generator.device)
 
+    def times_at(self, fractions: Tensor) -> Tensor:
+        """The timesteps int64 (B,) into which fractions (B,) of the way from data to noise fall."""
+        return (fractions * self.tables.num_timesteps).long().clamp(max=self.tables.num_timesteps - 1)
+
+    def shares(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The shares (B,) of data and noise in x_t at `t` (B,): sqrt(abar) and sqrt(1 - abar)."""
+        data, noise = (self.tables.gather(f"sqrt_{n}", t) for n in ("alphas_cumprod", "one_minus_alphas_cumprod"))
+        return data.flatten(), noise.flatten()
+
     def band_times(self, bands: int, per_band: int) -> Tensor:
         """Evenly spread timesteps, int64 (bands, per_band), from low noise to high."""
         count = bands * per_band
@@ -72,6 +81,11 @@ class EpsilonLearnedSigma(_DiscreteTimes):
         super().__init__(DiffusionTables.from_betas(noise_schedule.betas()))
         self._loss, self._vb_weight = loss, vb_weight
 
+    def x0_weight(self, t: Tensor) -> Tensor:
+        """By how much the squared error is one of the clean latents (B,): SNR."""
+        data, noise = self.shares(t)
+        return (data / noise) ** 2
+
     def output_channels(self, latent_channels: int) -> int:
         return 2 * latent_channels
 
@@ -107,6 +121,11 @@ class VPrediction(_DiscreteTimes):
     def __init__(self, noise_schedule: Linear | Cosine) -> None:
         refuse_unless_legal(self, noise_schedule, "noise_schedule", self.noise_schedules)
         super().__init__(DiffusionTables.from_betas(noise_schedule.betas()))
+
+    def x0_weight(self, t: Tensor) -> Tensor:
+        """By how much the squared error is one of the clean latents (B,): SNR + 1."""
+        _, noise = self.shares(t)
+        return 1 / noise**2
 
     def output_channels(self, latent_channels: int) -> int:
         return latent_channels
@@ -148,6 +167,10 @@ class X0Prediction(_DiscreteTimes):
         super().__init__(DiffusionTables.from_betas(noise_schedule.betas()))
         self._least_share = least_share
 
+    def x0_weight(self, t: Tensor) -> Tensor:
+        """By how much the squared error is one of the clean latents (B,): 1 / max(s, least share)^2."""
+        return 1 / self.shares(t)[1].clamp(min=self._least_share) ** 2
+
     def output_channels(self, latent_channels: int) -> int:
         return latent_channels
 
@@ -170,9 +193,7 @@ class X0Prediction(_DiscreteTimes):
 class FlowMatching:
     """The velocity noise - x0 of a straight line by squared error, C channels; t in (0, 1), told as 1000 t.
 
-    `time_sampling="logit_normal"` draws t as the logistic of a standard normal, more often in the middle.
-
-    Source: Lipman et al. 2022, eq. 23; Liu et al. 2022, eq. 1; logit-normal times: Esser et al. 2024, section 3.1
+    Source: Lipman et al. 2022, eq. 23; Liu et al. 2022, eq. 1
     Official code: no, Latte predicts the noise; our reading
     """
 
@@ -181,22 +202,28 @@ class FlowMatching:
     because: str = "its velocity is that of a straight line with continuous time"
     prediction_type = "flow_prediction"
 
-    def __init__(
-        self, noise_schedule: Straight, *, time_sampling: Literal["uniform", "logit_normal"] = "uniform"
-    ) -> None:
+    def __init__(self, noise_schedule: Straight) -> None:
         refuse_unless_legal(self, noise_schedule, "noise_schedule", self.noise_schedules)
-        self._line, self._time_sampling = noise_schedule, time_sampling
+        self._line = noise_schedule
+
+    def x0_weight(self, t: Tensor) -> Tensor:
+        """By how much the squared error is one of the clean latents (B,): 1 / t^2, as x0_hat = x_t - t v_hat."""
+        return 1 / t**2
 
     def output_channels(self, latent_channels: int) -> int:
         return latent_channels
 
     def draw_times(self, batch: int, generator: torch.Generator) -> Tensor:
         """Times strictly between 0 and 1, float32 (B,), on the generator's device."""
-        if self._time_sampling == "logit_normal":
-            t = torch.randn(batch, generator=generator, device=generator.device).sigmoid()
-        else:
-            t = torch.rand(batch, generator=generator, device=generator.device)
-        return t.clamp(2.0**-24, 1.0 - 2.0**-24)
+        return self.times_at(torch.rand(batch, generator=generator, device=generator.device))
+
+    def times_at(self, fractions: Tensor) -> Tensor:
+        """The fractions (B,) of the way from data to noise, which are this objective's times, kept off both ends."""
+        return fractions.clamp(2.0**-24, 1.0 - 2.0**-24)
+
+    def shares(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The shares (B,) of data and noise in x_t at `t` (B,): 1 - t and t."""
+        return 1 - t, t
 
     def band_times(self, bands: int, per_band: int) -> Tensor:
         """Evenly spread times, float32 (bands, per_band), from low noise to high."""

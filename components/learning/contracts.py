@@ -1,7 +1,7 @@
 """What the training loop may expect of the parts of learning."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -29,6 +29,24 @@ class Initialisation:
         Raises:
             SpecError: it does not; one line for each reason.
         """
+
+
+class Steps(Protocol):
+    """What steps a network's weights: the methods of a torch optimiser that the training loop calls."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    def step(self) -> Any: ...
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None: ...
+
+
+class Optimiser(Protocol):
+    """What makes a step of the gradients."""
+
+    def __call__(self, model: Latte, learning_rate: float) -> Steps: ...
 
 
 class LRSchedule(Protocol):

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from components.model.spatial_positions import SpatialPosition
+
 Axis = Literal["spatial", "temporal", "full"]
 
 # Tokens are (B, T, S, D). The three axes differ only in which tokens attend to each other.
@@ -25,6 +27,8 @@ _JOIN = {
 class Attention(nn.Module):
     """Self-attention with one biased projection to [q | k | v] and a biased output projection, no dropout.
 
+    The network that it stands in may give it norms of queries and keys, and what rotates them by their place.
+
     Args:
         width: D of the tokens.
         heads: number of heads; each takes width / heads consecutive channels.
@@ -37,6 +41,14 @@ class Attention(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
+        self.q_norm: nn.Module | None = None
+        self.k_norm: nn.Module | None = None
+        self.spatial: SpatialPosition | None = None
+
+    @property
+    def channels(self) -> int:
+        """E, of one head."""
+        return self.proj.in_features // self.heads
 
     def forward(
         self, x: Tensor, axis: Axis, rotate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
@@ -44,6 +56,11 @@ class Attention(nn.Module):
         """Tokens (B, T, S, D) -> (B, T, S, D); `rotate(q, k)` may turn queries and keys by their position."""
         _, frames, tokens, _ = x.shape
         q, k, v = rearrange(self.qkv(x), _SPLIT[axis], three=3, h=self.heads)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = (q.to(self.qkv.weight.dtype), k.to(self.qkv.weight.dtype))  # in full precision under autocast
+            q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        if self.spatial is not None and axis != "temporal":
+            q, k = self.spatial.rotate(q, k, frames if axis == "full" else 1)
         if rotate is not None:
             q, k = rotate(q, k)
         attended = F.scaled_dot_product_attention(q, k, v)

@@ -26,4 +26,5 @@ def build_network(
     position = parts.build("temporal_position", model.temporal_position.model_dump(), patches.token_frames, model.width)
     conditioning = parts.build("conditioning", model.conditioning.model_dump(), model.width, model.classes, null_label)
     blocks = parts.build("blocks", model.blocks.model_dump(), model.depth, model.width, model.heads, conditioning)
-    return Latte(patches, position, conditioning, blocks)
+    spatial = parts.build("spatial_position", model.spatial_position.model_dump(), model.width, patches.grid)
+    return Latte(patches, position, conditioning, blocks, spatial, parts.build("qk_norm", model.qk_norm.model_dump()))

@@ -71,7 +71,7 @@ def count(model: Latte, channels: int, stills: int = 0) -> Counts:
         channels: latent channels C.
         stills: how many stand behind the clip, as in joint training; their own modulation rows are counted.
     """
-    patches, device = model.patch_embedding, model.spatial_position.device
+    patches, device = model.patch_embedding, next(model.parameters()).device
     counts = Counts(
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         paper_counts_patch_convolution=getattr(model.blocks, "paper_counts_patch_convolution", True),

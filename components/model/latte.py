@@ -1,30 +1,40 @@
 """Latte's forward pass on one page: patches, position, condition, blocks, head."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
-from components.model.attention import CrossAttention
+from components.model.attention import Attention, CrossAttention
 from components.model.blocks import BlockStack
 from components.model.conditioning import Condition, Conditioning
 from components.model.patch_embeddings import PatchEmbedding
-from components.model.positions import spatial_table
+from components.model.spatial_positions import Absolute, SpatialPosition
 from components.model.temporal_positions import TemporalPosition
 from components.model.text_conditioning import LayerEmbedding
 
 
+class QKNorm(Protocol):
+    """What norms queries and keys; see `qk_norms.py`."""
+
+    def norm(self, channels: int) -> nn.Module | None: ...
+
+
 class Latte(nn.Module):
-    """The latent diffusion transformer for video, put together from four parts.
+    """The latent diffusion transformer for video, put together from its parts.
 
     Args:
         patch_embedding: latents to tokens and back.
         temporal_position: how tokens know their frame.
         conditioning: how timestep and class reach the tokens.
         blocks: the stack of attention blocks.
+        spatial: how tokens know their place; left out, the fixed table.
+        qk_norm: what norms queries and keys; left out, nothing.
 
     Source: paper, section 3; golden README, 1 to 3.
     """
 
-    spatial_position: Tensor
+    spatial_position: Tensor | None
 
     def __init__(
         self,
@@ -32,11 +42,19 @@ class Latte(nn.Module):
         temporal_position: TemporalPosition,
         conditioning: Conditioning,
         blocks: BlockStack,
+        spatial: SpatialPosition | None = None,
+        qk_norm: QKNorm | None = None,
     ) -> None:
         super().__init__()
         self.patch_embedding, self.temporal_position = patch_embedding, temporal_position
         self.conditioning, self.blocks = conditioning, blocks
-        self.register_buffer("spatial_position", spatial_table(conditioning.width, *patch_embedding.grid))  # (1, S, D)
+        spatial = spatial or Absolute(conditioning.width, patch_embedding.grid)
+        self.register_buffer("spatial_position", spatial.table())  # (1, S, D)
+        for attention in blocks.modules():
+            if isinstance(attention, Attention):
+                attention.spatial = spatial if spatial.rotates else None
+                if qk_norm is not None:
+                    attention.q_norm, attention.k_norm = (qk_norm.norm(attention.channels) for _ in range(2))
         self.head_norm = conditioning.norm()
         self.head_modulation = conditioning.head_modulation()
 
@@ -74,7 +92,9 @@ class Latte(nn.Module):
         frames = self.patch_embedding.token_frames
         condition = self.conditioning.embed(t, labels, still_labels, frames, stills)
         condition.text = self.conditioning.read(text, text_mask)
-        tokens = self.patch_embedding.embed(latents) + self.spatial_position[:, None]  # (B, T + n, S, D)
+        tokens = self.patch_embedding.embed(latents)  # (B, T + n, S, D)
+        if self.spatial_position is not None:
+            tokens = tokens + self.spatial_position[:, None]
         tokens = self.conditioning.attach(tokens, condition)
         tokens = self.blocks(tokens, condition, self.temporal_position, frames)
         return self.head(self.conditioning.strip(tokens, condition), condition)
@@ -107,9 +127,10 @@ class Latte(nn.Module):
         zeroed = {self.patch_embedding.head, *_modulation_layers(self)}
         zeroed |= {module.proj for module in self.modules() if isinstance(module, CrossAttention)}
         for module in self.modules():
-            if isinstance(module, nn.LayerNorm) and module.elementwise_affine:
+            if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and module.elementwise_affine:
                 nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+                if isinstance(module, nn.LayerNorm):
+                    nn.init.zeros_(module.bias)
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d)):
                 if module in zeroed:
                     nn.init.zeros_(module.weight)

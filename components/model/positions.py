@@ -37,6 +37,12 @@ def spatial_table(width: int, rows: int, columns: int, step: float = 1.0) -> Ten
     return _tensor(np.concatenate(halves, axis=1))
 
 
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Pairs (i, i + E/2) of the channels of x (…, L, E), each turned by its angle (L, E/2)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
 def _without_memory() -> bool:
     return torch.get_default_device().type == "meta"
 

@@ -7,7 +7,7 @@ and keys inside every attention that looks across frames (`rotate`). Stills have
 import torch
 from torch import Tensor, nn
 
-from components.model.positions import temporal_table
+from components.model.positions import temporal_table, turned
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import PositiveFloat
 
@@ -73,12 +73,7 @@ class Rotary(TemporalPosition):
         exponents = torch.arange(half, device=q.device, dtype=torch.float32) / half
         angles = frames.to(device=q.device, dtype=torch.float32)[:, None] * self.base ** (-exponents)  # (L, E/2)
         cos, sin = angles.cos().to(q.dtype), angles.sin().to(q.dtype)
-        return _turn(q, cos, sin), _turn(k, cos, sin)
-
-
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+        return turned(q, cos, sin), turned(k, cos, sin)
 
 
 @part("temporal_position", "learned")

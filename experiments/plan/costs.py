@@ -152,7 +152,7 @@ def measure(spec: Spec) -> Pace:
     if spec.runtime.compile:
         for block in model.blocks:
             block.compile()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning.learning_rate, fused=True)
+    optimiser = assembly.optimiser()(model, learning.learning_rate)
     generator = torch.Generator(device).manual_seed(0)
     shape = assembly.latent_shape()
     size, stills = learning.batch_size, learning.joint_images

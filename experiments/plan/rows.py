@@ -25,7 +25,15 @@ from registry.schema.resources import Shape
 from registry.schema.values import NETWORK, values_at
 
 # The keys that decide how long a step takes.
-COSTS = (*NETWORK, "diffusion", "learning.batch_size", "sampling.sampler", "sampling.guidance", "runtime")
+COSTS = (
+    *NETWORK,
+    "diffusion",
+    "learning.batch_size",
+    "learning.optimiser",
+    "sampling.sampler",
+    "sampling.guidance",
+    "runtime",
+)
 
 
 def rows(

@@ -18,7 +18,7 @@ from components.data.clips import ClipSampler
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
 from components.data.stills import StillSampler
-from components.diffusion.contracts import Objective
+from components.diffusion.contracts import Objective, TimestepSampling
 from components.model.conditioning import drop_labels
 from experiments.training.losses import Batch
 from experiments.training.processes import Processes
@@ -37,6 +37,13 @@ class Read(NamedTuple):
 
     moments: Tensor
     labels: Tensor | None
+
+
+class Times(NamedTuple):
+    """The times that are trained on."""
+
+    objective: Objective
+    sampling: TimestepSampling
 
 
 class Batches:
@@ -99,19 +106,19 @@ class Batches:
         labels = self.labels([video for row in videos for video in row])
         return Read(moments, None if labels is None else labels.view(stills.frames.shape))
 
-    def draw(self, step: int, generator: Generator, objective: Objective, latents: DrawLatents) -> Batch:
+    def draw(self, step: int, generator: Generator, times: Times, latents: DrawLatents) -> Batch:
         """Return the batch of a step, on the device.
 
         Args:
             step: its number.
             generator: on the device; its state belongs to the checkpoint.
-            objective: draws the times.
+            times: of the objective, and how they are drawn.
             latents: draws latents around moments.
         """
         moments, labels = self.read(step)
         learning, size = self.spec.learning, self.spec.learning.batch_size
         x0 = latents(moments, generator)
-        t = objective.draw_times(size, generator).to(self.device)
+        t = times.sampling.draw(times.objective, size, generator).to(self.device)
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
         batch = Batch(x0, t, noise, self._dropped(labels, generator))
         return self._with_stills(batch, step, latents) if learning.joint_images else batch

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from components.diffusion.contracts import LossWeighting
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -35,23 +37,27 @@ class Batch:
         return Batch(self.x0[rows], self.t[rows], self.noise[rows], labels, still_labels, self.stills)
 
 
-def losses_of(objective: Any, model: Callable[..., Tensor], batch: Batch) -> dict[str, Tensor]:
+def losses_of(
+    objective: Any, model: Callable[..., Tensor], batch: Batch, weighting: LossWeighting | None = None
+) -> dict[str, Tensor]:
     """Return the objective's losses (B,) of a batch: means over all frames, those of stills as much as a clip's.
 
-    With stills, `loss_clips` and `loss_stills` (B,) are the parts of `loss` that are of the clip and of the stills.
+    `loss` is weighted by timestep where a weighting is given, other terms are not. With stills, `loss_clips` and
+    `loss_stills` (B,) are the parts of `loss` that are of the clip and of the stills.
 
     Source: golden README, 3 and 4.2: the head treats all F + n frames, and the loss is the mean over all axes but the
         batch
     """
     x_t = objective.noised(batch.x0, batch.t, batch.noise)
     given = (batch.labels,) if batch.still_labels is None else (batch.labels, batch.still_labels)
+    factors = None if weighting is None else weighting.factors(objective, batch.t)
     output = model(x_t, objective.network_time(batch.t), *given)
 
     def of(frames: slice) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = objective.losses(
             output[:, frames], batch.x0[:, frames], x_t[:, frames], batch.t, batch.noise[:, frames]
         )
-        return terms
+        return terms if factors is None else terms | {"loss": terms["loss"] + (factors - 1) * terms["mse"]}
 
     if not batch.stills:
         return of(slice(None))

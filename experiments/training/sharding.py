@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from components.learning.contracts import Steps
 from components.learning.ema import own_share
 from components.model.latte import Latte
 from experiments.training.processes import Processes
@@ -57,7 +58,7 @@ def shares_of_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str
     return {name: share_of(value, parameters.get(name, value)) for name, value in state.items()}
 
 
-def shares_of_optimiser(state: Mapping[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+def shares_of_optimiser(state: Mapping[str, Any], optimiser: Steps) -> dict[str, Any]:
     """Shares of a whole optimiser state, whose moments are shared out as the weights they belong to."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     moments = {

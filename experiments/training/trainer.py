@@ -1,9 +1,9 @@
 """The training loop, in plain torch.
 
 One optimiser step: clips from the latent cache, noise (`batches`), the objective's loss (`losses`), gradients (clipped
-from a stated step on; `gradients`), AdamW, EMA. Everything random comes from one generator whose state is in the
-checkpoint, and the clips are a function of the step, so that a run that was killed and resumed equals an undisturbed
-one, bit for bit on CPU.
+from a stated step on; `gradients`), the optimiser, EMA. Everything random comes from one generator whose state is in
+the checkpoint, and the clips are a function of the step, so that a run that was killed and resumed equals an
+undisturbed one, bit for bit on CPU.
 
 Source: paper, section 4.1; golden README, 10.1; the defects of 10.4 are not repeated.
 """
@@ -20,11 +20,12 @@ from torch.func import functional_call
 from components.assembly import Assembly
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
+from components.learning.contracts import Steps
 from components.learning.ema import EMA
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.recording import Recorder
-from experiments.training.batches import Batches, seed_of
+from experiments.training.batches import Batches, Times, seed_of
 from experiments.training.checkpoints import Origin, damage_of, newest_checkpoint, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.losses import autocast, losses_of
@@ -34,7 +35,7 @@ from registry.errors import Interrupted, RunError
 from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, start_of, step_of
 
 
-def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, ema: EMA, clip_norm: float | None) -> Tensor:
+def take_step(model: nn.Module, optimiser: Steps, ema: EMA, clip_norm: float | None) -> Tensor:
     """Clip the gathered gradients, update the weights and their average; return the gradient norm before clipping."""
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     if clip_norm is not None:
@@ -76,7 +77,8 @@ class Trainer:
         self.needed: set[int] = set()  # steps whose checkpoints are kept until they are evaluated
         self.noted = 0  # metrics of steps up to this one are there already: it has gone back
         assembly, learning = Assembly(replicate.spec), replicate.spec.learning
-        self.objective = assembly.objective()
+        self.objective, self.loss_weighting = assembly.objective(), assembly.loss_weighting()
+        self.times = Times(self.objective, assembly.timestep_sampling())
         self.draw_latents = assembly.autoencoder_class().draw
         start = torch.Generator().manual_seed(replicate.seed)
         self.model: Latte = assembly.model()
@@ -91,10 +93,7 @@ class Trainer:
 
             sharding.shard(self.model, processes)
         self.ema = EMA(self.model, learning.ema_decay)
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=learning.learning_rate, betas=(learning.beta1, learning.beta2), eps=1e-8,
-            weight_decay=learning.weight_decay, fused=True,
-        )  # fmt: skip
+        self.optimiser = assembly.optimiser()(self.model, learning.learning_rate)
         self.lr_schedule = assembly.lr_schedule()
         # Times, noise and label drops belong to the seed alone, so that arms of one seed meet the same ones, however
         # many numbers their initial weights took.
@@ -119,7 +118,7 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step; returns the mean losses and the gradients' norm, still on the device."""
         learning, size = self.spec.learning, self.spec.learning.batch_size
-        batch = self.batches.draw(self.step, self.generator, self.objective, self.draw_latents)
+        batch = self.batches.draw(self.step, self.generator, self.times, self.draw_latents)
         # All numbers of a step are drawn before it is shared out and cut into micro-batches: neither changes anything.
         if not self.processes.alone:  # a stream of its own for each process's parts, and the same again after a resume
             torch.manual_seed(seed_of(self.seed, 1, self.processes.rank, self.step))
@@ -127,7 +126,7 @@ class Trainer:
         for number, (rows, counts) in enumerate(self.pieces):
             with meeting(self.network, last=number == len(self.pieces) - 1):
                 with autocast(self.device, self.spec.runtime.precision):
-                    terms = losses_of(self.objective, self.network, batch.rows(rows))
+                    terms = losses_of(self.objective, self.network, batch.rows(rows), self.loss_weighting)
                 # Gradients are averaged over the processes: the batch's mean needs their sum.
                 (terms["loss"].sum() * (self.processes.world * counts) / size).backward()
             for name, values in terms.items():

@@ -17,7 +17,6 @@ from registry.schema.parameter_types import (
     Count,
     Fraction,
     Frames,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -70,6 +69,10 @@ class ModelSpec(Section):
     """How timestep and class reach the tokens."""
     temporal_position: Annotated[Part, Slot("temporal_position")] = _default("absolute")
     """How a token knows its frame."""
+    spatial_position: Annotated[Part, Slot("spatial_position")] = _default("absolute")
+    """How a token knows its place in the frame."""
+    qk_norm: Annotated[Part, Slot("qk_norm")] = _default("none")
+    """How queries and keys are normed before they meet."""
 
 
 class DataSpec(Section):
@@ -117,6 +120,10 @@ class DiffusionSpec(Section):
     """What the network predicts, and its loss."""
     noise_schedule: Annotated[Part | None, Slot("noise_schedule")] = None
     """How much noise each timestep has; left out: the objective's own."""
+    loss_weighting: Annotated[Part, Slot("loss_weighting")] = _default("uniform")
+    """How much each timestep counts in the training loss; the validation loss is never weighted."""
+    timestep_sampling: Annotated[Part, Slot("timestep_sampling")] = _default("uniform")
+    """Which times are trained on how often; those of the validation loss are fixed."""
 
 
 class LearningSpec(Section):
@@ -130,16 +137,12 @@ class LearningSpec(Section):
     """Clips of one optimiser step, all micro-batches and processes together."""
     joint_images: Stills = 0
     """Stills of other videos that are trained behind each clip, image and video jointly."""
+    optimiser: Annotated[Part, Slot("optimiser")] = _default("adamw")
+    """What makes a step of the gradients."""
     learning_rate: PositiveFloat = 1e-4
-    """The learning rate of AdamW, before the schedule."""
+    """The learning rate, before the schedule."""
     lr_schedule: Annotated[Part, Slot("lr_schedule")] = _default("constant")
     """How the learning rate changes over the steps."""
-    beta1: Fraction = 0.9
-    """AdamW's decay of the mean gradient."""
-    beta2: Fraction = 0.999
-    """AdamW's decay of the mean squared gradient."""
-    weight_decay: NonNegativeFloat = 0.0
-    """AdamW's weight decay."""
     clip_norm: PositiveFloat | None = 0.1
     """The norm that gradients are clipped to; null: never."""
     clip_from: NonNegativeInt = 20_000

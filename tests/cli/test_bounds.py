@@ -103,9 +103,14 @@ def test_integers_of_more_than_64_bits() -> None:
 
 
 def test_numbers_are_finite() -> None:
-    words = ("learning.learning_rate=1e999", "learning.weight_decay=.inf", "sampling.sampler.eta=.nan")
+    words = ("learning.learning_rate=1e999", "learning.optimiser.weight_decay=.inf", "sampling.sampler.eta=.nan")
     lines = refused(QUICKSTART, *words, "match.parameters=.nan", "resources.tflops=.inf")
-    for key in ("learning.learning_rate", "learning.weight_decay", "sampling.sampler.eta", "match.parameters"):
+    for key in (
+        "learning.learning_rate",
+        "learning.optimiser.weight_decay",
+        "sampling.sampler.eta",
+        "match.parameters",
+    ):
         assert any(line.startswith(f"command line: {key}: expected a finite number, got ") for line in lines), lines
     assert len(lines) == 5
     assert refused(QUICKSTART, "match.macs=.inf", "match.parameters=null") == [
@@ -122,7 +127,7 @@ def test_a_limit_of_cost_that_limits_nothing(tmp_path: Path, hours: str) -> None
 
 def test_arms_and_replicates_are_counted_before_they_are_made(tmp_path: Path) -> None:
     values = [number / 1000 for number in range(1, 101)]
-    keys = ("learning.learning_rate", "learning.ema_decay", "learning.weight_decay")
+    keys = ("learning.learning_rate", "learning.ema_decay", "learning.clip_norm")
     grid = TOY.split("ablate:")[0] + "grid:\n" + "".join(f"  {key}: {values}\n" for key in keys)
     path = write(tmp_path, grid)
     line = len(grid.splitlines()) - 3

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from components.model.checkpoints.contents import MODEL, SAFETENSORS, Contents, Entries, read_file
 from components.model.checkpoints.description import Assumed, Description
 from components.model.checkpoints.layout import Layout, Network, write_safetensors
-from components.model.checkpoints.official import grid_side
 from components.model.patch_embeddings import PatchEmbedding
 from registry.errors import RunError, SpecError, shortened
 from registry.parts.catalogue import catalogue
@@ -26,7 +25,6 @@ from registry.schema.spec import ModelSpec, Spec
 HEADER = "latte_workbench"  # the text in a safetensors header that says what the file is
 VERSION = 1  # of that text
 IMPORTED = "imported.json"  # of a training that was made elsewhere
-SPATIAL = "spatial_position"
 EMBEDDING = "patch_embedding."
 
 
@@ -50,7 +48,7 @@ class OurLayout(Layout):
 
     def objections(self, contents: Contents) -> list[str]:
         entries = self.entries(contents, contents.kind())
-        found = [f"lacks {name}" for name in (SPATIAL, EMBEDDING + "proj.weight") if name not in entries]
+        found = [f"lacks {name}" for name in (EMBEDDING + "proj.weight",) if name not in entries]
         if not found and HEADER not in contents.metadata and contents.spec is None:
             found = ["has neither a spec in its header nor the folder of its training around it"]
         return found
@@ -65,9 +63,10 @@ class OurLayout(Layout):
         embedding = {
             name.removeprefix(EMBEDDING): value for name, value in entries.items() if name.startswith(EMBEDDING)
         }
-        channels, out_channels = part.channels_of(embedding, spec.model.patch)
-        side = spec.model.patch * grid_side(contents, entries[SPATIAL].shape[1])
-        shape = (spec.data.frames, channels, side, side)
+        _, out_channels = part.channels_of(embedding, spec.model.patch)
+        autoencoder = parts.find("autoencoder", spec.data.autoencoder.name).load()
+        latents: tuple[int, int, int] = autoencoder.plan_shape(spec.data.resolution, spec.data.autoencoder.parameters)
+        shape = (spec.data.frames, *latents)
         trained = spec.model_dump(mode="json", exclude={"runtime"})
         null_label = bool(spec.learning.label_drop)
         return Network(spec.model, shape, out_channels, null_label, "its spec", trained, spec.plugins)

@@ -13,6 +13,7 @@ from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
 from tests.fixtures.toy_networks import BLOCKS, PARTS, POSITIONS, legal_diffusions, toy_spec
 
+SPATIAL, NORMS = PARTS.names("spatial_position"), PARTS.names("qk_norm")
 FEW_STEPS = {"ddpm": 2, "ddim": 2, "dpm_solver_pp": 2, "unipc": 2, "euler": 2}
 OF_CLASSES = [name for name in PARTS.names("conditioning") if name != "text_cross_attention"]  # no set has captions
 MODELS = list(
@@ -60,8 +61,10 @@ def test_every_model_with_every_objective(embedding: str, blocks: str, condition
     own = [model for model in MODELS if model[:3] == (embedding, blocks, conditioning)]
     assert len(own) == len(POSITIONS) * 2 * len(PARTS.names("objective"))
     for number, (*_, position, classes, objective) in enumerate(own):
-        model = {"patch_embedding": embedding, "blocks": blocks, "temporal_position": position, "classes": classes,
-                 "conditioning": conditioning}  # fmt: skip
+        model = {"patch_embedding": embedding, "blocks": blocks, "conditioning": conditioning,
+                 "temporal_position": position, "classes": classes,
+                 "spatial_position": SPATIAL[number % len(SPATIAL)],
+                 "qk_norm": NORMS[number // 2 % len(NORMS)]}  # fmt: skip
         suits = [sampler for of, _, sampler in legal_diffusions() if of == objective]
         name = suits[number % len(suits)]
         sampler = {"name": name, "steps": FEW_STEPS[name]}
@@ -123,3 +126,27 @@ def test_guided_sampling_with_odd_channels() -> None:
     channels = shape[2]
     expected = without[:, :, :channels] + 4.0 * (with_label - without)[:, :, :channels]
     torch.testing.assert_close(out[:, :, :channels], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampling", PARTS.names("timestep_sampling"))
+@pytest.mark.parametrize("weighting", PARTS.names("loss_weighting"))
+@pytest.mark.parametrize("optimiser", PARTS.names("optimiser"))
+def test_every_way_of_learning_trains_every_objective(optimiser: str, weighting: str, sampling: str) -> None:
+    """One step of each optimiser on clips with stills, by each weighting and sampling of timesteps."""
+    for number, objective in enumerate(PARTS.names("objective")):
+        diffusion = {"objective": objective, "loss_weighting": weighting, "timestep_sampling": sampling}
+        spec = toy_spec({"classes": 2}, diffusion=diffusion, learning={"optimiser": optimiser, "joint_images": 2})
+        assembly, generator = Assembly(spec, PARTS), torch.Generator().manual_seed(number)
+        model, of = assembly.model(), assembly.objective()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2, generator=generator)
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        frames, *frame = assembly.latent_shape()
+        x0, noise = torch.randn(2, 3, frames + 2, *frame, generator=generator)
+        t = assembly.timestep_sampling().draw(of, 3, generator)
+        batch = Batch(x0, t, noise, torch.tensor([0, 1, 2]), torch.tensor([[1, 0], [2, 2], [0, 1]]), stills=2)
+        losses_of(of, model, batch, assembly.loss_weighting())["loss"].mean().backward()
+        assembly.optimiser()(model, 1e-3).step()
+        for (name, parameter), old in zip(model.named_parameters(), before, strict=True):
+            assert torch.isfinite(parameter).all(), name
+            assert not torch.equal(parameter, old), name

@@ -14,12 +14,14 @@ from components.model.checkpoints import from_official, load_official, to_offici
 from components.model.conditioning import Condition
 from components.model.counting import count
 from components.model.patch_embeddings import CompressionFrame
+from components.model.spatial_positions import Rotary as SpatialRotary
 from components.model.temporal_positions import Rotary
 from registry.errors import RunError
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
 from tests.fixtures.toy_networks import BLOCKS, POSITIONS, inputs, toy_network
 
+SPATIAL, NORMS = ["absolute", "rotary"], ["none", "rms_norm", "layer_norm"]
 CONDITIONINGS = ["s_adaln", "all_tokens"]
 SMALL = {"rtol": 1e-4, "atol": 1e-4}  # outputs of random toy networks are of order 10
 
@@ -69,6 +71,89 @@ def test_tubelets_lose_no_frame_unless_asked_to(parameters: dict[str, int], lost
         tokens = torch.eye(outputs, dtype=torch.float64).reshape(outputs, 1, 1, outputs)
         images = tubelets.unembed(tokens) - tubelets.unembed(torch.zeros_like(tokens))
     assert 1 - int(torch.linalg.matrix_rank(images.flatten(1))) / outputs == lost
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("spatial", SPATIAL)
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_norms_and_places_go_with_every_network(blocks: str, conditioning: str, spatial: str, norm: str) -> None:
+    """Stills stay apart from the clip, MACs are those that torch counts, and parameters are counted."""
+    network = toy_network(
+        blocks=blocks, conditioning=conditioning, spatial_position=spatial, qk_norm=norm, temporal_position="rotary"
+    )
+    x, t, y, stills = inputs(network, stills=2)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x, t, y, stills)[:, :4], network(x[:, :4], t, y), **SMALL)
+        with FlopCounterMode(display=False) as counter:
+            network(x[:1, :4], t[:1], y)
+    counts = count(network, x.shape[2])
+    assert 2 * counts.evaluated == counter.get_total_flops()
+    assert counts.parameters == sum(p.numel() for p in network.parameters())
+    assert ("pos_embed" in to_official(network.state_dict())) == (spatial == "absolute")
+
+
+@pytest.mark.parametrize("spatial", SPATIAL)
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_a_network_knows_where_a_patch_is(blocks: str, spatial: str) -> None:
+    """Exchanging two patches exchanges more than two outputs; without any position it would not."""
+    network = toy_network(blocks=blocks, spatial_position=spatial)
+    x, t, *_ = inputs(network)
+    swapped = torch.cat([x[..., 2:], x[..., :2]], dim=-1)  # columns of patches
+    with torch.no_grad():
+        off = network(swapped, t) - torch.cat([network(x, t)[..., 2:], network(x, t)[..., :2]], dim=-1)
+    assert off.abs().max() > 1e-3
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.sampled_from([4, 8, 12]))
+def test_rotary_places_see_only_distances(row: int, column: int, down: int, right: int, channels: int) -> None:
+    """Also beside rotary frames, which turn the same pairs in full attention."""
+    grid, frames = (8, 9), 3
+    spatial, temporal = SpatialRotary(16, grid), Rotary(frames, channels)
+    q, k = torch.randn(2, 1, channels, generator=torch.Generator().manual_seed(channels)).double()
+    everywhere = [x.expand(frames * 72, channels) for x in (q, k)]
+    turned = spatial.rotate(*everywhere, frames)
+    turned = temporal.rotate(*turned, torch.arange(frames).repeat_interleave(72))
+
+    def product(at_q: tuple[int, int, int], at_k: tuple[int, int, int]) -> torch.Tensor:
+        places = [(frame * 8 + r) * 9 + c for frame, r, c in (at_q, at_k)]
+        return (turned[0][places[0]] * turned[1][places[1]]).sum()
+
+    near = product((0, row, column), (1, 2, 1))
+    torch.testing.assert_close(
+        product((1, row + down, column + right), (2, 2 + down, 1 + right)), near, rtol=0, atol=1e-4
+    )
+
+
+def test_tokens_without_a_place_are_not_turned() -> None:
+    spatial = SpatialRotary(16, (2, 3))
+    q = torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))  # two frames of 6 + 2 tokens
+    turned, _ = spatial.rotate(q, q, 2)
+    for kept in (0, 6, 7, 8, 14, 15):  # the first place is (0, 0)
+        assert torch.equal(turned[:, kept], q[:, kept])
+    assert not torch.isclose(turned[:, 1], q[:, 1]).all()
+    torch.testing.assert_close(turned.norm(dim=-1), q.norm(dim=-1))
+
+
+@pytest.mark.parametrize("norm", ["rms_norm", "layer_norm"])
+def test_normed_queries_and_keys_forget_their_size(norm: str) -> None:
+    network = toy_network(qk_norm=norm)
+    network.initialise(torch.Generator().manual_seed(0))
+    attention = network.blocks[0].attn
+    assert attention.q_norm is not None
+    assert attention.q_norm is not attention.k_norm
+    q = attention.q_norm(100 * torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(q.pow(2).mean(-1), torch.ones(2, 3), rtol=1e-3, atol=1e-3)
+    x, t, *_ = inputs(network)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert network(x, t).isfinite().all()
+
+
+def test_rotary_places_need_heads_of_four_channels() -> None:
+    raw = {"model": {"width": 12, "heads": 2, "depth": 2, "spatial_position": "rotary"}}
+    _, problems = resolve(raw, catalogue())
+    assert [(key, "divisible by 4" in text) for key, text in problems] == [(("model", "spatial_position"), True)]
 
 
 def test_tubelets_take_no_stills() -> None:

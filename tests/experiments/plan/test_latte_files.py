@@ -128,6 +128,24 @@ def test_joint_training_has_eight_stills_behind_each_of_four_clips_a_gpu() -> No
     assert joint.spec.learning.batch_size == 4 * joint.spec.runtime.accumulation
 
 
+BEYOND = sorted((FOLDER / "beyond").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", BEYOND, ids=lambda path: path.stem)
+def test_a_file_beyond_the_paper_varies_one_slot_from_the_papers_setting(path: Path) -> None:
+    plan, head = load_plan(path), head_of(path)
+    assert set(head) == {"Command", "Data", "Cost", "Paper", "Reading"}
+    assert head["Command"] == f"python run.py launch experiments/latte/beyond/{path.name} data.path=PATH"
+    hours = float(head["Cost"].split(" GPU-hours")[0].replace(",", ""))
+    assert hours == pytest.approx(sum(row["gpu_hours"] for row in rows(plan)), rel=0.01)
+    assert plan.name == "latte-beyond-" + path.stem.replace("_", "-")
+    assert "not in the paper" in head["Reading"]
+    paper = plan_of("faceforensics").arms[0].spec
+    assert plan.arms[0].spec.identity == paper.identity  # the slot is off in the paper's presets
+    assert [list(arm.axes) for arm in plan.arms] == [[path.stem]] * 2
+    assert {claim.metric for claim in plan.claims} == {"fvd"}
+
+
 SMALL = sorted((ROOT / "experiments" / "small").glob("*.yaml"))
 
 
@@ -150,7 +168,7 @@ def test_arms_of_an_ablation_share_everything_else(name: str) -> None:
     """The first arm is the paper's setting; others differ in their axis and what follows from it alone."""
     baseline, *others = plan_of(name).arms
     for arm in others:
-        varied = {key: getattr(baseline.spec.learning, key) for key in [name] if name in ("joint_images", "initialisation")}
+        varied = {name: getattr(baseline.spec.learning, name)} if name in ("joint_images", "initialisation") else {}
         assert arm.spec.learning.model_copy(update=varied) == baseline.spec.learning
         assert arm.spec.diffusion == baseline.spec.diffusion
         assert (arm.spec.sampling, arm.spec.scoring) == (baseline.spec.sampling, baseline.spec.scoring)

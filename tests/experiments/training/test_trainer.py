@@ -245,7 +245,7 @@ def test_stills_change_neither_clips_nor_times_nor_noise(tmp_path: Path) -> None
     alone, joint = (trainer_of(made(tmp_path / str(n), f"learning.joint_images={n}")[0]) for n in (0, 3))
     for step in range(2):
         without, with_stills = (
-            one.batches.draw(step, one.generator, one.objective, one.draw_latents) for one in (alone, joint)
+            one.batches.draw(step, one.generator, one.times, one.draw_latents) for one in (alone, joint)
         )
         assert (without.stills, without.still_labels) == (0, None)
         assert torch.equal(with_stills.x0[:, :4], without.x0)
@@ -277,9 +277,21 @@ def test_all_stills_of_a_sample_are_dropped_by_one_number(tmp_path: Path) -> Non
     of_clips, of_stills, of_flips = torch.tensor([[0.4, 0.6, 0.4, 0.6], [0.6, 0.4, 0.4, 0.6], [0.5] * 4])
     drawn = [of_flips, of_clips, of_flips, of_stills]  # stills ask once more which videos the clips are of
     with mock.patch.object(torch, "rand", side_effect=lambda *a, **k: drawn.pop(0)):
-        batch = trainer.batches.draw(0, trainer.generator, trainer.objective, trainer.draw_latents)
+        batch = trainer.batches.draw(0, trainer.generator, trainer.times, trainer.draw_latents)
     assert not drawn
     assert batch.labels is not None
     assert batch.still_labels is not None
     assert (batch.labels == 2).tolist() == [True, False, True, False]
     assert (batch.still_labels == 2).tolist() == [[dropped] * 3 for dropped in (False, True, True, False)]
+
+
+# ---------------------------------------------------------------- other parts of learning
+
+
+def test_muon_resumed_equals_undisturbed(tmp_path: Path) -> None:
+    expected_replicate, expected, final = trained(tmp_path / "undisturbed", "learning.optimiser=muon")
+    replicate, state, losses = trained(tmp_path / "resumed", "learning.optimiser=muon", stops=(3,))
+    assert set(state["optimiser"]) == {"matrices", "others"}
+    assert_same(state, expected)
+    assert losses == final
+    assert metrics(replicate) == metrics(expected_replicate)

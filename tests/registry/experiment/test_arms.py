@@ -68,11 +68,11 @@ def test_axes_of_all_kinds_together(tmp_path: Path) -> None:
     path = toy(
         tmp_path,
         "ablate: {model.blocks: [variant_2]}\ngrid: {model.depth: [2, 4]}\n"
-        "zip: {learning.beta1: [0.8]}\narms: {x: {model.patch: 4}}\n",
+        "zip: {learning.ema_decay: [0.8]}\narms: {x: {model.patch: 4}}\n",
     )
     found = arms(path)
-    assert list(found) == ["baseline", "blocks=variant_2", "depth=4", "beta1=0.8", "x"]
-    assert found["x"].axes == {"blocks": "variant_1", "depth": "2", "beta1": "0.9", "arms": "x"}
+    assert list(found) == ["baseline", "blocks=variant_2", "depth=4", "ema_decay=0.8", "x"]
+    assert found["x"].axes == {"blocks": "variant_1", "depth": "2", "ema_decay": "0.9999", "arms": "x"}
 
 
 def test_axes_that_end_alike_are_told_apart(tmp_path: Path) -> None:

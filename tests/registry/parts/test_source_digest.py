@@ -335,6 +335,7 @@ def test_edits_of_the_workbench_change_what_is_made_of_them(tmp_path: Path) -> N
         ("components/model/latte.py", "class Latte(nn.Module):", "class Latte(nn.Module):\n    more = 1\n"): {
             "training",
             *(f"{name}: learning.initialisation.scratch" for name in ("variant_1", "variant_2")),
+            *(f"{name}: learning.optimiser.adamw" for name in ("variant_1", "variant_2")),
         },
         ("experiments/training/validation.py", "BANDS = ", "BANDS = 1 + "): {"training"},
         ("registry/schema/sizes.py", "384", "385"): set(),
