@@ -64,7 +64,7 @@ class OurLayout(Layout):
             name.removeprefix(EMBEDDING): value for name, value in entries.items() if name.startswith(EMBEDDING)
         }
         _, out_channels = part.channels_of(embedding, spec.model.patch)
-        autoencoder = parts.find("autoencoder", spec.data.autoencoder.name).load()
+        autoencoder: Any = parts.find("autoencoder", spec.data.autoencoder.name).load()
         latents: tuple[int, int, int] = autoencoder.plan_shape(spec.data.resolution, spec.data.autoencoder.parameters)
         shape = (spec.data.frames, *latents)
         trained = spec.model_dump(mode="json", exclude={"runtime"})
