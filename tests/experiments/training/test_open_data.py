@@ -25,7 +25,7 @@ def test_samples_are_brought_back_before_they_are_decoded(tmp_path: Path, monkey
     assert clips(replicate).mean() < 60
     prepared, cache = open_data(replicate)
     video = prepared.reader(0).frames(range(8))
-    back = open_decoder(replicate).decode(cache.clip(0, range(8)))
+    back = open_decoder(replicate.spec, replicate.training).decode(cache.clip(0, range(8)))
     # A float16 latent of at most 1 is off by 2**-12, or 0.03 of 255 levels.
     assert abs((back.permute(0, 2, 3, 1).numpy() + 1) * 127.5 - video).max() < 0.1
 
@@ -45,4 +45,4 @@ def test_other_numbers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         made(tmp_path, *ONE)
     file.unlink()
     with pytest.raises(RunError, match="autoencoder pixels states no scale; launch the experiment again"):
-        open_decoder(replicate)
+        open_decoder(replicate.spec, replicate.training)

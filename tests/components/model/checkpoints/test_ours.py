@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from components.model.checkpoints import Assumed, export, inspect, open_network
-from experiments.scores.sampling import trained_model
+from experiments.scores.sampling import trained_network
 from registry.errors import RunError, SpecError
 from registry.runs.run_folder import Replicate
 from tests.fixtures.checkpoint_files import file_of_ours
@@ -27,7 +27,7 @@ def done(replicate: Replicate) -> Replicate:
 
 
 def test_a_training_opens_by_whatever_names_it(done: Replicate) -> None:
-    expected = trained_model(done, torch.device("cpu"))
+    expected = trained_network(done.spec, done.training, done.seed, torch.device("cpu"))
     newest = done.checkpoints()[-1]
     for path in (done.link, done.folder, done.training, newest):
         network, description = open_network(path)
@@ -46,7 +46,7 @@ def test_a_training_opens_by_whatever_names_it(done: Replicate) -> None:
 
 
 def test_a_training_goes_out_and_comes_back(done: Replicate, tmp_path: Path) -> None:
-    expected = trained_model(done, torch.device("cpu")).state_dict()
+    expected = trained_network(done.spec, done.training, done.seed, torch.device("cpu")).state_dict()
     export(inspect(done.training), "latte", tmp_path / "official.pt")
     content = torch.load(tmp_path / "official.pt", weights_only=True)
     assert list(content) == ["model", "ema"]  # what official sampling and training look for
