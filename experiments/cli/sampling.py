@@ -58,8 +58,8 @@ def sample(source: Path, form: str, **options: Any) -> None:
     """
     from experiments.cli.console import complain, say
     from experiments.cli.progress import Bars
-    from experiments.scores.sample_folders import Place, sample_into_folder
-    from experiments.scores.sample_requests import Ask, wanted_of
+    from experiments.sampling.folders import Place, sample_into_folder
+    from experiments.sampling.requests import Ask, wanted_of
 
     where = {name: options.pop(name) for name in ("out", "runs", "processes", "grid", "device")}
     with Bars(apart=form == "json") as bars:

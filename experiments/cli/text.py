@@ -37,7 +37,7 @@ def sample_text(form: str, out: Path, bits: str | None, **options: Any) -> None:
     """
     from experiments.cli.console import say
     from experiments.cli.progress import Bars
-    from experiments.scores.text_samples import RECORD, TextRequest, sample_text
+    from experiments.sampling.text_samples import RECORD, TextRequest, sample_text
     from experiments.training.devices import device_named
 
     request = TextRequest(bits=int(bits) if bits else None, **options)

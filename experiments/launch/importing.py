@@ -16,7 +16,7 @@ import torch
 from components.assembly import Assembly
 from components.model.checkpoints import IMPORTED, Checkpoint, Description, whole
 from experiments.record.recording import machine, write_json
-from experiments.scores.sample_checkpoints import fitting_resolution
+from experiments.sampling.checkpoints import fitting_resolution
 from experiments.training.checkpoints import Origin, damage_of, path_of, write_checkpoint
 from registry import strict_yaml
 from registry.errors import SpecError

@@ -10,7 +10,7 @@ from registry.schema.spec import Spec
 
 # What a loop is made of is followed from these modules; how runs are recorded is no part of it.
 TRAINING = {"training loop": "experiments.training.trainer"}
-EVALUATION = {"sampling loop": "experiments.scores.sampling", "scoring loop": "experiments.scores.scoring"}
+EVALUATION = {"sampling loop": "experiments.sampling.trainings", "scoring loop": "experiments.scores.scoring"}
 NOT_COUNTED = {
     "training loop": ("experiments.record", "components.scoring"),
     "sampling loop": ("experiments.record", "components.scoring"),

@@ -1,1 +1,1 @@
-"""Sampling with a trained network, and scores with their floors. May import training, tracking and record."""
+"""Scores with their floors. May import sampling, training, tracking and record."""

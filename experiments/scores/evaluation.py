@@ -14,11 +14,11 @@ from experiments.record import code_digests
 from experiments.record.progress import Progress
 from experiments.record.recording import Recorder, bound_code
 from experiments.record.snapshot import code_of
+from experiments.sampling.previews import write_previews
+from experiments.sampling.sample_files import files_of
+from experiments.sampling.trainings import sample
 from experiments.scores.kept_samples import drop_samples
-from experiments.scores.previews import write_previews
 from experiments.scores.real_clips import RealClips
-from experiments.scores.sample_files import files_of
-from experiments.scores.sampling import sample
 from experiments.scores.scoring import how_measured, score
 from experiments.training.checkpoints import damage_of, path_of
 from experiments.training.processes import Processes

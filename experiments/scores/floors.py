@@ -28,9 +28,9 @@ from components.scoring.features.clip_selection import Clip
 from components.scoring.features.extraction import Measuring, Progress, Side, extractor_key, features_in, measure
 from components.scoring.features.sources import ArrayVideos, Videos
 from experiments.record.recording import write_json
+from experiments.sampling.sample_files import files_of
+from experiments.sampling.trainings import sample
 from experiments.scores.kept_samples import drop_samples, sample_again
-from experiments.scores.sample_files import files_of
-from experiments.scores.sampling import sample
 from experiments.scores.scoring import (
     Counts,
     bind,

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from experiments.record.progress import Progress
-from experiments.scores.previews import SHOWN, sample_files
-from experiments.scores.sampling import sample
+from experiments.sampling.previews import SHOWN, sample_files
+from experiments.sampling.trainings import sample
 from experiments.training.checkpoints import path_of
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate

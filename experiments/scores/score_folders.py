@@ -20,10 +20,10 @@ from components.scoring.features.sources import ArrayVideos, PreparedVideos, Vid
 from components.scoring.protocol_metrics import build_metrics
 from experiments.record.progress import silent
 from experiments.record.recording import machine, write_json
+from experiments.sampling.sample_files import files_of
 from experiments.scores.floors import pool_of, real_halves, with_reference
 from experiments.scores.kept_samples import missing_samples, sample_again
 from experiments.scores.protocols import load_protocol, measured
-from experiments.scores.sample_files import files_of
 from experiments.scores.scoring import REFERENCES, Counts, Scores, changes_size, evaluate, reference, side_of
 from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError

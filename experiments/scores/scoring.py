@@ -25,7 +25,7 @@ from components.scoring.features.extraction import (
 from components.scoring.features.preprocessing import Treatment
 from components.scoring.features.sources import PreparedVideos, Videos, one_size
 from experiments.record.recording import machine, write_json
-from experiments.scores.sample_files import SampleFiles
+from experiments.sampling.sample_files import SampleFiles
 from experiments.training.processes import ALONE, Processes
 from registry.errors import Interrupted, RunError
 from registry.runs.arrays import problem_of, write_array

@@ -19,8 +19,8 @@ from PIL import Image
 from components.model.building import build_network
 from components.model.checkpoints import to_official
 from experiments.cli.app import app
-from experiments.scores import sample_files
-from experiments.scores.sample_requests import Ask, wanted_of
+from experiments.sampling import sample_files
+from experiments.sampling.requests import Ask, wanted_of
 from registry.parts.catalogue import catalogue
 from registry.runs.machine import ROOT
 from registry.runs.records import Samples, read_record

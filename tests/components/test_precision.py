@@ -14,7 +14,7 @@ from components.data.autoencoders.networks import in_batches
 from components.precision import tf32
 from components.scoring.detectors.random_r3d import RandomR3D
 from components.scoring.features import extraction
-from experiments.scores import sampling
+from experiments.sampling import trainings as sampling
 from experiments.training import trainer
 from tests.fixtures.toy_replicates import made, never, nothing, trainer_of
 

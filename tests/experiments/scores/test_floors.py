@@ -17,7 +17,8 @@ from experiments.launch import in_process
 from experiments.launch.launching import launch_all
 from experiments.launch.preparing import late_floor, prepare_data
 from experiments.plan.plan import Plan
-from experiments.scores import floors, sampling
+from experiments.sampling import trainings as sampling
+from experiments.scores import floors
 from experiments.scores.floors import DRAWS, add_floors, real_halves
 from experiments.scores.floors import pool_of as measured_pool
 from experiments.scores.scoring import Counts, planned_fake

@@ -14,9 +14,9 @@ from PIL import Image
 from components.scoring.detectors.random_r3d import RandomR3D
 from components.scoring.metrics.fvd import FVD
 from components.scoring.metrics.kernel import KVD
+from experiments.sampling.sample_files import files_of
 from experiments.scores import score_folders as module
 from experiments.scores.protocols import show
-from experiments.scores.sample_files import files_of
 from experiments.scores.score_folders import request_of, score_folders
 from registry.errors import RunError, SpecError
 from registry.schema.protocol import fingerprint

@@ -18,8 +18,8 @@ import torch
 
 from experiments.launch.launching import retry, unfinished
 from experiments.record.recording import ClaimedError, Recorder, desire, open_again
+from experiments.sampling.trainings import sample
 from experiments.scores import evaluation
-from experiments.scores.sampling import sample
 from experiments.scores.scoring import how_measured
 from experiments.training import trainer
 from experiments.worker import run, stages, stopping

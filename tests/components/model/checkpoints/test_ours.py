@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from components.model.checkpoints import Assumed, export, inspect, open_network
-from experiments.scores.sampling import trained_network
+from experiments.sampling.trainings import trained_network
 from registry.errors import RunError, SpecError
 from registry.runs.run_folder import Replicate
 from tests.fixtures.checkpoint_files import file_of_ours

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from components.data.video.writer import write_mp4
-from experiments.scores.text_pipeline import Opened, check_packages, folder_of, open_pipeline, scheduler_class
+from experiments.sampling.text_pipeline import Opened, check_packages, folder_of, open_pipeline, scheduler_class
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import catalogue
 from registry.runs.files import atomic, write_atomically

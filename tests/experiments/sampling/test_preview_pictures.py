@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from experiments.scores.preview_pictures import REAL, SAMPLED, Pair, contact_sheet, enlarged, grid
+from experiments.sampling.preview_pictures import REAL, SAMPLED, Pair, contact_sheet, enlarged, grid
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

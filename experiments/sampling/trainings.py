@@ -15,8 +15,8 @@ from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
 from experiments.record.progress import Progress
 from experiments.record.recording import bound_data
-from experiments.scores.drawing import Drawing, draw, missing_batches, see_all
-from experiments.scores.sample_files import files_of
+from experiments.sampling.drawing import Drawing, draw, missing_batches, see_all
+from experiments.sampling.sample_files import files_of
 from experiments.training.checkpoints import Origin, path_of, read_written
 from experiments.training.open_data import open_decoder
 from experiments.training.processes import ALONE, Processes

@@ -24,12 +24,12 @@ from components.scoring.features.workers import WorkerDiedError, in_processes
 from experiments.record.code_digests import of_evaluation
 from experiments.record.progress import Progress, silent
 from experiments.record.recording import machine, write_json
-from experiments.scores.drawing import Drawing, draw, missing_batches, refuse_unless_computed
-from experiments.scores.filmed_files import ARRAYS, FilmedFiles, sha256_of
-from experiments.scores.sample_files import numbers_in
-from experiments.scores.sample_pictures import write_pictures
-from experiments.scores.sample_requests import Wanted
-from experiments.scores.sampling import drawing_of
+from experiments.sampling.drawing import Drawing, draw, missing_batches, refuse_unless_computed
+from experiments.sampling.filmed_files import ARRAYS, FilmedFiles, sha256_of
+from experiments.sampling.pictures import write_pictures
+from experiments.sampling.requests import Wanted
+from experiments.sampling.sample_files import numbers_in
+from experiments.sampling.trainings import drawing_of
 from experiments.training.devices import device_named
 from experiments.training.processes import Processes, joined
 from registry.errors import Interrupted, RunError, SpecError

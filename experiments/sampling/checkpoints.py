@@ -17,9 +17,9 @@ from components.data.autoencoders import Autoencoder
 from components.model.checkpoints import Assumed, Description, inspect, open_network
 from components.model.latte import Latte
 from experiments.record.progress import Progress, silent
-from experiments.scores.sample_overrides import override
-from experiments.scores.sample_sources import Source
-from experiments.scores.sampling import load_fitting
+from experiments.sampling.overrides import override
+from experiments.sampling.sources import Source
+from experiments.sampling.trainings import load_fitting
 from registry.errors import SpecError
 from registry.experiment.resolve import resolve
 from registry.experiment.written import part_choice

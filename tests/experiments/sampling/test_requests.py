@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.scores.sample_requests import Ask, Wanted, wanted
-from experiments.scores.sample_sources import TrainedHere
+from experiments.sampling.requests import Ask, Wanted, wanted
+from experiments.sampling.sources import TrainedHere
 from registry.errors import SpecError
 from registry.experiment.arms import resolve_experiment
 from registry.experiment.experiment_file import load_experiment

@@ -8,9 +8,9 @@ from typing import Any
 from components.assembly import Assembly
 from components.model.checkpoints import Assumed
 from experiments.record.progress import Progress, silent
-from experiments.scores.sample_checkpoints import fitting_resolution, open_checkpoint
-from experiments.scores.sample_overrides import OPTIONS, override
-from experiments.scores.sample_sources import Source, open_training
+from experiments.sampling.checkpoints import fitting_resolution, open_checkpoint
+from experiments.sampling.overrides import OPTIONS, override
+from experiments.sampling.sources import Source, open_training
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.compatibility import going_with
 from registry.experiment.resolve import resolve

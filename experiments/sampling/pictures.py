@@ -9,9 +9,9 @@ from PIL import Image
 
 from components.data.video.writer import write_mp4
 from components.scoring.features.preprocessing import FPS
-from experiments.scores.filmed_files import ARRAYS
-from experiments.scores.preview_pictures import Pair, contact_sheet, tiled
-from experiments.scores.previews import (
+from experiments.sampling.filmed_files import ARRAYS
+from experiments.sampling.preview_pictures import Pair, contact_sheet, tiled
+from experiments.sampling.previews import (
     GRID_CRF,
     GRID_SECONDS,
     SHEET,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.scores import previews
-from experiments.scores.preview_pictures import Pair
-from experiments.scores.previews import SHOWN, shown_clips, write_previews
+from experiments.sampling import previews
+from experiments.sampling.preview_pictures import Pair
+from experiments.sampling.previews import SHOWN, shown_clips, write_previews
 
 FRAMES = 4
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.scores import text_pipeline
-from experiments.scores.text_samples import RECORD, TextRequest, sample_text
+from experiments.sampling import text_pipeline
+from experiments.sampling.text_samples import RECORD, TextRequest, sample_text
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import catalogue
 from tests.fixtures.text_pipelines import write_pipeline

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from components.assembly import Assembly
 from components.data.autoencoders import FRAMES_AT_ONCE
-from experiments.scores import drawing as drawing_module
-from experiments.scores.drawing import Drawing, draw, refuse_unless_computed
-from experiments.scores.sample_files import SampleFiles
-from experiments.scores.sampling import drawing_of, load_fitting
+from experiments.sampling import drawing as drawing_module
+from experiments.sampling.drawing import Drawing, draw, refuse_unless_computed
+from experiments.sampling.sample_files import SampleFiles
+from experiments.sampling.trainings import drawing_of, load_fitting
 from registry.errors import RunError
 from registry.experiment.arms import resolve_experiment
 from registry.experiment.experiment_file import load_experiment

@@ -23,7 +23,7 @@ from components.diffusion.guidance import guided
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.progress import Progress
-from experiments.scores.sample_files import SampleFiles
+from experiments.sampling.sample_files import SampleFiles
 from experiments.training.checkpoints import VISIBLE_WITHIN
 from experiments.training.processes import ALONE, Processes
 from registry.errors import Interrupted, RunError

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from components.data.video.writer import write_mp4
 from components.scoring.features.preprocessing import FPS
-from experiments.scores.preview_pictures import Pair, contact_sheet, enlarged, grid
-from experiments.scores.real_clips import RealClips
+from experiments.sampling.preview_pictures import Pair, contact_sheet, enlarged, grid
 from registry.errors import RunError
 
 SHOWN = 16  # the first so many sampled clips are shown; what `keep_samples: shown` keeps
@@ -31,6 +31,14 @@ ROWS = 8  # of the sheet, more only where there are more classes
 GRID_SECONDS, GRID_CRF = 6.0, 20  # the grid plays again and again for so long; its constant rate factor
 SHEET = "contact_sheet.png"
 NAME = re.compile(r"clips-(\d+)-(\d+)\.npy")
+
+
+class RealClips(Protocol):
+    """Real clips to be held beside sampled ones."""
+
+    def matched(self, ranks: Sequence[int | None]) -> tuple[list[np.ndarray | None], list[str]]:
+        """Return a clip of each class, uint8 (F, H, W, 3) or None, and a line for each that could not be had."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from components.data.video.writer import write_mp4
 from components.scoring.features.preprocessing import FPS
-from experiments.scores.preview_pictures import enlarged
-from experiments.scores.sample_files import SampleFiles
+from experiments.sampling.preview_pictures import enlarged
+from experiments.sampling.sample_files import SampleFiles
 
 ARRAYS, VIDEOS = "arrays", "videos"
 

@@ -1,0 +1,1 @@
+"""Drawing clips with a trained network, and showing them. May import training and record."""
