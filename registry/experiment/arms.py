@@ -185,8 +185,14 @@ def _resolve(file: ExperimentFile, raw: Mapping[str, Any]) -> tuple[Spec | None,
     spec, problems = resolve_as_far_as_right({**raw, "plugins": plugins}, file.parts)
     if spec is None:
         return None, problems
-    spec, wrong = with_starts(spec, resolution)
+    spec, wrong = with_starts(spec, _specs)
     return spec, [*problems, *wrong]
+
+
+def _specs(file: ExperimentFile) -> tuple[dict[str, Spec], list[str]]:
+    """The specs of an experiment's arms by name, and everything that is wrong with it."""
+    found = resolution(file)
+    return {arm.name: arm.spec for arm in found.arms}, found.problems
 
 
 def _once(

@@ -5,22 +5,20 @@ made. The identity of that training is filled in when the arm is resolved, and b
 names of file and arm do not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.experiment_file import ExperimentFile, load_experiment
 from registry.schema.section import Part
 from registry.schema.spec import Spec, slot_fields
 
-if TYPE_CHECKING:
-    from registry.experiment.arms import Arm, Resolution
-
 _open: ContextVar[tuple[Path, ...]] = ContextVar("_open", default=())  # experiments that wait for their starts
-Resolve = Callable[[ExperimentFile], "Resolution"]
+# The specs of an experiment's arms by name, and everything that is wrong with it.
+Resolve = Callable[[ExperimentFile], tuple[Mapping[str, Spec], Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def with_starts(spec: Spec, resolve: Resolve) -> tuple[Spec, list[tuple[tuple[st
             continue
         try:
             start = next(start for start in starts_of(spec) if start.key == key)
-            training = _arm_of(start, resolve).spec.training
+            training = _arm_of(start, resolve).training
         except SpecError as error:
             wrong += [((*key, "experiment"), text) for text in error.problems]
             continue
@@ -80,7 +78,8 @@ def with_starts(spec: Spec, resolve: Resolve) -> tuple[Spec, list[tuple[tuple[st
     return spec, wrong
 
 
-def _arm_of(start: Start, resolve: Resolve) -> "Arm":
+def _arm_of(start: Start, resolve: Resolve) -> Spec:
+    """The spec of the arm that is started from."""
     place = start.experiment.resolve()
     if place in _open.get():
         raise SpecError(f"{start.experiment}: experiments start from each other in a circle")
@@ -89,12 +88,11 @@ def _arm_of(start: Start, resolve: Resolve) -> "Arm":
         raise SpecError(f"{start.experiment}: matches the depth of its arms (match), so that none can be a start")
     token = _open.set((*_open.get(), place))
     try:
-        found = resolve(file)
+        arms, problems = resolve(file)
     finally:
         _open.reset(token)
-    if found.problems:
-        raise SpecError(found.problems)
-    arms = {arm.name: arm for arm in found.arms}
+    if problems:
+        raise SpecError(problems)
     if start.arm not in arms:
         raise SpecError(f"{start.experiment} has no arm {start.arm!r}; {did_you_mean(start.arm, arms)}")
     return arms[start.arm]
