@@ -49,14 +49,14 @@ def test_the_sampler_computes_in_float32(tmp_path: Path, sampler: str, monkeypat
     def plain(x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         return x.sin()
 
-    latents, decode = [], one.autoencoder.decode
+    latents, decode = [], one.decoder.decode
 
     def noting(some: Tensor) -> Tensor:
         latents.append(some.clone())
         return decode(some)
 
     monkeypatch.setattr(one.network, "forward", plain)
-    monkeypatch.setattr(one.autoencoder, "decode", noting)
+    monkeypatch.setattr(one.decoder, "decode", noting)
     for precision in ("fp32", "bf16"):
         replace(one, precision=precision).clips(range(2))
     assert torch.equal(*latents)

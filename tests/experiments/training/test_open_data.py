@@ -44,5 +44,8 @@ def test_other_numbers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(RunError, match="its latents were standardised by other numbers; use another --runs folder"):
         made(tmp_path, *ONE)
     file.unlink()
-    with pytest.raises(RunError, match="autoencoder pixels states no scale; launch the experiment again"):
-        open_decoder(replicate.spec, replicate.training)
+    outside = tmp_path / "weights.pt"  # a file that was not made here says nothing of its latents
+    outside.touch()
+    for place in (replicate.training, outside):
+        with pytest.raises(RunError, match="autoencoder pixels states no scale: sample the run that it was trained in"):
+            open_decoder(replicate.spec, place)
