@@ -125,7 +125,7 @@ def _sections(found: Description) -> dict[str, Any]:
         "model": model,
         "data": {"frames": found.frames, "autoencoder": default_part("data", "autoencoder")},
         "diffusion": {},
-        "learning": {"label_drop": 0.1 if found.null_label else 0.0},
+        "learning": {"label_drop": 0.1 if found.null_label else 0.0} if found.classes else {},
         "sampling": {},
     }
 
