@@ -14,6 +14,7 @@ from components.data.autoencoders.networks import in_batches
 from components.precision import tf32
 from components.scoring.detectors.random_r3d import RandomR3D
 from components.scoring.features import extraction
+from experiments.sampling import drawing
 from experiments.sampling import trainings as sampling
 from experiments.training import trainer
 from tests.fixtures.toy_replicates import made, never, nothing, trainer_of
@@ -57,7 +58,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         given.append(allowed)
         yield
 
-    for module in (precision, extraction, trainer, sampling):
+    for module in (precision, extraction, trainer, drawing):
         monkeypatch.setattr(module, "tf32", note)
     return given
 

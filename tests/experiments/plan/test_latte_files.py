@@ -146,15 +146,16 @@ def test_a_file_beyond_the_paper_varies_one_slot_from_the_papers_setting(path: P
     assert {claim.metric for claim in plan.claims} == {"fvd"}
 
 
-SMALL = sorted((ROOT / "experiments" / "small").glob("*.yaml"))
+SMALL = sorted(path for path in (ROOT / "experiments" / "small").glob("*.yaml") if not path.name.startswith("_"))
+CLAIM_NOTHING = {"image_dit", "weizmann_latent"}  # a start of others, and the paper's setting in small
 
 
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
-def test_a_small_twin_resolves_and_claims_something(path: Path) -> None:
+def test_a_small_file_resolves_and_claims_something(path: Path) -> None:
     plan = load_plan(path)
     assert f"# Command: python run.py launch experiments/small/{path.name} " in path.read_text(encoding="utf-8")
     assert plan.name == "small-" + path.stem.replace("_", "-")
-    assert plan.claims
+    assert bool(plan.claims) == (path.stem not in CLAIM_NOTHING)
 
 
 def test_arms_that_train_at_other_intervals_are_scored_against_the_same_clips() -> None:
