@@ -39,8 +39,8 @@ def test_keys_of_a_section() -> None:
     assert told.code == 0, told
     assert all(row["key"].startswith("learning.") for row in told.json)
     steps = next(row for row in told.json if row["key"] == "learning.steps")
-    assert steps.pop("meaning") == "Optimiser steps."
-    about = {"key": "learning.steps", "type": "int (> 0)", "choices": [], "required": False, "default": 150000}
+    assert steps.pop("meaning") == "Optimiser steps; 0: the initial weights are evaluated as they are."
+    about = {"key": "learning.steps", "type": "int (>= 0)", "choices": [], "required": False, "default": 150000}
     assert steps == about
     picking = next(iter(run("keys", "data.picking", "--format", "json").json))
     assert picking["choices"] == ["stride", "linspace"]
@@ -65,7 +65,7 @@ def test_show_is_the_spec_that_a_run_folder_would_have(tmp_path: Path) -> None:
     assert told.out.startswith("# toy: blocks=variant_4, identity ")
     stored = strict_yaml.parse(told.out, "shown").value
     spec = Spec.model_validate(stored)
-    assert (spec.model.blocks.name, spec.learning.steps, spec.learning.beta2) == ("variant_4", 7, 0.999)
+    assert (spec.model.blocks.name, spec.learning.steps, spec.learning.ema_decay) == ("variant_4", 7, 0.5)
     assert spec.identity == told.out.splitlines()[0].split()[-1]
     assert not (tmp_path / "runs").exists()
 

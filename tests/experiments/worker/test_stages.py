@@ -55,7 +55,7 @@ def test_an_ablation_of_the_guidance_trains_one_network_a_seed(guided: Path) -> 
     plan = load_plan(guided / "guidance.yaml", runs=guided / "runs")
     trainings = sorted((guided / "runs" / "_trainings").glob("*/seed-*"))
     assert [folder.name for folder in trainings] == ["seed-0", "seed-1"]
-    assert len(list((guided / "runs").rglob("checkpoints"))) == 2
+    assert len(list((guided / "runs" / "_trainings").rglob("checkpoints"))) == 2
     assert len(list((guided / "runs" / "guidance").glob("*/seed-*/result.json"))) == 4
     for seed, folder in enumerate(trainings):
         own = [replicate for replicate in plan.replicates if replicate.seed == seed]
