@@ -59,11 +59,12 @@ def _spread(length: int, count: int) -> list[int]:
 
 def _counts(spec: str, numbers: str, single: bool) -> list[int]:
     words = [word.strip() for word in numbers.split(",")]
-    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words) or (single and len(words) > 1):
+    counts = [int(word) if word.isascii() and word.isdigit() and len(word) < 10 else 0 for word in words]
+    if not all(counts) or (single and len(words) > 1):
         raise SpecError(
             f"steps {spec!r}: write a count (250), counts of equal sections ('10,15,20') or a stride ('ddim25')"
         )
-    return [int(word) for word in words]
+    return counts
 
 
 def _nearest_strides(num_timesteps: int, count: int) -> str:

@@ -17,6 +17,18 @@ from registry.schema.parameter_types import NonNegativeInt
 NO_START = "give the file, or the folder of the training, that is started from (or an experiment and its arm)"
 LABELS = "conditioning.label.weight"  # the table of classes
 TEMPORAL = "temporal_position."  # what image networks have no use for
+ONE_START = (  # what both parts ask of their parameters
+    (
+        "path",
+        "path == '' or experiment == ''",
+        "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
+    ),
+    (
+        "training",
+        "training == '' or experiment != ''",
+        "{name}: training is filled in where an experiment is named; give the experiment and its arm",
+    ),
+)
 ADDED = "_temporal."  # in names of modules that stand in a block beside the image network's own
 
 
@@ -50,13 +62,7 @@ class Checkpoint(Initialisation):
     Official code: yes (train.py, pretrained)
     """
 
-    requires: tuple[tuple[str, str, str], ...] = (
-        (
-            "path",
-            "path == '' or experiment == ''",
-            "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
-        ),
-    )
+    requires: tuple[tuple[str, str, str], ...] = (*ONE_START,)
 
     def __init__(
         self, *, path: str = "", weights: Literal["ema", "model"] | None = None, sha256: str = "",
@@ -81,8 +87,8 @@ class Checkpoint(Initialisation):
             raise RunError(f"learning.initialisation.path: {error}") from None
         except OSError as error:
             raise RunError(f"learning.initialisation.path: {self.path}: {error.strerror}") from None
-        if self.sha256 and found != self.sha256:
-            raise RunError(self._another(found))
+        if found != (wanted := self.sha256 or digest_of(file)):
+            raise RunError(self._another(found, wanted))
         entries = start_weights.read(file, self.weights)
         if wrong := self.mismatches(model, entries):
             raise RunError(f"{file}: {start_weights.told(wrong)}")
@@ -99,7 +105,7 @@ class Checkpoint(Initialisation):
             file = file_at(self.path)
             found = digest_of(file)
             if self.sha256 and found != self.sha256:
-                raise SpecError(self._another(found))
+                raise SpecError(self._another(found, self.sha256))
             wrong = self.mismatches(model, start_weights.read(file, self.weights))
         except SpecError as error:
             raise SpecError([f"learning.initialisation.path: {line}" for line in error.problems]) from None
@@ -108,8 +114,8 @@ class Checkpoint(Initialisation):
         if wrong:
             raise SpecError(f"learning.initialisation.path: {file}: {start_weights.told(wrong)}")
 
-    def _another(self, found: str) -> str:
-        return f"{self.path} has SHA-256 {found}, not {self.sha256}: it is not the file that was named"
+    def _another(self, found: str, wanted: str) -> str:
+        return f"{self.path} has SHA-256 {found}, not {wanted}: it is damaged, or not the file that was named"
 
     def mismatches(self, model: Latte, entries: Entries) -> list[str]:
         """Return what keeps the entries from being this network's, a line each."""
@@ -142,11 +148,7 @@ class DiTImage(Checkpoint):
     """
 
     requires = (
-        (
-            "path",
-            "path == '' or experiment == ''",
-            "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
-        ),
+        *ONE_START,
         (
             "",
             "model.blocks.branches == 1",

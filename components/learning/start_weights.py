@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from components.model.checkpoints import from_official
-from components.model.checkpoints.contents import read_file
+from components.model.checkpoints.contents import MODEL, read_file
 from components.model.latte import Latte
 from registry.errors import RunError, SpecError
 
@@ -29,7 +29,8 @@ def read(file: Path, weights: str | None) -> dict[str, Tensor]:
     """
     try:
         contents = read_file(file)
-        return from_official(contents.weights[contents.kind(weights)])
+        # The average of a training leaves fixed tables out, which its model has.
+        return from_official({**contents.weights.get(MODEL, {}), **contents.weights[contents.kind(weights)]})
     except SpecError as error:
         raise RunError(str(error)) from None
 
@@ -55,9 +56,10 @@ def mismatches(model: Latte, entries: Entries, besides: Collection[str] = ()) ->
     """
     own, tables = learned(model), dict(model.named_buffers())
     wrong = [f"it has no {name} {_shape(value)}" for name, value in own.items() if name not in {*entries, *besides}]
+    wrong += [f"it has no {name}" for name in tables if name in TABLES and name not in {*entries, *besides}]
     for name, value in entries.items():
         network = own.get(name, tables.get(name))
-        if name in besides or (network is None and name in TABLES):
+        if name in besides:
             continue
         if network is None:
             wrong.append(f"the network has no {name} {_shape(value)}")

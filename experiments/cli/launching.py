@@ -70,7 +70,7 @@ def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
     from experiments.search import workflow
 
     _within_budget(plans, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"), again)
-    failed = []
+    failed: list[str] = []
     for found in plans:  # one behind the other; what one has trained, the next finds done
         try:
             for line in making_anew.set_aside(found) if again and not how["dry_run"] else ():
@@ -78,8 +78,10 @@ def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
             waits = how["wait"] or bool(found.start_of)  # what starts from it is launched when it has ended
             _start(found, workflow.launch, again=again, **{**how, "wait": waits})
         except RunError as error:
-            if len(plans) == 1 or found.start_of:
+            if len(plans) == 1:
                 raise
+            if found.start_of:  # what is behind it cannot start
+                raise RunError("\n".join([*failed, f"{found.name} (start of {found.start_of}): {error}"])) from None
             failed.append(f"{found.name}: {error}")
     if failed:
         raise RunError("\n".join(failed))

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from components.assembly import Assembly
-from components.model.checkpoints import IMPORTED, Checkpoint, Description, whole
+from components.model.checkpoints import Checkpoint, Description, whole
 from experiments.record.recording import machine, write_json
-from experiments.sampling.checkpoints import fitting_resolution
+from experiments.sampling.checkpoints import fitting_resolution, misfits
 from experiments.training.checkpoints import Origin, damage_of, path_of, write_checkpoint
 from registry import strict_yaml
 from registry.errors import SpecError
@@ -25,7 +25,7 @@ from registry.experiment.resolve import resolve
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.runs.files import locked, write_atomically
 from registry.runs.records import Imported, read_record, sealed
-from registry.runs.run_folder import TRAININGS, training_name
+from registry.runs.run_folder import IMPORTED, TRAININGS, training_name
 from registry.schema.spec import Spec, default_part
 
 SEED = 0  # of the training, which draws nothing
@@ -65,13 +65,18 @@ def import_checkpoint(found: Checkpoint, runs: Path, overrides: Iterable[str] = 
         RunError: the checkpoint cannot be written.
     """
     description = found.description
+    overrides = list(overrides)
+    made = ("learning.steps", "learning.initialisation")
+    if wrong := [text for text in overrides if text.partition("=")[0].startswith(made)]:
+        why = "what is imported makes no steps and starts from its file"
+        raise SpecError([f"command line: {text}: {why}" for text in wrong])
     parts = catalogue(description.plugins)
     sections = _sections(description, parts, overrides)
     spec, problems = resolve(sections, parts)
     if spec is None:
         raise SpecError([f"{'.'.join(key)}: {message}" for key, message in problems])
     spec = spec.model_copy(update={"plugins": description.plugins})
-    if wrong := list(_misfits(Assembly(spec, parts), description)):
+    if wrong := list(misfits(Assembly(spec, parts), description)):
         raise SpecError(wrong)
     training = runs / TRAININGS / training_name(spec) / f"seed-{SEED}"
     record = Imported(
@@ -117,23 +122,6 @@ def _sections(description: Description, parts: Catalogue, overrides: Iterable[st
         autoencoder = sections["data"].get("autoencoder", default_part("data", "autoencoder"))
         sections["data"]["resolution"] = fitting_resolution(autoencoder, description.latents[1:], parts)
     return sections
-
-
-def _misfits(assembly: Assembly, description: Description) -> Iterable[str]:
-    """In what a spec is not of the checkpoint's network, a line each."""
-    if (latents := assembly.latent_shape()) != description.latents:
-        given, wanted = ("x".join(map(str, shape)) for shape in (latents, description.latents))
-        yield f"data: clips are {given} in the latent (frames, channels, height, width), the network takes {wanted}"
-    channels = assembly.objective().output_channels(description.channels)
-    if channels != description.out_channels:
-        name = assembly.spec.diffusion.objective.name
-        yield (
-            f"diffusion.objective: {name} needs {channels} channels of output, the network gives "
-            f"{description.out_channels}: name the objective that it was trained with"
-        )
-    for key in ("width", "heads", "depth", "patch", "classes"):
-        if (said := getattr(assembly.spec.model, key)) != (own := getattr(description.model, key)):
-            yield f"model.{key}: {said} was asked for, the network has {own}"
 
 
 def _state(found: Checkpoint) -> dict[str, Any]:

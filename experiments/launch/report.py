@@ -77,7 +77,7 @@ def report_of(plan: Plan) -> ReportOf:
 
 def is_overridden(plan: Plan) -> bool:
     """Return whether the plan is another resolved experiment than its file without overrides, under the same name."""
-    if not plan.overrides:
+    if not plan.overrides and not plan.start_of:
         return False
     try:
         plain = load_plan(plan.file.path, runs=plan.runs)

@@ -14,7 +14,7 @@ from experiments.record.states import is_active
 from registry.errors import RunError
 from registry.runs.code_used import code_used
 from registry.runs.records import State
-from registry.runs.run_folder import TRAININGS, evaluations_in, read_spec, training_state
+from registry.runs.run_folder import IMPORTED, TRAININGS, evaluations_in, read_spec, training_state
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ def unreferenced(runs: Path) -> list[Unreferenced]:
     referring, found = _referring(runs), []
     for training in _trainings(runs):
         own = evaluations_in(training)
+        if not own and (training / IMPORTED).exists():
+            continue  # it was not made here, and may be the only copy
         without = [evaluation for evaluation in own if evaluation.resolve() not in referring]
         why = "it runs, or waits in Slurm" if without or not own else ""
         kept = why if why and is_active(training) else ""

@@ -48,8 +48,9 @@ def _starts(plan: Plan) -> list[Plan]:
             seeds |= dict.fromkeys(plan.file.experiment.seeds if start.seed is None else (start.seed,))
     found = []
     for (path, overrides), (arms, seeds) in wanted.items():
-        other = load_plan(path, overrides, plan.runs, list(arms))
-        found.append(replace(_with_seeds(other, seeds), start_of=plan.name))
+        other = load_plan(path, overrides, plan.runs)
+        selected = [arm for arm in other.arms if arm.name in arms]
+        found.append(replace(_with_seeds(other, seeds), selected=selected, start_of=plan.name))
     return found
 
 
@@ -88,7 +89,8 @@ def refuse_unfit(plan: Plan) -> None:
     wrong = []
     for arm in plan.selected:
         for start in starts_of(arm.spec):
-            (other,) = load_plan(start.experiment, start.overrides, plan.runs, [start.arm]).selected
+            arms = load_plan(start.experiment, start.overrides, plan.runs).arms
+            other = next(arm for arm in arms if arm.name == start.arm)
             given = Assembly(other.spec).model("meta").state_dict()
             assembly = Assembly(arm.spec, plan.file.parts)
             found = assembly.initialisation().mismatches(assembly.model("meta"), given)

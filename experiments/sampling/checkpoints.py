@@ -5,7 +5,7 @@ schedule; its sampler is the objective's first, without guidance (golden README,
 sampling over the linear schedule). Its autoencoder is the spec's default, unless `data.autoencoder=…` is given.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from registry.errors import SpecError
 from registry.experiment.resolve import resolve
 from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, catalogue
-from registry.schema.spec import Spec, default_part
+from registry.schema.section import Part
+from registry.schema.spec import ModelSpec, Spec, default_part
 
 FACTORS = range(1, 65)  # by which an autoencoder may make frames smaller
 
@@ -88,8 +89,29 @@ def open_checkpoint(
     problems = [(key, message) for key, message in problems if key[:1] != ("scoring",)]
     if spec is None or problems:
         raise SpecError([f"{path}: {'.'.join(key)}: {message}" for key, message in problems])
+    if wrong := list(misfits(Assembly(spec, parts), found)):
+        raise SpecError(wrong)
     spec = spec.model_copy(update={"plugins": found.plugins})
     return Outside(path, path.stem, spec, 0, found.step, (), found, assumed)
+
+
+def misfits(assembly: Assembly, description: Description) -> Iterable[str]:
+    """Yield in what a spec is not of a checkpoint's network, a line each."""
+    if (latents := assembly.latent_shape()) != description.latents:
+        given, wanted = ("x".join(map(str, shape)) for shape in (latents, description.latents))
+        yield f"data: clips are {given} in the latent (frames, channels, height, width), the network takes {wanted}"
+    channels = assembly.objective().output_channels(description.channels)
+    if channels != description.out_channels:
+        name = assembly.spec.diffusion.objective.name
+        yield (
+            f"diffusion.objective: {name} needs {channels} channels of output, the network gives "
+            f"{description.out_channels}: name the objective that it was trained with"
+        )
+    for key in (key for key in ModelSpec.model_fields if key != "size"):
+        said, own = (getattr(model, key) for model in (assembly.spec.model, description.model))
+        said, own = (value.name if isinstance(value, Part) else value for value in (said, own))
+        if said != own:
+            yield f"model.{key}: {said} was asked for, the network has {own}"
 
 
 def fitting_resolution(autoencoder: Any, latents: tuple[int, ...], parts: Catalogue) -> int:
@@ -98,8 +120,11 @@ def fitting_resolution(autoencoder: Any, latents: tuple[int, ...], parts: Catalo
     Raises:
         SpecError: there is none.
     """
-    choice = part_choice(autoencoder) if isinstance(autoencoder, str) else dict(autoencoder)
-    name = str(choice.pop("name"))
+    choice = part_choice(autoencoder) if isinstance(autoencoder, str) else autoencoder
+    if not isinstance(choice, Mapping) or not isinstance(choice.get("name"), str):
+        raise SpecError("data.autoencoder: name it, such as pixels, or {name: sd_vae, weights: FOLDER}")
+    choice = dict(choice)
+    name = choice.pop("name")
     part: type[Autoencoder] = parts.find("autoencoder", name).load()
     for factor in FACTORS:
         try:

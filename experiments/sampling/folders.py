@@ -38,6 +38,7 @@ from registry.runs.machine import usable_cores
 from registry.runs.records import SampledClip, Samples, read_record, sealed
 from registry.schema.differences import differing
 
+MOST_CELLS = 400  # of a grid: all its frames are in memory
 SAMPLES_FOLDER = "_samples"  # under the runs, where no folder is named
 ABOUT = "samples.json"
 
@@ -74,6 +75,8 @@ def sample_into_folder(wanted: Wanted, place: Place, progress: Progress = silent
     if place.grid is not None and (cells := place.grid[0] * place.grid[1]) > wanted.spec.sampling.clips:
         rows, columns = place.grid
         raise SpecError(f"--grid: {rows}x{columns} needs {cells} clips, and --num is {wanted.spec.sampling.clips}")
+    if place.grid is not None and cells > MOST_CELLS:
+        raise SpecError(f"--grid: a picture of {cells} clips is more than the {MOST_CELLS} that are drawn at once")
     with joined(device_named(place.device)) as processes:
         if place.processes > 1 and (processes.device.type != "cpu" or not processes.alone):
             raise SpecError("--processes: is for processors; start one process a GPU with torchrun --nproc-per-node")

@@ -38,6 +38,9 @@ def override(raw: dict[str, Any], text: str, free: Sequence[str]) -> list[str]:
         document = strict_yaml.parse(value, "command line", path)
     except SpecError as error:
         return error.problems
+    if not document.problems and len(path) == 1 and not isinstance(document.value, dict):
+        example = f"{key}.{next(iter(raw.get(key, {})), 'key')}"
+        return [f"command line: {key}: is a section: name a key of it, as in {example}"]
     if not document.problems:
         merge(raw, path, rooted(document.value, Path(), path))
     return list(document.problems)

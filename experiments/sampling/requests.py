@@ -7,6 +7,7 @@ from typing import Any
 
 from components.assembly import Assembly
 from components.model.checkpoints import Assumed
+from components.weights import KNOWN
 from experiments.record.progress import Progress, silent
 from experiments.sampling.checkpoints import fitting_resolution, open_checkpoint
 from experiments.sampling.overrides import OPTIONS, override
@@ -14,9 +15,11 @@ from experiments.sampling.sources import Source, open_training
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.compatibility import going_with
 from registry.experiment.resolve import resolve
+from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.schema.spec import Spec
 
+DIGITS = 10  # of numbers that are read as such
 WEIGHTS = {"ema": "ema", "raw": "model"}  # as the command line and as the spec say it
 
 
@@ -85,7 +88,9 @@ class Wanted:
             "weights_sha256": self.source.digest(),
             "step": self.source.step,
             "weights": self.source.kind(self.spec),
-            "objective": self.spec.diffusion.objective.model_dump(mode="json"),
+            **self.spec.diffusion.model_dump(mode="json", include={"objective", "noise_schedule"}),
+            "heads": self.spec.model.heads,
+            "tf32": self.spec.runtime.tf32,
             "sampler": sampling.sampler.model_dump(mode="json"),
             "guidance": sampling.guidance,
             "seed": sampling.seed,
@@ -105,7 +110,8 @@ def wanted_of(path: Path, ask: Ask, progress: Progress = silent) -> Wanted:
         SpecError: nothing is there that can be sampled, or not so.
         RunError: what is there cannot be believed.
     """
-    source: Source | None = open_training(path, ask.step)
+    published = not path.exists() and str(path) in KNOWN
+    source: Source | None = None if published else open_training(path, ask.step)
     if source is None:
         if ask.step is not None:
             raise SpecError(f"--step: is of a training made here, and {path} has the weights of one step; leave it out")
@@ -148,10 +154,15 @@ def wanted(source: Source, ask: Ask) -> Wanted:
 
 def _written(raw: dict[str, Any], ask: Ask, free: Sequence[str]) -> list[str]:
     """Put the words of a command into the sections of a spec; returns what cannot be put there."""
+    # A sampler that is written as a whole comes before the options about it, and its keys come behind them.
+    whole = [text for text in ask.overrides if text.partition("=")[0] == "sampling.sampler"]
+    lines = [line for text in whole for line in override(raw, text, free)]
+    if isinstance(written := raw["sampling"]["sampler"], str):
+        raw["sampling"]["sampler"] = part_choice(written)
     if ask.sampler is not None and ask.sampler != (raw["sampling"]["sampler"] or {}).get("name"):
         raw["sampling"]["sampler"] = {"name": ask.sampler}
-    if ask.steps is not None:
-        raw["sampling"]["sampler"]["steps"] = int(ask.steps) if ask.steps.isdecimal() else ask.steps
+    if ask.steps is not None and isinstance(sampler := raw["sampling"]["sampler"], dict):
+        sampler["steps"] = int(ask.steps) if ask.steps.isdecimal() and len(ask.steps) < DIGITS else ask.steps
     given = {
         ("sampling", "clips"): ask.num,
         ("sampling", "guidance"): ask.guidance,
@@ -164,7 +175,8 @@ def _written(raw: dict[str, Any], ask: Ask, free: Sequence[str]) -> list[str]:
     for (section, key), value in given.items():
         if value is not None:
             raw[section][key] = value
-    return [line for text in ask.overrides for line in override(raw, text, free)]
+    lines += [line for text in ask.overrides if text not in whole for line in override(raw, text, free)]
+    return lines
 
 
 def _same_latents(raw: dict[str, Any], ask: Ask, trained: Spec, parts: Catalogue) -> list[str]:
@@ -181,8 +193,11 @@ def _same_latents(raw: dict[str, Any], ask: Ask, trained: Spec, parts: Catalogue
 
 def _pair_problems(raw: Mapping[str, Any], parts: Catalogue) -> list[str]:
     """What is wrong with a sampler that does not go with the objective, with all that do."""
-    sampler, objective = raw["sampling"]["sampler"], raw["diffusion"]["objective"]["name"]
-    name = sampler["name"] if isinstance(sampler, dict) else sampler
+    choices = raw["sampling"]["sampler"], raw["diffusion"]["objective"]
+    written = (part_choice(choice) if isinstance(choice, str) else choice for choice in choices)
+    name, objective = (choice.get("name") if isinstance(choice, dict) else None for choice in written)
+    if objective not in parts.names("objective"):
+        return []  # what is wrong with it is told where the spec is resolved
     legal = going_with(parts, "objective", objective, "sampler")
     if name not in parts.names("sampler"):
         return [f"--sampler: no sampler {name!r}; {did_you_mean(str(name), parts.names('sampler'))}"]
@@ -207,7 +222,7 @@ def _labels(source: Source, classes: str | None) -> tuple[tuple[int, ...], list[
     for word in (word.strip() for word in classes.split(",")):
         if word in names:
             labels.append(names.index(word))
-        elif word.isdecimal() and int(word) < count:
+        elif word.isdecimal() and len(word) < DIGITS and int(word) < count:
             labels.append(int(word))
         elif word.isdecimal() or not names:
             kind = "" if names else "; the names of its classes are not known here"

@@ -109,6 +109,7 @@ def _done_before(out: Path, asked: dict[str, Any]) -> dict[int, dict[str, Any]]:
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
         before, samples = record["asked"], {sample["number"]: sample for sample in record["samples"]}
+        named = {number: (out / sample["file"], str(sample["sha256"])) for number, sample in samples.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError):
@@ -119,7 +120,7 @@ def _done_before(out: Path, asked: dict[str, Any]) -> dict[int, dict[str, Any]]:
             f"--out: {out} holds samples of another request ({key}: {before.get(key)!r}, now {asked[key]!r}); "
             "give another folder"
         )
-    return {number: sample for number, sample in samples.items() if _whole(out / sample["file"], sample["sha256"])}
+    return {number: sample for number, sample in samples.items() if _whole(*named[number])}
 
 
 def _whole(file: Path, digest: str) -> bool:

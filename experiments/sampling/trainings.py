@@ -21,7 +21,7 @@ from experiments.training.checkpoints import Origin, path_of, read_written
 from experiments.training.open_data import open_decoder
 from experiments.training.processes import ALONE, Processes
 from registry.errors import RunError
-from registry.runs.run_folder import Replicate
+from registry.runs.run_folder import Replicate, read_spec
 from registry.schema.spec import Spec
 
 
@@ -104,7 +104,8 @@ def trained_network(spec: Spec, training: Path, seed: int, device: torch.device,
         RunError: there is no checkpoint of that step that can be believed, or its weights do not fit the spec's shapes.
     """
     data = bound_data(training)
-    origin = Origin(spec.training, seed, data.digest if data is not None else "")
+    # What is drawn may be of another shape than what was trained, so the training is that of its folder.
+    origin = Origin(read_spec(training).training, seed, data.digest if data is not None else "")
     state = read_written(path_of(training, spec.step), origin, processes, device)
     model: Latte = Assembly(spec).model()
     # Fixed tables are not averaged: a training's average has none, that of an imported file may have.

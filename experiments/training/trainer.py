@@ -82,7 +82,11 @@ class Trainer:
         self.draw_latents = assembly.autoencoder_class().draw
         start = torch.Generator().manual_seed(replicate.seed)
         self.model: Latte = assembly.model()
-        assembly.initialisation(start_of(replicate))(self.model, start)
+        self.no_start: RunError | None = None  # why there are no weights to begin with
+        try:
+            assembly.initialisation(start_of(replicate))(self.model, start)
+        except RunError as error:  # a training that goes on from a checkpoint does without its start
+            self.no_start = error
         self.model.to(device)
         if self.spec.runtime.compile:
             for block in self.model.blocks:
@@ -214,11 +218,16 @@ class Trainer:
 
         Args:
             most: the last step that it may be of. Where later ones stay, their metrics do as well.
+
+        Raises:
+            RunError: there is none, and what the training starts from cannot be had.
         """
         device = torch.device("cpu") if self.sharded else self.device
         state = newest_checkpoint(self.folder, self.origin, self.processes, device, most)
         if state is not None:
             self.load_state(state)
+        elif self.no_start is not None:
+            raise self.no_start
         self.noted = self.processes.shared(self._noted() if self.processes.is_first else 0)
 
     def _noted(self) -> int:

@@ -23,6 +23,7 @@ INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were 
 # What the workbench is built on is not own wherever it lies, such as a torch that was built from a checkout.
 THIRD_PARTIES = {
     *("torch", "torchvision", "numpy", "scipy", "pandas", "einops", "timm", "diffusers", "transformers", "safetensors"),
+    "huggingface_hub",
     *(
         "av",
         "decord",

@@ -61,6 +61,9 @@ def file_at(path: str | Path) -> Path:
             f"{shortened(str(path))!r} has not made its last step, so that its newest checkpoint may change: "
             f"let it end, or name one file, such as {newest}"
         )
+    last = _read(training / "trained.json").get("steps")
+    if step_of(found[-1]) != last:
+        raise SpecError(f"{shortened(str(path))!r}: its last checkpoint, of step {last}, is gone; launch it again")
     return found[-1]
 
 
@@ -80,7 +83,8 @@ def digest_of(path: str | Path) -> str:
         if known := _read(noted).get("sha256"):
             return str(known)
         raise
-    beside = str(_read(file.with_suffix(".json")).get("sha256", ""))
+    ours = file.parent.name == CHECKPOINTS and step_of(file) is not None
+    beside = str(_read(file.with_suffix(".json")).get("sha256", "")) if ours else ""
     if len(beside) == 64:
         found, stamp = beside, _stamp(file)
     else:

@@ -157,7 +157,7 @@ def test_frozen_code_that_was_changed_does_not_run(tmp_path: Path) -> None:
     words = (file, *PLAIN, "--runs", runs)
     assert run("launch", *words, "seeds=[0]").code == 0
     (frozen,) = (runs / "_code").iterdir()
-    edited = frozen / "experiments" / "scores" / "sampling.py"
+    edited = frozen / "experiments" / "sampling" / "trainings.py"
     whole = edited.read_text()
     edited.write_text(whole + "\n# edited\n")
     (training,) = runs.glob("_trainings/*/seed-0")

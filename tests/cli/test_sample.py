@@ -249,9 +249,11 @@ def test_ctrl_c_keeps_what_was_made(here: Any, replicate: Path, tmp_path: Path) 
     count = len(about.clips)
     assert 2 <= count == len(list(out.glob("videos/*.mp4"))) < 100000
     assert not list(out.rglob("*.tmp"))
+    drawn = len(list(out.glob("arrays/*.npy")))  # the last may have been drawn and not filmed yet
+    assert drawn in (count, count + 1)
     told = here("sample", replicate, "--num", 1, "--batch", 1, "--out", out)  # as many as there are
     assert told.code == 0, told.err
-    assert f"{count} clips in {out}" in told.out
+    assert f"{drawn} clips in {out}" in told.out
 
 
 def test_the_videos_of_the_folder_can_be_scored(here: Any, sampled: tuple[Path, Told], replicate: Path) -> None:
@@ -292,6 +294,28 @@ def test_a_checkpoint_from_outside_is_sampled_as_the_official_code_does(
     assert schedule is not None
     assert (sampler.name, sampler.parameters["steps"], source.spec.sampling.guidance) == ("ddpm", 250, 1)
     assert (schedule.name, source.spec.sampling.seed) == ("linear", 0)
+
+
+def test_what_a_file_does_not_say_can_be_said_and_is_held_against_its_network(here: Any, official: Path) -> None:
+    told = here("sample", official, CHECKPOINT[0], "diffusion.objective=v_prediction")
+    assert told.code == 2
+    assert told.err.startswith("diffusion.objective: v_prediction needs 12 channels of output, the network gives 24")
+    plain, other = (
+        wanted_of(official, Ask(overrides=(CHECKPOINT[0], *more))).settings()
+        for more in ((), ("diffusion.noise_schedule=cosine",))
+    )
+    assert {key for key in plain if plain[key] != other[key]} == {"noise_schedule"}
+    assert {"heads", "tf32"} <= set(plain)
+
+
+def test_a_run_is_sampled_at_another_side_and_by_another_sampler(here: Any, replicate: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--resolution", 32, "--num", 2, "--steps", 2, "sampling.sampler=ddpm")
+    told = here("sample", replicate, *words, "--out", out)
+    assert told.code == 0, told.err
+    assert arrays(out / "arrays").shape == (2, 4, 32, 32, 3)
+    told = here("sample", replicate, "--resolution", 32, "--num", 401, "--grid", "1x401", "--out", tmp_path / "other")
+    assert told.code == 2, "the range of the option, or the bound of a grid"
 
 
 def test_a_checkpoint_says_what_has_to_be_said_of_it(here: Any, official: Path, tmp_path: Path) -> None:

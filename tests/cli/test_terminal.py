@@ -68,7 +68,7 @@ def test_hints_are_as_the_command_was_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "number", "suggested"),
     [
-        ("run.py ch", 1, {"check"}),
+        ("run.py ch", 1, {"check", "checkpoint"}),
         ("run.py check FILE learning.st", 3, {"learning.steps="}),
         ("run.py check FILE sampling.sampler.et", 3, {"sampling.sampler.eta="}),
         ("run.py check FILE data.picking=l", 3, {"data.picking=linspace"}),

@@ -8,10 +8,8 @@ from components.model.checkpoints.description import Assumed, Description, diges
 from components.model.checkpoints.dit import load_dit
 from components.model.checkpoints.official import from_official, load_official, read_official, to_official
 from components.model.checkpoints.opening import Checkpoint, export, inspect, open_network, refusals, suffixes, whole
-from components.model.checkpoints.ours import IMPORTED
 
 __all__ = [
-    "IMPORTED",
     "Assumed",
     "Checkpoint",
     "Description",

@@ -29,6 +29,7 @@ from registry.schema.spec import ModelSpec
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 CLASS = "LatteTransformer3DModel"
+MOST = 4096  # frames, positions a side and channels that a config.json may state
 UNSCALED_SIDE = (
     64  # latents of this side and below count patches 0, 1, …; of a multiple of it, in steps of 1 / multiple
 )
@@ -132,6 +133,8 @@ def describe(config: Mapping[str, Any], path: Path) -> tuple[ModelSpec, LatentSh
     try:
         heads, width = config["num_attention_heads"], config["num_attention_heads"] * config["attention_head_dim"]
         frames, side, channels = config["video_length"], config["sample_size"], config["in_channels"]
+        if not all(type(number) is int and 0 < number <= MOST for number in (frames, side, channels)):
+            raise ValueError(f"video_length, sample_size and in_channels are not numbers from 1 to {MOST}")
         model = ModelSpec(
             width=width,
             heads=heads,
@@ -167,6 +170,8 @@ def config_of(model: ModelSpec, latents: LatentShape, out_channels: int) -> dict
         "patch_embedding": "uniform_frame",
         "conditioning": "text_cross_attention",
         "temporal_position": "absolute" if frames > 1 else "none",
+        "spatial_position": "absolute",
+        "qk_norm": "none",
     }
     found = {key: getattr(model, key).name for key in wanted}
     wrong = [

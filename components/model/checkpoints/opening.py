@@ -191,13 +191,13 @@ def _named(layout: str) -> Layout:
 
 
 def _contents(path: Path) -> Contents:
+    if not path.exists() and str(path) in KNOWN:
+        path = find(str(path))
     for layout in LAYOUTS.values():
         if (contents := layout.at(path)) is not None:
             return contents
     if path.is_dir():
         raise SpecError(f"{path}: is a folder of no layout: {_inside(path)}")
-    if not path.exists() and str(path) in KNOWN:
-        path = find(str(path))
     return read_file(path)
 
 

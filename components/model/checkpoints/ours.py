@@ -19,12 +19,11 @@ from components.model.patch_embeddings import PatchEmbedding
 from registry.errors import RunError, SpecError, shortened
 from registry.parts.catalogue import catalogue
 from registry.runs.records import Imported, read_json, read_record
-from registry.runs.run_folder import TRAININGS, checkpoints_in, is_replicate, read_spec, step_of
+from registry.runs.run_folder import IMPORTED, TRAININGS, checkpoints_in, is_replicate, read_spec, step_of
 from registry.schema.spec import ModelSpec, Spec
 
 HEADER = "latte_workbench"  # the text in a safetensors header that says what the file is
 VERSION = 1  # of that text
-IMPORTED = "imported.json"  # of a training that was made elsewhere
 EMBEDDING = "patch_embedding."
 
 

@@ -20,6 +20,7 @@ CONFIG = {"input_size": 4, "patch_size": 2, "in_channels": 4, "hidden_size": 16,
           "num_frames": 3, "learn_sigma": True, "extras": 2, "num_classes": 3}  # fmt: skip
 IMAGE = CONFIG | {"num_frames": 1}
 OUTPUT = {"atol": 1e-5, "rtol": 0}  # as in tests/parity/test_model.py
+ROTARY = {"spatial_position": "rotary"}
 FULL = {"blocks": "full_attention", "temporal_position": "none"}
 
 
@@ -41,6 +42,13 @@ def start(part: Checkpoint, network: Latte) -> Latte:
 def same(left: Latte, right: Latte) -> bool:
     pairs = zip(left.parameters(), right.parameters(), strict=True)
     return all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(("own", "other"), [({}, ROTARY), (ROTARY, {})], ids=["absolute", "rotary"])
+def test_other_positions_in_space_are_no_start(tmp_path: Path, own: dict[str, str], other: dict[str, str]) -> None:
+    path = written(tmp_path / "other.pt", {"model": drawn(0, **other).state_dict()})
+    with pytest.raises(RunError, match="spatial_position"):
+        start(Checkpoint(path=path), drawn(1, **own))
 
 
 def written(path: Path, content: Any) -> str:

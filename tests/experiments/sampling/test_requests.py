@@ -81,6 +81,34 @@ def test_settings_are_all_that_was_asked(tmp_path: Path) -> None:
     assert (found.labels, found.precision, runtime.sampling_batch, runtime.threads) == ((1,), "bf16", 2, 1)
 
 
+def test_a_sampler_may_be_written_in_one_word_and_options_about_it_count(tmp_path: Path) -> None:
+    one = source(tmp_path)
+    for written, steps in (("ddpm(steps=5)", 5), ("ddpm", 3)):
+        found = wanted(one, Ask(steps=None if steps == 5 else "3", overrides=(f"sampling.sampler={written}",)))
+        assert found.spec.sampling.sampler is not None
+        assert (found.spec.sampling.sampler.name, found.spec.sampling.sampler.parameters["steps"]) == ("ddpm", steps)
+
+
+@pytest.mark.parametrize("written", ["data.autoencoder=5", "data.autoencoder=null"])
+def test_an_autoencoder_without_a_name_is_asked_for_one(tmp_path: Path, written: str) -> None:
+    assert "data.autoencoder: name it, such as pixels" in refused(source(tmp_path), Ask(overrides=(written,)))[0]
+
+
+def test_numbers_and_sections_that_are_none_are_told(tmp_path: Path) -> None:
+    one = source(tmp_path)
+    assert refused(one, Ask(overrides=("sampling=5",)))[0].startswith(
+        "command line: sampling: is a section: name a key"
+    )
+    assert refused(one, Ask(classes="9" * 5000))[0].startswith("--classes: no class")
+    assert "write a count (250)" in refused(one, Ask(steps="9" * 5000))[0]
+
+
+def test_clips_of_another_arithmetic_are_other_clips(tmp_path: Path) -> None:
+    one = source(tmp_path)
+    found = wanted(one, Ask(overrides=("runtime.tf32=false",)))
+    assert found.spec.runtime.tf32 != wanted(one, Ask()).spec.runtime.tf32
+
+
 def test_steps_alone_keep_the_rest_of_the_runs_sampler(tmp_path: Path) -> None:
     found = wanted(source(tmp_path, "sampling.sampler={name: ddim, steps: 2, eta: 0.5}"), Ask(steps="4"))
     assert found.spec.sampling.sampler is not None

@@ -31,7 +31,7 @@ def in_base(tmp_path: Path, section: str) -> list[str]:
         (
             "diffusion: {objective: v_predicton}",
             "diffusion.objective",
-            "no objective 'v_predicton': did you mean 'v_prediction'?",
+            "no objective 'v_predicton': did you mean 'v_prediction' or 'x0_prediction'?",
         ),
         ("sampling: {sampler: {name: ddm}}", "sampling.sampler", "no sampler 'ddm': did you mean"),
         (

@@ -152,10 +152,10 @@ def test_an_edited_spec_is_not_taken_for_the_old_one(tmp_path: Path, through: st
     folder = replicate.link if through == "the link" else replicate.folder
     assert open_replicate(folder).spec == spec
     text = (folder / "spec.yaml").read_text()
-    (folder / "spec.yaml").write_text(text.replace("beta1: 0.9", "beta1: 0.8"))
+    (folder / "spec.yaml").write_text(text.replace("batch_size: ", "batch_size: 1"))
     with pytest.raises(RuntimeError, match="was edited"):
         open_replicate(folder)
-    (folder / "spec.yaml").write_text(text.replace("beta1: 0.9", "beta3: 0.9"))
+    (folder / "spec.yaml").write_text(text.replace("batch_size: ", "batch_sise: "))
     with pytest.raises(RuntimeError, match="is no spec of this version"):
         open_replicate(folder)
     with pytest.raises(RuntimeError, match="no run folder"):
