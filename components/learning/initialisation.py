@@ -17,18 +17,6 @@ from registry.schema.parameter_types import NonNegativeInt
 NO_START = "give the file, or the folder of the training, that is started from (or an experiment and its arm)"
 LABELS = "conditioning.label.weight"  # the table of classes
 TEMPORAL = "temporal_position."  # what image networks have no use for
-ONE_START = (  # what both parts ask of their parameters
-    (
-        "path",
-        "path == '' or experiment == ''",
-        "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
-    ),
-    (
-        "training",
-        "training == '' or experiment != ''",
-        "{name}: training is filled in where an experiment is named; give the experiment and its arm",
-    ),
-)
 ADDED = "_temporal."  # in names of modules that stand in a block beside the image network's own
 
 
@@ -62,7 +50,18 @@ class Checkpoint(Initialisation):
     Official code: yes (train.py, pretrained)
     """
 
-    requires: tuple[tuple[str, str, str], ...] = (*ONE_START,)
+    requires: tuple[tuple[str, str, str], ...] = (
+        (
+            "path",
+            "path == '' or experiment == ''",
+            "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
+        ),
+        (
+            "training",
+            "training == '' or experiment != ''",
+            "{name}: training is filled in where an experiment is named; give the experiment and its arm",
+        ),
+    )
 
     def __init__(
         self, *, path: str = "", weights: Literal["ema", "model"] | None = None, sha256: str = "",
@@ -148,7 +147,16 @@ class DiTImage(Checkpoint):
     """
 
     requires = (
-        *ONE_START,
+        (
+            "path",
+            "path == '' or experiment == ''",
+            "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
+        ),
+        (
+            "training",
+            "training == '' or experiment != ''",
+            "{name}: training is filled in where an experiment is named; give the experiment and its arm",
+        ),
         (
             "",
             "model.blocks.branches == 1",

@@ -314,8 +314,8 @@ def test_a_run_is_sampled_at_another_side_and_by_another_sampler(here: Any, repl
     told = here("sample", replicate, *words, "--out", out)
     assert told.code == 0, told.err
     assert arrays(out / "arrays").shape == (2, 4, 32, 32, 3)
-    told = here("sample", replicate, "--resolution", 32, "--num", 401, "--grid", "1x401", "--out", tmp_path / "other")
-    assert told.code == 2, "the range of the option, or the bound of a grid"
+    told = here("sample", replicate, "--num", 420, "--grid", "21x20", "--out", tmp_path / "other")
+    assert (told.code, told.err) == (2, "--grid: a picture of 420 clips is more than the 400 that are drawn at once\n")
 
 
 def test_a_checkpoint_says_what_has_to_be_said_of_it(here: Any, official: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 from components.model.checkpoints import export, inspect, open_network, to_official
 from components.model.positions import spatial_table, temporal_table
 from experiments.launch.importing import ImportedTraining, import_checkpoint
+from experiments.plan.inventory import unreferenced
 from experiments.plan.plan import load_plan
 from registry.errors import RunError, SpecError
 from registry.runs.records import State
@@ -70,6 +71,12 @@ def test_importing_twice_finds_it_there_and_another_file_is_another_training(tmp
         open_network(first.training)
     assert not imported(file, tmp_path).there  # made again
     open_network(first.training)
+
+
+def test_what_was_imported_is_not_pruned(tmp_path: Path) -> None:
+    """It was not made here, and the file that it came from may be gone."""
+    imported(save(tmp_path / "ffs.pt", {"ema": latte_entries()}), tmp_path)
+    assert unreferenced(tmp_path / "runs") == []
 
 
 def test_a_file_of_ours_brings_along_how_it_was_trained(tmp_path: Path) -> None:

@@ -29,6 +29,25 @@ def stop_after(calls: int) -> Callable[..., bool]:
     return stop
 
 
+def test_a_training_goes_on_without_the_file_that_it_started_from(tmp_path: Path) -> None:
+    before = made(tmp_path / "before", "seeds=[0]", "floors=[]")[0]
+    first = resumed(before)
+    train(first, never, nothing)
+    (file,) = (before.training / "checkpoints").glob("step-*6.pt")
+    start = tmp_path / "start.pt"
+    shutil.copy(file, start)
+    replicate = made(
+        tmp_path, "seeds=[0]", "floors=[]", f"learning.initialisation={{name: checkpoint, path: {start}}}"
+    )[0]
+    with pytest.raises(Interrupted):
+        train(resumed(replicate), stop_after(2), nothing)
+    start.unlink()
+    assert resumed(replicate).step == 2
+    shutil.rmtree(replicate.training / "checkpoints")
+    with pytest.raises(RunError, match=r"learning\.initialisation\.path: there is no file"):
+        resumed(replicate)
+
+
 def trained(folder: Path, *overrides: str, stops: tuple[int, ...] = ()) -> tuple[Replicate, Any, dict[str, float]]:
     """The replicate, its final state and validation losses, after training with interruptions."""
     replicate = made(folder, *overrides)[0]

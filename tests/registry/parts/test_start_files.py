@@ -28,8 +28,15 @@ def training(folder: Path, *, ended: bool = True, beside: bool = False) -> Path:
     if beside:
         (place / "checkpoints/step-00000010.json").write_text(json.dumps({"sha256": "a" * 64}))
     if ended:
-        (place / "trained.json").write_text("{}")
+        (place / "trained.json").write_text(json.dumps({"steps": 10}))
     return place
+
+
+def test_an_earlier_checkpoint_is_not_taken_for_the_last(tmp_path: Path) -> None:
+    place = training(tmp_path)
+    (place / "checkpoints/step-00000010.pt").unlink()
+    with pytest.raises(SpecError, match="its last checkpoint, of step 10, is gone; launch it again"):
+        file_at(place)
 
 
 def spec_of(path: Path, **more: str) -> Spec:
