@@ -64,20 +64,33 @@ def test_a_picture_is_what_the_pipeline_draws(folder: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(drawn, (expected[0] * 255).round().astype(np.uint8))
 
 
+def played(file: Path) -> Any:
+    with av.open(str(file)) as video:
+        return np.stack([frame.to_ndarray(format="rgb24").astype(int) for frame in video.decode(video=0)])
+
+
 def test_videos_are_the_same_whatever_their_number_and_go_on(folder: Path, tmp_path: Path) -> None:
+    """The same but for the rounding of products, which may move a level here and there; another seed moves tens."""
+
+    def alike(left: Path, right: Path) -> bool:
+        return float(np.abs(played(left) - played(right)).mean()) < 1
+
     both = draw(folder, tmp_path / "both", num=2, seed=3)
     assert both["told"][-1] == ("sampling steps", 4, 4)
     assert both["how"]["decoder"] == "temporal"
     first = draw(folder, tmp_path / "apart", seed=3)
     again = draw(folder, tmp_path / "apart", num=2, seed=3)
     assert again["told"][-1] == ("sampling steps", 2, 2)  # the first was there
-    assert first["samples"] == both["samples"][:1]
-    assert again["samples"] == both["samples"]
+    assert [len(one["samples"]) for one in (first, again, both)] == [1, 2, 2]
+    assert again["samples"][0] == first["samples"][0]
+    assert [sample["seed"] for sample in again["samples"]] == [sample["seed"] for sample in both["samples"]] == [3, 4]
     assert draw(folder, tmp_path / "apart", num=2, seed=3)["told"] == []
     (tmp_path / "apart" / "000000.mp4").write_bytes(b"cut")
-    assert draw(folder, tmp_path / "apart", num=2, seed=3)["samples"] == both["samples"]
-    with av.open(str(tmp_path / "both" / "000001.mp4")) as video:
-        assert [(frame.width, frame.height) for frame in video.decode(video=0)] == [(16, 16)] * 4
+    assert draw(folder, tmp_path / "apart", num=2, seed=3)["told"][-1] == ("sampling steps", 2, 2)
+    names = ("000000.mp4", "000001.mp4")
+    assert all(alike(tmp_path / "apart" / name, tmp_path / "both" / name) for name in names)
+    assert not alike(*(tmp_path / "both" / name for name in names))
+    assert played(tmp_path / "both" / "000001.mp4").shape == (4, 16, 16, 3)
 
 
 @pytest.mark.parametrize(
