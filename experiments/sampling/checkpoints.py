@@ -122,7 +122,8 @@ def fitting_resolution(autoencoder: Any, latents: tuple[int, ...], parts: Catalo
     """
     choice = part_choice(autoencoder) if isinstance(autoencoder, str) else autoencoder
     if not isinstance(choice, Mapping) or not isinstance(choice.get("name"), str):
-        raise SpecError("data.autoencoder: name it, such as pixels, or {name: sd_vae, weights: FOLDER}")
+        first, *others = parts.names("autoencoder")
+        raise SpecError(f"data.autoencoder: name it, such as {first}, or one of {', '.join(others)}")
     choice = dict(choice)
     name = choice.pop("name")
     part: type[Autoencoder] = parts.find("autoencoder", name).load()
