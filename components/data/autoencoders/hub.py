@@ -1,8 +1,40 @@
 """Autoencoders of diffusers: loaded from the hub or from a folder in its layout."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
+from components.data.autoencoders.networks import divide, hash_of, in_batches
 from registry.errors import RunError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class HubAutoencoder:
+    """What diffusers' autoencoders of 4 channels at 1/8 share; `network` and `scale` are those of the weights."""
+
+    part_name: str
+    network: Any
+    scale: float
+
+    @classmethod
+    def plan_shape(cls, resolution: int, parameters: Mapping[str, Any]) -> tuple[int, int, int]:
+        """(4, R/8, R/8); SpecError where 8 does not divide the resolution."""
+        side = divide(resolution, 8, f"data.autoencoder {cls.part_name}")
+        return 4, side, side
+
+    def decode(self, latents: "Tensor") -> "Tensor":
+        """Scaled latents (N, C, h, w) -> frames (N, 3, H, W), in [-1, 1] but for overshoots of the decoder."""
+        return in_batches(lambda some: self.network.decode(some / self.scale).sample, latents, self.network)
+
+    def fingerprint(self) -> str:
+        """Hash of the weights and the scale; equal fingerprints give equal moments."""
+        return f"{self.part_name}-{hash_of(self.network, self.scale)}"
+
+    def to(self, device: "torch.device | str") -> Self:
+        self.network.to(device)
+        return self
 
 
 def load(class_name: str, weights: str) -> Any:

@@ -1,20 +1,18 @@
 """The autoencoder `sd_vae`: the image VAE of Stable Diffusion, that of the paper."""
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from components.data.autoencoders.hub import load, must_agree
-from components.data.autoencoders.networks import divide, hash_of, in_batches
+from components.data.autoencoders.hub import HubAutoencoder, load, must_agree
+from components.data.autoencoders.networks import in_batches
 from registry.parts.catalogue import part
 
 if TYPE_CHECKING:
-    import torch
     from torch import Generator, Tensor
 
 
 @part("autoencoder", "sd_vae")
-class StableDiffusionVAE:
+class StableDiffusionVAE(HubAutoencoder):
     """The image VAE of Stable Diffusion, through diffusers' AutoencoderKL.
 
     Source: paper section 3.1 and 4.1: videos are encoded frame by frame by the pre-trained VAE of Stable Diffusion
@@ -39,12 +37,6 @@ class StableDiffusionVAE:
         must_agree(weights, config.latent_channels, 2 ** (len(config.block_out_channels) - 1))
         self.scale = float(config.scaling_factor)
 
-    @classmethod
-    def plan_shape(cls, resolution: int, parameters: Mapping[str, Any]) -> tuple[int, int, int]:
-        """(4, R/8, R/8); SpecError where 8 does not divide the resolution."""
-        side = divide(resolution, 8, "data.autoencoder sd_vae")
-        return 4, side, side
-
     def encode_moments(self, frames: "Tensor") -> "Tensor":
         """Frames (N, 3, H, W) in [-1, 1] -> mean and log-variance (N, 2C, h, w) of the scaled latents."""
         import torch
@@ -65,15 +57,3 @@ class StableDiffusionVAE:
         device = mean.device if generator is None else generator.device
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=device)
         return mean + torch.exp(0.5 * log_variance) * noise.to(mean.device)
-
-    def decode(self, latents: "Tensor") -> "Tensor":
-        """Scaled latents (N, C, h, w) -> frames (N, 3, H, W), in [-1, 1] but for overshoots of the decoder."""
-        return in_batches(lambda some: self.network.decode(some / self.scale).sample, latents, self.network)
-
-    def fingerprint(self) -> str:
-        """Hash of the weights and the scale; equal fingerprints give equal moments."""
-        return f"sd_vae-{hash_of(self.network, self.scale)}"
-
-    def to(self, device: "torch.device | str") -> "StableDiffusionVAE":
-        self.network.to(device)
-        return self

@@ -1,19 +1,17 @@
 """The autoencoder `taesd`: a small network with nearly the latents of `sd_vae`."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from components.data.autoencoders.hub import load, must_agree
-from components.data.autoencoders.networks import divide, hash_of, in_batches
+from components.data.autoencoders.hub import HubAutoencoder, load, must_agree
+from components.data.autoencoders.networks import in_batches
 from registry.parts.catalogue import part
 
 if TYPE_CHECKING:
-    import torch
     from torch import Generator, Tensor
 
 
 @part("autoencoder", "taesd")
-class TinyAutoencoder:
+class TinyAutoencoder(HubAutoencoder):
     """A distilled autoencoder with nearly the latents of `sd_vae` at a fraction of its cost, for decoding on CPUs.
 
     Source: none in the paper; TAESD by O. B. Bohan (madebyollin/taesd), through diffusers' AutoencoderTiny.
@@ -36,12 +34,6 @@ class TinyAutoencoder:
         must_agree(weights, config.latent_channels, 2 ** (len(config.encoder_block_out_channels) - 1))
         self.scale = float(config.scaling_factor)
 
-    @classmethod
-    def plan_shape(cls, resolution: int, parameters: Mapping[str, Any]) -> tuple[int, int, int]:
-        """(4, R/8, R/8); SpecError where 8 does not divide the resolution."""
-        side = divide(resolution, 8, "data.autoencoder taesd")
-        return 4, side, side
-
     def encode_moments(self, frames: "Tensor") -> "Tensor":
         """Frames (N, 3, H, W) in [-1, 1] -> moments (N, C, h, w): the latents themselves."""
         return in_batches(lambda some: self.network.encode(some).latents * self.scale, frames, self.network)
@@ -50,15 +42,3 @@ class TinyAutoencoder:
     def draw(moments: "Tensor", generator: "Generator | None" = None) -> "Tensor":
         """Moments (..., C, h, w) -> latents of the same shape; nothing is random here."""
         return moments
-
-    def decode(self, latents: "Tensor") -> "Tensor":
-        """Latents (N, C, h, w) -> frames (N, 3, H, W), in [-1, 1] but for overshoots of the decoder."""
-        return in_batches(lambda some: self.network.decode(some / self.scale).sample, latents, self.network)
-
-    def fingerprint(self) -> str:
-        """Hash of the weights and the scale; equal fingerprints give equal moments."""
-        return f"taesd-{hash_of(self.network, self.scale)}"
-
-    def to(self, device: "torch.device | str") -> "TinyAutoencoder":
-        self.network.to(device)
-        return self
