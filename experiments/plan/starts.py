@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments.plan.plan import Plan, load_plan
 from registry.errors import SpecError
 from registry.experiment.starts import starts_of
+from registry.schema.spec import Spec
 
 
 def with_starts(plans: Sequence[Plan]) -> list[Plan]:
@@ -87,14 +88,16 @@ def refuse_unfit(plan: Plan) -> None:
     from components.assembly import Assembly
 
     wrong = []
+    others: dict[tuple[Path, tuple[str, ...]], dict[str, Spec]] = {}  # specs of arms by experiment, each resolved once
     for arm in plan.selected:
         for start in starts_of(arm.spec):
-            arms = load_plan(start.experiment, start.overrides, plan.runs).arms
-            other = next(arm for arm in arms if arm.name == start.arm)
-            given = Assembly(other.spec).model("meta").state_dict()
+            place = start.experiment, start.overrides
+            if place not in others:
+                others[place] = {one.name: one.spec for one in load_plan(*place, plan.runs).arms}
+            given = Assembly(others[place][start.arm]).model("meta").state_dict()
             assembly = Assembly(arm.spec, plan.file.parts)
             found = assembly.initialisation().mismatches(assembly.model("meta"), given)
-            place = plan.file.place(("base", *start.key))
-            wrong += [f"{place}: arm {arm.name}: {'.'.join(start.key)}: {text}" for text in found[:3]]
+            at = plan.file.place(("base", *start.key))
+            wrong += [f"{at}: arm {arm.name}: {'.'.join(start.key)}: {text}" for text in found[:3]]
     if wrong:
         raise SpecError(wrong)
