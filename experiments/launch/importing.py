@@ -16,7 +16,7 @@ import torch
 from components.assembly import Assembly
 from components.model.checkpoints import Checkpoint, Description, whole
 from experiments.record.recording import machine, write_json
-from experiments.sampling.checkpoints import fitting_resolution, misfits
+from experiments.sampling.checkpoints import fitting_resolution, label_drop_of, misfits
 from experiments.training.checkpoints import Origin, damage_of, path_of, write_checkpoint
 from registry import strict_yaml
 from registry.errors import SpecError
@@ -30,7 +30,6 @@ from registry.schema.spec import Spec, default_part
 
 SEED = 0  # of the training, which draws nothing
 START = "checkpoint"  # the initialisation that starts from a file
-DROPPED = 0.1  # share of labels that the reference drops, where there is a null label
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,7 @@ def _sections(description: Description, parts: Catalogue, overrides: Iterable[st
     sections["model"] = {name: value for name, value in model.items() if name != "size"}
     sections["data"]["frames"] = description.frames
     start = {"name": START, "path": str(description.path.resolve()), "sha256": description.digest}
-    sections["learning"] = {"initialisation": start, "steps": 0}
-    if description.classes:
-        sections["learning"]["label_drop"] = DROPPED if description.null_label else 0.0
+    sections["learning"] = {"initialisation": start, "steps": 0, **label_drop_of(description)}
     sections["sampling"].pop("step", None)
     sections["scoring"] = {"metrics": []}  # it is an experiment that scores
     sections = overridden({name: values for name, values in sections.items() if values}, overrides)

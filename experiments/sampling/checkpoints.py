@@ -27,6 +27,7 @@ from registry.parts.catalogue import Catalogue, catalogue
 from registry.schema.section import Part
 from registry.schema.spec import ModelSpec, Spec, default_part
 
+DROPPED = 0.1  # share of labels that the reference drops, where there is a null label
 FACTORS = range(1, 65)  # by which an autoencoder may make frames smaller
 
 
@@ -114,6 +115,11 @@ def misfits(assembly: Assembly, description: Description) -> Iterable[str]:
             yield f"model.{key}: {said} was asked for, the network has {own}"
 
 
+def label_drop_of(found: Description) -> dict[str, float]:
+    """Return the key `label_drop` of a checkpoint's section `learning`; nothing where there are no classes."""
+    return {"label_drop": DROPPED if found.null_label else 0.0} if found.classes else {}
+
+
 def fitting_resolution(autoencoder: Any, latents: tuple[int, ...], parts: Catalogue) -> int:
     """Return the side of the frames that an autoencoder turns into latents (C, h, w).
 
@@ -151,7 +157,7 @@ def _sections(found: Description) -> dict[str, Any]:
         "model": model,
         "data": {"frames": found.frames, "autoencoder": default_part("data", "autoencoder")},
         "diffusion": {},
-        "learning": {"label_drop": 0.1 if found.null_label else 0.0} if found.classes else {},
+        "learning": label_drop_of(found),
         "sampling": {},
     }
 
