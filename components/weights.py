@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO
 from platformdirs import user_cache_path
 
 from registry.errors import RunError, SpecError, did_you_mean
+from registry.parts.start_files import sha256_of
 from registry.runs.command import command
 
 CHUNK = 2**20
@@ -194,12 +194,6 @@ def find(*names: str, given: str = "", setting: str = "weights", instead: str = 
         f"{use}: {missing}: run `{command()} fetch-weights {name}`, or put {files} into {cache_folder()}, "
         f"or set {variable} (or {setting}) to its path{f', or {instead}' if instead else ''}"
     )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 hex digits of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_damaged(path: Path, sha256: str) -> None:

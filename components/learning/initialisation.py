@@ -1,6 +1,5 @@
 """Slot `initialisation`: what weights training starts from."""
 
-import hashlib
 from typing import Literal
 
 import torch
@@ -11,7 +10,7 @@ from components.learning.start_weights import Entries
 from components.model.latte import Latte
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import part
-from registry.parts.start_files import digest_of, file_at
+from registry.parts.start_files import digest_of, file_at, sha256_of
 from registry.schema.parameter_types import NonNegativeInt
 
 NO_START = "give the file, or the folder of the training, that is started from (or an experiment and its arm)"
@@ -80,8 +79,7 @@ class Checkpoint(Initialisation):
             raise RunError(f"learning.initialisation.path: {NO_START}")
         try:
             file = file_at(self.path)
-            with file.open("rb") as opened:
-                found = hashlib.file_digest(opened, "sha256").hexdigest()
+            found = sha256_of(file)
         except SpecError as error:
             raise RunError(f"learning.initialisation.path: {error}") from None
         except OSError as error:

@@ -1,6 +1,5 @@
 """Sampled clips as arrays and as videos: each batch is written as an array, and each of its clips filmed."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from components.data.video.writer import write_mp4
 from components.scoring.features.preprocessing import FPS
+from components.weights import sha256_of
 from experiments.sampling.preview_pictures import enlarged
 from experiments.sampling.sample_files import SampleFiles
 
@@ -63,9 +63,3 @@ class FilmedFiles(SampleFiles):
         """Yield number and video of each clip that has both array and video."""
         for numbers in self.whole():
             yield from ((number, self.video(number)) for number in numbers if self.video(number).exists())
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,11 +21,12 @@ from typing import Any
 import torch
 
 from components.scoring.features.workers import WorkerDiedError, in_processes
+from components.weights import sha256_of
 from experiments.record.code_digests import of_evaluation
 from experiments.record.progress import Progress, silent
 from experiments.record.recording import machine, write_json
 from experiments.sampling.drawing import Drawing, draw, missing_batches, refuse_unless_computed
-from experiments.sampling.filmed_files import ARRAYS, FilmedFiles, sha256_of
+from experiments.sampling.filmed_files import ARRAYS, FilmedFiles
 from experiments.sampling.pictures import write_pictures
 from experiments.sampling.requests import Wanted
 from experiments.sampling.sample_files import numbers_in

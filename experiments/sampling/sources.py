@@ -9,8 +9,8 @@ import torch
 from components.data.autoencoders import Decoder
 from components.data.manifest import Manifest
 from components.model.latte import Latte
+from components.weights import sha256_of
 from experiments.record.recording import bound_data
-from experiments.sampling.filmed_files import sha256_of
 from experiments.sampling.trainings import trained_network
 from experiments.training.open_data import open_decoder
 from registry.errors import RunError, SpecError, did_you_mean

@@ -3,7 +3,6 @@
 Every video has a seed of its own: it is the same whatever the number of them, and an interrupted command goes on.
 """
 
-import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from components.data.video.writer import write_mp4
+from components.weights import sha256_of
 from experiments.sampling.text_pipeline import Opened, check_packages, folder_of, open_pipeline, scheduler_class
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import catalogue
@@ -93,7 +93,7 @@ def sample_text(request: TextRequest, out: Path, device: torch.device, progress:
         pictures = _drawn(opened.pipeline, request, text, frames, side, generator, on_step)
         file = out / f"{number:06d}.{'png' if request.image else 'mp4'}"
         _write(file, pictures, request.image)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = sha256_of(file)
         samples[number] = {"number": number, "file": file.name, "seed": request.seed + number, "sha256": digest}
         record["samples"] = [samples[known] for known in sorted(samples)]
         write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")
@@ -124,7 +124,7 @@ def _done_before(out: Path, asked: dict[str, Any]) -> dict[int, dict[str, Any]]:
 
 
 def _whole(file: Path, digest: str) -> bool:
-    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digest
+    return file.is_file() and sha256_of(file) == digest
 
 
 def _size(request: TextRequest, opened: Opened) -> tuple[int, int]:

@@ -67,6 +67,12 @@ def file_at(path: str | Path) -> Path:
     return found[-1]
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 hex digits of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digest_of(path: str | Path) -> str:
     """Return the SHA-256 of the file that a path names; a file is hashed once, until its size, time or inode change.
 
@@ -92,8 +98,7 @@ def digest_of(path: str | Path) -> str:
         if known.get("file") == str(file.resolve()) and known.get("stamp") == stamp:
             return str(known["sha256"])
         try:
-            with file.open("rb") as opened:
-                found = hashlib.file_digest(opened, "sha256").hexdigest()
+            found = sha256_of(file)
         except OSError as error:
             raise SpecError(f"{file}: cannot be read: {error.strerror}") from None
     _write(noted, {"file": str(file.resolve()), "stamp": stamp, "sha256": found})
