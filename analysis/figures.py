@@ -1,5 +1,6 @@
 """Figures: scores by arm, curves by arm, and real beside sampled frames. No global state of matplotlib is touched."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,10 +24,20 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", ":", "-.")  # a second sign, for print and for more arms than colours
 GREY = "#5f5f5f"
 NAMES = 2.6  # inches: how wide names beside an axis are at most
+SHOWN_DOTS = 110  # an inch, of a figure in a notebook
 FEW = 8  # steps of a curve: each is a point, and stands below the axis
 
 
-def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floors: Floors = ()) -> Figure:
+class ShownFigure(Figure):
+    """A figure that a notebook shows where it is the value of a cell, without pyplot and its global state."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=SHOWN_DOTS)
+        return content.getvalue()
+
+
+def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floors: Floors = ()) -> ShownFigure:
     """A line per arm: a dot per seed, the mean, and Student's interval of the mean; the floor of real halves in grey.
 
     Raises:
@@ -39,7 +50,7 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
         raise RunError(f"no replicate that is done has the score {metric!r}")
     names = [fold(f"{arm}\nn = {len(by_arm[arm])}", NAMES) for arm in arms]
     row = max(0.45, LINE * max(name.count("\n") + 1 for name in names) + 0.1)
-    figure = Figure(figsize=(4.6 + max(1.8, *map(width_of, names)), 1.3 + row * len(arms)), layout="constrained")
+    figure = ShownFigure(figsize=(4.6 + max(1.8, *map(width_of, names)), 1.3 + row * len(arms)), layout="constrained")
     axes = figure.add_subplot()
     for place, scores in enumerate(by_arm.values()):
         colour, values = COLOURS[place % len(COLOURS)], scores.to_numpy()
@@ -66,7 +77,7 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
 
 def curves_figure(
     metrics_by_replicate: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]], key: str, *, log: bool = False
-) -> Figure:
+) -> ShownFigure:
     """A curve per arm over the training steps: the mean of its seeds, and the band from the lowest to the highest.
 
     Args:
@@ -86,7 +97,7 @@ def curves_figure(
     ]
     if not records:
         raise RunError(f"no metrics of any replicate have {key!r}")
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    figure = ShownFigure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
     # A resumed replicate may have written a step again: its last line counts.
     lines = pd.DataFrame(records).drop_duplicates(["arm", "seed", "step"], keep="last")
@@ -122,7 +133,7 @@ def curve_figure(
     path: str | Path,
     *,
     limits: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-) -> Figure:
+) -> ShownFigure:
     """Scores at several numbers of clips against 1/N, and the line to infinitely many clips, as a picture at `path`.
 
     A point is the mean over disjoint subsets, a bar its standard deviation. A panel per curve: scores with the same
@@ -142,7 +153,7 @@ def curve_figure(
             panels.setdefault(tuple((p["n_fake"], p["value"]) for p in points), []).append(name)
     if not panels:
         raise RunError("there is no N-curve to draw: no score was measured at several numbers of clips")
-    figure = Figure(figsize=(6.4, 3.4 * len(panels)), layout="constrained")
+    figure = ShownFigure(figsize=(6.4, 3.4 * len(panels)), layout="constrained")
     all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for place, (axes, names) in enumerate(zip(all_axes, panels.values(), strict=True)):
         colour, points = COLOURS[place % len(COLOURS)], curves[names[0]]
@@ -185,7 +196,7 @@ def _draw_limit(axes: Axes, limit: Mapping[str, Any], points: Sequence[Mapping[s
 
 def samples_figure(
     real: NDArray[np.uint8], sampled: NDArray[np.uint8], path: str | Path, *, frames: int = 8, title: str = ""
-) -> Figure:
+) -> ShownFigure:
     """Real and sampled videos side by side, a row each, as a PNG at `path`.
 
     Args:
@@ -205,7 +216,7 @@ def samples_figure(
     height = max(strip.shape[0] for strip in strips.values()) * inches
     title = fold(title, 12.0, 11)
     above = 0.25 + 0.21 * (title.count("\n") + 1) if title else 0.2
-    figure = Figure(figsize=(12.4, height + above + 0.25), dpi=150, layout="constrained")
+    figure = ShownFigure(figsize=(12.4, height + above + 0.25), dpi=150, layout="constrained")
     panels = figure.subplots(1, 2, gridspec_kw={"width_ratios": widths})
     for axes, (name, strip) in zip(panels, strips.items(), strict=True):
         axes.imshow(strip, interpolation="nearest")

@@ -1,4 +1,4 @@
-"""Tables and verdicts as text: for the terminal, Markdown, LaTeX, CSV and JSON."""
+"""Tables and verdicts as text: for the terminal, Markdown, LaTeX, CSV, HTML and JSON."""
 
 import json
 import math
@@ -17,6 +17,7 @@ WRITERS: dict[str, Callable[[tables.Summary], str]] = {
     "md": tables.to_markdown,
     "tex": tables.to_latex,
     "csv": tables.to_csv,
+    "html": tables.to_html,
 }
 COLUMNS = ("metric", "verdict", "effect", "95 % interval", "in floors", "n", "p (Holm)")  # behind the claim
 EFFECTS = {
@@ -27,7 +28,7 @@ EFFECTS = {
 
 
 def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: str = "", floors: Floors = ()) -> str:
-    """The scores by arm in a form: table, json, md, tex or csv.
+    """The scores by arm in a form: table, json, md, tex, csv or html.
 
     Args:
         frame: as `analysis.results.load` gives it.

@@ -6,12 +6,10 @@ nobody else's. `report` beside them is a link to the one of the file as it was l
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -19,14 +17,10 @@ import pandas as pd
 from analysis import pictures, rendering
 from analysis.floors import Floors
 from analysis.verdicts import Verdict
-from registry.experiment.claims import ResolvedClaim
 from registry.runs.files import locked, write_atomically
+from registry.runs.resolved_experiment import LINK, ResolvedExperiment, keep_resolved, place_of
 
-FOLDER = "reports"  # in that of the experiment: one a resolved experiment
-LINK = "report"  # beside it
-ABOUT = "experiment.json"
 WIDTH = 120  # of verdict.txt
-DIGITS = 10  # of a digest, as many as an arm's identity has
 
 
 @dataclass(frozen=True)
@@ -46,54 +40,7 @@ class Results:
     by_step: Mapping[int, pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class ReportOf:
-    """The resolved experiment that a report is of.
-
-    Args:
-        experiment: its name.
-        file: that it was read from.
-        overrides: of the command line, `key.path=value`.
-        arms: name -> identity.
-        seeds: of every arm.
-        claims: all of them.
-    """
-
-    experiment: str
-    file: str
-    overrides: tuple[str, ...]
-    arms: Mapping[str, str]
-    seeds: tuple[int, ...]
-    claims: tuple[ResolvedClaim, ...]
-
-    @property
-    def digest(self) -> str:
-        """Hash of arms, seeds and claims: equal for equal reports, wherever the experiment was written."""
-        claims = [{**asdict(claim), "margin": str(claim.margin)} for claim in self.claims]
-        about = {"arms": dict(self.arms), "seeds": list(self.seeds), "claims": claims}
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:DIGITS]
-
-    def as_json(self) -> str:
-        """Return what experiment.json says."""
-        about = {
-            "experiment": self.experiment, "digest": self.digest, "file": self.file, "overrides": list(self.overrides),
-            "arms": dict(self.arms), "seeds": list(self.seeds),
-            "claims": [f"{own.axis}: {own.statement} in {own.metric}{own.where}" for own in self.claims],
-        }  # fmt: skip
-        return json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-
-
-def folder_of(experiment: Path, about: ReportOf) -> Path:
-    """Return the folder of a report, which may not be there yet.
-
-    Args:
-        experiment: the experiment's folder.
-        about: what the report is of.
-    """
-    return experiment / FOLDER / about.digest
-
-
-def write(experiment: Path, about: ReportOf, results: Results, link: bool) -> list[Path]:
+def write(experiment: Path, about: ResolvedExperiment, results: Results, link: bool) -> list[Path]:
     """Write experiment.json, the figures, table.md, table.csv, verdict.txt and verdict.json; return their paths.
 
     Args:
@@ -104,18 +51,17 @@ def write(experiment: Path, about: ReportOf, results: Results, link: bool) -> li
     """
     frame, floors, answers = results.frame, results.floors, results.answers
     texts = {
-        ABOUT: about.as_json(),
         "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors),
         "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors),
         "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH),
         "verdict.json": rendering.verdicts_table(about.experiment, answers, "json"),
     }
-    place = folder_of(experiment, about)
+    place = place_of(experiment, about.digest)
     with locked(place):  # the job that reports and a person may do so at the same moment
         drawn = pictures.draw(place, frame, floors, results.by_step)
         for name, text in texts.items():
             write_atomically(place / name, text.rstrip("\n") + "\n")
-    written = [*drawn, *(place / name for name in texts)]
+        written = [*drawn, keep_resolved(experiment, about), *(place / name for name in texts)]
     if link and _lead_to(experiment / LINK, place):
         return [experiment / LINK / path.relative_to(place) for path in written]
     return written

@@ -1,5 +1,6 @@
-"""Scores by arm as a table: numbers first, then the same table for terminal, Markdown, LaTeX and CSV."""
+"""Scores by arm as a table: numbers first, then the same table for terminal, Markdown, LaTeX, CSV and HTML."""
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ class Summary:
         """The protocol of each metric and the notes, a line each."""
         told = [f"{metric}: protocol {name}" for metric, name in self.protocols.items() if name is not None]
         return [*told, *self.notes]
+
+    def _repr_html_(self) -> str:
+        return to_html(self)
 
     def of(self, metric: str) -> "Summary":
         """The part about one metric, without the notes."""
@@ -150,6 +154,19 @@ def to_latex(table: Summary) -> str:
     columns = "l" + "r" * (len(header) - 1)
     text = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
     return "\n".join([*text, *(f"% {line}" for line in table.captions), ""])
+
+
+def to_html(table: Summary) -> str:
+    """The summary as an HTML table, to stand in a page: with a header row, a row header an arm, and captions below."""
+    header, rows = _cells(table)
+    top = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    body = [
+        f'<tr><th scope="row">{html.escape(first)}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    ]
+    notes = "".join(f"<p>{html.escape(line)}</p>" for line in table.captions)
+    whole = "\n".join(["<table>", f"<thead><tr>{top}</tr></thead>", "<tbody>", *body, "</tbody>", "</table>"])
+    return f"{whole}\n{notes}\n" if notes else f"{whole}\n"
 
 
 def to_csv(table: Summary) -> str:

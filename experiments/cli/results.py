@@ -68,7 +68,11 @@ def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
 @click.command()
 @click.option("--metric", "metrics", multiple=True, help="Only these scores; left out: all but the noise bands.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "md", "tex", "csv"]), default="table", help="How to print."
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "md", "tex", "csv", "html"]),
+    default="table",
+    help="How to print.",
 )
 @click.option("--at-step", "step", type=click.IntRange(1), help="The evaluations at this step (see `evaluate_at`).")
 @verb()

@@ -20,12 +20,14 @@ from experiments.launch.executors import EXECUTORS, opened
 from experiments.plan.check import check
 from experiments.plan.other_code import outdated
 from experiments.plan.plan import Plan
+from experiments.plan.resolved_experiment import resolved
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
 from experiments.record.recording import create, desire, open_again
 from experiments.record.states import in_state, queue_of, states
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.records import Attempt, State, Submission
+from registry.runs.resolved_experiment import write_resolved
 from registry.runs.run_folder import Replicate, wanted
 
 
@@ -104,6 +106,7 @@ def launch_all(
     check(plan, with_data=True)
     wait = wait or not EXECUTORS[executor].detached
     with opened(plan, executor, ExecutorOptions(progress, say, reports=True), wait) as where:
+        write_resolved(plan.folder, resolved(plan))
         launched = Launched(make_run_folders(plan, where.snapshot.about()))
         where.prepare(plan, ())  # what all replicates share, and those that are done
         controller = Controller(where, launched, watch if wait else unwatched, say)

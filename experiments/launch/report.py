@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import reports
-from analysis.reports import ReportOf, Results
+from analysis.reports import Results
 from analysis.verdicts import Verdict
 from experiments.launch import preparing
 from experiments.plan import reading
 from experiments.plan.plan import Plan, load_plan
+from experiments.plan.resolved_experiment import digest, resolved
 from experiments.record.progress import Progress, silent
 from experiments.tracking import mlflow_sync
 from registry.errors import RunError, SpecError
+from registry.runs.resolved_experiment import place_of
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,14 @@ def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None =
             written, answers = _write(plan, link, harmless)
     except RunError as error:
         notes.append(f"the floor of resampling was not measured: {error}")
-    return Report(reports.folder_of(plan.folder, report_of(plan)), written, answers, notes)
+    return Report(place_of(plan.folder, digest(plan)), written, answers, notes)
 
 
 def _write(plan: Plan, link: bool, harmless: str) -> tuple[list[Path], list[Verdict]]:
     read = reading.frames_of(plan)
     answers = reading.answers_of(plan, harmless=harmless, read=read)
     results = Results(read.last, reading.floors_of(plan), answers, read.by_step)
-    return reports.write(plan.folder, report_of(plan), results, link), answers
-
-
-def report_of(plan: Plan) -> ReportOf:
-    """Return what a report of this plan is of: all its arms, whatever is selected."""
-    arms = {arm.name: arm.identity for arm in plan.arms}
-    seeds, claims = tuple(plan.file.experiment.seeds), tuple(plan.claims)
-    return ReportOf(plan.name, str(plan.file.path), plan.overrides, arms, seeds, claims)
+    return reports.write(plan.folder, resolved(plan), results, link), answers
 
 
 def is_overridden(plan: Plan) -> bool:
@@ -83,4 +78,4 @@ def is_overridden(plan: Plan) -> bool:
         plain = load_plan(plan.file.path, runs=plan.runs)
     except SpecError:  # the file is sound with its overrides only
         return True
-    return plain.name == plan.name and report_of(plain).digest != report_of(plan).digest
+    return plain.name == plan.name and digest(plain) != digest(plan)

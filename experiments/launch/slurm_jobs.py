@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from analysis import reports
 from experiments.launch.executor import ExecutorOptions, RefusedError, freeze_code
 from experiments.launch.frozen_file import frozen_words
 from experiments.launch.preparing_jobs import PreparingJobs
-from experiments.launch.report import is_overridden, report_of
+from experiments.launch.report import is_overridden
 from experiments.launch.slurm_arrays import SlurmArrays, chunks, script
 from experiments.plan.plan import Plan
+from experiments.plan.resolved_experiment import digest
 from experiments.record import slurm_queue
 from experiments.record.recording import write_json
 from experiments.record.slurm_queue import DEFAULT_MAX_ARRAY, Cluster
@@ -20,6 +20,7 @@ from experiments.record.snapshot import Snapshot
 from experiments.record.states import tasks_of
 from registry.errors import RunError
 from registry.experiment.clusters import cluster_defaults
+from registry.runs.resolved_experiment import place_of
 from registry.runs.run_folder import Replicate
 from registry.schema.resources import Shape
 
@@ -144,7 +145,7 @@ class SlurmJobs:
         words += ["--overridden"] if is_overridden(self.plan) else []
         self.report = self.arrays.submit_verb("report", words, after)
         self._report_due = False
-        place = reports.folder_of(self.plan.folder, report_of(self.plan))
+        place = place_of(self.plan.folder, digest(self.plan))
         self.say(f"submitted {self.report}: reports when they have ended, in {place}")
         self._note()
 

@@ -13,6 +13,7 @@ from experiments.launch.executors import opened
 from experiments.launch.launching import make_run_folders, stop_for_good
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
+from experiments.plan.resolved_experiment import resolved
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
 from experiments.record.recording import desire
@@ -22,6 +23,7 @@ from experiments.search.halving import Cut, Decision, Standing, decide
 from registry.errors import SpecError
 from registry.runs.attempts import numbered, take
 from registry.runs.records import State, read_json
+from registry.runs.resolved_experiment import write_resolved
 from registry.runs.run_folder import Replicate
 from registry.schema.search import Screen
 
@@ -143,6 +145,7 @@ def launch_screened(
     with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
         rungs = Rungs(plan, screen)
         with opened(plan, executor, ExecutorOptions(progress, say)) as where:
+            write_resolved(plan.folder, resolved(plan))
             launched = Launched(make_run_folders(plan, where.snapshot.about()))
             where.prepare(plan, ())
             race = Race(plan, rungs, launched, say)

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.launch import preparing, report
 from experiments.plan.plan import Plan, load_plan
+from experiments.plan.resolved_experiment import digest
 from experiments.tracking import mlflow_sync
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate
@@ -47,9 +48,14 @@ def test_a_report_has_all_its_files_and_says_what_it_is_of(tmp_path: Path) -> No
     about = json.loads((place / "experiment.json").read_text())
     assert about["digest"] == written.folder.name
     assert (about["experiment"], about["file"], about["overrides"]) == ("toy", str(plan.file.path), [])
-    assert about["arms"] == {arm.name: arm.identity for arm in plan.arms}
+    assert {name: arm["identity"] for name, arm in about["arms"].items()} == {
+        arm.name: arm.identity for arm in plan.arms
+    }
+    assert all(arm["parameters"] > 0 and arm["macs"]["evaluated"] > 0 for arm in about["arms"].values())
     assert about["seeds"] == [0, 1]
-    assert about["claims"] == ["blocks: variant_1 better than variant_4 in fvd[moving_shapes_r3d]"]
+    assert [claim["claim"] for claim in about["claims"]] == [
+        "blocks: variant_1 better than variant_4 in fvd[moving_shapes_r3d]"
+    ]
     assert (written.notes, len(written.answers)) == ([], 1)
 
 
@@ -128,10 +134,8 @@ def test_the_report_of_a_file_with_overrides_worked_in_is_told_so(tmp_path: Path
     report.report(plan)
     before = content(plan.folder / "report")
     frozen = plan_of(tmp_path, text=TOY.replace("steps: 6", "steps: 7"))
-    assert (
-        report.report(frozen, overridden=True).folder.name
-        == report.report_of(plan_of(tmp_path, "learning.steps=7")).digest
-    )
+    folder = report.report(frozen, overridden=True).folder
+    assert folder.name == digest(plan_of(tmp_path, "learning.steps=7"))
     assert content(plan.folder / "report") == before
 
 

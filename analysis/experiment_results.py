@@ -1,0 +1,320 @@
+"""The results of one experiment, for notebooks: frames, comparisons, verdicts, tables, figures and sampled videos."""
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import effects, figures, rendering, results, verdicts
+from analysis.curves import curves
+from analysis.effects import Paired
+from analysis.run_columns import spec_values, typed
+from analysis.sample_videos import SampleVideos, sample_videos
+from analysis.tables import BASELINE, Summary, summary
+from analysis.verdicts import Verdict
+from registry.errors import RunError, did_you_mean
+from registry.runs.records import State
+from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
+from registry.runs.run_folder import Replicate, folder_name, open_replicate, owner_of, read_floors
+
+MACS = "macs"  # the column of what the code evaluates for a clip
+
+
+class Verdicts(list[Verdict]):
+    """The answers to an experiment's claims; a notebook shows them as the verb `verdict` prints them."""
+
+    def __init__(self, experiment: str, answers: Sequence[Verdict]) -> None:
+        super().__init__(answers)
+        self.experiment = experiment
+
+    def __str__(self) -> str:
+        return rendering.verdicts_table(self.experiment, self, "table", width=120)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+class ExperimentResults:
+    """What there is of an experiment's results. Everything is read from the run folders when it is first asked for.
+
+    Args:
+        folder: the experiment's, among all runs.
+        resolved: the experiment as it was launched.
+    """
+
+    def __init__(self, folder: Path, resolved: ResolvedExperiment) -> None:
+        self.folder, self.resolved = folder, resolved
+
+    def __repr__(self) -> str:
+        with_ = f" with {' '.join(self.overrides)}" if self.overrides else ""
+        states = self.frame["state"].value_counts()
+        counted = ", ".join(f"{number} {state}" for state, number in states.items())
+        return (
+            f"{self.name}{with_}: {len(self.arms)} arms, {len(self.resolved.seeds)} seeds ({counted}) in {self.folder}"
+        )
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.resolved.experiment
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The overrides that it was launched with, `key.path=value`."""
+        return self.resolved.overrides
+
+    @property
+    def arms(self) -> list[str]:
+        """The names of its arms, the baseline first."""
+        return list(self.resolved.arms)
+
+    @cached_property
+    def replicates(self) -> list[Replicate]:
+        """The replicates whose run folders are there, at the step where arms are compared."""
+        return [replicate for _, _, replicate in self._opened(None) if replicate is not None]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The replicates as the functions of `analysis` take them: a row each, a column an axis and a score."""
+        return self.at_step(None)
+
+    def at_step(self, step: int | None) -> pd.DataFrame:
+        """Return `frame` with the evaluations at an earlier step of `evaluate_at`.
+
+        Args:
+            step: of the trainings; None is the step where arms are compared.
+
+        Raises:
+            RunError: no arm is evaluated at that step, or a run folder was edited.
+        """
+        steps = sorted({own for arm in self.resolved.arms.values() for own in arm.steps})
+        if step is not None and step not in steps:
+            raise RunError(f"{self.name}: no arm is evaluated at step {step}, but at {', '.join(map(str, steps))}")
+        return results.load(
+            _missing(self.name, arm, self.resolved.arms[arm], seed, self._link(arm, seed, step))
+            if replicate is None
+            else replicate.row()
+            for arm, seed, replicate in self._opened(step)
+        )
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row for each replicate: axes, scores, parameters, MACs of a clip, and every key of the spec, typed.
+
+        What is not known yet is missing: all but arm, seed and state for a replicate without a run folder.
+        """
+        named = {(own.arm, own.seed): spec_values(own.spec) for own in self.replicates}
+        keys = list(dict.fromkeys(key for values in named.values() for key in values))
+        owners = [(arm, seed) for arm in self.arms for seed in self.resolved.seeds]
+        specs = typed({key: [named.get(owner, {}).get(key) for owner in owners] for key in keys})
+        counts = [self.resolved.arms[arm] for arm, _ in owners]
+        costs = typed({"parameters": [own.parameters for own in counts],
+                       MACS: [own.macs.get("evaluated") for own in counts]})  # fmt: skip
+        hidden = ["protocol_specs", "made_by"]
+        return pd.concat([self.frame.drop(columns=hidden), costs, specs], axis=1)
+
+    def curves(self, *metrics: str) -> pd.DataFrame:
+        """Return what the trainings logged: `arm`, `seed`, `step`, and a column for each metric.
+
+        Args:
+            metrics: only these; none: all.
+
+        Raises:
+            RunError: nothing with this name was logged.
+        """
+        found = curves(((own.arm, own.seed, own.training) for own in self.replicates), metrics)
+        for name in metrics:
+            if name not in found and len(found):
+                raise RunError(f"{self.name}: nothing named {name!r} was logged; {did_you_mean(name, self.curves())}")
+        return found
+
+    def scores(self) -> pd.DataFrame:
+        """Return every score of every evaluation, a row each.
+
+        Returns:
+            The columns `arm`, one an axis, `seed`, `step`, `metric`, `value`, `low` and `high` (the score's own interval
+            over the sampled clips, missing where the metric has none), `n_fake`, `n_real`, `protocol`.
+        """
+        steps = sorted({step for arm in self.resolved.arms.values() for step in arm.steps[:-1]})
+        rows = [
+            row
+            for step in (*steps, None)
+            for arm, _, replicate in self._opened(step)
+            if replicate is not None
+            for row in _scores(arm, self.resolved.arms[arm], replicate)
+        ]
+        axes = list(next(iter(self.resolved.arms.values())).axes)
+        after = ["seed", "step", "metric", "value", "low", "high", "n_fake", "n_real", "protocol"]
+        return pd.DataFrame(rows, columns=["arm", *axes, *after])
+
+    def paired(self, metric: str, arm: str, against: str = BASELINE) -> Paired:
+        """Return one arm against another, paired by seed, with Student's interval of the mean difference.
+
+        Args:
+            metric: the score, in short (`fvd`) or in full.
+            arm: the one, by name.
+            against: the other.
+
+        Raises:
+            RunError: there is no such score or arm, or the score was measured on different data or by different
+                protocols.
+        """
+        return effects.paired(self.frame, self._metric(metric), self._arm(arm), self._arm(against))
+
+    def main_effects(self, metric: str) -> pd.DataFrame:
+        """Return what each value of each axis changes against the baseline's (`analysis.effects.main_effects`)."""
+        return effects.main_effects(self.frame, self._metric(metric), self._axes)
+
+    def interactions(self, metric: str) -> pd.DataFrame:
+        """Return how effects on two axes of a grid depend on each other (`analysis.effects.interactions`)."""
+        return effects.interactions(self.frame, self._metric(metric), self._axes)
+
+    def pareto(self, metric: str, cost: str = MACS) -> pd.DataFrame:
+        """Return score and cost of every arm, and which no other arm dominates (`analysis.effects.pareto`).
+
+        Args:
+            metric: the score, in short or in full.
+            cost: a column of `runs` with numbers, such as `macs`, `parameters` or `seconds`; averaged over seeds.
+
+        Raises:
+            RunError: there is no such score or column.
+        """
+        numbers = [str(name) for name in self.runs.columns if pd.api.types.is_numeric_dtype(self.runs[name])]
+        if cost not in numbers:
+            raise RunError(f"{self.name}: no column {cost!r} with numbers; {did_you_mean(cost, numbers)}")
+        by_arm = self.runs.groupby("arm", sort=False)[cost].mean().astype("float64")
+        full = self._metric(metric)
+        return effects.pareto(self.frame, full, by_arm, self.resolved.directions.get(full, "min"))
+
+    def verdict(self, harmless: str = "") -> Verdicts:
+        """Return the answers to the experiment's claims, as the verb `verdict` gives them.
+
+        Args:
+            harmless: why it does not matter that arms were made by different code; empty: such verdicts are refused.
+
+        Raises:
+            RunError: a claim compares scores of different data or protocols.
+        """
+        claims = self.resolved.resolved_claims
+        by_step = {claim.step: self.at_step(claim.step) for claim in claims if claim.step is not None}
+        answers = verdicts.judge(self.frame, claims, floors=self.floors, harmless=harmless, by_step=by_step)
+        return Verdicts(self.name, answers)
+
+    def table(self, *metrics: str) -> Summary:
+        """Return scores by arm: mean, spread over seeds, difference to the baseline; a notebook shows it as a table.
+
+        Args:
+            metrics: scores, in short or in full; none: all but those of single noise bands.
+
+        Raises:
+            RunError: there is no such score, or it was measured on different data or by different protocols.
+        """
+        names = [self._metric(metric) for metric in metrics]
+        every = [name for name in results.score_names(self.frame) if "_band_" not in name]
+        return summary(self.frame, names or every, self.floors)
+
+    def figure(self, metric: str) -> figures.ShownFigure:
+        """Return a figure of a score by arm: a dot a seed, the mean, its interval, and the floor of real halves."""
+        return figures.scores_figure(self.frame, self._metric(metric), floors=self.floors)
+
+    def curves_figure(self, metric: str = "loss", *, log: bool = True) -> figures.ShownFigure:
+        """Return a figure of something logged against training steps: the mean of the seeds, and their band.
+
+        Args:
+            metric: what was logged, such as `loss` or `validation_loss`.
+            log: draw the values on a logarithmic axis.
+        """
+        lines = self.curves(metric).dropna(subset=[metric])
+        by_owner = {(str(arm), int(seed)): own.to_dict("records")
+                    for (arm, seed), own in lines.groupby(["arm", "seed"], sort=False, observed=True)}  # fmt: skip
+        return figures.curves_figure(by_owner, metric, log=log)
+
+    def samples(self, arm: str = BASELINE, seed: int | None = None) -> SampleVideos:
+        """Return the sampled videos of a replicate, which play in a notebook.
+
+        Args:
+            arm: by name.
+            seed: left out: the first that has any.
+
+        Raises:
+            RunError: there is no such arm or seed, or it has no videos yet.
+        """
+        own = [one for one in self.replicates if one.arm == self._arm(arm)]
+        if seed is not None:
+            own = [one for one in own if one.seed == seed]
+        if not own:
+            which = f"arm {arm!r}" + (f", seed {seed}" if seed is not None else "")
+            raise RunError(f"{self.name}: {which} has no run folder yet; seeds: {_listed(self.resolved.seeds)}")
+        done = [one for one in own if one.state is State.DONE]
+        return sample_videos((done or own)[0])
+
+    @cached_property
+    def floors(self) -> list[dict[str, Any]]:
+        """The noise floors that were measured, without those resampled from what is not an arm of the experiment."""
+        owners = {owner_of(replicate) for replicate in self.replicates}
+        floors = (own for own in read_floors(self.folder) if own.floor != "resampled" or own.of in owners)
+        return [floor.model_dump(mode="json") for floor in floors]
+
+    @property
+    def _axes(self) -> dict[str, dict[str, str]]:
+        return {arm: own.axes for arm, own in self.resolved.arms.items()}
+
+    def _arm(self, name: str) -> str:
+        if name not in self.resolved.arms:
+            raise RunError(f"{self.name}: no arm {name!r}; {did_you_mean(name, self.arms)}")
+        return name
+
+    def _metric(self, name: str) -> str:
+        """The full name of a score: `fvd[i3d]` for `fvd`, where only one score begins so."""
+        known = results.score_names(self.frame)
+        full = results.full_name(self.frame, name)
+        longer = [one for one in known if one.startswith(f"{full}[")]
+        full = longer[0] if full not in known and len(longer) == 1 else full
+        if full not in known:
+            scored = f"no score {name!r}; {did_you_mean(name, known)}" if known else "no replicate has a score yet"
+            raise RunError(f"{self.name}: {scored}")
+        return full
+
+    def _link(self, arm: str, seed: int, step: int | None) -> Path:
+        place = self.folder / folder_name(arm, self.resolved.arms[arm].identity)
+        return place / (f"at-step-{step}" if step is not None else "") / f"seed-{seed}"
+
+    def _opened(self, step: int | None) -> Iterator[tuple[str, int, Replicate | None]]:
+        """Every arm and seed that is evaluated at a step, with the replicate where its folder is there."""
+        for arm, own in self.resolved.arms.items():
+            if step is not None and step not in own.steps:
+                continue
+            early = step if step is not None and step != own.steps[-1] else None
+            for seed in self.resolved.seeds:
+                link = self._link(arm, seed, early)
+                opened = open_replicate(link) if link.exists() else None
+                names = {"experiment": self.name, "arm": arm, "axes": own.axes, "step": early}
+                yield arm, seed, replace(opened, **names) if opened is not None else None
+
+
+def _missing(experiment: str, arm: str, resolved: ResolvedArm, seed: int, link: Path) -> dict[str, Any]:
+    """The row of a replicate without a run folder."""
+    return {
+        "experiment": experiment, "arm": arm, "axes": dict(resolved.axes), "seed": seed, "identity": resolved.identity,
+        "state": str(State.MISSING), "folder": str(link), "result": None,
+    }  # fmt: skip
+
+
+def _scores(arm: str, resolved: ResolvedArm, replicate: Replicate) -> Iterator[dict[str, Any]]:
+    result = replicate.result()
+    for metric, value in result.scores.items() if result else ():
+        details = result.score_details.get(metric, {}) if result else {}
+        low, high = details.get("interval") or (None, None)
+        yield {
+            "arm": arm, **resolved.axes, "seed": replicate.seed, "step": result.step if result else None,
+            "metric": metric, "value": value, "low": low, "high": high, "n_fake": details.get("n_fake"),
+            "n_real": details.get("n_real"), "protocol": result.protocols.get(metric) if result else None,
+        }  # fmt: skip
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))

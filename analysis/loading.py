@@ -1,0 +1,78 @@
+"""Where results lie -> `ExperimentResults`: an experiment's file, its folder among the runs, or the folder of all runs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.experiment_results import ExperimentResults
+from registry.errors import RunError, SpecError, did_you_mean
+from registry.experiment.experiment_file import load_experiment
+from registry.runs.resolved_experiment import FOLDER as REPORTS
+from registry.runs.resolved_experiment import newest_resolved
+from registry.runs.run_folder import TRAININGS
+
+RUNS = "runs"  # the folder of all runs, where none is named
+
+
+def open_results(
+    source: str | os.PathLike[str],
+    runs: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] | None = None,
+) -> ExperimentResults:
+    """Return the results of an experiment: what `analysis.load` says."""
+    place = Path(source).expanduser()
+    if place.is_file():
+        file = load_experiment(place)
+        if file.problems:
+            raise SpecError(file.problems)
+        name = file.experiment.name
+        folder = _runs_of(place, runs, name) / name
+    elif place.is_dir():
+        if runs is not None:
+            raise SpecError(f"{place}: is a folder of runs already; `runs` goes with an experiment's file")
+        folder = _experiment_in(place)
+    else:
+        raise RunError(f"{place}: no such file or folder; give an experiment's file, or a folder of runs")
+    resolved = newest_resolved(folder, overrides)
+    if resolved is None:
+        raise RunError(f"{folder}: holds no launched experiment; launch it with `python run.py launch FILE`")
+    return ExperimentResults(folder, resolved)
+
+
+def _runs_of(file: Path, runs: str | os.PathLike[str] | None, name: str) -> Path:
+    """Return the folder of all runs in which an experiment of this name was launched."""
+    if runs is not None:
+        place = Path(runs).expanduser()
+        if not (place / name).is_dir():
+            known = ", ".join(_launched(place)) or "none"
+            raise RunError(f"{place}: holds no runs of {name!r}; experiments that were launched in it: {known}")
+        return place
+    here = Path.cwd()
+    looked = [folder / RUNS for folder in dict.fromkeys((here, *here.parents, *file.resolve().parents))]
+    for place in looked:
+        if (place / name).is_dir():
+            return place
+    raise RunError(
+        f"no runs of {name!r} in {looked[0]}, nor in a folder `{RUNS}` further up: launch it with "
+        f"`python run.py launch {file}`, or say where its runs are: analysis.load({str(file)!r}, runs=…)"
+    )
+
+
+def _experiment_in(place: Path) -> Path:
+    """Return the folder of the one experiment that a folder is or holds."""
+    if (place / REPORTS).is_dir():
+        return place
+    names = _launched(place)
+    if len(names) == 1:
+        return place / names[0]
+    if names:
+        raise RunError(
+            f"{place}: holds {len(names)} experiments; load one of {', '.join(str(place / n) for n in names)}"
+        )
+    if (place.parent / TRAININGS).is_dir():
+        raise RunError(f"{place}: holds no launched experiment; {did_you_mean(place.name, _launched(place.parent))}")
+    raise RunError(f"{place}: holds no launched experiment")
+
+
+def _launched(runs: Path) -> list[str]:
+    return sorted(path.parent.name for path in runs.glob(f"*/{REPORTS}"))

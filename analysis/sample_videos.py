@@ -1,0 +1,59 @@
+"""Sampled videos of a replicate, as a notebook shows them: they play, muted and again and again."""
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import RunError
+from registry.runs.run_folder import Replicate
+
+PREVIEWS = "previews"  # of an evaluation: what was sampled, to be looked at
+MOST = 8  # videos in a notebook's cell
+
+
+@dataclass(frozen=True)
+class SampleVideos:
+    """The previews of a replicate.
+
+    Args:
+        name: of the replicate.
+        clips: mp4 files, a clip each.
+        contact_sheet: real beside sampled clips, as one picture.
+    """
+
+    name: str
+    clips: Sequence[Path]
+    contact_sheet: Path | None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {len(self.clips)} clips in {self.clips[0].parent}"
+
+    def _repr_html_(self) -> str:
+        videos = "".join(f"<figure style='margin:4px'>{_video(clip)}</figure>" for clip in self.clips[:MOST])
+        left = len(self.clips) - MOST
+        more = f"<p>{left} more in {html.escape(str(self.clips[0].parent))}</p>" if left > 0 else ""
+        return f"<p>{html.escape(self.name)}</p><div style='display:flex;flex-wrap:wrap'>{videos}</div>{more}"
+
+
+def sample_videos(replicate: Replicate) -> SampleVideos:
+    """Return the sampled videos of a replicate.
+
+    Raises:
+        RunError: it has none yet.
+    """
+    folder = replicate.folder / PREVIEWS
+    clips = sorted(folder.glob("clip-*.mp4"))
+    if not clips:
+        raise RunError(f"{replicate.name}: has no sampled videos yet ({replicate.state}); they would lie in {folder}")
+    sheet = folder / "contact_sheet.png"
+    return SampleVideos(replicate.name, clips, sheet if sheet.is_file() else None)
+
+
+def _video(clip: Path) -> str:
+    content = base64.b64encode(clip.read_bytes()).decode()
+    return (
+        f"<video src='data:video/mp4;base64,{content}' title='{html.escape(clip.name)}' width='160' "
+        "style='image-rendering:pixelated' autoplay loop muted playsinline controls></video>"
+    )

@@ -1,0 +1,161 @@
+"""A resolved experiment as its folder keeps it: `reports/<digest>/experiment.json`, for whoever reads the results.
+
+A launch writes it before anything runs, so that results are read back without resolving the experiment's file again:
+the file may have been edited since, and an arm that was matched by depth needs torch to be resolved.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from registry.errors import RunError
+from registry.experiment.claims import Direction, ResolvedClaim
+from registry.runs.files import write_atomically
+from registry.runs.records import Record, read_json
+
+FOLDER = "reports"  # in that of the experiment: a folder for each resolved experiment
+LINK = "report"  # beside it: that of the file without overrides
+FILE = "experiment.json"
+DIGITS = 10  # of a digest, as many as an arm's identity has
+
+_CLAIMS = TypeAdapter(list[ResolvedClaim])
+
+
+class ResolvedArm(Record):
+    """An arm of a resolved experiment.
+
+    Args:
+        identity: of its science.
+        axes: axis -> the label of its value on it.
+        steps: at which its trainings are evaluated, in ascending order; the last one is where arms are compared.
+        parameters: of its network.
+        macs: multiply-accumulates by convention, as `plan` counts them.
+    """
+
+    identity: str
+    axes: dict[str, str] = Field(default_factory=dict)
+    steps: tuple[int, ...] = ()
+    parameters: int | None = None
+    macs: dict[str, int] = Field(default_factory=dict)
+
+
+class ResolvedExperiment(Record):
+    """An experiment file, with the overrides of a command, as it was resolved.
+
+    Args:
+        experiment: its name.
+        digest: of arms, seeds and claims: equal for equal experiments, wherever they were written.
+        file: that it was read from.
+        about: what the file says it is about.
+        overrides: of the command line, `key.path=value`.
+        arms: by name, the baseline first.
+        seeds: of every arm.
+        directions: score -> which way it is better.
+        claims: all of them.
+        time: when it was last launched, or first reported, in seconds since 1970.
+    """
+
+    experiment: str
+    digest: str
+    file: str = ""
+    about: str = ""
+    overrides: tuple[str, ...] = ()
+    arms: dict[str, ResolvedArm]
+    seeds: tuple[int, ...]
+    directions: dict[str, Direction] = Field(default_factory=dict)
+    claims: list[Any] = Field(default_factory=list)
+    time: float = 0.0
+
+    @property
+    def resolved_claims(self) -> list[ResolvedClaim]:
+        """The claims as `analysis.verdicts.judge` takes them."""
+        return _CLAIMS.validate_python(self.claims)
+
+
+def digest_of(identities: dict[str, str], seeds: Sequence[int], claims: Sequence[ResolvedClaim]) -> str:
+    """Hash arms, seeds and claims: equal for equal experiments, wherever they were written.
+
+    Args:
+        identities: arm -> identity.
+        seeds: of every arm.
+        claims: all of them.
+    """
+    plain = [{**asdict(claim), "margin": str(claim.margin)} for claim in claims]
+    about = {"arms": identities, "seeds": list(seeds), "claims": plain}
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+
+def plain_claims(claims: Sequence[ResolvedClaim]) -> list[Any]:
+    """Return claims as the JSON values that `ResolvedExperiment.claims` has; each says in words what it claims."""
+    listed = _CLAIMS.dump_python(list(claims), mode="json")
+    said = (f"{claim.axis}: {claim.statement} in {claim.metric}{claim.where}" for claim in claims)
+    return [{"claim": text, **plain} for text, plain in zip(said, listed, strict=True)]
+
+
+def place_of(experiment: Path, digest: str) -> Path:
+    """Return the folder of a resolved experiment, which may not be there yet, in that of the experiment."""
+    return experiment / FOLDER / digest
+
+
+def write_resolved(experiment: Path, resolved: ResolvedExperiment) -> Path:
+    """Write what an experiment was resolved to into its folder; return the file."""
+    place = place_of(experiment, resolved.digest)
+    place.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(resolved.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    write_atomically(place / FILE, text + "\n")
+    return place / FILE
+
+
+def keep_resolved(experiment: Path, resolved: ResolvedExperiment) -> Path:
+    """Write what an experiment was resolved to unless a launch has; return the file.
+
+    A launch knows the file and the overrides that it was given; the job that reports behind it reads a frozen file in
+    which the overrides are worked in.
+    """
+    path = place_of(experiment, resolved.digest) / FILE
+    return path if _readable(path) is not None else write_resolved(experiment, resolved)
+
+
+def read_resolved(experiment: Path) -> list[ResolvedExperiment]:
+    """Return what an experiment was resolved to, the newest launch first; a file that is damaged is left out.
+
+    Args:
+        experiment: the experiment's folder.
+    """
+    found = (_readable(path) for path in (experiment / FOLDER).glob(f"*/{FILE}"))
+    return sorted((one for one in found if one is not None), key=lambda resolved: resolved.time, reverse=True)
+
+
+def _readable(path: Path) -> ResolvedExperiment | None:
+    try:
+        resolved = ResolvedExperiment.model_validate(read_json(path) or {})
+        _ = resolved.resolved_claims
+    except ValidationError:
+        return None
+    return resolved
+
+
+def newest_resolved(experiment: Path, overrides: Sequence[str] | None = None) -> ResolvedExperiment | None:
+    """Return what an experiment was resolved to when it was last launched, None where it never was.
+
+    Args:
+        experiment: the experiment's folder.
+        overrides: only with exactly these; None takes the newest, whatever its overrides.
+
+    Raises:
+        RunError: it was launched, but never with these overrides; the message names those that there are.
+    """
+    found = read_resolved(experiment)
+    if overrides is None or not found:
+        return found[0] if found else None
+    for resolved in found:
+        if sorted(resolved.overrides) == sorted(overrides):
+            return resolved
+    there = "; ".join(dict.fromkeys(" ".join(one.overrides) or "none" for one in found))
+    asked = " ".join(overrides) or "no overrides"
+    raise RunError(f"{experiment}: was never launched with {asked}; overrides that it was launched with: {there}")

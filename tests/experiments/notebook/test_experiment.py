@@ -1,0 +1,97 @@
+"""`from experiments import Experiment, open_model`: the schema of the files from Python, and the network of a run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import Experiment, open_model
+from registry import strict_yaml
+from registry.errors import RunError, SpecError
+from registry.runs.machine import ROOT
+from tests.fixtures.toy_replicates import TOY
+
+
+@pytest.fixture
+def sections(tmp_path: Path) -> dict[str, object]:
+    (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
+    raw = strict_yaml.load(tmp_path / "toy.yaml").value
+    (tmp_path / "toy.yaml").unlink()
+    return {"base": raw["base"], "floors": []}
+
+
+def test_a_grid_from_a_loop_is_planned_and_written(tmp_path: Path, sections: dict[str, object]) -> None:
+    file = tmp_path / "rates.yaml"
+    rates = np.geomspace(1e-4, 1e-2, 3)
+    made = Experiment("rates", file=file, **sections, grid={
+        "learning.learning_rate": rates, "model.depth": [depth for depth in range(2, 5, 2)]}, seeds=range(2))  # fmt: skip
+    plan = made.plan(runs=tmp_path / "runs")
+    assert len(plan) == 6
+    assert plan["seeds"].tolist() == [[0, 1]] * 6
+    assert set(plan["depth"]) == {2, 4}
+    assert (plan["state"] == "missing").all()
+    assert (plan["macs"] > 0).all()
+    written = strict_yaml.load(file).value
+    assert written["grid"]["learning.learning_rate"] == tuple(rates.tolist())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_it_is_the_experiment_of_its_file(tmp_path: Path, sections: dict[str, object]) -> None:
+    """The command line takes the file, and finds the same arms."""
+    file = tmp_path / "blocks.yaml"
+    made = Experiment("blocks", file=file, **sections, ablate={"model.blocks": ("variant_1", "variant_2")})
+    command = [sys.executable, "run.py", "check", str(file)]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for identity in made.plan(runs=tmp_path / "runs")["identity"]:
+        assert identity in told
+
+
+def test_launched_it_gives_its_results_and_its_networks(tmp_path: Path, sections: dict[str, object]) -> None:
+    made = Experiment("launched", file=tmp_path / "launched.yaml", **sections)
+    with pytest.raises(RunError, match="holds no runs of 'launched'"):
+        made.results(runs=tmp_path / "runs")
+    found = made.launch("learning.steps=2", executor="debug", runs=tmp_path / "runs")
+    assert found.overrides == ("learning.steps=2",)
+    assert found.runs["fvd[moving_shapes_r3d]"].notna().all()
+    (replicate,) = found.replicates
+    by_replicate, by_folder, raw = open_model(replicate), open_model(replicate.link), open_model(replicate, "model")
+    latents, times, labels = torch.ones(1, 4, 48, 4, 4), torch.tensor([5]), torch.tensor([1])
+    with torch.no_grad():
+        outputs = [network(latents, times, labels=labels) for network in (by_replicate, by_folder, raw)]
+    assert torch.equal(outputs[0], outputs[1])
+    weights = [dict(network.named_parameters()) for network in (by_replicate, raw)]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])  # averaged ones lag behind
+
+
+def test_written_again_it_replaces_its_own_file_and_no_other(tmp_path: Path, sections: dict[str, object]) -> None:
+    file = tmp_path / "own.yaml"
+    Experiment("own", file=file, **sections, seeds=[0])
+    Experiment("own", file=file, **sections, seeds=[0, 1])
+    assert strict_yaml.load(file).value["seeds"] == (0, 1)
+    file.write_text(TOY, encoding="utf-8")
+    with pytest.raises(SpecError, match="was not written from Python"):
+        Experiment("own", file=file, **sections)
+    assert file.read_text(encoding="utf-8") == TOY
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"grid": {"model.depht": [1, 2]}}, "did you mean 'depth'"),
+        ({"ablat": {"model.depth": [1, 2]}}, "did you mean 'ablate'"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(
+    tmp_path: Path, sections: dict[str, object], more: dict[str, object], message: str
+) -> None:
+    made = Experiment("wrong", file=tmp_path / "wrong.yaml", **sections, **more)
+    with pytest.raises(SpecError, match=rf"wrong\.yaml:\d+: .*{message}"):
+        made.plan(runs=tmp_path / "runs")
+
+
+def test_what_no_file_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"base\.model\.width: expected numbers, texts, .* got object"):
+        Experiment("odd", file=tmp_path / "odd.yaml", base={"model": {"width": object()}})
