@@ -167,9 +167,8 @@ def pareto(
         values = scores.dropna()
         if len(values) and arm in cost.index and np.isfinite(cost[arm]):
             low, high = t_interval(values, alpha=alpha) or (np.nan, np.nan)
-            rows.append(
-                {"arm": arm, name: cost[arm], "mean": values.mean(), "low": low, "high": high, "n": len(values)}
-            )
+            mean, n = values.mean(), len(values)
+            rows.append({"arm": arm, name: cost[arm], "mean": mean, "low": low, "high": high, "n": n})
     table = pd.DataFrame(rows, columns=["arm", name, "mean", "low", "high", "n"])
     better = table["mean"] if direction == "min" else -table["mean"]
     table["on_front"] = [not _dominated(place, table[name], better) for place in range(len(table))]

@@ -129,15 +129,17 @@ class ExperimentResults:
         found = curves(((own.arm, own.seed, own.training) for own in self.replicates), metrics)
         for name in metrics:
             if name not in found and len(found):
-                raise RunError(f"{self.name}: nothing named {name!r} was logged; {did_you_mean(name, self.curves())}")
+                raise RunError(
+                    f"{self.name}: nothing named {name!r} was logged; {did_you_mean(name, map(str, self.curves()))}"
+                )
         return found
 
     def scores(self) -> pd.DataFrame:
         """Return every score of every evaluation, a row each.
 
         Returns:
-            The columns `arm`, one an axis, `seed`, `step`, `metric`, `value`, `low` and `high` (the score's own interval
-            over the sampled clips, missing where the metric has none), `n_fake`, `n_real`, `protocol`.
+            The columns `arm`, one an axis, `seed`, `step`, `metric`, `value`, `low` and `high` (the score's own
+            interval over the sampled clips, missing where the metric has none), `n_fake`, `n_real`, `protocol`.
         """
         steps = sorted({step for arm in self.resolved.arms.values() for step in arm.steps[:-1]})
         rows = [
@@ -229,8 +231,9 @@ class ExperimentResults:
             log: draw the values on a logarithmic axis.
         """
         lines = self.curves(metric).dropna(subset=[metric])
-        by_owner = {(str(arm), int(seed)): own.to_dict("records")
-                    for (arm, seed), own in lines.groupby(["arm", "seed"], sort=False, observed=True)}  # fmt: skip
+        by_owner: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for arm, seed, step, value in lines[["arm", "seed", "step", metric]].itertuples(index=False):
+            by_owner.setdefault((str(arm), int(seed)), []).append({"step": int(step), metric: float(value)})
         return figures.curves_figure(by_owner, metric, log=log)
 
     def samples(self, arm: str = BASELINE, seed: int | None = None) -> SampleVideos:
@@ -291,9 +294,11 @@ class ExperimentResults:
             early = step if step is not None and step != own.steps[-1] else None
             for seed in self.resolved.seeds:
                 link = self._link(arm, seed, early)
-                opened = open_replicate(link) if link.exists() else None
-                names = {"experiment": self.name, "arm": arm, "axes": own.axes, "step": early}
-                yield arm, seed, replace(opened, **names) if opened is not None else None
+                if link.exists():
+                    opened = open_replicate(link)
+                    yield arm, seed, replace(opened, experiment=self.name, arm=arm, axes=own.axes, step=early)
+                else:
+                    yield arm, seed, None
 
 
 def _missing(experiment: str, arm: str, resolved: ResolvedArm, seed: int, link: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where results lie -> `ExperimentResults`: an experiment's file, its folder among the runs, or the folder of all runs."""
+"""Where results lie -> `ExperimentResults`: an experiment's file, its folder, or the folder of all runs."""
 
 import os
 from collections.abc import Sequence

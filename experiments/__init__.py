@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for by name: every process imports this room, and hardly one needs torch and pandas for it."""
+    """Import what is asked for by name: every process imports this room, and most need neither of the two."""
     if name == "Experiment":
         from experiments.notebook.experiment import Experiment
 

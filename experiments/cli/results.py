@@ -20,6 +20,7 @@ def _reason(context: click.Context, option: click.Parameter, value: str | None) 
     return (value or "").strip()
 
 
+FORMS = ["table", "json", "md", "tex", "csv", "html"]  # of a table of scores
 MIXED_CODE = click.option(
     "--mixed-code", "harmless", metavar="REASON", callback=_reason,
     help="Judge arms that were made by different code as well: REASON says why that is harmless, and is printed.",
@@ -67,13 +68,7 @@ def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
 
 @click.command()
 @click.option("--metric", "metrics", multiple=True, help="Only these scores; left out: all but the noise bands.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "md", "tex", "csv", "html"]),
-    default="table",
-    help="How to print.",
-)
+@click.option("--format", "form", type=click.Choice(FORMS), default="table", help="How to print.")
 @click.option("--at-step", "step", type=click.IntRange(1), help="The evaluations at this step (see `evaluate_at`).")
 @verb()
 def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) -> None:

@@ -62,7 +62,7 @@ class Experiment:
             only: patterns of arm names; `!pattern` takes away.
 
         Returns:
-            The columns `arm`, one an axis, `identity`, `depth`, `parameters`, `macs` (of a clip, as evaluated), `seeds`,
+            The columns `arm`, one an axis, `macs` (of a clip, as evaluated), `identity`, `depth`, `parameters`, `seeds`,
             `state`, `gpu_hours`, `gpu_hours_left`.
 
         Raises:

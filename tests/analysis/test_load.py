@@ -171,7 +171,7 @@ def test_curves_are_never_stale(loaded: ExperimentResults) -> None:
     file = loaded.replicates[0].training / "metrics.jsonl"
     with file.open("a") as lines:
         lines.write(
-            json.dumps({"step": 3, "loss": 9.0}) + "\n" + json.dumps({"step": 4, "loss": 0.25}) + '\n{"step": 5'
+            "\n".join([json.dumps({"step": 3, "loss": 9.0}), json.dumps({"step": 4, "loss": 0.25}), '{"step": 5'])
         )
     changed = loaded.curves("loss").query("arm == 'baseline' and seed == 0")
     assert changed["step"].tolist() == [1, 2, 3, 4]  # the line that was cut is not there

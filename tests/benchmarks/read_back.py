@@ -49,9 +49,13 @@ def _write(folder: Path, arms: int, seeds: int, points: int) -> Path:
     file = folder / "toy.yaml"
     rates = [round(1e-3 * (1 + 0.001 * number), 9) for number in range(arms)]
     text = TOY.replace("model.blocks: [variant_1, variant_4]", f"learning.learning_rate: {rates}")
-    file.write_text(text.replace("seeds: [0, 1]", f"seeds: {list(range(seeds))}").split("claim:")[0], encoding="utf-8")
-    lines = [json.dumps({"step": step, "time": 1.7e9 + step, "loss": 1 / (step + 1), "grad_norm": 0.5,
-                         **({"validation_loss": 0.3} if step % 100 == 0 else {})}) for step in range(points)]  # fmt: skip
+    text = text.replace("seeds: [0, 1]", f"seeds: {list(range(seeds))}").split("claim:")[0]
+    file.write_text(text, encoding="utf-8")
+    lines = [
+        json.dumps({"step": step, "time": 1.7e9 + step, "loss": 1 / (step + 1), "grad_norm": 0.5}
+                   | ({"validation_loss": 0.3} if step % 100 == 0 else {}))
+        for step in range(points)
+    ]  # fmt: skip
     content = "\n".join(lines) + "\n"
 
     def score(replicate: Replicate) -> dict[str, float]:

@@ -26,8 +26,8 @@ def sections(tmp_path: Path) -> dict[str, object]:
 def test_a_grid_from_a_loop_is_planned_and_written(tmp_path: Path, sections: dict[str, object]) -> None:
     file = tmp_path / "rates.yaml"
     rates = np.geomspace(1e-4, 1e-2, 3)
-    made = Experiment("rates", file=file, **sections, grid={
-        "learning.learning_rate": rates, "model.depth": [depth for depth in range(2, 5, 2)]}, seeds=range(2))  # fmt: skip
+    grid = {"learning.learning_rate": rates, "model.depth": range(2, 5, 2)}
+    made = Experiment("rates", file=file, **sections, grid=grid, seeds=range(2))
     plan = made.plan(runs=tmp_path / "runs")
     assert len(plan) == 6
     assert plan["seeds"].tolist() == [[0, 1]] * 6
