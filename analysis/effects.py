@@ -154,8 +154,8 @@ def pareto(
         alpha: the intervals cover `1 - alpha`.
 
     Returns:
-        A row for each arm that has a score, with the columns `arm`, the cost's name, `mean`, `low` and `high` (Student's
-        interval of the mean), `n` (seeds), and `on_front`. The front is of means: it says nothing of chance.
+        A row for each arm that has a score, with the columns `arm`, the cost's name, `mean`, `low` and `high`
+        (Student's interval of the mean), `n` (seeds), and `on_front`. The front is of means: it says nothing of chance.
 
     Raises:
         RunError: the score was measured on different data or by different protocols.

@@ -62,8 +62,8 @@ class Experiment:
             only: patterns of arm names; `!pattern` takes away.
 
         Returns:
-            The columns `arm`, one an axis, `macs` (of a clip, as evaluated), `identity`, `depth`, `parameters`, `seeds`,
-            `state`, `gpu_hours`, `gpu_hours_left`.
+            The columns `arm`, one an axis, `macs` (of a clip, as evaluated), `identity`, `depth`, `parameters`,
+            `seeds`, `state`, `gpu_hours`, `gpu_hours_left`.
 
         Raises:
             SpecError: with a line for everything that is wrong.
