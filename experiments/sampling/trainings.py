@@ -11,6 +11,7 @@ from torch import Tensor
 
 from components.assembly import Assembly
 from components.data.autoencoders import Decoder
+from components.data.manifest import Manifest
 from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
 from experiments.record.progress import Progress
@@ -50,6 +51,8 @@ def sample(
     spec, folder = replicate.spec, folder or replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
     files = files_of(replicate, folder)
+    if processes.is_first:
+        files.write_captions(captions_of(replicate))
     size = spec.runtime.sampling_batch
     batches = processes.shared(missing_batches(files, size, progress) if processes.is_first else None)
     if not batches:
@@ -58,6 +61,19 @@ def sample(
     network = trained_network(spec, replicate.training, replicate.seed, device, processes)
     decoder = open_decoder(spec, replicate.training).to(device)
     draw(drawing_of(spec, network, decoder, replicate.seed, device), files, batches, stop, progress, processes)
+
+
+def captions_of(replicate: Replicate) -> list[str]:
+    """Return what each sampled clip is asked to show, by its number; empty where nobody says.
+
+    A clip of a class is asked to show what all videos of the class do, by the caption that they share; classes take
+    turns, as in `drawing_of`.
+    """
+    spec, data = replicate.spec, bound_data(replicate.training)
+    if not spec.model.classes or data is None:
+        return []
+    by_class = dict(enumerate(Manifest.read(Path(data.folder)).captions_of_classes))
+    return [by_class.get(number % spec.model.classes, "") for number in range(spec.sampling.clips)]
 
 
 def drawing_of(spec: Spec, network: Latte, decoder: Decoder, seed: int, device: torch.device) -> Drawing:
