@@ -142,6 +142,8 @@ class PreparedData(Record):
     videos: int
     autoencoder: str  # fingerprint of what encoded the latents
     latents: LatentStatistics | None = None  # what they are standardised by; None where the autoencoder states a scale
+    captions: str = ""  # digest of the captions with their videos; empty where no network reads them
+    text_encoder: str = ""  # fingerprint of what encoded the captions
 
 
 class CodeUsed(Record):
