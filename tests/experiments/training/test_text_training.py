@@ -113,7 +113,7 @@ def test_captions_that_changed_are_not_gone_on_with(tmp_path: Path) -> None:
         summary.read_text().replace(sha256(path.read_bytes()).hexdigest(), sha256(told.encode()).hexdigest())
     )
     path.write_text(told)
-    with pytest.raises(RunError, match="the captions changed since .* was launched"):
+    with pytest.raises(RunError, match=r"the captions changed since .* was launched"):
         Trainer(replicate, prepared, cache, torch.device("cpu"))
 
 
@@ -125,7 +125,9 @@ def test_a_set_without_captions_is_refused_by_the_line(tmp_path: Path) -> None:
     words = ("data.dataset=video_folder", f"data.path={tmp_path / 'videos'}", "scoring.metrics=[]")
     plan = load_plan(write_text(tmp_path), words, tmp_path / "runs", ("baseline",))
     make_run_folders(plan, {"commit": "", "changed": False, "snapshot": ""})
-    with pytest.raises(SpecError, match=r"toy\.yaml:\d+: data\.text_encoder: arm baseline reads captions, and no video"):
+    with pytest.raises(
+        SpecError, match=r"toy\.yaml:\d+: data\.text_encoder: arm baseline reads captions, and no video"
+    ):
         prepare_data(plan, nothing)
     (tmp_path / "videos" / "captions.csv").write_text("path,caption\n0.avi,waves\n1.avi,more waves\n")
     (prepared,) = prepare_data(plan, nothing).values()
