@@ -90,7 +90,9 @@ class Assembly:
         """
         try:
             with explained(self.parts.from_outside()):
-                return count(self.model("meta"), self.latent_shape()[1], stills)
+                encoder = self.spec.data.text_encoder
+                tokens = {} if encoder is None else {"caption_tokens": encoder.parameters["length"]}
+                return count(self.model("meta"), self.latent_shape()[1], stills, **tokens)
         except RunError:
             raise
         except (RuntimeError, OverflowError, MemoryError) as error:

@@ -4,6 +4,7 @@ Batches are written as they are made, so that an interrupted run goes on behind 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from components.assembly import Assembly
 from components.data.autoencoders import Decoder
-from components.data.manifest import Manifest
 from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
 from experiments.record.progress import Progress
 from experiments.record.recording import bound_data
+from experiments.sampling.captions import asked, of_training
 from experiments.sampling.drawing import Drawing, draw, missing_batches, see_all
 from experiments.sampling.sample_files import files_of
 from experiments.training.checkpoints import Origin, path_of, read_written
@@ -51,33 +52,22 @@ def sample(
     spec, folder = replicate.spec, folder or replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
     files = files_of(replicate, folder)
-    if processes.is_first:
-        files.write_captions(captions_of(replicate))
     size = spec.runtime.sampling_batch
     batches = processes.shared(missing_batches(files, size, progress) if processes.is_first else None)
     if not batches:
         see_all(files, processes)
         return
+    if processes.is_first:
+        files.write_captions(asked(spec, replicate.training))
     network = trained_network(spec, replicate.training, replicate.seed, device, processes)
     decoder = open_decoder(spec, replicate.training).to(device)
-    draw(drawing_of(spec, network, decoder, replicate.seed, device), files, batches, stop, progress, processes)
-
-
-def captions_of(replicate: Replicate) -> list[str]:
-    """Return what each sampled clip is asked to show, by its number; empty where nobody says.
-
-    A clip of a class is asked to show what all videos of the class do, by the caption that they share; classes take
-    turns, as in `drawing_of`.
-    """
-    spec, data = replicate.spec, bound_data(replicate.training)
-    if not spec.model.classes or data is None:
-        return []
-    by_class = dict(enumerate(Manifest.read(Path(data.folder)).captions_of_classes))
-    return [by_class.get(number % spec.model.classes, "") for number in range(spec.sampling.clips)]
+    drawing = drawing_of(spec, network, decoder, replicate.seed, device)
+    drawing = replace(drawing, captions=of_training(spec, replicate.training))
+    draw(drawing, files, batches, stop, progress, processes)
 
 
 def drawing_of(spec: Spec, network: Latte, decoder: Decoder, seed: int, device: torch.device) -> Drawing:
-    """Return what a spec's clips are drawn with; all classes take turns.
+    """Return what a spec's clips are drawn with; all classes take turns, and captions are to be added.
 
     Args:
         spec: says sampler, guidance, sampling seed, precision, and the shape of a clip.

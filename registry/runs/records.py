@@ -226,11 +226,12 @@ class Result(Record):
 
 
 class SampledClip(Record):
-    """One clip that the verb `sample` drew: its class (None without classes), and its video."""
+    """One clip that the verb `sample` drew: its class (None without classes) or caption, and its video."""
 
     number: int
     label: int | None = None
     name: str = ""
+    caption: str = ""
     file: str
     sha256: str
 

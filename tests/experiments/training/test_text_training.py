@@ -113,7 +113,7 @@ def test_captions_that_changed_are_not_gone_on_with(tmp_path: Path) -> None:
         summary.read_text().replace(sha256(path.read_bytes()).hexdigest(), sha256(told.encode()).hexdigest())
     )
     path.write_text(told)
-    with pytest.raises(RunError, match="the captions changed since .* was launched"):
+    with pytest.raises(RunError, match=r"the captions changed since .* was launched"):
         Trainer(replicate, prepared, cache, torch.device("cpu"))
 
 
