@@ -11,7 +11,7 @@ import torch
 from components.assembly import Assembly
 from components.data.caption_cache import CaptionFiles
 from components.data.manifest import Manifest, VideoRecord
-from experiments.sampling.captions import Captions, captions_of, captions_written, embedded
+from experiments.sampling.captions import Captions, asked, captions_of, captions_written, embedded
 from experiments.sampling.drawing import Drawing
 from experiments.sampling.trainings import drawing_of
 from registry.experiment.arms import resolve_experiment
@@ -104,6 +104,10 @@ def test_scored_clips_take_a_fair_sample_of_the_test_split(tmp_path: Path) -> No
     assert sorted(found) == sorted(f"video {k}" for k in range(3, 20, 2))
     assert list(found) != [f"video {k}" for k in range(3, 20, 2)]
     assert captions_of(spec, training) == found
+    # What is measured is held against the captions that are drawn: 6 clips of the toy, and more than there are captions.
+    assert asked(spec, training) == list(found[:6])
+    many = spec.model_copy(update={"sampling": spec.sampling.model_copy(update={"clips": 10})})
+    assert asked(many, training) == [*found, found[0]]
 
 
 @pytest.mark.parametrize("texts", [("a dog", ""), ("",)])
