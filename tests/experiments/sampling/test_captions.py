@@ -104,7 +104,7 @@ def test_scored_clips_take_a_fair_sample_of_the_test_split(tmp_path: Path) -> No
     assert sorted(found) == sorted(f"video {k}" for k in range(3, 20, 2))
     assert list(found) != [f"video {k}" for k in range(3, 20, 2)]
     assert captions_of(spec, training) == found
-    # What is measured is held against the captions that are drawn: 6 clips of the toy, and more than there are captions.
+    # Clips are held against what they are drawn of: 6 clips of the toy, and more clips than there are captions.
     assert asked(spec, training) == list(found[:6])
     many = spec.model_copy(update={"sampling": spec.sampling.model_copy(update={"clips": 10})})
     assert asked(many, training) == [*found, found[0]]
