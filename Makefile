@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "env: making .venv with $$("$(PYTHON)" --version 2>&1)"; \
 		"$(PYTHON)" -m venv --clear .venv || { echo "env: no .venv could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }; }
 	@echo "env: installing the versions of constraints.txt into .venv (torch with CUDA is several GB on Linux; a minute or more)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,compare,text]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,compare,text,minilm]'
 	@touch $(STAMP)
 	@echo "env: ready"
 

@@ -10,6 +10,7 @@ import torch
 
 from components.data.autoencoders import Autoencoder
 from components.data.datasets import Dataset
+from components.data.text_encoders import TextEncoder
 from components.diffusion.contracts import LossWeighting, Objective, Sampler, TimestepSampling
 from components.learning.contracts import Initialisation, LRSchedule, Optimiser
 from components.model.building import build_network
@@ -89,7 +90,9 @@ class Assembly:
         """
         try:
             with explained(self.parts.from_outside()):
-                return count(self.model("meta"), self.latent_shape()[1], stills)
+                encoder = self.spec.data.text_encoder
+                tokens = {} if encoder is None else {"caption_tokens": encoder.parameters["length"]}
+                return count(self.model("meta"), self.latent_shape()[1], stills, **tokens)
         except RunError:
             raise
         except (RuntimeError, OverflowError, MemoryError) as error:
@@ -124,6 +127,23 @@ class Assembly:
         data = self.spec.data
         autoencoder: Autoencoder = self._build("autoencoder", data.autoencoder, data.resolution)
         return autoencoder
+
+    def text_encoder(self) -> TextEncoder:
+        """What encodes captions; its network is read when it is first asked.
+
+        Raises:
+            SpecError: its embeddings have another width than the conditioning reads.
+        """
+        choice = self.spec.data.text_encoder
+        assert choice is not None, "a text encoder is named"
+        encoder: TextEncoder = self._build("text_encoder", choice)
+        read = self.spec.model.conditioning.parameters.get("text_width", encoder.width)
+        if read != encoder.width:
+            raise SpecError(
+                f"model.conditioning.text_width: {read} is not the width of the text encoder "
+                f"{choice.name}: set it to {encoder.width}"
+            )
+        return encoder
 
     def autoencoder_class(self) -> type[Autoencoder]:
         """The autoencoder's class, whose `draw` needs no weights."""

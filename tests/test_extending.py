@@ -28,6 +28,7 @@ OVERRIDES = {  # by experiment file: what makes it small
     "waves.yaml": [*TINY, *SHAPES, "match=null"],
     "stills.yaml": TINY,
     "motion.yaml": [*TINY, *SHAPES],
+    "letters.yaml": [*TINY, *SHAPES],
     "averages.yaml": [*TINY, *SHAPES, "match=null"],
 }
 
@@ -124,6 +125,16 @@ def test_a_dataset(folder: Path) -> None:
     assert "16 videos, 2 classes" in prepared
     assert "cats/broken.png: cannot be decoded" in prepared
     assert len(list((folder / "runs" / "stills").glob("*/seed-0/result.json"))) == 2
+
+
+def test_a_text_encoder(folder: Path) -> None:
+    found = blocks("A text encoder")
+    write_files(found, folder)
+    (launched,) = [run(command, folder) for command in commands(found)]
+    assert len(list((folder / "runs" / "letters").glob("*/seed-0/result.json"))) == 1
+    assert launched
+    words = ["check", "letters.yaml", "model.conditioning.text_width=3"]
+    assert "3 is not the width of the text encoder letters: set it to 2" in refused(words, folder)
 
 
 def test_a_detector(folder: Path) -> None:

@@ -31,7 +31,7 @@ class Counts:
         modulation_repeats: what the reference's repeated modulation rows add to `linear`.
         patch_convolution: convolution of the patch embedding.
         stretch: transposed convolution of `compression_frame`.
-        attention: the products QK^T and AV; a caption counts as CAPTION_TOKENS tokens.
+        attention: the products QK^T and AV; a caption counts with all the tokens that it is padded to.
         norms: what thop counts for layer norms: 2 an element, twice that with affine parameters.
         paper_counts_patch_convolution: False for variants whose printed figure lacks it.
     """
@@ -63,13 +63,14 @@ class Counts:
         return self.linear + self.patch_convolution + self.stretch + self.attention
 
 
-def count(model: Latte, channels: int, stills: int = 0) -> Counts:
+def count(model: Latte, channels: int, stills: int = 0, caption_tokens: int = CAPTION_TOKENS) -> Counts:
     """Count a network by one forward pass of one clip; on the meta device this takes no memory and no arithmetic.
 
     Args:
         model: the network; its grid, patch and frames give the shape of the clip.
         channels: latent channels C.
         stills: how many stand behind the clip, as in joint training; their own modulation rows are counted.
+        caption_tokens: to which captions are padded, where the network reads them.
     """
     patches, device = model.patch_embedding, next(model.parameters()).device
     counts = Counts(
@@ -81,7 +82,7 @@ def count(model: Latte, channels: int, stills: int = 0) -> Counts:
     t = torch.zeros(1, device=device)
     labels = torch.zeros(1, 1 + stills, dtype=torch.int64, device=device) if model.conditioning.classes else None
     text_width = model.conditioning.text_width
-    text = torch.zeros(1, CAPTION_TOKENS, text_width, device=device) if text_width else None
+    text = torch.zeros(1, caption_tokens, text_width, device=device) if text_width else None
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d, nn.LayerNorm)):
             counts.handles.append(module.register_forward_hook(lambda m, i, o: _layer(counts, m, i[0], o)))

@@ -49,9 +49,14 @@ class TextCrossAttention(Conditioning):
 
     requires = (
         (
-            "",
-            "False",
-            "{name} needs captions, which no data set has here: sample-text draws with it, nothing trains it",
+            "data.text_encoder",
+            "data.text_encoder is not None",
+            "{name} reads captions: name what encodes them (`parts --slot text_encoder` lists what there is)",
+        ),
+        (
+            "learning.joint_images",
+            "learning.joint_images == 0",
+            "{name} reads one caption a clip, and stills are of other videos: set it to 0",
         ),
         ("model.classes", "model.classes == 0", "{name} is conditioned by captions: no classes, got {model.classes}"),
     )

@@ -26,6 +26,13 @@ class Grid(click.ParamType):
 @click.argument("source", type=FOLDER, metavar="RUN|CHECKPOINT")
 @click.option("--num", type=click.IntRange(1, 10**6), default=16, show_default=True, help="Clips.")
 @click.option("--classes", help="Comma-separated, by name or number, in turns; left out: all of them.")
+@click.option(
+    "--captions",
+    multiple=True,
+    metavar="TEXT|FILE",
+    help="What is to be seen, for a network that reads captions; a .txt has one a line; again for more, in turns; left "
+    "out: those of the data set.",
+)
 @click.option("--guidance", type=float, help="Scale of classifier-free guidance; left out: the run's, else 1 (off).")
 @click.option("--sampler", help="`parts --slot sampler` lists them; left out: the run's, else that of the objective.")
 @click.option("--steps", help="Of the sampler: a count, or a respacing such as ddim25; left out: the sampler's own.")

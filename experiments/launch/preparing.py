@@ -6,6 +6,7 @@ from typing import Any
 
 from components.assembly import Assembly
 from components.data.autoencoders import Autoencoder
+from components.data.caption_cache import CaptionFiles
 from components.data.clips import frames_needed
 from components.data.datasets import remarks
 from components.data.prepare import Prepared, prepare
@@ -98,10 +99,26 @@ def _prepare_all(plan: Plan, root: Path, progress: Progress) -> dict[str, Prepar
         prepared.videos("train", data.least_frames)
         autoencoder = assembly.autoencoder().to(device)
         prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
+        _encode_captions(plan, arm.name, assembly, prepared, progress)
         metrics, how = assembly.metrics(), how_measured(arm.spec, device)
         prepare_reference(arm.spec, prepared, metrics, how, progress)
         _early_floors(plan, arm.spec, prepared, autoencoder, metrics, how, progress)
     return found
+
+
+def _encode_captions(plan: Plan, arm: str, assembly: Assembly, prepared: Prepared, progress: Progress) -> None:
+    """Encode the captions of a set that a network reads, where that was not done before."""
+    if assembly.spec.data.text_encoder is None:
+        return
+    if not prepared.manifest.captions_digest:
+        raise SpecError(
+            f"{plan.file.place(('base', 'data', 'text_encoder'))}: data.text_encoder: arm {arm} reads captions, and no "
+            f"video of {assembly.spec.data.dataset.name} has one: put captions.csv (columns path, caption) beside the "
+            "videos, or take a set that captions itself"
+        )
+    encoder = assembly.text_encoder().to(device_of(assembly.spec))
+    files = CaptionFiles.of(prepared.folder, prepared.manifest, encoder.fingerprint(), encoder.length)
+    files.opened(lambda: encoder, progress)
 
 
 def _early_floors(
@@ -170,6 +187,7 @@ def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
         RunError: a training came from other data.
     """
     weights: dict[str, tuple[Autoencoder, str]] = {}  # with its fingerprint: read once, not for every replicate
+    texts: dict[str, str] = {}  # fingerprints of text encoders
     bound: set[Path] = set()
     for replicate in plan.replicates:
         if not replicate.training.exists() or replicate.training in bound:
@@ -184,8 +202,19 @@ def bind_replicates(plan: Plan, prepared: dict[str, Prepared]) -> None:
             digest=data.digest, folder=str(data.folder.resolve()), videos=len(data.records),
             autoencoder=weights[autoencoder][1],
             latents=_statistics(replicate.spec, data, weights[autoencoder][0]),
+            **_captions(replicate.spec, data, texts),
         )  # fmt: skip
         bind_data(replicate.training, about)
+
+
+def _captions(spec: Spec, prepared: Prepared, texts: dict[str, str]) -> dict[str, str]:
+    """What the captions that a training reads are known by; nothing where it reads none."""
+    if spec.data.text_encoder is None:
+        return {}
+    name = str(spec.data.text_encoder)
+    if name not in texts:
+        texts[name] = Assembly(spec).text_encoder().fingerprint()
+    return {"captions": prepared.manifest.captions_digest, "text_encoder": texts[name]}
 
 
 def _statistics(spec: Spec, prepared: Prepared, autoencoder: Autoencoder) -> LatentStatistics | None:

@@ -87,6 +87,11 @@ def _weights(assembly: Assembly, with_data: bool) -> None:
         raise SpecError(f"data.autoencoder.weights: there is no file or folder {weights!r}")
 
 
+def _text(assembly: Assembly, with_data: bool) -> None:
+    if assembly.spec.data.text_encoder is not None:
+        assembly.text_encoder()
+
+
 def _start(assembly: Assembly, with_data: bool) -> None:
     assembly.initialisation().refuse(assembly.model("meta"), with_data)
 
@@ -98,5 +103,6 @@ ATTEMPTS: dict[Callable[[Assembly, bool], Any], tuple[str, ...]] = {
     _metrics: ("scoring.detector", "scoring.metrics"),
     _dataset: ("data.dataset", "data.path", "data.resolution", "data.flip"),
     _weights: ("data.autoencoder",),
+    _text: ("data.text_encoder", "model.conditioning"),
     _start: ("learning.initialisation", *NETWORK),
 }

@@ -101,7 +101,7 @@ def evaluations(spec: Spec) -> int:
     """How often the network is asked for one clip: steps of the sampler, twice with guidance."""
     sampler = spec.sampling.sampler
     assert sampler is not None, "resolved"
-    guided = 2 if spec.model.classes and spec.sampling.guidance != 1.0 else 1
+    guided = 2 if spec.conditional and spec.sampling.guidance != 1.0 else 1
     return guided * executed_steps(str(sampler.parameters.get("steps", 1)))
 
 
@@ -139,7 +139,7 @@ def measure(spec: Spec) -> Pace:
     from components.learning.ema import EMA
     from components.precision import tf32
     from experiments.training.devices import device_of
-    from experiments.training.losses import Batch, autocast, losses_of
+    from experiments.training.losses import Batch, autocast, blank_text, losses_of
     from experiments.training.trainer import take_step
 
     device, learning, rows = device_of(spec), spec.learning, spec.runtime.accumulation
@@ -162,7 +162,8 @@ def measure(spec: Spec) -> Pace:
         x0 = torch.randn(size, shape[0] + stills, *shape[1:], generator=generator, device=device)
         t = objective.draw_times(size, generator).to(device)
         of_clips, of_stills = (None, None) if labels is None else (labels[:, 0], labels[:, 1:] if stills else None)
-        batch = Batch(x0, t, torch.randn_like(x0), of_clips, of_stills, stills)
+        text = blank_text(model, spec, size, device)
+        batch = Batch(x0, t, torch.randn_like(x0), of_clips, of_stills, stills, **text)
         for part in torch.arange(size, device=device).chunk(rows):
             with autocast(device, spec.runtime.precision):
                 terms = losses_of(objective, model, batch.rows(part))
@@ -176,7 +177,7 @@ def measure(spec: Spec) -> Pace:
         own = torch.zeros(clips, dtype=torch.long, device=device) if spec.model.classes else None
         with autocast(device, spec.runtime.precision):
             times = objective.network_time(objective.draw_times(clips, generator).to(device))
-            model(torch.randn(clips, *shape, device=device), times, own)
+            model(torch.randn(clips, *shape, device=device), times, own, **blank_text(model, spec, clips, device))
 
     try:
         with tf32(spec.runtime.tf32, device):

@@ -152,6 +152,10 @@ def bind_data(training: Path, data: PreparedData) -> None:
             f"{training}: its latents were standardised by other numbers; use another --runs folder, or remove that of "
             "the training"
         )
+    told = (("captions", "captions are others"), ("text_encoder", "captions were encoded by other weights"))
+    for key, what in told:
+        if earlier is not None and earlier.digest == data.digest and getattr(earlier, key) != getattr(data, key):
+            raise RunError(f"{training}: its {what}; use another --runs folder, or remove that of the training")
     if earlier is not None and earlier.digest != data.digest:
         raise RunError(
             f"{training}: was made from other data (manifest {earlier.digest[:10]} in {earlier.folder}; now "

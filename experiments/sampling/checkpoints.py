@@ -69,7 +69,7 @@ def open_checkpoint(
         path: a file or folder of any layout.
         assumed: what the user says because the weights cannot.
         weights: ema or model; left out, the average where there is one.
-        overrides: `key=value` of the spec; those of autoencoder and objective are needed to know the frames.
+        overrides: `key=value` of the spec; those of coders and objective are needed to know frames and text.
         progress: is called while the file is hashed.
 
     Raises:
@@ -78,8 +78,8 @@ def open_checkpoint(
     """
     found = inspect(path, assumed, weights).with_digest(progress).description
     raw = _sections(found)
-    lines = [line for text in overrides if text.startswith(("data.autoencoder", "diffusion."))
-             for line in override(raw, text, ("data.autoencoder", "diffusion"))]  # fmt: skip
+    needed = ("data.autoencoder", "data.text_encoder", "diffusion")
+    lines = [line for text in overrides if text.startswith(needed) for line in override(raw, text, needed)]
     if lines:
         raise SpecError(lines)
     parts = catalogue(found.plugins)

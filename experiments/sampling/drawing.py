@@ -1,7 +1,7 @@
 """Drawing clips with a network: of nothing but what a clip depends on, and in turns of several processes.
 
-A clip depends on the network, the sampler, its label, its random stream and its own number, not on its batch: a batch
-of another size changes the rounding of matrix products, and nothing else.
+A clip depends on the network, the sampler, its label or caption, its random stream and its own number, not on its
+batch: a batch of another size changes the rounding of matrix products, and nothing else.
 """
 
 import time
@@ -19,10 +19,11 @@ from torch.nn import functional
 from components.data.autoencoders import FRAMES_AT_ONCE, Decoder
 from components.data.transforms import to_uint8_frames
 from components.diffusion.contracts import Denoise, OnStep, Sampler
-from components.diffusion.guidance import guided
+from components.diffusion.guidance import Network, guided
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.progress import Progress
+from experiments.sampling.captions import Captions
 from experiments.sampling.sample_files import SampleFiles
 from experiments.training.checkpoints import VISIBLE_WITHIN
 from experiments.training.processes import ALONE, Processes
@@ -47,6 +48,7 @@ class Drawing:
         tf32: whether a GPU rounds factors of float32 products to TF32 in the network.
         device: where all of it is.
         steps: how often the sampler asks the network for a batch.
+        captions: what clips are drawn of by a network that reads captions; None for others.
     """
 
     network: Latte
@@ -60,31 +62,43 @@ class Drawing:
     tf32: bool
     device: torch.device
     steps: int
+    captions: Captions | None = None
 
     def clips(self, numbers: range, on_step: OnStep | None = None) -> np.ndarray:
         """Return the clips of these numbers, uint8 (n, F, H, W, 3), drawn in one batch; `on_step` as in samplers."""
         streams = _Streams([(*self.stream, number) for number in numbers], self.latent_shape, self.device)
-        labels = [self.labels[number % len(self.labels)] for number in numbers] if self.labels else None
-        of_class = None if labels is None else torch.tensor(labels, device=self.device)
         with torch.inference_mode():
             # The outer block keeps the weights' casts from step to step.
             with self._autocast(), tf32(self.tf32, self.device), self._autocast(enabled=False):
-                latents = self.sampler.sample(self._denoiser(of_class), streams.draw(), streams.draw, on_step)
+                latents = self.sampler.sample(self._denoiser(numbers), streams.draw(), streams.draw, on_step)
             if self.precision == "fp16" and not latents.isfinite().all():
                 raise RunError(f"clips {numbers.start} to {numbers.stop - 1} are not finite in fp16; take bf16 or fp32")
             return self._decoded(latents)
 
-    def _denoiser(self, labels: Tensor | None) -> Denoise:
-        network, null_label = self._cast_network, self.network.null_label
-        if labels is None:
-            return lambda x, t: network(x, t)
+    def _denoiser(self, numbers: range) -> Denoise:
+        """What the sampler asks of clips by number, guided where that is wanted."""
+        network: Network = self._cast_network
+        null_label = self.network.null_label
+        if self.captions is not None:  # each caption of the batch is a label, and the empty one the null label
+            labels, null_label = torch.arange(len(numbers), device=self.device), len(numbers)
+            network = self._reading(self.captions, numbers)
+        elif self.labels:
+            own = [self.labels[number % len(self.labels)] for number in numbers]
+            labels = torch.tensor(own, device=self.device)
+        else:
+            return lambda x, t: self._cast_network(x, t)
         if self.guidance == 1.0 or null_label is None:
             return lambda x, t: network(x, t, labels)
         return guided(network, labels, null_label, self.guidance, self.decoder.channels)
 
-    def _cast_network(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+    def _reading(self, captions: Captions, numbers: range) -> Network:
+        """The network as one of labels: label k stands for the caption of the k-th of the clips."""
+        text, mask = (of.to(self.device) for of in captions.read(numbers))
+        return lambda x, t, rows: self._cast_network(x, t, text=text[rows], text_mask=mask[rows])
+
+    def _cast_network(self, x: Tensor, t: Tensor, labels: Tensor | None = None, **text: Tensor) -> Tensor:
         with self._autocast():
-            return self.network(x, t, labels)
+            return self.network(x, t, labels, **text)
 
     def _autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
         half = HALVES.get(self.precision)

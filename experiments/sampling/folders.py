@@ -4,6 +4,7 @@
     videos/clip-000000.mp4, …          the clips one by one, 8 frames a second
     arrays/clips-000000-000016.npy, …  the same as they were drawn, uint8 (n, F, H, W, 3), in batches
     contact_sheet.png     evenly spaced frames of the first clips, by class
+    captions/             embeddings of the captions that were written for them (`--captions`)
     samples.gif           the first clips playing side by side, for a README
     grid-4x4.png, .mp4    the first 16 clips: their middle frames as one picture, and playing (`--grid 4x4`)
 
@@ -88,7 +89,7 @@ def sample_into_folder(wanted: Wanted, place: Place, progress: Progress = silent
             agreed: tuple[Path, int, list[range]] = processes.shared()
             folder, num, batches = agreed
             files = FilmedFiles(folder, num, _owner(wanted.settings()))
-            draw(drawing(wanted, processes.device), files, batches, _never, silent, processes)
+            draw(drawing(wanted, folder, processes.device), files, batches, _never, silent, processes)
             return folder, None
         settings = wanted.settings()
         folder = place.out or place.runs / SAMPLES_FOLDER / _name(wanted, settings)
@@ -96,8 +97,13 @@ def sample_into_folder(wanted: Wanted, place: Place, progress: Progress = silent
             return folder, _Work(folder, wanted, settings).done(place, processes, progress)
 
 
-def drawing(wanted: Wanted, device: torch.device) -> Drawing:
+def drawing(wanted: Wanted, folder: Path, device: torch.device) -> Drawing:
     """Return what the clips that are wanted are drawn with.
+
+    Args:
+        wanted: what is drawn.
+        folder: of the clips.
+        device: where they are drawn.
 
     Raises:
         RunError: weights cannot be had, or do not fit.
@@ -105,7 +111,8 @@ def drawing(wanted: Wanted, device: torch.device) -> Drawing:
     source, spec = wanted.source, wanted.spec
     network, decoder = source.network(spec, device), source.decoder(spec).to(device)
     one = drawing_of(spec, network, decoder, source.seed, device)
-    return replace(one, labels=wanted.labels, precision=wanted.precision)
+    captions = wanted.embedded(folder, device)
+    return replace(one, labels=wanted.labels, precision=wanted.precision, captions=captions)
 
 
 class _Work:
@@ -146,7 +153,8 @@ class _Work:
         if beside > 1 and len(batches) > 1:
             self._draw_beside(min(beside, len(batches)), batches, progress)
         elif batches or not processes.alone:
-            draw(drawing(self.wanted, processes.device), self.files, batches, _never, progress, processes)
+            one = drawing(self.wanted, self.folder, processes.device)
+            draw(one, self.files, batches, _never, progress, processes)
 
     def _draw_beside(self, count: int, batches: list[range], progress: Progress) -> None:
         """Draw in processes of this machine, which take the batches one by one."""
@@ -165,24 +173,20 @@ class _Work:
 
     def _picture(self, grid: tuple[int, int] | None) -> dict[str, str]:
         source = self.wanted.source
-        names = [self._name_of(label) for label in self.wanted.labels]
         title = source.title if source.step is None else f"{source.title}, step {source.step}"
-        new = write_pictures(self.folder, names, title, grid)
+        new = write_pictures(self.folder, self.wanted.names, title, grid, bool(self.wanted.captions))
         earlier = self.before.pictures if self.before else {}
         stay = {name: digest for name, digest in earlier.items() if (self.folder / name).exists()}
         return {**stay, **{path.name: sha256_of(path) for path in new}}
 
-    def _name_of(self, label: int) -> str:
-        names = self.wanted.source.classes
-        return names[label] if names else f"class {label}"
-
     def _note(self, about: dict[str, Any]) -> Samples:
         """Write down what there is, and return it."""
-        labels, clips = self.wanted.labels, []
+        labels, captions, names, clips = self.wanted.labels, self.wanted.captions, self.wanted.names, []
         for number, path in self.files.filmed():
             label = labels[number % len(labels)] if labels else None
             clips.append(SampledClip(
-                number=number, label=label, name="" if label is None else self._name_of(label),
+                number=number, label=label, name="" if label is None else names[number % len(names)],
+                caption=captions[number % len(captions)] if captions else "",
                 file=str(path.relative_to(self.folder)), sha256=sha256_of(path),
             ))  # fmt: skip
         pictures = about.get("pictures", self.before.pictures if self.before else {})
@@ -210,7 +214,7 @@ def begin(given: _Given) -> Callable[[range], object]:
     """Return what draws a batch, in a process of its own."""
     if "OMP_NUM_THREADS" not in os.environ and given.wanted.spec.runtime.threads is None:
         torch.set_num_threads(given.threads)
-    own = drawing(given.wanted, torch.device("cpu"))
+    own = drawing(given.wanted, given.folder, torch.device("cpu"))
     files = FilmedFiles(given.folder, given.num, given.owner)
     return lambda numbers: files.write(numbers, own.clips(numbers))
 

@@ -21,30 +21,37 @@ from experiments.sampling.previews import (
     sample_files,
     save,
     shown_clips,
+    turns_of,
 )
 from registry.errors import RunError
 
 GIF = "samples.gif"
 
 
-def write_pictures(folder: Path, names: Sequence[str], title: str, grid: tuple[int, int] | None) -> list[Path]:
+def write_pictures(
+    folder: Path, names: Sequence[str], title: str, grid: tuple[int, int] | None, captioned: bool = False
+) -> list[Path]:
     """Write the pictures of the clips in a folder's arrays, each whole or not at all, and return their files.
 
     Args:
         folder: of the samples.
-        names: of the classes that take turns; empty for clips without a class.
+        names: of the classes that take turns, or captions; empty for clips of neither.
         title: the first line of the sheet: what was sampled.
         grid: rows and columns of the grid, if one is wanted; there are as many clips.
+        captioned: whether the names are captions.
 
     Raises:
         RunError: arrays that cannot be read, or a video that cannot be written.
         OSError: a picture that cannot be written.
     """
     clips, count = shown_clips(folder / ARRAYS)
+    turns = turns_of(clips, names)
     pairs = [Pair(n, one_line(names[n % len(names)]) if names else "", clip, None) for n, clip in clips.items()]
-    pairs.sort(key=lambda pair: (pair.number % len(names) if names else 0, pair.number))
+    pairs.sort(key=lambda pair: (turns[pair.number], pair.number))
     rows = rows_of(pairs)
-    sheet = contact_sheet(rows, one_line(title), about(rows, count, list(dict.fromkeys(names))))
+    sheet = contact_sheet(
+        rows, one_line(title), about(rows, count, () if captioned else list(dict.fromkeys(names)), captioned)
+    )
     save(folder / SHEET, lambda path: sheet.save(path, "PNG"))
     shown = [clips[number] for number in sorted(clips)]
     _write_gif(folder / GIF, list(tiled(shown, math.ceil(math.sqrt(len(shown))))))

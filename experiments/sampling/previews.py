@@ -4,15 +4,15 @@
     clip-000.mp4, …     the first 8 sampled clips one by one, each once
     contact_sheet.png   evenly spaced frames by class, the class written before them
 
-Sampled clip n is of class n modulo the number of classes. The clips are the same ones for every arm and seed, so that
-pictures of two arms can be held side by side.
+Sampled clip n is of class n modulo the number of classes, or has the caption n modulo their number. The clips are the
+same ones for every arm and seed, so that pictures of two arms can be held side by side.
 """
 
 import math
 import os
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -36,8 +36,11 @@ NAME = re.compile(r"clips-(\d+)-(\d+)\.npy")
 class RealClips(Protocol):
     """Real clips to be held beside sampled ones."""
 
-    def matched(self, ranks: Sequence[int | None]) -> tuple[list[np.ndarray | None], list[str]]:
-        """Return a clip of each class, uint8 (F, H, W, 3) or None, and a line for each that could not be had."""
+    def matched(self, wanted: Sequence[int | str | None]) -> tuple[list[np.ndarray | None], list[str]]:
+        """Return a clip of each class, or of each caption, and a line for each that could not be had.
+
+        Clips are uint8 (F, H, W, 3), or None where there is none.
+        """
         ...
 
 
@@ -50,7 +53,13 @@ class Previews:
 
 
 def write_previews(
-    samples: Path, real: RealClips | None, classes: Sequence[str], out: Path, *, title: str = "", fps: float = FPS
+    samples: Path,
+    real: RealClips | None,
+    classes: Sequence[str],
+    out: Path,
+    *,
+    title: str = "",
+    captions: Sequence[str] = (),
 ) -> Previews:
     """Write the previews of sampled clips; a picture that cannot be made stops no other.
 
@@ -62,7 +71,7 @@ def write_previews(
         classes: names by rank; empty for clips without a class.
         out: folder for the files, made if need be; files of the same names are replaced.
         title: the first line of grid and sheet: what was sampled.
-        fps: frames a second; 8 is that of the official sampling script.
+        captions: of which clips are drawn, in place of classes; real ones of the same caption stand beside them.
     """
     found = Previews()
     try:
@@ -71,30 +80,39 @@ def write_previews(
     except (RunError, OSError) as error:
         found.problems.append(str(error))
         return found
-    ranks = {number: number % len(classes) if classes else None for number in clips}
+    names = captions or classes
+    turns = turns_of(clips, names)
+    wanted: list[int | str | None] = [
+        captions[number % len(captions)] if captions else turns[number] if classes else None for number in clips
+    ]
     matched: list[np.ndarray | None] = [None] * len(clips)
     if real is not None:
-        matched, problems = real.matched(list(ranks.values()))
+        matched, problems = real.matched(wanted)
         found.problems.extend(problems)
     pairs = [
-        Pair(number, "" if rank is None else one_line(classes[rank]), clips[number], partner)
-        for (number, rank), partner in zip(ranks.items(), matched, strict=True)
+        Pair(number, one_line(names[turns[number]]) if names else "", clips[number], partner)
+        for number, partner in zip(clips, matched, strict=True)
     ]
     title = one_line(title)
-    pairs.sort(key=lambda pair: (ranks[pair.number] or 0, pair.number))
+    pairs.sort(key=lambda pair: (turns[pair.number], pair.number))
+    captioned = bool(captions)
 
     def sheet() -> None:
         rows = rows_of(pairs)
-        save(out / SHEET, lambda path: contact_sheet(rows, title, about(rows, count, classes)).save(path, "PNG"))
+        save(
+            out / SHEET,
+            lambda path: contact_sheet(rows, title, about(rows, count, classes, captioned)).save(path, "PNG"),
+        )
         found.files.append(out / SHEET)
 
     def videos() -> None:
-        loops = math.ceil(GRID_SECONDS * fps / len(pairs[0].sampled))
-        write_mp4(out / "grid.mp4", grid(pairs, title, about(pairs, count, classes)), fps, loops=loops, crf=GRID_CRF)
+        loops = math.ceil(GRID_SECONDS * FPS / len(pairs[0].sampled))
+        frames = grid(pairs, title, about(pairs, count, classes, captioned))
+        write_mp4(out / "grid.mp4", frames, FPS, loops=loops, crf=GRID_CRF)
         found.files.append(out / "grid.mp4")
         for number in sorted(clips)[:ALONE]:
             path = out / f"clip-{number:03d}.mp4"
-            write_mp4(path, enlarged(clips[number]), fps)
+            write_mp4(path, enlarged(clips[number]), FPS)
             found.files.append(path)
 
     for write in (sheet, videos):
@@ -135,6 +153,11 @@ def shown_clips(samples: Path) -> tuple[dict[int, np.ndarray], int]:
     return dict(sorted(clips.items())), max(numbers.stop for numbers, _ in files)
 
 
+def turns_of(numbers: Iterable[int], names: Sequence[str]) -> dict[int, int]:
+    """Return for each clip the place among the names of the first that is its own; 0 where there are no names."""
+    return {number: names.index(names[number % len(names)]) if names else 0 for number in numbers}
+
+
 def rows_of(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs on the sheet: as many of every class, at least one and so many that there are about `ROWS`."""
     by_class = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.label)]
@@ -142,11 +165,12 @@ def rows_of(pairs: Sequence[Pair]) -> list[Pair]:
     return [pair for group in by_class for pair in group[:each]]
 
 
-def about(pairs: Sequence[Pair], count: int, classes: Sequence[str]) -> str:
-    """Return the second line of a sheet: how many of how many."""
+def about(pairs: Sequence[Pair], count: int, classes: Sequence[str], captioned: bool = False) -> str:
+    """Return the second line of a sheet: how many of how many, and what stands beside them."""
     shown = len({pair.label for pair in pairs})
     of = f", {shown} of {len(classes)} classes" if shown < len(classes) else ""
-    real = ", each beside a real one of its class" if classes else ", beside real ones"
+    same = "caption" if captioned else "class" if classes else ""
+    real = f", each beside a real one of its {same}" if same else ", beside real ones"
     return f"{len(pairs)} of {count} sampled clips{of}{real if any(p.real is not None for p in pairs) else ''}"
 
 

@@ -5,20 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from components.assembly import Assembly
 from components.model.checkpoints import Assumed
 from components.weights import KNOWN
 from experiments.record.progress import Progress, silent
+from experiments.sampling.captions import Captions, captions_written, digest, embedded
 from experiments.sampling.checkpoints import fitting_resolution, open_checkpoint
 from experiments.sampling.overrides import OPTIONS, override
 from experiments.sampling.sources import Source, open_training
-from registry.errors import SpecError, did_you_mean
+from registry.errors import RunError, SpecError, did_you_mean
 from registry.experiment.compatibility import going_with
 from registry.experiment.resolve import resolve
 from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.schema.spec import Spec
 
+CAPTIONS = "captions"  # folder among the clips with the embeddings of what somebody wrote
 DIGITS = 10  # of numbers that are read as such
 WEIGHTS = {"ema": "ema", "raw": "model"}  # as the command line and as the spec say it
 
@@ -30,6 +34,7 @@ class Ask:
     Attributes:
         num: how many clips.
         classes: names or numbers, comma-separated.
+        captions: texts, or text files that have one a line.
         guidance: scale of classifier-free guidance.
         sampler: name of the part.
         steps: of the sampler: a count, or a respacing.
@@ -47,6 +52,7 @@ class Ask:
 
     num: int = 16
     classes: str | None = None
+    captions: tuple[str, ...] = ()
     guidance: float | None = None
     sampler: str | None = None
     steps: str | None = None
@@ -71,6 +77,9 @@ class Wanted:
         spec: its spec with what was asked for.
         labels: classes that take turns; empty for a network without classes.
         precision: of the network.
+        captions: that take turns; empty for a network that reads none.
+        written: whether somebody wrote them, rather than that they are those of the data set.
+        encoder: fingerprint of what encodes them.
         notes: what whoever looks at the clips has to know.
     """
 
@@ -78,12 +87,16 @@ class Wanted:
     spec: Spec = field(repr=False)
     labels: tuple[int, ...]
     precision: str
+    captions: tuple[str, ...] = ()
+    written: bool = False
+    encoder: str = ""
     notes: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any]:
         """Return all that a clip depends on; clips of other settings are other clips."""
         sampling, data = self.spec.sampling, self.spec.data
         assert sampling.sampler, "resolved"
+        text = {"captions": digest(self.captions), "text_encoder": self.encoder} if self.captions else {}
         return {
             "weights_sha256": self.source.digest(),
             "step": self.source.step,
@@ -100,7 +113,28 @@ class Wanted:
             "resolution": data.resolution,
             "autoencoder": data.autoencoder.model_dump(mode="json"),
             "precision": self.precision,
+            **text,
         }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clip n is of, in words: the name of its class, or its caption; the n-th of them modulo their number."""
+        known = self.source.classes
+        return self.captions or tuple(known[label] if known else f"class {label}" for label in self.labels)
+
+    def embedded(self, folder: Path, device: torch.device) -> Captions | None:
+        """Return the captions with their embeddings; None where there are none.
+
+        Args:
+            folder: of the clips; what somebody wrote is encoded into it, once for all processes.
+            device: where it is encoded.
+
+        Raises:
+            RunError: the text encoder cannot be had.
+        """
+        if not self.written:
+            return self.source.embedded()
+        return embedded(self.captions, Assembly(self.spec).text_encoder().to(device), folder / CAPTIONS)
 
 
 def wanted_of(path: Path, ask: Ask, progress: Progress = silent) -> Wanted:
@@ -142,14 +176,17 @@ def wanted(source: Source, ask: Ask) -> Wanted:
         if message and key[:1] != ("scoring",) and not told_above:
             lines.append(_told(key, message))
     labels, wrong = _labels(source, ask.classes)
-    lines += wrong
+    captions, told = _captions(source, ask.captions)
+    lines += wrong + told
     if spec is not None:
         lines += _assembly_problems(source.spec, spec, parts)
     if lines or spec is None:
         raise SpecError(list(dict.fromkeys(lines)))
     spec = spec.model_copy(update={"plugins": source.spec.plugins})
     precision = ask.precision or spec.runtime.precision
-    return Wanted(source, spec, labels, precision, tuple(_notes(source.spec, spec)))
+    encoder = _encoder(source, spec, bool(ask.captions)) if captions else ""
+    notes = tuple(_notes(source.spec, spec))
+    return Wanted(source, spec, labels, precision, captions, bool(ask.captions), encoder, notes)
 
 
 def _written(raw: dict[str, Any], ask: Ask, free: Sequence[str]) -> list[str]:
@@ -230,6 +267,34 @@ def _labels(source: Source, classes: str | None) -> tuple[tuple[int, ...], list[
         else:
             wrong.append(f"--classes: no class {word!r}; {did_you_mean(word, names)}")
     return tuple(labels), wrong
+
+
+def _captions(source: Source, words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The captions that take turns, and what is wrong with the words for them."""
+    if source.spec.data.text_encoder is None:
+        reads = source.spec.model.conditioning.name
+        why = f"--captions: this network reads none (model.conditioning: {reads}); leave it out"
+        return (), [why] if words else []
+    if words:
+        return captions_written(words)
+    captions = source.captions()
+    why = f"--captions: {source.path} has no data set whose captions could be taken: say what is to be drawn"
+    return captions, [] if captions else [why]
+
+
+def _encoder(source: Source, spec: Spec, written: bool) -> str:
+    """The fingerprint of what encodes the captions.
+
+    Raises:
+        RunError: it is not what the network was trained with.
+    """
+    known = source.encoded_by()
+    if not written:
+        return known
+    found = Assembly(spec).text_encoder().fingerprint()
+    if known not in ("", found):
+        raise RunError(f"{source.path}: was trained with other weights of the text encoder, or read by other settings")
+    return found
 
 
 def _assembly_problems(trained: Spec, spec: Spec, parts: Catalogue) -> list[str]:

@@ -11,6 +11,7 @@ from components.data.manifest import Manifest
 from components.model.latte import Latte
 from components.weights import sha256_of
 from experiments.record.recording import bound_data
+from experiments.sampling.captions import Captions, captions_of, of_training
 from experiments.sampling.trainings import trained_network
 from experiments.training.open_data import open_decoder
 from registry.errors import RunError, SpecError, did_you_mean
@@ -42,7 +43,7 @@ class Source:
     @property
     def free(self) -> tuple[str, ...]:
         """The keys that may be said otherwise of a network that is trained: how it is sampled."""
-        return ("sampling", "runtime", "data.autoencoder")
+        return ("sampling", "runtime", "data.autoencoder", "data.text_encoder")
 
     def kind(self, spec: Spec) -> str:
         """Return which weights are sampled: ema, model, or weights where nobody says which they are."""
@@ -68,6 +69,18 @@ class Source:
         """
         return open_decoder(spec, self.path)
 
+    def captions(self) -> tuple[str, ...]:
+        """Return the captions of which clips are drawn where nobody says others; empty where there are none."""
+        return ()
+
+    def encoded_by(self) -> str:
+        """Return the fingerprint of the text encoder that it was trained with, empty where that is not known."""
+        return ""
+
+    def embedded(self) -> Captions | None:
+        """Return those captions with the embeddings that it was trained with; None where there are none."""
+        return None
+
 
 @dataclass(frozen=True)
 class TrainedHere(Source):
@@ -89,6 +102,17 @@ class TrainedHere(Source):
 
     def decoder(self, spec: Spec) -> Decoder:
         return open_decoder(spec, self.training)
+
+    def captions(self) -> tuple[str, ...]:
+        there = self.spec.data.text_encoder is not None and bound_data(self.training) is not None
+        return captions_of(self.spec, self.training) if there else ()
+
+    def encoded_by(self) -> str:
+        data = bound_data(self.training)
+        return data.text_encoder if data is not None else ""
+
+    def embedded(self) -> Captions | None:
+        return of_training(self.spec, self.training)
 
 
 def open_training(path: Path, step: int | None = None) -> TrainedHere | None:

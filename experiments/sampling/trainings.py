@@ -4,6 +4,7 @@ Batches are written as they are made, so that an interrupted run goes on behind 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
 from experiments.record.progress import Progress
 from experiments.record.recording import bound_data
+from experiments.sampling.captions import asked, of_training
 from experiments.sampling.drawing import Drawing, draw, missing_batches, see_all
 from experiments.sampling.sample_files import files_of
 from experiments.training.checkpoints import Origin, path_of, read_written
@@ -55,13 +57,17 @@ def sample(
     if not batches:
         see_all(files, processes)
         return
+    if processes.is_first:
+        files.write_captions(asked(spec, replicate.training))
     network = trained_network(spec, replicate.training, replicate.seed, device, processes)
     decoder = open_decoder(spec, replicate.training).to(device)
-    draw(drawing_of(spec, network, decoder, replicate.seed, device), files, batches, stop, progress, processes)
+    drawing = drawing_of(spec, network, decoder, replicate.seed, device)
+    drawing = replace(drawing, captions=of_training(spec, replicate.training))
+    draw(drawing, files, batches, stop, progress, processes)
 
 
 def drawing_of(spec: Spec, network: Latte, decoder: Decoder, seed: int, device: torch.device) -> Drawing:
-    """Return what a spec's clips are drawn with; all classes take turns.
+    """Return what a spec's clips are drawn with; all classes take turns, and captions are to be added.
 
     Args:
         spec: says sampler, guidance, sampling seed, precision, and the shape of a clip.

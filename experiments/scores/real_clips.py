@@ -1,4 +1,4 @@
-"""Real clips of a class, to be looked at beside sampled ones: of the clips that the scores are held against."""
+"""Real clips of a class or caption, to be looked at beside sampled ones: of those that the scores are held against."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from registry.schema.spec import Spec
 
 
 class RealClips:
-    """The clips of the real side of a spec's scores, by class; nothing is decoded before it is asked for.
+    """The clips of the real side of a spec's scores, by class or caption; nothing is decoded before it is asked for.
 
     Which clips they are depends on the protocol and the videos' content alone. They are brought to the size of the
     samples as training brings them (`data.transform`), without the storage round trips of a protocol.
@@ -29,20 +29,20 @@ class RealClips:
         self.spec, self.prepared = spec, prepared
         self.videos = real_videos(spec, prepared)
 
-    def matched(self, classes: Sequence[int | None]) -> tuple[list[np.ndarray | None], list[str]]:
-        """Return a clip uint8 (F, R, R, 3) for every class that is named, another one each time, and what went wrong.
+    def matched(self, wanted: Sequence[int | str | None]) -> tuple[list[np.ndarray | None], list[str]]:
+        """Return a clip uint8 (F, R, R, 3) for all that is wanted, another one each time, and what went wrong.
 
         Args:
-            classes: rank of the class; None takes a clip of any. Where the real side has no more clips of a class, or
-                one cannot be read, there is None in its place.
+            wanted: rank of a class, or a caption; None takes a clip of any. Where the real side has no more clips of a
+                class or a caption, or one cannot be read, there is None in its place.
         """
         found: list[np.ndarray | None] = []
         problems: list[str] = []
-        used: Counter[int | None] = Counter()
-        for rank in classes:
-            clips = [clip for clip in self._clips if rank is None or self._class(clip) == rank]
-            clip = clips[used[rank]] if used[rank] < len(clips) else None
-            used[rank] += 1
+        used: Counter[int | str | None] = Counter()
+        for one in wanted:
+            clips = [clip for clip in self._clips if one is None or self._said(clip, one) == one]
+            clip = clips[used[one]] if used[one] < len(clips) else None
+            used[one] += 1
             try:
                 found.append(None if clip is None else self._read(clip))
             except RunError as error:
@@ -61,8 +61,10 @@ class RealClips:
             turns[clip.video.number] += 1
         return [clip for _, _, clip in sorted(ordered, key=lambda entry: entry[:2])]
 
-    def _class(self, clip: Clip) -> int:
-        return self.prepared.records[clip.video.number].class_rank
+    def _said(self, clip: Clip, like: int | str) -> int | str:
+        """The clip's caption, or rank of its class, whichever is of the other's kind."""
+        record = self.prepared.records[clip.video.number]
+        return record.caption if isinstance(like, str) else record.class_rank
 
     def _read(self, clip: Clip) -> np.ndarray:
         data, frames = self.spec.data, self.videos.read(clip.video, clip.indices)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from components.data.caption_cache import CaptionCache
 from components.data.clips import ClipSampler
 from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
@@ -33,10 +34,14 @@ def seed_of(*key: int) -> int:
 
 
 class Read(NamedTuple):
-    """What is read for a batch, on the device: moments (B, F or n, M, h, w) and their labels (B,) or (B, n)."""
+    """What is read for a batch: moments (B, F or n, M, h, w) and labels (B,) or (B, n), on the device; caption numbers.
+
+    Captions are numbered (B,) as their cache has them, on the CPU.
+    """
 
     moments: Tensor
     labels: Tensor | None
+    captions: Tensor | None = None
 
 
 class Times(NamedTuple):
@@ -56,6 +61,7 @@ class Batches:
         cache: its latents.
         device: where to train.
         processes: those that train together.
+        texts: the embeddings of the set's captions, where the network reads them.
 
     Raises:
         RunError: the videos are too few or too short.
@@ -69,10 +75,11 @@ class Batches:
         cache: LatentCache,
         device: torch.device,
         processes: Processes,
+        texts: CaptionCache | None = None,
     ) -> None:
         data, learning = spec.data, spec.learning
         self.spec, self.prepared, self.cache, self.device, self.processes = spec, prepared, cache, device, processes
-        self.seed = seed
+        self.seed, self.texts = seed, texts
         self.videos = prepared.videos("train", data.least_frames)
         lengths = prepared.lengths(self.videos)
         self.sampler = ClipSampler(
@@ -93,7 +100,7 @@ class Batches:
         own = slice(rows.start, rows.stop)
         moments = self._of_all_rows(self.cache.batch(videos[own], clips.indices[own], clips.flipped[own]), own)
         flipped = clips.flipped.tolist() if self.spec.data.flip else None  # a mirrored clip may be of another class
-        return Read(moments, self.labels(videos, flipped))
+        return Read(moments, self.labels(videos, flipped), self.captions(videos))
 
     def read_stills(self, step: int) -> Read:
         """The stills of a step, of other processes' rows zeros as above."""
@@ -115,17 +122,17 @@ class Batches:
             times: of the objective, and how they are drawn.
             latents: draws latents around moments.
         """
-        moments, labels = self.read(step)
+        moments, labels, captions = self.read(step)
         learning, size = self.spec.learning, self.spec.learning.batch_size
         x0 = latents(moments, generator)
         t = times.sampling.draw(times.objective, size, generator).to(self.device)
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
-        batch = Batch(x0, t, noise, self._dropped(labels, generator))
+        batch = Batch(x0, t, noise, self._dropped(labels, generator), **self._text(captions, generator))
         return self._with_stills(batch, step, latents) if learning.joint_images else batch
 
     def _with_stills(self, batch: Batch, step: int, latents: DrawLatents) -> Batch:
         """The batch with its step's stills behind the clips."""
-        moments, labels = self.read_stills(step)
+        moments, labels, _ = self.read_stills(step)
         generator = Generator(self.device).manual_seed(seed_of(self.seed, 2, step))
         x0 = latents(moments, generator)
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
@@ -141,6 +148,34 @@ class Batches:
             return labels
         uniforms = torch.rand(len(labels), generator=generator, device=self.device)
         return drop_labels(labels, self.spec.model.classes, probability, uniforms)
+
+    def _text(self, captions: Tensor | None, generator: Generator) -> dict[str, Tensor]:
+        """Embeddings and mask of captions by number (B,), some replaced by the empty caption, as labels are dropped.
+
+        Those of other processes' rows are zeros, in which nobody looks.
+        """
+        if captions is None or self.texts is None:
+            return {}
+        if probability := self.spec.learning.label_drop:
+            uniforms = torch.rand(len(captions), generator=generator, device=self.device)
+            captions = drop_labels(captions, self.texts.empty, probability, uniforms.cpu())
+        rows = self.processes.share(len(captions))
+        text, mask = self.text_of(captions[rows.start : rows.stop])
+        if len(rows) == len(captions):
+            return {"text": text, "text_mask": mask}
+        all_rows, all_masks = (of.new_zeros(len(captions), *of.shape[1:]) for of in (text, mask))
+        all_rows[rows.start : rows.stop], all_masks[rows.start : rows.stop] = text, mask
+        return {"text": all_rows, "text_mask": all_masks}
+
+    def captions(self, videos: list[int]) -> Tensor | None:
+        """Numbers (n,) of the captions of these videos, on the CPU; None where the network reads none."""
+        return None if self.texts is None else self.texts.numbers(self.prepared.captions(videos))
+
+    def text_of(self, captions: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (n, L, E) and mask (n, L) of captions by number (n,), on the device."""
+        assert self.texts is not None, "the network reads captions"
+        text, mask = self.texts.read(captions)
+        return text.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)
 
     def labels(self, videos: list[int], flipped: list[bool] | None = None) -> Tensor | None:
         """Labels (n,) of clips of these videos, on the device; None without classes."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from components.diffusion.contracts import LossWeighting
+from components.model.latte import Latte
+from registry.schema.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Batch:
         labels: (B,) of the clips, or None without classes.
         still_labels: (B, n) of the stills, or None without classes or stills.
         stills: their number n.
+        text: (B, L, E) embeddings of the clips' captions, or None without captions.
+        text_mask: (B, L) which of them count, or None without captions.
     """
 
     x0: Tensor
@@ -30,11 +34,24 @@ class Batch:
     labels: Tensor | None = None
     still_labels: Tensor | None = None
     stills: int = 0
+    text: Tensor | None = None
+    text_mask: Tensor | None = None
+
+    @property
+    def given(self) -> dict[str, Tensor]:
+        """What the network is told of the samples besides latents and time, by the names of its arguments."""
+        told = {
+            "labels": self.labels,
+            "still_labels": self.still_labels,
+            "text": self.text,
+            "text_mask": self.text_mask,
+        }
+        return {name: value for name, value in told.items() if value is not None}
 
     def rows(self, rows: slice | Tensor) -> "Batch":
         """Return some of its samples."""
-        labels, still_labels = (None if of is None else of[rows] for of in (self.labels, self.still_labels))
-        return Batch(self.x0[rows], self.t[rows], self.noise[rows], labels, still_labels, self.stills)
+        given = {name: value[rows] for name, value in self.given.items()}
+        return Batch(self.x0[rows], self.t[rows], self.noise[rows], stills=self.stills, **given)
 
 
 def losses_of(
@@ -49,9 +66,8 @@ def losses_of(
         batch
     """
     x_t = objective.noised(batch.x0, batch.t, batch.noise)
-    given = (batch.labels,) if batch.still_labels is None else (batch.labels, batch.still_labels)
     factors = None if weighting is None else weighting.factors(objective, batch.t)
-    output = model(x_t, objective.network_time(batch.t), *given)
+    output = model(x_t, objective.network_time(batch.t), **batch.given)
 
     def of(frames: slice) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = objective.losses(
@@ -65,6 +81,14 @@ def losses_of(
     clips, stills = of(slice(clip)), of(slice(clip, None))
     means = {name: (clip * clips[name] + batch.stills * stills[name]) / every for name in clips}
     return {**means, "loss_clips": clips["loss"].detach(), "loss_stills": stills["loss"].detach()}
+
+
+def blank_text(model: Latte, spec: Spec, rows: int, device: torch.device) -> dict[str, Tensor]:
+    """Return embeddings (B, L, E) and mask (B, L) of zeros for a network that reads captions; for others nothing."""
+    if (width := model.conditioning.text_width) is None or spec.data.text_encoder is None:
+        return {}
+    text = torch.zeros(rows, spec.data.text_encoder.parameters["length"], width, device=device)
+    return {"text": text, "text_mask": torch.ones(text.shape[:2], dtype=torch.bool, device=device)}
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

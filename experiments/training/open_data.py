@@ -5,10 +5,15 @@ from typing import Any
 
 from components.assembly import Assembly
 from components.data.autoencoders import Decoder
+from components.data.caption_cache import CaptionCache, CaptionFiles
+from components.data.manifest import Manifest
 from components.data.prepare import Prepared
 from components.data.standardisation import Standardisation, StandardisedDecoder
-from experiments.record.recording import prepared_data
+from components.data.text_encoders import TextEncoder
+from experiments.record.recording import bound_data, prepared_data
+from experiments.training.devices import device_of
 from registry.errors import RunError
+from registry.runs.records import PreparedData
 from registry.runs.run_folder import Replicate
 from registry.schema.spec import Spec
 
@@ -37,6 +42,48 @@ def open_data(replicate: Replicate) -> tuple[Prepared, Any]:
             "with another --runs folder"
         )
     return prepared, cache
+
+
+def open_captions(spec: Spec, training: Path) -> CaptionCache | None:
+    """Return the embeddings of a data set's captions as a training was launched with them; None where it reads none.
+
+    The text encoder is read only where they are not there any more.
+
+    Args:
+        spec: of the training.
+        training: its folder.
+
+    Raises:
+        RunError: the captions, or the weights of the text encoder, are not those that the training was launched with.
+    """
+    if spec.data.text_encoder is None:
+        return None
+    data, manifest = captioned_data(training)
+
+    def encoder() -> TextEncoder:
+        found = Assembly(spec).text_encoder().to(device_of(spec))
+        if found.fingerprint() != data.text_encoder:
+            raise RunError(f"{training}: its captions were encoded by other weights of the text encoder")
+        return found
+
+    length = spec.data.text_encoder.parameters["length"]
+    return CaptionFiles.of(Path(data.folder), manifest, data.text_encoder, length).opened(encoder)
+
+
+def captioned_data(training: Path) -> tuple[PreparedData, Manifest]:
+    """Return what a training's folder says of its data, and their manifest with the captions that it was launched with.
+
+    Raises:
+        RunError: its data are not there, or their captions are others by now.
+    """
+    if (data := bound_data(training)) is None:
+        raise RunError(f"{training}: its data are not prepared yet; launch the experiment again")
+    manifest = Manifest.read(Path(data.folder))
+    if data.captions != manifest.captions_digest:
+        raise RunError(
+            f"{data.folder}: the captions changed since {training} was launched; launch with another --runs folder"
+        )
+    return data, manifest
 
 
 def open_decoder(spec: Spec, training: Path) -> Decoder:

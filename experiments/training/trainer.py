@@ -28,7 +28,8 @@ from experiments.record.recording import Recorder
 from experiments.training.batches import Batches, Times, seed_of
 from experiments.training.checkpoints import Origin, damage_of, newest_checkpoint, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
-from experiments.training.losses import autocast, losses_of
+from experiments.training.losses import autocast, blank_text, losses_of
+from experiments.training.open_data import open_captions
 from experiments.training.processes import ALONE, Processes
 from experiments.training.validation import validation_at, validation_losses, validation_split_of
 from registry.errors import Interrupted, RunError
@@ -103,7 +104,8 @@ class Trainer:
         # many numbers their initial weights took.
         self.generator = torch.Generator(device).manual_seed(seed_of(replicate.seed, 0))
         torch.manual_seed(seed_of(replicate.seed, 1))  # for parts that draw from torch's own stream
-        self.batches = Batches(self.spec, replicate.seed, prepared, cache, device, processes)
+        texts = open_captions(self.spec, self.folder)
+        self.batches = Batches(self.spec, replicate.seed, prepared, cache, device, processes, texts)
         self.network: nn.Module = self.model  # as it is trained: its gradients are those of all processes
         if not processes.alone and not self.sharded:
             self.network = gathering(self.model, self._some_output, device)
@@ -117,7 +119,8 @@ class Trainer:
         clips = torch.zeros(rows.stop - rows.start, *Assembly(self.spec).latent_shape(), device=self.device)
         labels = torch.zeros(len(clips), dtype=torch.int64, device=self.device) if self.spec.model.classes else None
         with autocast(self.device, self.spec.runtime.precision):
-            return self.model(clips, torch.zeros(len(clips), device=self.device), labels)
+            text = blank_text(self.model, self.spec, len(clips), self.device)
+            return self.model(clips, torch.zeros(len(clips), device=self.device), labels, **text)
 
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step; returns the mean losses and the gradients' norm, still on the device."""
@@ -159,7 +162,7 @@ class Trainer:
             with sharding.swapped(self.model, average):
                 yield self.model
         else:
-            yield lambda x, t, labels: functional_call(self.model, average, (x, t, labels))
+            yield lambda x, t, **given: functional_call(self.model, average, (x, t), given)
 
     @property
     def validation_split(self) -> str:

@@ -37,11 +37,13 @@ def validation_losses(
     moments = batches.cache.batch(videos, indices, torch.zeros(len(videos), dtype=torch.bool))
     x0 = latents(moments, rng)
     noise, labels = torch.randn(x0.shape, generator=rng), batches.labels(videos)
+    text, mask = (None, None) if (captions := batches.captions(videos)) is None else batches.text_of(captions)
     found = {}
     for band, times in enumerate(objective.band_times(BANDS, TIMES_PER_BAND)):
         t = times.repeat(VALIDATION_CLIPS // TIMES_PER_BAND).to(device)
         with autocast(device, spec.runtime.precision):
-            terms = losses_of(objective, model, Batch(x0.to(device), t, noise.to(device), labels))
+            batch = Batch(x0.to(device), t, noise.to(device), labels, text=text, text_mask=mask)
+            terms = losses_of(objective, model, batch)
         found[f"validation_loss_band_{band}"] = float(terms["loss"].mean())
     return {"validation_loss": sum(found.values()) / BANDS, **found}
 

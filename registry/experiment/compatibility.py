@@ -125,7 +125,7 @@ def _learning(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
     if learning.batch_size % spec.runtime.accumulation:
         pieces = spec.runtime.accumulation
         yield "runtime.accumulation", f"{pieces} does not divide learning.batch_size {learning.batch_size}"
-    if spec.model.classes == 0 and learning.label_drop:
+    if not spec.conditional and learning.label_drop:
         yield "learning.label_drop", "an unconditional model (model.classes: 0) has no labels to drop"
     if spec.step > learning.steps:
         yield (
@@ -133,16 +133,20 @@ def _learning(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
             f"step {spec.step} is behind the last step of the training (learning.steps {learning.steps})",
         )
     if spec.sampling.guidance != 1.0:
-        if spec.model.classes == 0:
+        if not spec.conditional:
             yield "sampling.guidance", "guidance needs a class-conditional model; model.classes is 0"
         elif learning.label_drop == 0:
-            yield "sampling.guidance", "guidance needs a null label, learned only with learning.label_drop > 0"
+            null = "null label" if spec.model.classes else "prediction without a caption"
+            yield "sampling.guidance", f"guidance needs a {null}, learned only with learning.label_drop > 0"
 
 
 # Each rule, and the keys that it reads.
 RULES: dict[Callable[[Spec, Catalogue], Iterator[Problem]], tuple[str, ...]] = {
     _model: ("model.size", "model.width", "model.heads", "model.depth"),
     _diffusion: ("diffusion", "sampling.sampler"),
-    _learning: ("learning", "runtime.accumulation", "model.classes", "sampling.step", "sampling.guidance"),
+    _learning: (
+        *("learning", "runtime.accumulation", "model.classes", "data.text_encoder"),
+        *("sampling.step", "sampling.guidance"),
+    ),
     _scoring: ("scoring", "data"),
 }

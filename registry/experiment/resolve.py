@@ -240,7 +240,7 @@ def _derive(spec: Spec, parts: Catalogue) -> Spec:
         samplers = compatibility.going_with(parts, "objective", objective.name, "sampler")
         changes["sampling"]["sampler"] = _first(samplers, "sampler", parts)
     if spec.learning.label_drop is None:
-        changes["learning"] = {"label_drop": 0.1 if spec.model.classes else 0.0}
+        changes["learning"] = {"label_drop": 0.1 if spec.conditional else 0.0}
     if spec.data.shortest_video is not None and spec.data.shortest_video <= spec.data.clip_frames:
         changes["data"] = {"shortest_video": None}  # says nothing that the clip does not
     open_keys = {key: value for key, value in _from_training(spec).items() if getattr(spec.scoring, key) is None}

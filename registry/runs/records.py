@@ -142,6 +142,8 @@ class PreparedData(Record):
     videos: int
     autoencoder: str  # fingerprint of what encoded the latents
     latents: LatentStatistics | None = None  # what they are standardised by; None where the autoencoder states a scale
+    captions: str = ""  # digest of the captions with their videos; empty where no network reads them
+    text_encoder: str = ""  # fingerprint of what encoded the captions
 
 
 class CodeUsed(Record):
@@ -224,11 +226,12 @@ class Result(Record):
 
 
 class SampledClip(Record):
-    """One clip that the verb `sample` drew: its class (None without classes), and its video."""
+    """One clip that the verb `sample` drew: its class (None without classes) or caption, and its video."""
 
     number: int
     label: int | None = None
     name: str = ""
+    caption: str = ""
     file: str
     sha256: str
 
@@ -258,7 +261,8 @@ class Floor(Record):
     `of` says whose it is: the autoencoder, or the replicate; empty for real clips. `values` are at the score's counts
     of clips `n_fake` and `n_real`, one a draw; `measured` are what came out at the counts `measured_at`. `videos` and
     `measured_videos` are of how many videos these clips are, on the fake and on the real side; floors from before these
-    were counted have none.
+    were counted have none. Where `higher_is_better`, the score of real clips is no unit of effects, and may be
+    exceeded.
     """
 
     floor: str  # real_halves, reconstruction or resampled
@@ -272,6 +276,7 @@ class Floor(Record):
     measured_at: list[int] = []
     videos: list[int] = []
     measured_videos: list[int] = []
+    higher_is_better: bool = False
 
 
 class DamagedError(RunError):

@@ -31,6 +31,7 @@ PLACES = ("path", "experiment", "arm")  # parameters of a part that say where li
 TRAINING = ("model", "data", "diffusion", "learning")  # sections: what is learned, once for all arms that share it
 EVALUATION = ("sampling", "scoring")  # sections: one way to sample a training and to score the samples
 SCIENCE = (*TRAINING, *EVALUATION)
+ONLY_IF_SAID = ("data.text_encoder",)  # keys that are no part of the science half where they are null
 WITHOUT_EFFECT = ("data.path", "model.size", "scoring.protocol")  # keys of the science half that name what others say
 KeepSamples = Literal["auto", "all", "shown", "none"]
 IDENTITY_LENGTH = 10  # hex digits of the identity in folder names and tables
@@ -101,6 +102,8 @@ class DataSpec(Section):
     """Probability that a training clip is mirrored; the dataset says what becomes of its label."""
     autoencoder: Annotated[Part, Slot("autoencoder")] = _default("sd_vae")
     """What turns frames into latents and back."""
+    text_encoder: Annotated[Part | None, Slot("text_encoder")] = None
+    """What turns captions into embeddings, for a conditioning that reads them; left out: there are no captions."""
 
     @property
     def clip_frames(self) -> int:
@@ -150,7 +153,7 @@ class LearningSpec(Section):
     ema_decay: Fraction = 0.9999
     """What the averaged weights keep of themselves at a step."""
     label_drop: Fraction | None = None
-    """Share of clips trained without their class; left out: 0.1 with classes, else 0."""
+    """Share of clips trained without their class or caption; left out: 0.1 with either, else 0."""
 
 
 class SamplingSpec(Section):
@@ -221,6 +224,11 @@ class Spec(Section):
         return only_with_effect(self.model_dump(mode="json", include=set(sections)))
 
     @property
+    def conditional(self) -> bool:
+        """Whether clips are of a class or of a caption, so that there is something to drop and to be guided by."""
+        return bool(self.model.classes) or self.data.text_encoder is not None
+
+    @property
     def identity(self) -> str:
         """Hash of the resolved science half and the schema version: equal for equal science, however it was written."""
         return _hash(self.science())
@@ -244,13 +252,17 @@ class Spec(Section):
 def only_with_effect(science: dict[str, Any]) -> dict[str, Any]:
     """Return sections as plain values without what changes no result.
 
-    That is `WITHOUT_EFFECT`, the place of a file that a part reads where its content is known by `sha256`, and the file
-    and arm of an experiment whose training is known by its identity.
+    That is `WITHOUT_EFFECT`, what of `ONLY_IF_SAID` is not said, the place of a file that a part reads where its
+    content is known by `sha256`, and the file and arm of an experiment whose training is known by its identity.
     """
     kept = {section: dict(values) if isinstance(values, dict) else values for section, values in science.items()}
     for key in WITHOUT_EFFECT:
         section, name = key.split(".")
         if isinstance(kept.get(section), dict):
+            kept[section].pop(name, None)
+    for key in ONLY_IF_SAID:
+        section, name = key.split(".")
+        if isinstance(kept.get(section), dict) and kept[section].get(name) is None:
             kept[section].pop(name, None)
     for values in filter(lambda values: isinstance(values, dict), kept.values()):
         for name, value in values.items():

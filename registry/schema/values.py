@@ -12,7 +12,7 @@ from registry.strict_yaml import Key
 # The keys of a spec that decide its network and the shape of what it is trained on: arms that agree in them have one
 # count, whatever else they differ in.
 NETWORK = (
-    *("model", "data.frames", "data.resolution", "data.autoencoder", "diffusion"),
+    *("model", "data.frames", "data.resolution", "data.autoencoder", "data.text_encoder", "diffusion"),
     *("learning.label_drop", "learning.joint_images"),
 )
 

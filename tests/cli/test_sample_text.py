@@ -14,7 +14,8 @@ PAGE = (ROOT / "docs" / "text.md").read_text(encoding="utf-8")
 PUBLISHED = "maxin-cn/Latte-1"
 TYPED = [line.split(" run.py ")[1] for line in PAGE.splitlines() if line.startswith("python run.py ")]
 COMMANDS = [line for line in TYPED if line.startswith("sample-text ")]
-OF_WEIGHTS = [line for line in TYPED if line.startswith("checkpoint ")]
+OF_WEIGHTS = [line for line in TYPED if line.startswith(("checkpoint show", "checkpoint export"))]
+OF_PUBLISHED = [line for line in TYPED if line.startswith(("sample Latte-1", "checkpoint import"))]
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +64,30 @@ def test_a_network_that_reads_captions_is_not_drawn_without_them(verb: str, mode
     where = ("--out", tmp_path / "out") if verb == "sample" else ("--runs", tmp_path / "runs")
     told = run(*verb.split(), model, *where, "data.autoencoder=sd_vae")
     assert told.code == 2
-    assert "text_cross_attention needs captions, which no data set has here: sample-text draws with it" in told.err
+    assert "data.text_encoder: text_cross_attention reads captions: name what encodes them" in told.err
     assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_published_weights_are_drawn_from_and_imported(model: Path, tmp_path: Path) -> None:
+    from diffusers import AutoencoderKL
+
+    levels = {"block_out_channels": (32,) * 4, "latent_channels": 4}
+    kinds = {
+        f"{way}_block_types": [f"{way.title()}{what}Block2D"] * 4
+        for way, what in (("down", "Encoder"), ("up", "Decoder"))
+    }
+    AutoencoderKL(**kinds, **levels).eval().save_pretrained(tmp_path / "vae")
+    drawing, importing = OF_PUBLISHED
+    for command in (drawing, importing):
+        words = [word.replace("Latte-1/vae", str(tmp_path / "vae")) for word in shlex.split(command)]
+        words = [word.replace("Latte-1", str(model)) for word in words]
+        where = (
+            ["--out", str(tmp_path / "out"), "--num", "1"] if command is drawing else ["--runs", str(tmp_path / "runs")]
+        )
+        told = run(*["2" if word == "50" else word for word in words], *where)
+        assert told.code == 0, told.err
+    (clip,) = json.loads((tmp_path / "out" / "samples.json").read_text())["clips"]
+    assert clip["caption"] == "a person waving"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

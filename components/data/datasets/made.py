@@ -19,7 +19,8 @@ FPS = 25.0  # as the index states it; nothing depends on it
 class MadeVideos(ABC):
     """A set of videos that nobody stored: each is drawn from its own random stream, whatever else is read.
 
-    A subclass says `set_name` and `renderer`, draws a video in `reader`, and tells what mirroring does to its classes.
+    A subclass says `set_name` and `renderer`, draws a video in `reader`, says in `caption` what is seen in it, and
+    tells what mirroring does to its classes.
 
     Args:
         path: not used; must be None.
@@ -33,6 +34,7 @@ class MadeVideos(ABC):
     """
 
     needs_path = False
+    captions_by_class = True  # whether all videos of a class have the same caption
     set_name: ClassVar[str]
     renderer: ClassVar[int]  # counted up when the same parameters give other pixels, so that old caches are not taken
 
@@ -69,7 +71,7 @@ class MadeVideos(ABC):
         for name, paths in per_class.items():
             in_train = len(paths) - round(len(paths) * self.test_fraction)
             found += [
-                Source(path, name, "train" if rank < in_train else "test", self.stamp(path))
+                Source(path, name, "train" if rank < in_train else "test", self.stamp(path), caption=self.caption(path))
                 for rank, path in enumerate(paths)
             ]
         return sorted(found, key=lambda source: source.path)
@@ -88,6 +90,10 @@ class MadeVideos(ABC):
     @abstractmethod
     def reader(self, path: str, index: VideoIndex) -> "MadeVideo":
         """A reader that draws the frames that it is asked for."""
+
+    @abstractmethod
+    def caption(self, path: str) -> str:
+        """What is seen in a video, in words."""
 
     def stream(self, path: str) -> np.random.Generator:
         """The video's own random stream, from its beginning."""

@@ -20,6 +20,7 @@ from registry.schema.parameter_types import Count, Fraction, NonNegativeInt
 SIDE = 8  # of a stored digit, in pixels; a drawn one is no smaller
 INK = 16  # the value of a pixel that is all ink
 NAMES = tuple(f"digit_{digit}" for digit in range(10))
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PERIODS = (32, 64)  # frames that a digit takes to come back to a place, least and most
 WAVES = 5  # of the ground
 
@@ -35,8 +36,8 @@ class MovingDigits(MadeVideos):
     Every video has its own random stream, so it does not depend on which others are read. The digit is the class, and a
     person can read it; handwriting, colours, way and ground vary and carry no label. Videos of the split `train` and of
     `test` show different handwritten pictures: the last `test_fraction` of each digit's pictures are for testing. A
-    class with more videos than pictures shows some again, on other ways. Mirroring (`data.flip`) is refused: a mirrored
-    digit is none of the ten.
+    class with more videos than pictures shows some again, on other ways. The caption names the digit: `the digit seven
+    floats`. Mirroring (`data.flip`) is refused: a mirrored digit is none of the ten.
 
     Args:
         path: not used; must be None.
@@ -107,6 +108,10 @@ class MovingDigits(MadeVideos):
         """A reader that draws the frames that it is asked for."""
         picture = self.handwriting.pictures[self.pictures[path]]
         return MovingDigit(path, picture, self.size, self.ground, self.resolution, self.length, self.stream(path))
+
+    def caption(self, path: str) -> str:
+        """What is seen, such as `the digit seven floats`: it turns within a video, so no direction is said."""
+        return f"the digit {WORDS[NAMES.index(path.split('/')[0])]} floats"
 
     def mirrored_labels(self) -> dict[str, str]:
         """Refuse: mirrored, most digits are no digits."""

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.data.datasets.made import MadeVideo, MadeVideos
+from components.data.shapes import DIRECTIONS as WAYS
+from components.data.shapes import Seen, coverage, nearest_colour
 from components.data.video.reader import VideoIndex
 from registry.errors import SpecError
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import Count, Fraction, NonNegativeInt, PositiveInt
 
-# (x, y) from start to end of the way, in units of the way's length; y points down.
-DIRECTIONS = {"moves_up": (0, -1), "moves_left": (-1, 0), "moves_down": (0, 1), "moves_right": (1, 0)}
+DIRECTIONS = {f"moves_{name}": way for name, way in WAYS.items()}  # (x, y) by class
 
 
 @part("dataset", "moving_shapes")
@@ -23,6 +24,7 @@ class MovingShapes(MadeVideos):
 
     Every video has its own random stream, so it does not depend on which others are read. Shape, colour, size, place
     and curve vary and carry no label: the direction alone is the class, so a sample's label can be checked by sight.
+    The caption says which of seven colours is nearest, the shape and the direction: `a green circle moves left`.
     Mirroring (`data.flip`) makes a clip that moves to the left one that moves to the right, so the labels of these two
     classes change places; where only one of the two is among the classes, mirroring is refused.
 
@@ -40,6 +42,7 @@ class MovingShapes(MadeVideos):
     """
 
     set_name = "moving_shapes"
+    captions_by_class = False
     renderer = 1
 
     def __init__(
@@ -60,8 +63,18 @@ class MovingShapes(MadeVideos):
 
     def reader(self, path: str, index: VideoIndex) -> "MovingShape":
         """A reader that draws the frames that it is asked for."""
+        return self._video(path)
+
+    def _video(self, path: str) -> "MovingShape":
+        """The video of a path, which needs no index."""
         direction = DIRECTIONS[path.split("/")[0]]
         return MovingShape(path, direction, self.resolution, self.length, self.stream(path))
+
+    def caption(self, path: str) -> str:
+        """What is seen, such as `a green circle moves left`."""
+        video = self._video(path)
+        direction = path.split("/")[0].removeprefix("moves_")
+        return Seen(nearest_colour(video.colour), video.shape, direction).caption()
 
     def mirrored_labels(self) -> dict[str, str]:
         """Left and right change places.
@@ -94,7 +107,7 @@ class MovingShape(MadeVideo):
         self, name: str, direction: tuple[int, int], resolution: int, length: int, draw: np.random.Generator
     ) -> None:
         super().__init__(name, resolution, length)
-        self.is_disc = bool(draw.random() < 0.5)
+        self.shape = "circle" if draw.random() < 0.5 else "square"
         self.half = draw.uniform(0.08, 0.14)  # of the shape, as a part of the picture's side
         colour = draw.uniform(0.0, 1.0, size=3)
         self.colour = 255 * (0.35 + 0.65 * colour / colour.max())  # bright enough to be seen on black
@@ -112,14 +125,7 @@ class MovingShape(MadeVideo):
 
     def draw(self, numbers: Sequence[int]) -> np.ndarray:
         """Frames uint8 (n, R, R, 3) of those numbers."""
-        pixel = np.arange(self.resolution) + 0.5
-        x, y = self.centres[numbers, 0, None, None], self.centres[numbers, 1, None, None]
-        across, down = np.abs(pixel[None, None, :] - x), np.abs(pixel[None, :, None] - y)
-        half = self.half * self.resolution
-        # Coverage of each pixel, by its distance from the edge: a smooth edge of one pixel.
-        if self.is_disc:
-            cover = np.clip(half + 0.5 - np.hypot(across, down), 0, 1)
-        else:
-            cover = np.clip(half + 0.5 - across, 0, 1) * np.clip(half + 0.5 - down, 0, 1)
+        x, y = self.centres[numbers].T
+        cover = coverage(self.shape, x, y, self.half * self.resolution, self.resolution)
         pictures: np.ndarray = np.rint(cover[..., None] * self.colour).astype(np.uint8)
         return pictures

@@ -115,7 +115,7 @@ def lesson(frames: int, count: int, draw: np.random.Generator, *, clean: bool = 
         clips.append(prepared(torch.from_numpy(np.ascontiguousarray(window))[None]))
         centres = moving.centres[numbers[frames // 2 : frames // 2 + frames]] / side
         told["direction"].append(list(DIRECTIONS).index(direction))
-        told["shape"].append([float(moving.is_disc)])
+        told["shape"].append([float(moving.shape == "circle")])
         told["size"].append([(moving.half - 0.11) / 0.02])
         told["colour"].append((moving.colour - 170) / 60)
         told["place"].append((centres.mean(axis=0) - 0.5) / 0.2)

@@ -15,7 +15,7 @@ from tests.fixtures.toy_networks import BLOCKS, PARTS, POSITIONS, legal_diffusio
 
 SPATIAL, NORMS = PARTS.names("spatial_position"), PARTS.names("qk_norm")
 FEW_STEPS = {"ddpm": 2, "ddim": 2, "dpm_solver_pp": 2, "unipc": 2, "euler": 2}
-OF_CLASSES = [name for name in PARTS.names("conditioning") if name != "text_cross_attention"]  # no set has captions
+OF_CLASSES = [name for name in PARTS.names("conditioning") if name != "text_cross_attention"]  # it has tests of its own
 MODELS = list(
     itertools.product(PARTS.names("patch_embedding"), BLOCKS, OF_CLASSES, POSITIONS, [0, 2], PARTS.names("objective"))
 )

@@ -137,9 +137,9 @@ def test_every_weight_learns_and_is_sampled_with(blocks: str) -> None:
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_an_experiment_is_told_that_no_data_set_has_captions() -> None:
+def test_an_experiment_is_told_what_is_lacking() -> None:
     spec, problems = resolve({"model": {"size": "S", "conditioning": TEXT, "classes": 2}}, catalogue())
     assert spec is None
     told = " ".join(text for _, text in problems)
-    assert "text_cross_attention needs captions, which no data set has here: sample-text draws with it" in told
+    assert "text_cross_attention reads captions: name what encodes them" in told
     assert "text_cross_attention is conditioned by captions: no classes, got 2" in told
