@@ -3,7 +3,8 @@
 `floors.json` of an experiment holds one record per floor, score and protocol: `floor` (`real_halves`, `reconstruction`,
 `resampled`), `of` (the autoencoder or the replicate), `metric` (full name), `protocol` (fingerprint), `values` (one per
 draw) at the score's counts `n_fake` and `n_real`, and `measured` at the counts `measured_at`; `videos` and
-`measured_videos` are of how many videos those clips are. Chance goes by videos: clips of one are not independent.
+`measured_videos` are of how many videos those clips are. Chance goes by videos: clips of one are not independent. Of a
+score that is better the higher (`higher_is_better`), real clips show what is within reach: no unit, and no bound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ class Floor:
     measured_at: tuple[int, int]
     videos: tuple[int, ...] = ()
     measured_videos: tuple[int, ...] = ()
+    higher_is_better: bool = False
 
     @property
     def name(self) -> str:
@@ -69,7 +71,7 @@ def floors_of(floors: Floors, metric: str, protocol: str | None) -> Iterator[Flo
                 yield Floor(
                     record["floor"], record["of"], values, (record["n_fake"], record["n_real"]),
                     tuple(record["measured_at"]), tuple(record.get("videos", ())),
-                    tuple(record.get("measured_videos", ())),
+                    tuple(record.get("measured_videos", ())), bool(record.get("higher_is_better")),
                 )  # fmt: skip
 
 
@@ -82,10 +84,11 @@ def unit_of(floors: Floors, metric: str, protocol: str | None) -> float | None:
     """The mean score of real halves against each other, None where it was not measured or is not clearly above zero.
 
     Clearly above zero is by more than two standard deviations of its draws: an unbiased score such as `kvd` scatters
-    around zero there, and dividing by what chance has left of it would make any effect look large.
+    around zero there, and dividing by what chance has left of it would make any effect look large. A score that is
+    better the higher has no such unit.
     """
     for floor in floors_of(floors, metric, protocol):
-        if floor.kind == REAL_HALVES and floor.mean > 2 * floor.sd:
+        if floor.kind == REAL_HALVES and not floor.higher_is_better and floor.mean > 2 * floor.sd:
             return floor.mean
     return None
 
@@ -104,6 +107,7 @@ def below(floors: Floors, metric: str, protocol: str | None, means: Mapping[str,
         means: over the seeds of each arm.
     """
     bounds = [floor for floor in floors_of(floors, metric, protocol) if floor.kind in BOUNDS]
+    bounds = [floor for floor in bounds if not floor.higher_is_better]
     bounds = [floor for floor in bounds if sum(other.kind == floor.kind for other in bounds) == 1]
     told = []
     for arm, mean in means.items():

@@ -87,6 +87,14 @@ class Manifest:
         rows = [[record.path, record.caption] for record in self.records if record.caption]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if rows else ""
 
+    @property
+    def captions_of_classes(self) -> list[str]:
+        """The caption that all videos of a class share, by rank; "" where they have none or several."""
+        said: list[set[str]] = [set() for _ in self.classes]
+        for record in self.records if said else ():
+            said[record.class_rank].add(record.caption)
+        return [next(iter(captions)) if len(captions) == 1 else "" for captions in said]
+
     def usable(self, split: str | None = None, frames_needed: int = 1) -> list[int]:
         """Numbers of the videos of a split (None: of all) that have enough frames.
 

@@ -41,6 +41,7 @@ class Features:
         source: a .npy file of that shape, read in blocks and never held as a whole, or an array.
         only: the numbers of the clips that count, in order; all if left out.
         videos: the number of the video that each clip of the source was cut from; if left out, one a clip.
+        captions: what each clip of the source shows, or was asked to show, in words; if left out, nobody says.
 
     Raises:
         RunError: another shape or type.
@@ -51,6 +52,7 @@ class Features:
         source: Path | NDArray[np.float32],
         only: Sequence[int] | NDArray[np.int64] | None = None,
         videos: Sequence[int] | NDArray[np.int64] | None = None,
+        captions: Sequence[str] | None = None,
     ) -> None:
         self._source = source
         self._only = None if only is None else np.asarray(only, dtype=np.int64)
@@ -59,17 +61,25 @@ class Features:
             raise RunError(f"features must be float32 (clips, rows, D), not {array.dtype} {array.shape}")
         self.clips = len(array) if only is None else len(only)
         self._videos = np.arange(len(array)) if videos is None else np.asarray(videos, dtype=np.int64)
+        self._captions = [""] * len(array) if captions is None else list(captions)
         self.rows_per_clip, self.dimensions = array.shape[1:]
 
     def subset(self, clips: Sequence[int]) -> "Features":
         """The features of some of the clips, by their numbers here."""
         wanted = np.asarray(clips, dtype=np.int64)
-        return Features(self._source, wanted if self._only is None else self._only[wanted], self._videos)
+        return Features(
+            self._source, wanted if self._only is None else self._only[wanted], self._videos, self._captions
+        )
 
     @property
     def videos(self) -> NDArray[np.int64]:
         """The number of each clip's video: clips of one video are not independent."""
         return self._videos if self._only is None else self._videos[self._only]
+
+    @property
+    def captions(self) -> list[str]:
+        """What each clip shows, or was asked to show, in words; "" where nobody says."""
+        return self._captions if self._only is None else [self._captions[clip] for clip in self._only]
 
     def _open(self) -> NDArray[np.float32]:
         if isinstance(self._source, Path):

@@ -44,10 +44,10 @@ def of_training(spec: Spec, training: Path) -> Captions | None:
         RunError: its data are gone, or their captions are others by now.
     """
     embeddings = open_captions(spec, training)
-    return None if embeddings is None else Captions(captions_of(spec, training), embeddings)
+    return None if embeddings is None else Captions(texts_of(spec, training), embeddings)
 
 
-def captions_of(spec: Spec, training: Path) -> tuple[str, ...]:
+def texts_of(spec: Spec, training: Path) -> tuple[str, ...]:
     """Return the captions of which a training's clips are drawn, clip n of the n-th of them modulo their number.
 
     They are those of the videos of the split `test`, or of `train` where that has none, in an order that is shuffled

@@ -1,5 +1,6 @@
 """The files of sampled clips: which are whole, which clips are missing, and all of them as videos to be scored."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,10 @@ import numpy as np
 from components.scoring.features.sources import ArrayVideos
 from registry.errors import RunError
 from registry.runs.arrays import ArrayFile, DamagedError, write_array
+from registry.runs.files import write_atomically
 from registry.runs.run_folder import Replicate
 
+CAPTIONS = "captions.json"  # beside the clips: what each was asked to show, by its number
 NAME = re.compile(r"clips-(\d+)-(\d+)\.npy")
 
 
@@ -36,6 +39,32 @@ class SampleFiles:
     def write(self, numbers: range, clips: np.ndarray) -> None:
         """Write these clips, uint8 (n, F, H, W, 3), whole or not at all."""
         write_array(self.path(numbers), clips, self._identity(numbers))
+
+    def write_captions(self, captions: Sequence[str]) -> None:
+        """Write what each clip is asked to show, by its number; nothing where nobody says."""
+        if any(captions):
+            write_atomically(self.folder / CAPTIONS, json.dumps(list(captions), indent=0) + "\n")
+
+    def captions(self) -> list[str]:
+        """Return what each clip was asked to show, by its number; none where nobody says.
+
+        Raises:
+            RunError: the file of captions is there and damaged.
+        """
+        path = self.folder / CAPTIONS
+        try:
+            captions = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            captions = None
+        if (
+            not isinstance(captions, list)
+            or len(captions) != self.clips
+            or not all(isinstance(c, str) for c in captions)
+        ):
+            raise RunError(f"{path}: is not a list of {self.clips} captions; remove it and sample again")
+        return captions
 
     def whole(self, thorough: bool = False) -> list[range]:
         """Return the clips that are there, file by file in ascending order.
@@ -74,7 +103,7 @@ class SampleFiles:
         return [problem for problem in problems if problem]
 
     def videos(self) -> ArrayVideos:
-        """Return all clips, each a video.
+        """Return all clips, each a video with the caption that it was asked to show.
 
         Raises:
             RunError: some are not there, or damaged.
@@ -83,7 +112,7 @@ class SampleFiles:
         if (count := sum(map(len, whole))) < self.clips:
             problems = [f"; {problem}" for numbers in self._named() if (problem := self._problem(numbers))]
             raise RunError(f"{self.folder}: has {count} of its {self.clips} samples{''.join(problems[:1])}")
-        videos = ArrayVideos(self.folder, [self.path(numbers) for numbers in whole])
+        videos = ArrayVideos(self.folder, [self.path(numbers) for numbers in whole], self.captions())
         if videos.rejected:
             raise RunError(f"{self.folder}: {': '.join(videos.rejected[0])}")
         return videos

@@ -219,7 +219,8 @@ def resampled(
             records.append(
                 Floor(
                     floor="resampled", metric=name, protocol=bound, of=owner_of(replicate), values=[value],
-                    measured=[found.value], **_counted((n_first, n_real), (n_second, n_first)),
+                    measured=[found.value], higher_is_better=metric.higher_is_better,
+                    **_counted((n_first, n_real), (n_second, n_first)),
                 )
             )  # fmt: skip
     return records
@@ -241,6 +242,7 @@ def _by_splits(
     values: dict[str, list[float]] = {}
     measured: dict[str, list[float]] = {}
     protocols: dict[str, str] = {}
+    higher: dict[str, bool] = {}
     counts = pool.fake, Counts.of(pool.real.clips)
     at = counts
     used = with_reference(metrics)
@@ -259,11 +261,11 @@ def _by_splits(
                 bias = real[name].value * (_factor(metric, name, at, counts) - 1)
                 measured.setdefault(name, []).append(score.value)
                 values.setdefault(name, []).append(score.value + bias)
-                protocols[name] = mark
+                protocols[name], higher[name] = mark, metric.higher_is_better
     return [
         Floor(
             floor=kind, metric=name, protocol=protocols[name], of=of, values=values[name], measured=measured[name],
-            **_counted(counts, at),
+            higher_is_better=higher[name], **_counted(counts, at),
         )
         for name in values
     ]  # fmt: skip

@@ -261,7 +261,8 @@ class Floor(Record):
     `of` says whose it is: the autoencoder, or the replicate; empty for real clips. `values` are at the score's counts
     of clips `n_fake` and `n_real`, one a draw; `measured` are what came out at the counts `measured_at`. `videos` and
     `measured_videos` are of how many videos these clips are, on the fake and on the real side; floors from before these
-    were counted have none.
+    were counted have none. Where `higher_is_better`, the score of real clips is no unit of effects, and may be
+    exceeded.
     """
 
     floor: str  # real_halves, reconstruction or resampled
@@ -275,6 +276,7 @@ class Floor(Record):
     measured_at: list[int] = []
     videos: list[int] = []
     measured_videos: list[int] = []
+    higher_is_better: bool = False
 
 
 class DamagedError(RunError):

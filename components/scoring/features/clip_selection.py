@@ -22,6 +22,7 @@ class Video:
         height: of its frames, in pixels.
         width: of its frames, in pixels.
         stored: `video` (through a codec), `jpeg` (frames), or `raw` (lossless).
+        caption: what it shows, or was asked to show, in words; "" where nobody says.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Video:
     height: int
     width: int
     stored: str
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)

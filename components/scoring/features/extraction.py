@@ -244,7 +244,8 @@ def _missing(folder: Path, side: Side, keys: Iterable[str], progress: Progress) 
 
 def _features(side: Side, keys: Sequence[str], folder: Path) -> dict[str, Features]:
     videos = np.array([clip.video.number for clip in side.clips])
-    return {key: Features(folder / f"{key}.npy", videos=videos) for key in keys}
+    captions = [clip.video.caption for clip in side.clips]
+    return {key: Features(folder / f"{key}.npy", videos=videos, captions=captions) for key in keys}
 
 
 def _take_shared(side: Side, files: dict[str, Rows], other: Side, features: Mapping[str, Features]) -> None:

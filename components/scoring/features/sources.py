@@ -62,7 +62,7 @@ class PreparedVideos:
         """All videos of the split."""
         records = self.prepared.records
         return [
-            Video(number, r.path, r.sha256, r.frames, r.height, r.width, self._stored(r.path, r.reader))
+            Video(number, r.path, r.sha256, r.frames, r.height, r.width, self._stored(r.path, r.reader), r.caption)
             for number in self.numbers
             for r in (records[number],)
         ]
@@ -96,12 +96,13 @@ class ArrayVideos:
     Args:
         folder: with the files.
         files: those that count; all .npy files of the folder if left out.
+        captions: what each clip was asked to show, by its number; left out: nobody says.
 
     Raises:
         RunError: no file can be used.
     """
 
-    def __init__(self, folder: Path, files: Sequence[Path] | None = None) -> None:
+    def __init__(self, folder: Path, files: Sequence[Path] | None = None, captions: Sequence[str] = ()) -> None:
         self.folder, self.name = folder, str(folder)
         self.rejected: list[tuple[str, str]] = []
         self._files: list[tuple[Path, int, tuple[int, ...]]] = []  # file, first number, shape (n, F, H, W, 3)
@@ -115,8 +116,9 @@ class ArrayVideos:
                 continue
             first, (_, frames, height, width, _) = len(self.listed), clips.shape
             self._files.append((path, first, clips.shape))
+            said = [*captions[first : first + len(contents)], *[""] * len(contents)]
             self.listed += [
-                Video(first + place, f"{path.name} clip {place}", content, frames, height, width, "raw")
+                Video(first + place, f"{path.name} clip {place}", content, frames, height, width, "raw", said[place])
                 for place, content in enumerate(contents)
             ]
         if not self._files:
