@@ -11,7 +11,7 @@ from components.data.manifest import Manifest
 from components.model.latte import Latte
 from components.weights import sha256_of
 from experiments.record.recording import bound_data
-from experiments.sampling.captions import Captions, texts_of, of_training
+from experiments.sampling.captions import Captions, of_training, texts_of
 from experiments.sampling.trainings import trained_network
 from experiments.training.open_data import open_decoder
 from registry.errors import RunError, SpecError, did_you_mean

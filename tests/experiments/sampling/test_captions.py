@@ -11,7 +11,7 @@ import torch
 from components.assembly import Assembly
 from components.data.caption_cache import CaptionFiles
 from components.data.manifest import Manifest, VideoRecord
-from experiments.sampling.captions import Captions, texts_of, captions_written, embedded
+from experiments.sampling.captions import Captions, captions_written, embedded, texts_of
 from experiments.sampling.drawing import Drawing
 from experiments.sampling.trainings import drawing_of
 from registry.experiment.arms import resolve_experiment
