@@ -11,6 +11,7 @@ from components.data.caption_cache import CaptionCache, CaptionFiles, digest_of
 from components.data.clips import stream
 from components.data.manifest import Manifest
 from components.data.text_encoders import TextEncoder
+from experiments.record.recording import bound_data
 from experiments.training.open_data import captioned_data, open_captions
 from registry.errors import RunError, SpecError
 from registry.schema.spec import Spec
@@ -44,10 +45,10 @@ def of_training(spec: Spec, training: Path) -> Captions | None:
         RunError: its data are gone, or their captions are others by now.
     """
     embeddings = open_captions(spec, training)
-    return None if embeddings is None else Captions(texts_of(spec, training), embeddings)
+    return None if embeddings is None else Captions(captions_of(spec, training), embeddings)
 
 
-def texts_of(spec: Spec, training: Path) -> tuple[str, ...]:
+def captions_of(spec: Spec, training: Path) -> tuple[str, ...]:
     """Return the captions of which a training's clips are drawn, clip n of the n-th of them modulo their number.
 
     They are those of the videos of the split `test`, or of `train` where that has none, in an order that is shuffled
@@ -74,6 +75,29 @@ def _captioned(manifest: Manifest, split: str, frames: int) -> list[str]:
     except RunError:
         return []
     return [caption for number in numbers if (caption := manifest.records[number].caption)]
+
+
+def asked(spec: Spec, training: Path) -> list[str]:
+    """Return what each scored clip of a training is asked to show, by its number; "" where nobody says.
+
+    That is the caption that it is drawn of. A clip of a class is asked to show what all videos of the class do, by the
+    caption that they share; classes take turns.
+
+    Args:
+        spec: of the training.
+        training: its folder.
+
+    Raises:
+        RunError: as of `of_training`.
+    """
+    numbers, data = range(spec.sampling.clips), bound_data(training)
+    if spec.data.text_encoder is not None:
+        texts = captions_of(spec, training)
+        return [texts[number % len(texts)] for number in numbers]
+    if not spec.model.classes or data is None:
+        return [""] * len(numbers)
+    by_class = dict(enumerate(Manifest.read(Path(data.folder)).captions_of_classes))
+    return [by_class.get(number % spec.model.classes, "") for number in numbers]
 
 
 def captions_written(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:

@@ -11,7 +11,7 @@ from components.data.manifest import Manifest
 from components.model.latte import Latte
 from components.weights import sha256_of
 from experiments.record.recording import bound_data
-from experiments.sampling.captions import Captions, of_training, texts_of
+from experiments.sampling.captions import Captions, captions_of, of_training
 from experiments.sampling.trainings import trained_network
 from experiments.training.open_data import open_decoder
 from registry.errors import RunError, SpecError, did_you_mean
@@ -105,7 +105,7 @@ class TrainedHere(Source):
 
     def captions(self) -> tuple[str, ...]:
         there = self.spec.data.text_encoder is not None and bound_data(self.training) is not None
-        return texts_of(self.spec, self.training) if there else ()
+        return captions_of(self.spec, self.training) if there else ()
 
     def encoded_by(self) -> str:
         data = bound_data(self.training)

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from components.assembly import Assembly
 from components.data.autoencoders import Decoder
-from components.data.manifest import Manifest
 from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
 from experiments.record.progress import Progress
 from experiments.record.recording import bound_data
-from experiments.sampling.captions import of_training, texts_of
+from experiments.sampling.captions import asked, of_training
 from experiments.sampling.drawing import Drawing, draw, missing_batches, see_all
 from experiments.sampling.sample_files import files_of
 from experiments.training.checkpoints import Origin, path_of, read_written
@@ -53,37 +52,18 @@ def sample(
     spec, folder = replicate.spec, folder or replicate.folder / "samples"
     folder.mkdir(exist_ok=True)
     files = files_of(replicate, folder)
-    if processes.is_first:
-        files.write_captions(captions_of(replicate))
     size = spec.runtime.sampling_batch
     batches = processes.shared(missing_batches(files, size, progress) if processes.is_first else None)
     if not batches:
         see_all(files, processes)
         return
+    if processes.is_first:
+        files.write_captions(asked(spec, replicate.training))
     network = trained_network(spec, replicate.training, replicate.seed, device, processes)
     decoder = open_decoder(spec, replicate.training).to(device)
     drawing = drawing_of(spec, network, decoder, replicate.seed, device)
     drawing = replace(drawing, captions=of_training(spec, replicate.training))
     draw(drawing, files, batches, stop, progress, processes)
-
-
-def captions_of(replicate: Replicate) -> list[str]:
-    """Return what each sampled clip is asked to show, by its number; empty where nobody says.
-
-    A clip of a network that reads captions is asked to show the one that it is drawn of; a clip of a class, what all
-    videos of the class do, by the caption that they share: classes take turns, as in `drawing_of`.
-
-    Raises:
-        RunError: the network reads captions, and those that it was trained with are not there any more.
-    """
-    spec, data = replicate.spec, bound_data(replicate.training)
-    if spec.data.text_encoder is not None:
-        texts = texts_of(spec, replicate.training)
-        return [texts[number % len(texts)] for number in range(spec.sampling.clips)]
-    if not spec.model.classes or data is None:
-        return []
-    by_class = dict(enumerate(Manifest.read(Path(data.folder)).captions_of_classes))
-    return [by_class.get(number % spec.model.classes, "") for number in range(spec.sampling.clips)]
 
 
 def drawing_of(spec: Spec, network: Latte, decoder: Decoder, seed: int, device: torch.device) -> Drawing:

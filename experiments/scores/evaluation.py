@@ -14,7 +14,7 @@ from experiments.record import code_digests
 from experiments.record.progress import Progress
 from experiments.record.recording import Recorder, bound_code
 from experiments.record.snapshot import code_of
-from experiments.sampling.captions import texts_of
+from experiments.sampling.captions import captions_of
 from experiments.sampling.previews import write_previews
 from experiments.sampling.sample_files import files_of
 from experiments.sampling.trainings import sample
@@ -140,7 +140,7 @@ def _preview(replicate: Replicate, prepared: Prepared) -> list[str]:
     classes = prepared.classes if spec.model.classes else ()
     try:
         real = RealClips(spec, prepared)
-        captions = texts_of(spec, replicate.training) if spec.data.text_encoder is not None else ()
+        captions = captions_of(spec, replicate.training) if spec.data.text_encoder is not None else ()
         out = folder / "previews"
         return write_previews(folder / "samples", real, classes, out, title=title, captions=captions).problems
     except Exception as error:  # whatever it is, the scores are what the run is for

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class CaptionedShapes(MadeVideos):
         directions: how many, of up, left, down, right.
         size: mean width of the shapes, as a part of the picture's side.
         way: how far they move in a video, as a part of the picture's side.
+        spread: how much of the room beside the way their places take up; 0 is the middle for all.
         seed: of everything random.
         test_fraction: part of each class that goes to the split `test`.
 
@@ -56,6 +58,7 @@ class CaptionedShapes(MadeVideos):
         directions: PositiveInt = 4,
         size: Fraction = 0.4,
         way: Fraction = 0.45,
+        spread: Fraction = 1.0,
         seed: NonNegativeInt = 0,
         test_fraction: Fraction = 0.2,
     ) -> None:
@@ -73,16 +76,16 @@ class CaptionedShapes(MadeVideos):
         self.seen = {"_".join(words): Seen(*words) for words in seen}
         if videos < len(self.seen):
             raise SpecError(f"data.dataset.videos: {videos} videos cannot show each of the {len(self.seen)} captions")
-        self.size, self.way = size, way
+        self.size, self.way, self.spread = size, way, spread
         parameters = {
             "videos": videos, "length": length, "colours": colours, "shapes": shapes, "directions": directions,
-            "size": size, "way": way, "seed": seed,
+            "size": size, "way": way, "spread": spread, "seed": seed,
         }  # fmt: skip
         super().__init__(path, resolution, list(self.seen), parameters, test_fraction)
 
     def made_from(self, path: str) -> list[object]:
         """Everything that a video's pixels follow from, as plain values."""
-        return [*super().made_from(path), self.size, self.way]
+        return [*super().made_from(path), self.size, self.way, self.spread]
 
     def caption(self, path: str) -> str:
         """What is seen, such as `a red circle moves left`."""
@@ -91,7 +94,8 @@ class CaptionedShapes(MadeVideos):
     def reader(self, path: str, index: VideoIndex) -> "CaptionedShape":
         """A reader that draws the frames that it is asked for."""
         seen = self.seen[path.split("/")[0]]
-        return CaptionedShape(path, seen, (self.size, self.way), self.resolution, self.length, self.stream(path))
+        room = Room(self.size, self.way, self.spread)
+        return CaptionedShape(path, seen, room, self.resolution, self.length, self.stream(path))
 
     def mirrored_labels(self) -> dict[str, str]:
         """Refuse: a caption says which way the shape moves."""
@@ -101,31 +105,38 @@ class CaptionedShapes(MadeVideos):
 SMALLEST, LARGEST = 0.9, 1.1  # of the sizes, in mean sizes
 
 
+class Room(NamedTuple):
+    """Mean width of the shapes, how far they move, and how much their places vary; see `CaptionedShapes`."""
+
+    size: float
+    way: float
+    spread: float
+
+
 class CaptionedShape(MadeVideo):
     """One video: a shape on its way.
 
     Args:
         name: for error messages.
         seen: colour, shape and direction.
-        size_and_way: mean width of the shape, and how far it moves, as parts of the picture's side.
+        room: size, way, and spread of the places.
         resolution: side R of the frames in pixels.
         length: frames.
         draw: the video's own random stream.
     """
 
     def __init__(
-        self, name: str, seen: Seen, size_and_way: tuple[float, float], resolution: int, length: int,
+        self, name: str, seen: Seen, room: Room, resolution: int, length: int,
         draw: np.random.Generator,
     ) -> None:  # fmt: skip
         super().__init__(name, resolution, length)
-        size, way = size_and_way
         self.shape, self.colour = seen.shape, np.array(COLOURS[seen.colour], dtype=float)
-        self.half = size * draw.uniform(SMALLEST, LARGEST) / 2  # of the shape, as a part of the picture's side
+        self.half = room.size * draw.uniform(SMALLEST, LARGEST) / 2  # of the shape, as a part of the picture's side
         along = np.array(DIRECTIONS[seen.direction], dtype=float)
-        room = np.where(along != 0, 1 - way, 1.0) / 2 - self.half  # either side of the middle of the way
-        middle = 0.5 + room * draw.uniform(-1.0, 1.0, size=2)
+        free = np.where(along != 0, 1 - room.way, 1.0) / 2 - self.half  # either side of the middle of the way
+        middle = 0.5 + room.spread * free * draw.uniform(-1.0, 1.0, size=2)
         time = np.linspace(-0.5, 0.5, length) if length > 1 else np.zeros(1)
-        self.centres = (middle + time[:, None] * way * along) * resolution  # (length, 2) as x, y in pixels
+        self.centres = (middle + time[:, None] * room.way * along) * resolution  # (length, 2) as x, y in pixels
 
     def draw(self, numbers: Sequence[int]) -> np.ndarray:
         """Frames uint8 (n, R, R, 3) of those numbers."""

@@ -34,6 +34,7 @@ class MadeVideos(ABC):
     """
 
     needs_path = False
+    captions_by_class = True  # whether all videos of a class have the same caption
     set_name: ClassVar[str]
     renderer: ClassVar[int]  # counted up when the same parameters give other pixels, so that old caches are not taken
 

@@ -42,6 +42,7 @@ class MovingShapes(MadeVideos):
     """
 
     set_name = "moving_shapes"
+    captions_by_class = False
     renderer = 1
 
     def __init__(

@@ -40,6 +40,14 @@ class CaptionAccuracy:
     needs_reference = True
     higher_is_better = True
     biased = ()
+    requires = (
+        (
+            "",
+            "data.text_encoder is not None or (model.classes > 0 and data.dataset.captions_by_class)",
+            "{name} holds clips against what they were asked to show: draw them of captions (data.text_encoder), or of "
+            "classes each of which has a caption of its own (model.classes, with the dataset captioned_shapes)",
+        ),
+    )
 
     def __init__(self, detector: Detector | None = None) -> None:
         self.extractor = ShapeTracker()

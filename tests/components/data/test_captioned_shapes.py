@@ -52,6 +52,15 @@ def test_captions_say_what_is_seen(made: CaptionedShapes) -> None:
         assert max(frames[:, 0].max(), frames[:, -1].max(), frames[:, :, 0].max(), frames[:, :, -1].max()) < 255
 
 
+def test_places_vary_as_far_as_they_may() -> None:
+    """Without spread all of a class go the same way, but for their sizes; their centres do not depend on these."""
+    for spread, least, most in ((0.0, 0.0, 0.3), (1.0, 4.0, 13.0)):
+        still = CaptionedShapes(None, 32, videos=40, length=LENGTH, colours=1, shapes=1, directions=1, spread=spread)
+        bright = np.stack([_frames(still, source.path)[0].sum(-1).astype(float) for source in still.sources()])
+        x = bright.sum(1) @ (np.arange(32) + 0.5) / bright.sum((1, 2))
+        assert least <= np.ptp(x) <= most
+
+
 def test_captions_of_the_other_made_sets_say_what_is_seen() -> None:
     shapes = MovingShapes(None, 32, videos=32, length=LENGTH, classes=4)
     grid = np.arange(32) + 0.5

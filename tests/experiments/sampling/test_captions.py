@@ -11,7 +11,7 @@ import torch
 from components.assembly import Assembly
 from components.data.caption_cache import CaptionFiles
 from components.data.manifest import Manifest, VideoRecord
-from experiments.sampling.captions import Captions, captions_written, embedded, texts_of
+from experiments.sampling.captions import Captions, captions_of, captions_written, embedded
 from experiments.sampling.drawing import Drawing
 from experiments.sampling.trainings import drawing_of
 from registry.experiment.arms import resolve_experiment
@@ -100,10 +100,10 @@ def test_scored_clips_take_a_fair_sample_of_the_test_split(tmp_path: Path) -> No
     )
     (training / "prepared.json").write_text(json.dumps(sealed(about.model_dump(mode="json"))))
     spec = resolve_experiment(load_experiment(write_text(tmp_path), []))[0][0].spec
-    found = texts_of(spec, training)
+    found = captions_of(spec, training)
     assert sorted(found) == sorted(f"video {k}" for k in range(3, 20, 2))
     assert list(found) != [f"video {k}" for k in range(3, 20, 2)]
-    assert texts_of(spec, training) == found
+    assert captions_of(spec, training) == found
 
 
 @pytest.mark.parametrize("texts", [("a dog", ""), ("",)])

@@ -1,6 +1,7 @@
 """Obedience to captions: known shares are found, with chance and real clips beside them, and what cannot be held."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from components.scoring.contracts import Features
 from components.scoring.metrics.caption_accuracy import CaptionAccuracy, wilson
 from components.scoring.shape_tracker import VOCABULARY
 from registry.errors import RunError
+from registry.experiment.resolve import resolve
+from registry.parts.catalogue import catalogue
 
 RED_LEFT, BLUE_LEFT, RED_UP = (
     Seen(*words.split()) for words in ("red circle left", "blue circle left", "red square up")
@@ -92,3 +95,28 @@ def test_the_interval_is_wilsons() -> None:
 def test_captions_that_cannot_be_held_are_refused(asked: list[str], told: str) -> None:
     with pytest.raises(RunError, match=told):
         CaptionAccuracy().score(_features([RED_LEFT] * 2, asked), REAL)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "text_encoder", "refused"),
+    [
+        ("captioned_shapes", {"classes": 32}, None, False),
+        ("captioned_shapes", {}, None, True),
+        ("moving_shapes", {"classes": 2}, None, True),
+        ("moving_shapes", {"conditioning": {"name": "text_cross_attention", "text_width": 32}}, "toy", False),
+        ("video_folder", {"classes": 2}, None, False),  # what its captions say is not known before they are read
+    ],
+)
+def test_clips_that_are_asked_for_nothing_are_refused_before_they_are_drawn(
+    dataset: str, model: dict[str, Any], text_encoder: str | None, refused: bool
+) -> None:
+    data = {"dataset": dataset, "resolution": 16, "frames": 4, "autoencoder": "pixels", "text_encoder": text_encoder}
+    raw = {
+        "model": {"width": 16, "heads": 2, "depth": 2, **model},
+        "data": {key: value for key, value in data.items() if value is not None},
+        "scoring": {"metrics": ["caption_accuracy"]},
+    }
+    _, problems = resolve(raw, catalogue())
+    told = [message for key, message in problems if key == ("scoring", "metrics", "0")]
+    assert len(told) == len(problems) == refused
+    assert not refused or "what they were asked to show" in told[0]
