@@ -16,11 +16,12 @@ from typing import Any, BinaryIO
 
 import torch
 
+from components.data.prepare import Prepared
 from experiments.training.processes import Processes
 from registry.errors import RunError
 from registry.runs.files import write_atomically
 from registry.runs.records import read_json
-from registry.runs.run_folder import checkpoints_in, step_of
+from registry.runs.run_folder import Replicate, checkpoints_in, step_of
 
 VISIBLE_WITHIN = 120.0  # seconds within which other machines see a file that was written; NFS may hide it for 60
 NEEDED = ("step", "model", "ema", "optimiser", "generator", "torch_generator", "sums", "summed")
@@ -39,6 +40,11 @@ class Origin:
     training: str
     seed: int
     data_digest: str
+
+
+def origin_of(replicate: Replicate, prepared: Prepared) -> Origin:
+    """Return what the checkpoints of a replicate's training are of."""
+    return Origin(replicate.spec.training, replicate.seed, prepared.digest)
 
 
 def path_of(training: Path, step: int) -> Path:

@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 import torch
 
+from components.learning.initialisation import Checkpoint
 from experiments.training import trainer
 from experiments.training.checkpoints import read_checkpoint
 from experiments.training.trainer import train
@@ -41,6 +42,8 @@ def test_a_training_goes_on_without_the_file_that_it_started_from(tmp_path: Path
     )[0]
     with pytest.raises(Interrupted):
         train(resumed(replicate), stop_after(2), nothing)
+    with mock.patch.object(Checkpoint, "__call__", side_effect=AssertionError("the start is not opened")):
+        assert resumed(replicate).step == 2
     start.unlink()
     assert resumed(replicate).step == 2
     shutil.rmtree(replicate.training / "checkpoints")
