@@ -146,16 +146,6 @@ class DiTImage(Checkpoint):
 
     requires = (
         (
-            "path",
-            "path == '' or experiment == ''",
-            "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
-        ),
-        (
-            "training",
-            "training == '' or experiment != ''",
-            "{name}: training is filled in where an experiment is named; give the experiment and its arm",
-        ),
-        (
             "",
             "model.blocks.branches == 1",
             "{name}: {model.blocks} splits the heads in {model.blocks.branches} branches, an image network does not",
