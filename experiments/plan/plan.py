@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def early(self) -> list[Replicate]:
-        """What evaluates the selected arms' trainings before the step that is compared: at those of `evaluate_at`, kept."""
+        """What evaluates the selected arms' trainings on their way: at the steps of `evaluate_at`, and those kept."""
         seeds = self.file.experiment.seeds
         return [
             replicate_of(self.name, arm, seed, self.runs, step)

@@ -1,8 +1,8 @@
-"""Starts that an arm of another experiment makes: `{name: …, experiment: other.yaml, arm: baseline, seed: 0, step: 300}`.
+"""Starts that an arm of another experiment makes: `{name: …, experiment: other.yaml, arm: baseline, seed: 0, step: 9}`.
 
-A part with the parameters `experiment`, `arm`, `seed`, `step` and `training` can start from a training that is still to be
-made. The identity of that training is filled in when the arm is resolved, and belongs to the identity of the arm; the
-names of file and arm do not.
+A part with the parameters `experiment`, `arm`, `seed`, `step` and `training` can start from a training that is still to
+be made. The identity of that training is filled in when the arm is resolved, and belongs to the identity of the arm;
+the names of file and arm do not.
 """
 
 from collections.abc import Callable, Mapping, Sequence

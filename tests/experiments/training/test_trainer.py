@@ -279,6 +279,21 @@ def test_stills_change_neither_clips_nor_times_nor_noise(tmp_path: Path) -> None
     assert torch.equal(alone.generator.get_state(), joint.generator.get_state())
 
 
+def test_times_change_neither_clips_nor_noise_nor_label_drops(tmp_path: Path) -> None:
+    alike, middle = (
+        trainer_of(made(tmp_path / name, f"diffusion.timestep_sampling={name}", "learning.label_drop=0.5")[0])
+        for name in ("uniform", "logit_normal")
+    )
+    for step in range(2):
+        one, other = (which.batches.draw(step, which.generator, which.times, which.draw_latents)
+                      for which in (alike, middle))  # fmt: skip
+        assert torch.equal(one.x0, other.x0)
+        assert torch.equal(one.noise, other.noise)
+        assert torch.equal(one.labels, other.labels)
+        assert not torch.equal(one.t, other.t)
+    assert torch.equal(alike.generator.get_state(), middle.generator.get_state())
+
+
 def test_stills_are_frames_of_the_cache_under_the_labels_of_their_videos(tmp_path: Path) -> None:
     trainer = trainer_of(made(tmp_path, *JOINT, "learning.label_drop=0.0")[0])
     batches = trainer.batches
