@@ -43,7 +43,7 @@ class LossWeighting(Protocol):
 class TimestepSampling(Protocol):
     """Which times are trained on how often; see `timestep_samplings.py`."""
 
-    def draw(self, objective: Objective, batch: int, generator: torch.Generator) -> Tensor: ...
+    def draw(self, objective: Objective, uniform: Tensor, generator: torch.Generator) -> Tensor: ...
 
 
 class DiscreteObjective(Objective, Protocol):

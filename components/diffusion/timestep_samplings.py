@@ -1,8 +1,9 @@
 """Slot `timestep_sampling`: which times are trained on how often.
 
-Contract: constructed with the part's parameters alone; `draw(objective, batch, generator)` gives times (B,) of the
-objective, discrete or continuous, on the generator's device. The validation loss is at evenly spread times whatever is
-drawn here, so that arms stay comparable.
+Contract: constructed with the part's parameters alone; `draw(objective, uniform, generator)` gives times (B,) of the
+objective, discrete or continuous. `uniform` (B,) are times that were drawn all alike, of the stream that noise and
+label drops come from; what else a part draws comes from `generator`, a stream for the times alone. So arms of one seed
+meet the same noise and label drops whatever is drawn here. The validation loss is at evenly spread times.
 """
 
 import torch
@@ -24,9 +25,9 @@ class Uniform:
     def __init__(self) -> None:
         pass
 
-    def draw(self, objective: Objective, batch: int, generator: Generator) -> Tensor:
-        """Times (B,)."""
-        return objective.draw_times(batch, generator)
+    def draw(self, objective: Objective, uniform: Tensor, generator: Generator) -> Tensor:
+        """Times (B,): those that were drawn all alike."""
+        return uniform
 
 
 @part("timestep_sampling", "logit_normal")
@@ -42,7 +43,7 @@ class LogitNormal:
     def __init__(self, *, mean: float = 0.0, std: PositiveFloat = 1.0) -> None:
         self.mean, self.std = mean, std
 
-    def draw(self, objective: Objective, batch: int, generator: Generator) -> Tensor:
+    def draw(self, objective: Objective, uniform: Tensor, generator: Generator) -> Tensor:
         """Times (B,)."""
-        normal = torch.randn(batch, generator=generator, device=generator.device)
+        normal = torch.randn(len(uniform), generator=generator, device=generator.device)
         return objective.times_at((self.mean + self.std * normal).sigmoid())

@@ -43,7 +43,8 @@ class Checkpoint(Initialisation):
     last step is meant. `weights`: averaged ones or those of the last step; left out, averaged where there are any. The
     average of the new training starts equal to the weights. `sha256` belongs to the identity, the path does not; left
     out, it is filled in. Or the start is a training that an experiment makes: `experiment` is its file, `arm` the arm,
-    `seed` one seed for all (left out: the replicate's own); `training`, its identity, is filled in.
+    `seed` one seed for all (left out: the replicate's own), `step` an earlier one than its last, which is then
+    evaluated there and whose checkpoint is kept; `training`, its identity, is filled in.
 
     Source: golden README, 10.3 (official files); the usual fine-tuning
     Official code: yes (train.py, pretrained)
@@ -60,11 +61,23 @@ class Checkpoint(Initialisation):
             "training == '' or experiment != ''",
             "{name}: training is filled in where an experiment is named; give the experiment and its arm",
         ),
+        ("arm", "arm == 'baseline' or experiment != ''", "{name}: arm is one of an experiment; give that as well"),
+        (
+            "seed",
+            "seed is None or experiment != ''",
+            "{name}: seed is that of an experiment's training; the folder of a training (path) is of one seed already",
+        ),
+        (
+            "step",
+            "step is None or experiment != ''",
+            "{name}: step is that of an experiment's training; of a training's folder name the checkpoint (path)",
+        ),
     )
 
     def __init__(
         self, *, path: str = "", weights: Literal["ema", "model"] | None = None, sha256: str = "",
-        experiment: str = "", arm: str = "baseline", seed: NonNegativeInt | None = None, training: str = "",
+        experiment: str = "", arm: str = "baseline", seed: NonNegativeInt | None = None,
+        step: NonNegativeInt | None = None, training: str = "",
     ) -> None:  # fmt: skip
         self.path, self.weights, self.sha256 = path, weights, sha256
         self.training = training
@@ -146,16 +159,6 @@ class DiTImage(Checkpoint):
 
     requires = (
         (
-            "path",
-            "path == '' or experiment == ''",
-            "{name} starts from one thing: the path of a file or of a training's folder, or an experiment's arm",
-        ),
-        (
-            "training",
-            "training == '' or experiment != ''",
-            "{name}: training is filled in where an experiment is named; give the experiment and its arm",
-        ),
-        (
             "",
             "model.blocks.branches == 1",
             "{name}: {model.blocks} splits the heads in {model.blocks.branches} branches, an image network does not",
@@ -172,6 +175,7 @@ class DiTImage(Checkpoint):
         experiment: str = "",
         arm: str = "baseline",
         seed: NonNegativeInt | None = None,
+        step: NonNegativeInt | None = None,
         training: str = "",
     ) -> None:
         super().__init__(path=path, weights=weights, sha256=sha256, training=training)

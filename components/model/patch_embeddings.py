@@ -114,12 +114,6 @@ class CompressionFrame(PatchEmbedding):
 
     requires = (
         (
-            "learning.joint_images",
-            "learning.joint_images == 0",
-            "{name} takes no stills behind a clip (learning.joint_images {learning.joint_images}): a token of it spans "
-            "several frames",
-        ),
-        (
             "temporal_stride",
             "data.frames % temporal_stride == 0",
             "tubelets of {temporal_stride} frames do not divide a clip of {data.frames}",

@@ -23,7 +23,7 @@ from experiments.plan.plan import Plan
 from experiments.plan.resolved_experiment import resolved
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
-from experiments.record.recording import create, desire, open_again
+from experiments.record.recording import create, desire, keep_step, open_again
 from experiments.record.states import in_state, queue_of, states
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.records import Attempt, State, Submission
@@ -68,6 +68,8 @@ def make_run_folders(plan: Plan, code: dict[str, Any]) -> list[Replicate]:
     """
     for replicate in (found := [absolute(replicate) for replicate in plan.work]):
         create(replicate, code)
+        for step in plan.kept.get(replicate.arm, ()):
+            keep_step(replicate.training, step)
     return found
 
 

@@ -1,8 +1,8 @@
 """An experiment file -> its plan: arms, claims, replicates, what they cost and how far they are. Writes nothing."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Plan:
         folders: patterns of run folders that they were read from instead.
         overrides: of the file, as given on the command line.
         start_of: the experiment whose arms start from its arms, where it is planned for that.
+        kept: arm -> the steps that others start from: it is evaluated there, and the checkpoints are kept.
     """
 
     file: ExperimentFile
@@ -40,6 +41,7 @@ class Plan:
     folders: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     start_of: str = ""
+    kept: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -65,14 +67,19 @@ class Plan:
 
     @property
     def early(self) -> list[Replicate]:
-        """What evaluates the selected arms' trainings at the steps of `evaluate_at` before the one that is compared."""
+        """What evaluates the selected arms' trainings on their way: at the steps of `evaluate_at`, and those kept."""
         seeds = self.file.experiment.seeds
         return [
             replicate_of(self.name, arm, seed, self.runs, step)
             for arm in self.selected
-            for step in early_steps(self.file.experiment, arm.spec)
+            for step in self.early_steps(arm)
             for seed in seeds
         ]
+
+    def early_steps(self, arm: Arm) -> list[int]:
+        """Return the steps before its own at which an arm is evaluated, in ascending order."""
+        kept = {step for step in self.kept.get(arm.name, ()) if step < arm.spec.step}
+        return sorted({*early_steps(self.file.experiment, arm.spec), *kept})
 
     def orphans(self) -> list[Orphan]:
         """Run folders of this experiment that no arm owns any more."""

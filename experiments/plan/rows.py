@@ -10,7 +10,6 @@ from experiments.plan.costs import Pace, cost, measure
 from experiments.plan.other_code import Outdated, outdated
 from experiments.plan.plan import Plan
 from experiments.plan.videos import usable_videos
-from registry.experiment.evaluate_at import early_steps
 from registry.runs.run_folder import (
     TRAININGS,
     Replicate,
@@ -67,7 +66,7 @@ def rows(
         trained_anew = {one.replicate.training for one in others if one.training} if again else set()
         one = cost(arm.name, arm.spec, experiment.resources, own, counts, (paces or {}).get(arm.name),
                    defaults)  # fmt: skip
-        times = 1 + len(early_steps(experiment, arm.spec))
+        times = 1 + len(plan.early_steps(arm))
         evaluation, training = times * one.evaluation * one.devices, one.training * one.devices
         waiting = [one for one, state in zip(own, states, strict=True) if not state.ended or one.folder in anew]
         lacking = trained_anew | {
@@ -87,7 +86,7 @@ def rows(
             "parameters": counts.parameters,
             "macs": {name: getattr(counts, name) for name in ("paper_convention", "per_clip", "evaluated", "trained")},
             "seeds": list(experiment.seeds),
-            "evaluate_at": [*early_steps(experiment, arm.spec), arm.spec.step],
+            "evaluate_at": [*plan.early_steps(arm), arm.spec.step],
             "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
             "gpu_hours": round((training + evaluation) * len(own), 6),
             "gpu_hours_of_training": round(training * len(own), 6),

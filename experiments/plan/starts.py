@@ -41,17 +41,18 @@ def _place(plan: Plan) -> Path:
 
 def _starts(plan: Plan) -> list[Plan]:
     """The plans of what a plan's selected arms start from, each of those arms and seeds alone."""
-    wanted: dict[tuple[Path, tuple[str, ...]], tuple[dict[str, None], dict[int, None]]] = {}
+    wanted: dict[tuple[Path, tuple[str, ...]], tuple[dict[str, set[int]], dict[int, None]]] = {}
     for arm in plan.selected:
         for start in starts_of(arm.spec):
             arms, seeds = wanted.setdefault((start.experiment, start.overrides), ({}, {}))
-            arms[start.arm] = None
+            arms.setdefault(start.arm, set()).update(() if start.step is None else (start.step,))
             seeds |= dict.fromkeys(plan.file.experiment.seeds if start.seed is None else (start.seed,))
     found = []
     for (path, overrides), (arms, seeds) in wanted.items():
         other = load_plan(path, overrides, plan.runs)
         selected = [arm for arm in other.arms if arm.name in arms]
-        found.append(replace(_with_seeds(other, seeds), selected=selected, start_of=plan.name))
+        kept = {arm: frozenset(steps) for arm, steps in arms.items() if steps}
+        found.append(replace(_with_seeds(other, seeds), selected=selected, start_of=plan.name, kept=kept))
     return found
 
 
@@ -71,7 +72,8 @@ def _joined(listed: Plan, start: Plan) -> Plan:
     names = {arm.name for arm in (*listed.selected, *start.selected)}
     selected = [arm for arm in listed.arms if arm.name in names]
     seeds = dict.fromkeys([*listed.file.experiment.seeds, *start.file.experiment.seeds])
-    return replace(_with_seeds(listed, seeds), selected=selected, start_of=start.start_of)
+    kept = {name: listed.kept.get(name, frozenset()) | start.kept.get(name, frozenset()) for name in names}
+    return replace(_with_seeds(listed, seeds), selected=selected, start_of=start.start_of, kept=kept)
 
 
 def _with_seeds(plan: Plan, seeds: dict[int, None]) -> Plan:

@@ -15,6 +15,7 @@ from typing import Any, Generic
 
 from registry import strict_yaml
 from registry.errors import RunError
+from registry.parts.start_files import CHECKPOINTS, KEEP
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
 from registry.runs.code_used import FILE as CODE_FILE
 from registry.runs.files import locked, naming, write_atomically, write_new
@@ -90,6 +91,13 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
     link(replicate)
     if replicate.desired() is None:
         desire(replicate, "run")
+
+
+def keep_step(training: Path, step: int) -> None:
+    """Say that a training's checkpoint of a step stays, because other trainings start from it."""
+    place = training / CHECKPOINTS / f"step-{step:08d}{KEEP}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()
 
 
 def link(replicate: Replicate) -> None:

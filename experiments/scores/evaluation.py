@@ -21,9 +21,8 @@ from experiments.sampling.trainings import sample
 from experiments.scores.kept_samples import drop_samples
 from experiments.scores.real_clips import RealClips
 from experiments.scores.scoring import how_measured, score
-from experiments.training.checkpoints import damage_of, path_of
+from experiments.training.checkpoints import damage_of, origin_of, path_of
 from experiments.training.processes import Processes
-from experiments.training.trainer import origin_of
 from experiments.training.validation import validation_at, validation_split_of
 from registry.errors import RunError
 from registry.runs.code_used import worked_on

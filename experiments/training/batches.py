@@ -1,8 +1,9 @@
 """The batch of a step: which clips it has, read from the latent cache, and all that is drawn for it.
 
 The clips are a function of the step, and everything else comes from one generator, in the order in which a single
-process draws. Stills behind the clips have streams of their own for each step, so that arms with and without stills
-meet the same clips, times, noise and label drops. Several processes share out the rows of a batch: each draws the
+process draws. Stills behind the clips, and times that are not drawn all alike, have streams of their own for each step,
+so that arms with and without stills meet the same clips, times, noise and label drops, and arms of any times the same
+clips, noise and label drops. Several processes share out the rows of a batch: each draws the
 numbers of the whole of it and reads the clips of its own rows, so that their number changes nothing but the rounding of
 sums.
 """
@@ -125,7 +126,8 @@ class Batches:
         moments, labels, captions = self.read(step)
         learning, size = self.spec.learning, self.spec.learning.batch_size
         x0 = latents(moments, generator)
-        t = times.sampling.draw(times.objective, size, generator).to(self.device)
+        own = Generator(self.device).manual_seed(seed_of(self.seed, 3, step))
+        t = times.sampling.draw(times.objective, times.objective.draw_times(size, generator), own).to(self.device)
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
         labels = self._dropped(labels, generator)
         text, mask = self._text(captions, generator)

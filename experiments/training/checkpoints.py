@@ -16,11 +16,12 @@ from typing import Any, BinaryIO
 
 import torch
 
+from components.data.prepare import Prepared
 from experiments.training.processes import Processes
 from registry.errors import RunError
 from registry.runs.files import write_atomically
 from registry.runs.records import read_json
-from registry.runs.run_folder import checkpoints_in, step_of
+from registry.runs.run_folder import Replicate, checkpoints_in, kept_steps, step_of
 
 VISIBLE_WITHIN = 120.0  # seconds within which other machines see a file that was written; NFS may hide it for 60
 NEEDED = ("step", "model", "ema", "optimiser", "generator", "torch_generator", "sums", "summed")
@@ -39,6 +40,11 @@ class Origin:
     training: str
     seed: int
     data_digest: str
+
+
+def origin_of(replicate: Replicate, prepared: Prepared) -> Origin:
+    """Return what the checkpoints of a replicate's training are of."""
+    return Origin(replicate.spec.training, replicate.seed, prepared.digest)
 
 
 def path_of(training: Path, step: int) -> Path:
@@ -140,7 +146,8 @@ def write_checkpoint(
         origin: what the state is of.
         state: everything that the next step depends on.
         keep: how many checkpoints stay.
-        needed: steps whose checkpoints stay as well, because somebody will evaluate them.
+        needed: steps whose checkpoints stay as well, because somebody will evaluate them; so do those that others
+            start from (`kept_steps`).
 
     Raises:
         RunError: the disk is full, or cannot be written.
@@ -163,8 +170,9 @@ def write_checkpoint(
         temporary.unlink(missing_ok=True)
         why = error.strerror if isinstance(error, OSError) and error.strerror else hashing.failed or str(error)
         raise RunError(f"{path}: cannot be written: {why}; `retry` goes on from the checkpoint before it") from error
+    stay = {*needed, *kept_steps(training)}
     for old in checkpoints_in(training)[:-keep]:
-        if step_of(old) not in needed:
+        if step_of(old) not in stay:
             old.unlink()
             old.with_suffix(".json").unlink(missing_ok=True)
 

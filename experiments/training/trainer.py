@@ -26,7 +26,7 @@ from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.recording import Recorder
 from experiments.training.batches import Batches, Times, seed_of
-from experiments.training.checkpoints import Origin, damage_of, newest_checkpoint, write_checkpoint
+from experiments.training.checkpoints import damage_of, newest_checkpoint, origin_of, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.losses import autocast, blank_text, losses_of
 from experiments.training.open_data import open_captions
@@ -56,9 +56,10 @@ class Trainer:
         cache: its latents.
         device: where to train.
         processes: those that train it together; each has a Trainer of its own.
+        state: of an earlier attempt, to go on from; None: the replicate's start is loaded, and this is step 0.
 
     Raises:
-        RunError: there are more processes than clips in a batch.
+        RunError: there are more processes than clips in a batch, or what the training starts from cannot be had.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Trainer:
         cache: LatentCache,
         device: torch.device,
         processes: Processes = ALONE,
+        state: dict[str, Any] | None = None,
     ) -> None:
         self.spec, self.device, self.prepared = replicate.spec, device, prepared
         self.processes, self.seed = processes, replicate.seed
@@ -81,13 +83,9 @@ class Trainer:
         self.objective, self.loss_weighting = assembly.objective(), assembly.loss_weighting()
         self.times = Times(self.objective, assembly.timestep_sampling())
         self.draw_latents = assembly.autoencoder_class().draw
-        start = torch.Generator().manual_seed(replicate.seed)
         self.model: Latte = assembly.model()
-        self.no_start: RunError | None = None  # why there are no weights to begin with
-        try:
-            assembly.initialisation(start_of(replicate))(self.model, start)
-        except RunError as error:  # a training that goes on from a checkpoint does without its start
-            self.no_start = error
+        if state is None:
+            assembly.initialisation(start_of(replicate))(self.model, torch.Generator().manual_seed(replicate.seed))
         self.model.to(device)
         if self.spec.runtime.compile:
             for block in self.model.blocks:
@@ -112,6 +110,8 @@ class Trainer:
         self.step = 0
         self.sums: dict[str, Tensor] = {}  # of the metrics since they were last logged
         self.summed = 0  # how many steps they sum
+        if state is not None:
+            self.load_state(state)
 
     def _some_output(self) -> Tensor:
         """What the network gives for a micro-batch of nothing."""
@@ -216,21 +216,8 @@ class Trainer:
             write_checkpoint(self.folder, self.origin, state, self.spec.runtime.keep_checkpoints, needed)
         self.processes.barrier()
 
-    def resume(self, most: int | None = None) -> None:
-        """Load the newest readable checkpoint, if there is one; all processes the one that rank 0 finds.
-
-        Args:
-            most: the last step that it may be of. Where later ones stay, their metrics do as well.
-
-        Raises:
-            RunError: there is none, and what the training starts from cannot be had.
-        """
-        device = torch.device("cpu") if self.sharded else self.device
-        state = newest_checkpoint(self.folder, self.origin, self.processes, device, most)
-        if state is not None:
-            self.load_state(state)
-        elif self.no_start is not None:
-            raise self.no_start
+    def note_from_here(self) -> None:
+        """Find out up to which step metrics are noted already, and forget those of steps that are still to be made."""
         self.noted = self.processes.shared(self._noted() if self.processes.is_first else 0)
 
     def _noted(self) -> int:
@@ -246,6 +233,38 @@ class Trainer:
         """Note metrics of a step, unless they were noted before the training went back."""
         if self.processes.is_first and step > self.noted:
             self.recorder.metrics(step, values)
+
+
+def resumed(
+    replicate: Replicate,
+    prepared: Prepared,
+    cache: LatentCache,
+    device: torch.device,
+    processes: Processes = ALONE,
+    most: int | None = None,
+) -> Trainer:
+    """Return a trainer at the newest readable checkpoint, or at the replicate's start where there is none.
+
+    The checkpoint is looked for first, so that a training goes on without the file that it started from. All processes
+    load the one that rank 0 finds.
+
+    Args:
+        replicate: what is trained.
+        prepared: the prepared data set.
+        cache: its latents.
+        device: where to train.
+        processes: those that train it together.
+        most: the last step that the checkpoint may be of. Where later ones stay, their metrics do as well.
+
+    Raises:
+        RunError: as `Trainer`.
+    """
+    sharded = replicate.spec.runtime.shard and not processes.alone
+    holder = torch.device("cpu") if sharded else device
+    state = newest_checkpoint(replicate.training, origin_of(replicate, prepared), processes, holder, most)
+    trainer = Trainer(replicate, prepared, cache, device, processes, state)
+    trainer.note_from_here()
+    return trainer
 
 
 def train(
@@ -319,11 +338,6 @@ def _log(trainer: Trainer, rate: float) -> None:
     if trainer.processes.is_first:
         steps = trainer.spec.learning.steps
         trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
-
-
-def origin_of(replicate: Replicate, prepared: Prepared) -> Origin:
-    """Return what the checkpoints of a replicate's training are of."""
-    return Origin(replicate.spec.training, replicate.seed, prepared.digest)
 
 
 @contextmanager

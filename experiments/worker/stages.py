@@ -11,7 +11,7 @@ from experiments.record.recording import Recorder, write_json
 from experiments.scores.evaluation import can_be_evaluated, evaluate, free
 from experiments.training.open_data import open_data
 from experiments.training.processes import Processes
-from experiments.training.trainer import Trainer, keeping_random_state, train
+from experiments.training.trainer import Trainer, keeping_random_state, resumed, train
 from experiments.worker.books import Books
 from experiments.worker.stopping import Stop
 from registry.errors import Interrupted, RunError
@@ -117,14 +117,12 @@ class _Stages:
         assert self.cache is not None, "opened with the data"
         if self.processes.shared(can_be_evaluated(replicate, self.prepared) if self._first else None):
             return
-        if self.trainer is None or self.trainer.step > step:
+        gone_back = self.trainer is not None and self.trainer.noted > self.trainer.step
+        if self.trainer is None or self.trainer.step > step or gone_back:
             self.trainer = None
             free(self.processes.device)
-            self.trainer = Trainer(replicate, self.prepared, self.cache, self.processes.device, self.processes)
-            self.trainer.resume(step)
-            self.noted = False
-        elif self.trainer.noted > self.trainer.step:  # it had gone back
-            self.trainer.resume(step)
+            device, processes = self.processes.device, self.processes
+            self.trainer = resumed(replicate, self.prepared, self.cache, device, processes, most=step)
             self.noted = False
         self.trainer.needed = needed
         self._note_code(self.trainer, step)

@@ -1,8 +1,8 @@
-"""Starts that an arm of another experiment makes: `{name: …, experiment: other.yaml, arm: baseline, seed: 0}`.
+"""Starts that an arm of another experiment makes: `{name: …, experiment: other.yaml, arm: baseline, seed: 0, step: 9}`.
 
-A part with the parameters `experiment`, `arm`, `seed` and `training` can start from a training that is still to be
-made. The identity of that training is filled in when the arm is resolved, and belongs to the identity of the arm; the
-names of file and arm do not.
+A part with the parameters `experiment`, `arm`, `seed`, `step` and `training` can start from a training that is still to
+be made. The identity of that training is filled in when the arm is resolved, and belongs to the identity of the arm;
+the names of file and arm do not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +31,7 @@ class Start:
         overrides: of that file.
         arm: the name of its arm.
         seed: of all that start from it; None: each from its own.
+        step: whose weights they are; None: the last of the training.
     """
 
     key: tuple[str, str]
@@ -38,6 +39,7 @@ class Start:
     overrides: tuple[str, ...]
     arm: str
     seed: int | None
+    step: int | None = None
 
 
 def starts_of(spec: Spec) -> list[Start]:
@@ -50,7 +52,8 @@ def starts_of(spec: Spec) -> list[Start]:
             given = spec.data.path is not None and isinstance(own, dict) and own.get("path") is None
             overrides = (f"data.path={spec.data.path}",) if given else ()
             values = part.parameters
-            found.append(Start((section, field), Path(path), overrides, values["arm"], values["seed"]))
+            step = values.get("step")
+            found.append(Start((section, field), Path(path), overrides, values["arm"], values["seed"], step))
     return found
 
 
@@ -68,11 +71,17 @@ def with_starts(spec: Spec, resolve: Resolve) -> tuple[Spec, list[tuple[tuple[st
             continue
         try:
             start = next(start for start in starts_of(spec) if start.key == key)
-            training = _arm_of(start, resolve).training
+            arm = _arm_of(start, resolve)
         except SpecError as error:
             wrong += [((*key, "experiment"), text) for text in error.problems]
             continue
-        changed: Any = part.model_copy(update={"training": training})
+        if start.step is not None and start.step > (last := arm.learning.steps):
+            text = (
+                f"{start.experiment}, arm {start.arm}, makes {last} steps, so that there is no step {start.step} of it"
+            )
+            wrong.append(((*key, "step"), text))
+            continue
+        changed: Any = part.model_copy(update={"training": arm.training})
         section = getattr(spec, key[0]).model_copy(update={key[1]: changed})
         spec = spec.model_copy(update={key[0]: section})
     return spec, wrong

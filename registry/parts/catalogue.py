@@ -33,7 +33,7 @@ from registry.parts.classes import ClassSource, lineage
 from registry.parts.discovery import built_in, installed
 from registry.parts.facts import Facts, read_by_the_workbench
 from registry.parts.part_code import explained
-from registry.parts.rules import Rule, read_rules
+from registry.parts.rules import Rule, read_rules, with_inherited
 from registry.parts.sources import Module, Sources
 from registry.schema.spec import slot_fields
 from registry.schema.type_names import type_name
@@ -226,10 +226,14 @@ def _read_class(module: Module, node: ast.ClassDef, decorator: ast.Call, sources
     parameters = _read_parameters(constructed_by.where, name, constructed_by.node)
     facts = _read_facts(order)
     try:
+        own = [_read_facts([cls]) for cls in reversed(order)]
+        written = with_inherited(said["requires"] for said in own if "requires" in said)
+        if written:
+            facts["requires"] = written
         read = read_by_the_workbench(slot, facts)
-        rules = read_rules(facts.get("requires", ()), parameters.model_fields, {*facts, *type(read).model_fields})
+        rules = read_rules(written, parameters.model_fields, {*facts, *type(read).model_fields})
     except ValueError as error:
-        inherited = "; the class can write anew what it inherits" if len(order) > 1 else ""
+        inherited = "; the class can say as a fact what it inherits a rule about" if len(order) > 1 else ""
         raise SpecError(f"{cls.where}: {slot} {name}: {error}{inherited}") from None
     text = inspect.cleandoc(ast.get_docstring(node) or "")
     official = _line_after(text, "Official code:")

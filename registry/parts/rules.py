@@ -11,6 +11,9 @@ arithmetic, comparison, `and`, `or`, `not`, `in` and `a if b else c` over
 - `data.frames`: a key of the spec; of a slot it is the name of the part there, of a list of parts their names;
 - `model.blocks.branches`: a parameter, else a fact, of the part that stands in that slot.
 
+Rules of base classes hold for a part as well; one with the key and condition of a base's tells its own message instead.
+A base's rule is loosened by a fact that its condition asks for; a parameter that the part has dropped becomes one.
+
 A condition that asks another part for what that part does not have does not apply, and holds. The key is a key of the
 spec, a parameter of the part, or, for the part itself, "" or a fact. A message shows `{data.frames % 2}` by its value.
 """
@@ -18,7 +21,7 @@ spec, a parameter of the part, or, for the part itself, "" or a fact. A message 
 import ast
 import operator
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,19 +76,35 @@ class Rule:
             raise ValueError(f"the rule {ast.unparse(self.condition)!r} cannot be judged: {error}") from None
 
 
-def read_rules(written: Any, parameters: Collection[str], facts: Collection[str]) -> tuple[Rule, ...]:
-    """Return the rules that the fact `requires` holds.
+def with_inherited(written: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the rules of a part, its bases' first, as they are written.
 
     Args:
-        written: the fact's value.
+        written: the value of `requires` in each class that has one, the furthest base first.
+
+    Raises:
+        ValueError: not rules; the text says why.
+    """
+    found: dict[Any, Any] = {}
+    for rules in written:
+        if not isinstance(rules, tuple | list):
+            raise ValueError('requires: write a tuple of rules, each ("key", "condition", "message")')
+        for rule in rules:
+            found[repr(rule[:2]) if isinstance(rule, tuple | list) else repr(rule)] = rule
+    return tuple(found.values())
+
+
+def read_rules(written: Iterable[Any], parameters: Collection[str], facts: Collection[str]) -> tuple[Rule, ...]:
+    """Return the rules that a part's `requires` holds, with those of its bases.
+
+    Args:
+        written: rules as `with_inherited` returns them.
         parameters: names of the part's parameters.
         facts: names of the part's facts.
 
     Raises:
         ValueError: not rules; the text says why.
     """
-    if not isinstance(written, tuple | list):
-        raise ValueError('requires: write a tuple of rules, each ("key", "condition", "message")')
     return tuple(_rule(rule, parameters, {"name", *parameters, *facts}) for rule in written)
 
 

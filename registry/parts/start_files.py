@@ -17,6 +17,7 @@ from platformdirs import user_cache_path
 from registry.errors import SpecError, did_you_mean, shortened
 
 CHECKPOINTS = "checkpoints"  # folder of a training
+KEEP = ".keep"  # ending of a file beside a checkpoint that stays, however many newer ones there are
 DIGESTS = "digests"  # folder in that of the user's cache: one file for each path that was hashed
 Stamp = list[int]  # size, time of change and inode of a file
 
@@ -25,6 +26,12 @@ def checkpoints_in(training: Path) -> list[Path]:
     """Return a training's checkpoints, oldest first; files of other names are not ours."""
     found = ((step_of(path), path) for path in (training / CHECKPOINTS).glob("step-*.pt"))
     return [path for step, path in sorted((s, p) for s, p in found if s is not None)]
+
+
+def kept_steps(training: Path) -> set[int]:
+    """Return the steps whose checkpoints stay, because other trainings start from them."""
+    found = (step_of(path) for path in (training / CHECKPOINTS).glob(f"step-*{KEEP}"))
+    return {step for step in found if step is not None}
 
 
 def step_of(checkpoint: Path) -> int | None:

@@ -31,6 +31,7 @@ from registry import strict_yaml
 from registry.errors import RunError, SpecError
 from registry.experiment.arms import Arm
 from registry.parts.start_files import checkpoints_in as checkpoints_in
+from registry.parts.start_files import kept_steps as kept_steps
 from registry.parts.start_files import step_of as step_of
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered
 from registry.runs.records import (
@@ -242,10 +243,10 @@ def training_name(spec: Spec) -> str:
 
 
 def start_of(replicate: Replicate) -> Path | None:
-    """Return the folder of the training that a replicate starts from, None where it starts from none of this folder.
+    """Return the training that a replicate starts from, or its checkpoint of a step; None where it starts from none.
 
     Raises:
-        RunError: that training has not made its last step here, or several have, of other videos.
+        RunError: that training has not come so far here, its checkpoint is gone, or several have, of other videos.
     """
     values = replicate.spec.learning.initialisation.parameters
     if not (identity := values.get("training")):
@@ -253,14 +254,24 @@ def start_of(replicate: Replicate) -> Path | None:
     seed = replicate.seed if values.get("seed") is None else values["seed"]
     names = [path.name for path in replicate.training.parent.parent.glob(f"{identity}*") if EARLIER not in path.name]
     places = [replicate.training.parent.parent / name / f"seed-{seed}" for name in names]
-    places = [place for place in places if trained(place) is not None]
+    step = values.get("step")
+    if step is None:
+        places = [place for place in places if trained(place) is not None]
+    else:
+        places = [path for place in places for path in checkpoints_in(place) if step_of(path) == step]
     mark = training_name(replicate.spec).removeprefix(replicate.spec.training)
-    places = [place for place in places if place.parent.name == identity + mark] or places
+    places = [place for place in places if identity + mark in place.parts] or places
     if len(places) == 1:
         return places[0]
     what = f"{values['experiment']}, arm {values['arm']}, seed {seed} (training {identity})"
     if places:
         raise RunError(f"learning.initialisation: several trainings of other videos are {what}: name one by its path")
+    if step is not None:
+        raise RunError(
+            f"learning.initialisation: {what} has no checkpoint of step {step} here: launch this experiment's file, "
+            "which makes it first; where that step was evaluated before anybody started from it, its checkpoint was "
+            "not kept: remove that evaluation's folder before"
+        )
     raise RunError(f"learning.initialisation: {what} is not trained here yet: launch that experiment first")
 
 

@@ -27,7 +27,6 @@ from registry.schema.protocol import Protocol
 from registry.schema.section import Part, Section, Slot
 
 SCHEMA_VERSION = 4
-PLACES = ("path", "experiment", "arm")  # parameters of a part that say where lies what its digest says
 TRAINING = ("model", "data", "diffusion", "learning")  # sections: what is learned, once for all arms that share it
 EVALUATION = ("sampling", "scoring")  # sections: one way to sample a training and to score the samples
 SCIENCE = (*TRAINING, *EVALUATION)
@@ -253,7 +252,8 @@ def only_with_effect(science: dict[str, Any]) -> dict[str, Any]:
     """Return sections as plain values without what changes no result.
 
     That is `WITHOUT_EFFECT`, what of `ONLY_IF_SAID` is not said, the place of a file that a part reads where its
-    content is known by `sha256`, and the file and arm of an experiment whose training is known by its identity.
+    content is known by `sha256`, and, of a part that may start from a `training`, the file and arm of the experiment
+    whose training is known by its identity, and the step where it is the last.
     """
     kept = {section: dict(values) if isinstance(values, dict) else values for section, values in science.items()}
     for key in WITHOUT_EFFECT:
@@ -266,9 +266,18 @@ def only_with_effect(science: dict[str, Any]) -> dict[str, Any]:
             kept[section].pop(name, None)
     for values in filter(lambda values: isinstance(values, dict), kept.values()):
         for name, value in values.items():
-            if isinstance(value, dict) and (value.get("sha256") or value.get("training")):
-                values[name] = {key: one for key, one in value.items() if key not in PLACES}
+            if isinstance(value, dict):
+                values[name] = {key: one for key, one in value.items() if key not in _without_effect(value)}
     return kept
+
+
+def _without_effect(part: dict[str, Any]) -> set[str]:
+    """The parameters of a part that change no result, because others say what they lead to."""
+    starts = "training" in part  # it may start from another training
+    known = part.get("sha256") or part.get("training")
+    without = {"path"} if part.get("sha256") or (starts and known) else set()
+    without |= {"experiment", "arm"} if starts and known else set()
+    return without | ({"step"} if starts and part.get("step") is None else set())
 
 
 def _hash(science: dict[str, Any]) -> str:

@@ -80,7 +80,8 @@ def test_logit_normal_times_favour_the_middle(objective: Any) -> None:
     """P(|N(0, 1)| < log 3) = 0.728 of the fractions lie between a quarter and three quarters."""
     shares = []
     for sampling in (Uniform(), LogitNormal(), LogitNormal(mean=1.0)):
-        t = sampling.draw(objective, 4000, torch.Generator().manual_seed(5))
+        generator = torch.Generator().manual_seed(5)
+        t = sampling.draw(objective, objective.draw_times(4000, generator), generator)
         assert t.dtype == objective.draw_times(1, torch.Generator()).dtype
         told = objective.network_time(t).float()
         assert 0 <= told.min() <= told.max() < 1000
@@ -94,9 +95,10 @@ def test_logit_normal_times_favour_the_middle(objective: Any) -> None:
 
 @every
 def test_uniform_times_are_those_that_the_objective_draws(objective: Any) -> None:
-    drawn = [f(torch.Generator().manual_seed(1)) for f in (
-        lambda g: Uniform().draw(objective, 9, g), lambda g: objective.draw_times(9, g))]  # fmt: skip
-    assert torch.equal(*drawn)
+    uniform, generator = objective.draw_times(9, torch.Generator().manual_seed(1)), torch.Generator()
+    before = generator.get_state()
+    assert torch.equal(Uniform().draw(objective, uniform, generator), uniform)
+    assert torch.equal(generator.get_state(), before)
 
 
 def test_fractions_at_the_ends_fall_into_the_process() -> None:

@@ -143,7 +143,7 @@ def test_every_way_of_learning_trains_every_objective(optimiser: str, weighting:
         before = [parameter.detach().clone() for parameter in model.parameters()]
         frames, *frame = assembly.latent_shape()
         x0, noise = torch.randn(2, 3, frames + 2, *frame, generator=generator)
-        t = assembly.timestep_sampling().draw(of, 3, generator)
+        t = assembly.timestep_sampling().draw(of, of.draw_times(3, generator), generator)
         batch = Batch(x0, t, noise, torch.tensor([0, 1, 2]), torch.tensor([[1, 0], [2, 2], [0, 1]]), stills=2)
         losses_of(of, model, batch, assembly.loss_weighting())["loss"].mean().backward()
         assembly.optimiser()(model, 1e-3).step()

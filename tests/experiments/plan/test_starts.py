@@ -12,6 +12,7 @@ from experiments.plan.starts import with_starts
 from experiments.training.checkpoints import path_of
 from registry.errors import SpecError
 from registry.runs.machine import ROOT
+from registry.runs.run_folder import step_of
 from tests.cli.command import run
 from tests.fixtures.toy_replicates import TOY
 
@@ -65,6 +66,10 @@ def test_the_start_belongs_to_the_identity_and_its_file_does_not(tmp_path: Path)
         ("{name: dit_image, experiment: image.yaml, arm: basline}", "has no arm 'basline'.*baseline"),
         ("{name: dit_image, experiment: video.yaml}", "start from each other in a circle"),
         ("{name: dit_image, experiment: image.yaml, path: image.yaml}", "starts from one thing"),
+        ("{name: dit_image, experiment: image.yaml, step: 3}", r"step: \S*image.yaml, arm baseline, makes 2 steps"),
+        ("{name: dit_image, path: image.yaml, seed: 1}", "seed: dit_image: seed is that of an experiment's training"),
+        ("{name: checkpoint, path: image.yaml, step: 1}", "step: checkpoint: step is that of an experiment's"),
+        ("{name: checkpoint, path: image.yaml, arm: other}", "arm: checkpoint: arm is one of an experiment"),
     ],
 )
 def test_what_is_no_start_is_told_at_its_place(tmp_path: Path, start: str, words: str) -> None:
@@ -94,6 +99,24 @@ def test_launch_trains_the_start_and_what_starts_from_it_has_its_weights(tmp_pat
     assert weights.keys() == average.keys()
     for name, value in weights.items():
         assert torch.equal(value, average[name]), name
+
+
+def test_a_start_at_an_earlier_step_is_evaluated_there_and_kept(tmp_path: Path) -> None:
+    start = "{name: dit_image, experiment: image.yaml, step: 1}"
+    path = write(tmp_path, start, image="seeds: [0]\nevaluate_at: [0]\n", video="seeds: [0]\n")
+    image, video = with_starts([load_plan(path, runs=tmp_path / "runs")])
+    assert [one.step for one in image.work] == [None, 0, 1]
+    last = load_plan(write(tmp_path), runs=tmp_path / "runs")
+    assert video.arms[1].identity != last.arms[1].identity  # of other weights
+    assert "step" not in last.arms[1].spec.science()["learning"]["initialisation"]
+    path = write(tmp_path, start, image="seeds: [0]\nevaluate_at: [0]\n", video="seeds: [0]\n")
+    told = run("launch", path, "--runs", tmp_path / "runs", "--executor", "debug")
+    assert told.code == 0, told.err
+    (given,), (_, started) = image.replicates, video.replicates
+    assert [step_of(one) for one in given.checkpoints()] == [1, 2]  # one is kept by number, and this one besides
+    average = torch.load(path_of(given.training, 1), weights_only=True)["ema"]
+    weights = torch.load(path_of(started.training, 0), weights_only=True)["ema"]
+    assert all(torch.equal(value, average[name]) for name, value in weights.items())
 
 
 def test_the_small_twin_plans_its_image_network_first(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 import torch
 
+from components.learning.initialisation import Checkpoint
 from experiments.training import trainer
 from experiments.training.checkpoints import read_checkpoint
 from experiments.training.trainer import train
@@ -41,6 +42,8 @@ def test_a_training_goes_on_without_the_file_that_it_started_from(tmp_path: Path
     )[0]
     with pytest.raises(Interrupted):
         train(resumed(replicate), stop_after(2), nothing)
+    with mock.patch.object(Checkpoint, "__call__", side_effect=AssertionError("the start is not opened")):
+        assert resumed(replicate).step == 2
     start.unlink()
     assert resumed(replicate).step == 2
     shutil.rmtree(replicate.training / "checkpoints")
@@ -274,6 +277,21 @@ def test_stills_change_neither_clips_nor_times_nor_noise(tmp_path: Path) -> None
         assert with_stills.x0.shape[1] == 7
         assert with_stills.still_labels.shape == (4, 3)
     assert torch.equal(alone.generator.get_state(), joint.generator.get_state())
+
+
+def test_times_change_neither_clips_nor_noise_nor_label_drops(tmp_path: Path) -> None:
+    alike, middle = (
+        trainer_of(made(tmp_path / name, f"diffusion.timestep_sampling={name}", "learning.label_drop=0.5")[0])
+        for name in ("uniform", "logit_normal")
+    )
+    for step in range(2):
+        one, other = (which.batches.draw(step, which.generator, which.times, which.draw_latents)
+                      for which in (alike, middle))  # fmt: skip
+        assert torch.equal(one.x0, other.x0)
+        assert torch.equal(one.noise, other.noise)
+        assert torch.equal(one.labels, other.labels)
+        assert not torch.equal(one.t, other.t)
+    assert torch.equal(alike.generator.get_state(), middle.generator.get_state())
 
 
 def test_stills_are_frames_of_the_cache_under_the_labels_of_their_videos(tmp_path: Path) -> None:

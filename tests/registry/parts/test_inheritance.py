@@ -102,6 +102,32 @@ def test_what_a_class_says_hides_what_its_bases_say(read: Write, body: str, fact
     assert info.facts == facts
 
 
+RULED = (
+    "class Root:\n    strict = True\n"
+    "    requires = (('model.depth', 'not strict or model.depth > rank', 'too flat'),)\n\n"
+    "    def __init__(self, depth: int, *, rank: PositiveInt = 4) -> None: ...\n\n\n"
+    "class Base(Root):\n    requires = (('model.heads', 'model.heads > 1', 'one head'),)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("pass", ["too flat", "one head"]),
+        ("requires = (('model.width', 'model.width > 9', 'thin'),)", ["too flat", "one head", "thin"]),
+        ("requires = (('model.heads', 'model.heads > 1', 'too few'),)", ["too flat", "too few"]),
+        ("strict = False", ["one head"]),
+    ],
+)
+def test_rules_of_bases_hold(read: Write, body: str, told: list[str]) -> None:
+    info = of(read(parts_here="from bases import Base\n" + twist("Base", body), bases=MARK + RULED))
+    values = {"model.depth": 2, "model.heads": 1, "model.width": 4, "strict": info.facts["strict"]}
+    values |= info.parameters().model_dump()
+
+    messages = [rule.broken(lambda name: values[".".join(name)]) for rule in info.rules]
+    assert [message for message in messages if message] == told
+
+
 def test_an_own_constructor_hides_the_inherited_one(read: Write) -> None:
     body = "def __init__(self, depth: int, *, turns: PositiveInt = 2) -> None: ..."
     info = of(read(parts_here="from bases import Base\n" + twist("Base", body), bases=MARK + BASE))
