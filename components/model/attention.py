@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from components.model.attending import attend
 from components.model.spatial_positions import SpatialPosition
 
 Axis = Literal["spatial", "temporal", "full"]
@@ -63,7 +64,7 @@ class Attention(nn.Module):
             q, k = self.spatial.rotate(q, k, frames if axis == "full" else 1)
         if rotate is not None:
             q, k = rotate(q, k)
-        attended = F.scaled_dot_product_attention(q, k, v)
+        attended = attend(q, k, v)
         return self.proj(rearrange(attended, _JOIN[axis], **_lengths(axis, frames, tokens)))
 
 
