@@ -20,6 +20,7 @@ from components.data.autoencoders import FRAMES_AT_ONCE, Decoder
 from components.data.transforms import to_uint8_frames
 from components.diffusion.contracts import Denoise, OnStep, Sampler
 from components.diffusion.guidance import guided
+from components.memory import kept
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.progress import Progress
@@ -66,7 +67,7 @@ class Drawing:
         streams = _Streams([(*self.stream, number) for number in numbers], self.latent_shape, self.device)
         labels = [self.labels[number % len(self.labels)] for number in numbers] if self.labels else None
         of_class = None if labels is None else torch.tensor(labels, device=self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), kept(self.device):
             # The outer block keeps the weights' casts from step to step.
             with self._autocast(), tf32(self.tf32, self.device), self._autocast(enabled=False):
                 latents = self.sampler.sample(self._denoiser(of_class), streams.draw(), streams.draw, on_step)

@@ -22,7 +22,8 @@ from tests.benchmarks.rows import ROWS
 def machine() -> dict[str, Any]:
     """Return what the measurements depend on beside the code."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []  # fmt: skip
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": names[0] if names else platform.processor(),

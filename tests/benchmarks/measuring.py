@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from components.memory import kept
+
 SIDE = 1536  # of the matrices whose product is the machine's peak
 BASELINE = "official"
 
@@ -51,11 +53,12 @@ def peaks() -> dict[str, float]:
 def measured(row: Row) -> dict[str, Any]:
     """Return what a row's ways take: seconds (median and all), ratio to the baseline, share of the peak."""
     before, taken = peaks(), {name: list[float]() for name in row.ways}
-    for way in row.ways.values():
-        way()
-    for _ in range(row.repetitions):
-        for name, way in row.ways.items():
-            taken[name].append(_seconds(way))
+    with kept(torch.device("cpu")):  # as in a training; it is the whole process's, so that the baseline has it as well
+        for way in row.ways.values():
+            way()
+        for _ in range(row.repetitions):
+            for name, way in row.ways.items():
+                taken[name].append(_seconds(way))
     after = peaks()
     peak = {name: max(before[name], after[name]) for name in before}  # of the machine as it was meanwhile
     against = BASELINE if BASELINE in row.ways else next(iter(row.ways))
@@ -73,7 +76,7 @@ def shown(result: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, way in result["ways"].items():
         spread = (max(way["seconds"]) - min(way["seconds"])) / way["median"]
-        share = f"{way['share']:.0%}" if way["share"] else "–"
+        share = f"{way['share']:.0%}" if way["share"] else "-"
         ratio = "1" if name == result["against"] else f"{way['ratio']:.2f}x"
         lines.append(f"| {result['work']} | {name} | {way['median']:.4g} s | {ratio} | {share} | ±{spread / 2:.0%} |")
     return lines
