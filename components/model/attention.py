@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from components.model.attending import attend
+from components.model.gelu import gelu_of
 from components.model.spatial_positions import SpatialPosition
 
 Axis = Literal["spatial", "temporal", "full"]
@@ -114,4 +115,4 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(ratio * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return self.fc2(gelu_of(self.fc1, x))
