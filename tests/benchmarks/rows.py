@@ -177,9 +177,9 @@ def sampling(work: Work, clips: int, guidance: float, steps: int, repetitions: i
 
 
 ROWS: dict[str, Callable[[], Row]] = {
-    "step-s2": lambda: training(small_2(), 3),
+    "step-s2": lambda: training(small_2(), 2),
     "step-weizmann": lambda: training(weizmann(), 9),
     "step-quickstart": lambda: training(quickstart(), 15),
-    "sampling": lambda: sampling(weizmann(), 64, 1.0, 4, 3),
-    "sampling-guided": lambda: sampling(weizmann(), 64, 1.5, 4, 3),
+    "sampling": lambda: sampling(weizmann(), 64, 1.0, 2, 2),
+    "sampling-guided": lambda: sampling(weizmann(), 64, 1.5, 2, 2),
 }
