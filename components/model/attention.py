@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from components.model.attending import attend
+from components.model.gelu import gelu_of
 from components.model.spatial_positions import SpatialPosition
 
 Axis = Literal["spatial", "temporal", "full"]
@@ -63,7 +65,7 @@ class Attention(nn.Module):
             q, k = self.spatial.rotate(q, k, frames if axis == "full" else 1)
         if rotate is not None:
             q, k = rotate(q, k)
-        attended = F.scaled_dot_product_attention(q, k, v)
+        attended = attend(q, k, v)
         return self.proj(rearrange(attended, _JOIN[axis], **_lengths(axis, frames, tokens)))
 
 
@@ -113,4 +115,4 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(ratio * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return self.fc2(gelu_of(self.fc1, x))

@@ -137,6 +137,7 @@ def measure(spec: Spec) -> Pace:
 
     from components.assembly import Assembly
     from components.learning.ema import EMA
+    from components.memory import kept
     from components.precision import tf32
     from experiments.training.devices import device_of
     from experiments.training.losses import Batch, autocast, blank_text, losses_of
@@ -180,7 +181,7 @@ def measure(spec: Spec) -> Pace:
             model(torch.randn(clips, *shape, device=device), times, own, **blank_text(model, spec, clips, device))
 
     try:
-        with tf32(spec.runtime.tf32, device):
+        with tf32(spec.runtime.tf32, device), kept(device):
             step, evaluation = _seconds(training, device), _seconds(sampling, device)
     except torch.OutOfMemoryError as error:
         raise RunError(f"{device} has not enough memory for this arm: {str(error).splitlines()[0]}") from None

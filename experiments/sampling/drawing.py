@@ -20,6 +20,7 @@ from components.data.autoencoders import FRAMES_AT_ONCE, Decoder
 from components.data.transforms import to_uint8_frames
 from components.diffusion.contracts import Denoise, OnStep, Sampler
 from components.diffusion.guidance import Network, guided
+from components.memory import kept
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.progress import Progress
@@ -67,7 +68,7 @@ class Drawing:
     def clips(self, numbers: range, on_step: OnStep | None = None) -> np.ndarray:
         """Return the clips of these numbers, uint8 (n, F, H, W, 3), drawn in one batch; `on_step` as in samplers."""
         streams = _Streams([(*self.stream, number) for number in numbers], self.latent_shape, self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), kept(self.device):
             # The outer block keeps the weights' casts from step to step.
             with self._autocast(), tf32(self.tf32, self.device), self._autocast(enabled=False):
                 latents = self.sampler.sample(self._denoiser(numbers), streams.draw(), streams.draw, on_step)

@@ -22,6 +22,7 @@ from components.data.latent_cache import LatentCache
 from components.data.prepare import Prepared
 from components.learning.contracts import Steps
 from components.learning.ema import EMA
+from components.memory import kept
 from components.model.latte import Latte
 from components.precision import tf32
 from experiments.record.recording import Recorder
@@ -286,7 +287,7 @@ def train(
         Interrupted: `stop` answered yes.
         RunError: the loss is not finite.
     """
-    with tf32(trainer.spec.runtime.tf32, trainer.device):
+    with tf32(trainer.spec.runtime.tf32, trainer.device), kept(trainer.device):
         return _train(trainer, stop, progress, trainer.spec.learning.steps if until is None else until)
 
 

@@ -1,0 +1,60 @@
+"""The benchmark of the processor: how fast ours is against plain code of the same arithmetic, and against the machine.
+
+    python -m tests.benchmarks [ROW ...] [--json FILE]
+
+prints one table and, with --json, writes all measurements with the machine, the versions and the date. Everything
+is measured on one thread, as processor time; `measuring.py` says how, `rows.py` what.
+"""
+
+import argparse
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.benchmarks.measuring import HEADER, measured, shown
+from tests.benchmarks.rows import ROWS
+
+
+def machine() -> dict[str, Any]:
+    """Return what the measurements depend on beside the code."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": names[0] if names else platform.processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"left out, all: {', '.join(ROWS)}")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    if unknown := [name for name in given.rows if name not in ROWS]:
+        parser.error(f"no row is called {unknown[0]}; there are {', '.join(ROWS)}")
+    torch.set_num_threads(1)
+    about = machine()
+    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    print("\n".join(HEADER))
+    results = []
+    for name in given.rows or ROWS:
+        results.append(measured(ROWS[name]()))
+        print("\n".join(shown(results[-1])), flush=True)
+    for name in ("fp32", "bf16"):
+        low, high = (pick(result["peak"][name] for result in results) / 1e9 for pick in (min, max))
+        print(f"peak of one thread in {name}: {low:.0f} to {high:.0f} GFLOP/s")
+    if given.json is not None:
+        given.json.write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
