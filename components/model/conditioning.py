@@ -83,7 +83,8 @@ class Conditioning(nn.Module):
         self.width, self.classes = width, classes
         self.null_label = classes if classes and null_label else None
         self.timestep = TimestepEmbedder(width)
-        self.label = nn.Embedding(classes + int(null_label), width) if classes else None
+        rows = torch.zeros(classes + int(null_label), width)  # to draw them on `meta`, torch imports its compiler: 2 s
+        self.label = nn.Embedding.from_pretrained(rows, freeze=False) if classes else None
 
     def embed(
         self, t: Tensor, labels: Tensor | None, still_labels: Tensor | None, frames: int, stills: int

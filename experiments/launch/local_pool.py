@@ -1,4 +1,8 @@
-"""The local executor: a bounded pool of processes, each with its share of the cores, or with GPUs of its own."""
+"""The local executor: a bounded pool of processes, each with its share of the cores, or with GPUs of its own.
+
+A training of one process is forked from a process that has imported torch (`experiments.worker.warm_start`). Where that
+one could not import, and for a training of several processes, Python is started anew.
+"""
 
 import contextlib
 import os
@@ -18,6 +22,7 @@ from experiments.record.progress import Progress, silent
 from experiments.record.recording import Recorder
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import Claim, claim, new_token
+from experiments.worker.warm_start import Forked, WarmStart
 from registry.runs.attempts import ATTEMPTS, is_alive, latest
 from registry.runs.machine import usable_cores
 from registry.runs.records import Attempt
@@ -28,6 +33,11 @@ RAN_ELSEWHERE = 4  # exit code of a process that found another one running the r
 CLOSE_SECONDS = 60.0  # that processes are given to end of themselves, and once more when they are told to end at once
 ENDING_SECONDS = 0.1  # between two looks at processes that are ending
 ENDED = (0, 3, RAN_ELSEWHERE)  # exit codes of processes that have noted their end themselves
+RUN = ("-m", "experiments.worker.run")
+IMPORTED = ("experiments.worker.stages",)  # by the process that trainings are forked from
+OF_OPTIMISERS = ("torch._dynamo",)  # what making one of torch's imports; only without GPUs, since it asks for them
+
+Process = subprocess.Popen[bytes] | Forked
 
 
 class LocalPool(ThisMachine):
@@ -47,8 +57,9 @@ class LocalPool(ThisMachine):
         self.resources = resources
         self.parallel = resources.parallel or 1
         self._waiting: list[Claim] = []
-        self._started: dict[int, tuple[Claim, subprocess.Popen[bytes], list[str]]] = {}
+        self._started: dict[int, tuple[Claim, Process, list[str]]] = {}
         self._free = visible_gpus()
+        self._warm: dict[int, WarmStart] = {}  # by the threads of what they start
 
     @classmethod
     def open(cls, plan: Plan, options: ExecutorOptions) -> Self:
@@ -113,6 +124,15 @@ class LocalPool(ThisMachine):
         except BaseException:  # asked to stop meanwhile
             self.close(False)
             raise
+        try:
+            self._end()
+        finally:
+            for warm in self._warm.values():
+                warm.close()
+            self._warm.clear()
+
+    def _end(self) -> None:
+        """Give back what waits, and end what runs."""
         for claimed in self._waiting:
             with _surviving(claimed):
                 claimed.submission.end()
@@ -143,21 +163,31 @@ class LocalPool(ThisMachine):
         taken, self._free = self._free[:wanted], self._free[wanted:]
         return taken
 
-    def _start(self, claimed: Claim, gpus: list[str]) -> "subprocess.Popen[bytes]":
+    def _start(self, claimed: Claim, gpus: list[str]) -> Process:
         tasks = self._shape(claimed).tasks
         threads = claimed.replicates[0].spec.runtime.threads or max(1, usable_cores() // (self.parallel * tasks))
         environment = os.environ | self.snapshot.environment() | {"OMP_NUM_THREADS": str(threads)}
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        words = [*RUN, str(claimed.training.resolve())]
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={tasks}"] if tasks > 1 else []
-        command = [sys.executable, *torchrun, "-m", "experiments.worker.run", str(claimed.training.resolve())]
         with (claimed.training / "log.txt").open("ab") as log:
+            if not torchrun and (process := self._warm_start(threads).start(words, environment, log)) is not None:
+                return process
+            command = [sys.executable, *torchrun, *words]
             return subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
 
+    def _warm_start(self, threads: int) -> WarmStart:
+        if threads not in self._warm:
+            environment = os.environ | self.snapshot.environment() | {"OMP_NUM_THREADS": str(threads)}
+            modules = IMPORTED if visible_gpus() else IMPORTED + OF_OPTIMISERS
+            self._warm[threads] = WarmStart(modules, environment)
+        return self._warm[threads]
 
-def _wait(processes: "Sequence[subprocess.Popen[bytes]]", seconds: float) -> None:
+
+def _wait(processes: Sequence[Process], seconds: float) -> None:
     """Wait until all have ended, but not longer."""
     until = time.monotonic() + seconds
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -165,7 +195,7 @@ def _wait(processes: "Sequence[subprocess.Popen[bytes]]", seconds: float) -> Non
             process.wait(max(0.0, until - time.monotonic()))
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
+def _kill(process: Process) -> None:
     """Kill a process and those that it started, which torchrun's would outlive."""
     with contextlib.suppress(psutil.NoSuchProcess):
         children = psutil.Process(process.pid).children(recursive=True)

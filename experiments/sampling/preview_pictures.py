@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -241,10 +242,10 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
 @cache
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The figures' font, which has Latin, Greek and Cyrillic; Pillow's own where it is missing."""
-    import matplotlib
-
+    matplotlib = find_spec("matplotlib")  # its fonts without importing it
+    folders = matplotlib.submodule_search_locations if matplotlib else None
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     try:
-        return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+        return ImageFont.truetype(str(Path(folders[0], "mpl-data", "fonts", "ttf", name) if folders else name), size)
     except OSError:
         return ImageFont.load_default(size)

@@ -71,6 +71,7 @@ class PartInfo:
     parameters: type[BaseModel] = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)  # plain values assigned in class bodies, e.g. what it goes with
     rules: tuple[Rule, ...] = field(repr=False)  # what it asks of the rest of a spec
+    from_outside: bool  # whether it is not one of the workbench's own parts
     _read: Facts = field(repr=False)
 
     def fact(self, name: str) -> Any:
@@ -80,11 +81,6 @@ class PartInfo:
     def known_facts(self) -> dict[str, Any]:
         """Return every fact by name, the slot's defaults included."""
         return {**self.facts, **self._read.model_dump()}
-
-    @property
-    def from_outside(self) -> bool:
-        """Whether it is not one of the workbench's own parts."""
-        return self.module not in built_in()
 
     def load(self) -> type:
         """Import the class; this is where torch comes in.
@@ -123,11 +119,11 @@ class Catalogue:
 
     def __init__(self, modules: Iterable[str], incomplete: bool = False) -> None:
         self.incomplete = incomplete
-        modules = list(dict.fromkeys(modules))
+        modules, own = list(dict.fromkeys(modules)), frozenset(built_in())
         sources = Sources(modules)
         self._parts: dict[str, dict[str, PartInfo]] = {slot: {} for slot in slot_fields().values()}
         for module in modules:
-            for info in _read_module(module, sources):
+            for info in _read_module(module, sources, module not in own):
                 taken = self._parts[info.slot].setdefault(info.name, info)
                 if taken is not info:
                     raise SpecError(f"{info.where}: {info.slot} {info.name!r} is already taken by {taken.where}")
@@ -181,7 +177,7 @@ def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
     return Catalogue((*built_in(), *installed(), *plugins))
 
 
-def _read_module(name: str, sources: Sources) -> list[PartInfo]:
+def _read_module(name: str, sources: Sources, from_outside: bool) -> list[PartInfo]:
     module = sources.read(name)
     if module is None:
         raise SpecError(f"plugins: no Python module {name!r} is importable from here")
@@ -190,7 +186,7 @@ def _read_module(name: str, sources: Sources) -> list[PartInfo]:
         if isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 if isinstance(decorator, ast.Call) and _called_name(decorator) == "part":
-                    infos.append(_read_class(module, node, decorator, sources))
+                    infos.append(_read_class(module, node, decorator, sources, from_outside))
     return infos
 
 
@@ -210,7 +206,9 @@ def _called_name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def _read_class(module: Module, node: ast.ClassDef, decorator: ast.Call, sources: Sources) -> PartInfo:
+def _read_class(
+    module: Module, node: ast.ClassDef, decorator: ast.Call, sources: Sources, from_outside: bool
+) -> PartInfo:
     cls = ClassSource(module, node)
     try:
         slot, name = (_plain(argument) for argument in decorator.args)
@@ -249,6 +247,7 @@ def _read_class(module: Module, node: ast.ClassDef, decorator: ast.Call, sources
         parameters=parameters,
         facts=facts,
         rules=rules,
+        from_outside=from_outside,
         _read=read,
     )
 

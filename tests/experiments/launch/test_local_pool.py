@@ -1,6 +1,8 @@
 """The local executor: so many at once, GPUs of their own, and the same states as on a cluster."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from experiments.launch.local_pool import LocalPool, visible_gpus
 from experiments.record.recording import desire
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import claim, states
+from experiments.worker import warm_start
 from registry.runs.machine import ROOT
 from registry.runs.run_folder import Replicate
 from registry.schema.resources import Resources, Shape
@@ -45,6 +48,9 @@ def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     (code / "experiments" / "__init__.py").write_text("")
     (code / "experiments" / "worker" / "__init__.py").write_text("")
     (code / "experiments" / "worker" / "run.py").write_text(STANDING_IN)
+    (code / "experiments" / "worker" / "stages.py").write_text("")
+    shutil.copy(warm_start.__file__, code / "experiments" / "worker")
+    monkeypatch.setattr(local_pool, "OF_OPTIMISERS", ())
     pools: list[LocalPool] = []
 
     def make(**resources: object) -> LocalPool:
@@ -199,6 +205,34 @@ def test_closing_kills_what_does_not_end(
     assert states(four[:1]) == ["interrupted"]
     child = int((four[0].training / "child").read_text())
     until(lambda: _gone(child), "its child has ended")
+
+
+def test_where_nothing_can_be_forked_python_is_started(
+    tmp_path: Path, four: list[Replicate], pool_of: Callable[..., LocalPool]
+) -> None:
+    (tmp_path / "code" / "experiments" / "worker" / "stages.py").write_text("import nothing_of_that_name")
+    pool = pool_of(parallel=2)
+    pool.submit(four[:2])
+    assert environment_of(four[0])["OMP_NUM_THREADS"] == environment_of(four[1])["OMP_NUM_THREADS"]
+    end(four[0], 1)
+    end(four[1], 3)
+    until(lambda: pool.poll() or not pool.busy, "the pool is idle")
+    assert states(four[:2]) == ["failed", "missing"]
+
+
+def test_trainings_go_on_without_what_forked_them(four: list[Replicate], pool_of: Callable[..., LocalPool]) -> None:
+    pool = pool_of(parallel=2)
+    pool.submit(four[:2])
+    until(lambda: len(begun(four)) == 2, "two have begun")
+    (forking,) = psutil.Process(pool._started.copy().popitem()[0]).parents()[:1]
+    assert forking.pid != os.getpid()
+    forking.kill()
+    pool.poll()
+    assert len(pool._started) == 2
+    end(four[0])
+    until(lambda: pool.poll() or len(pool._started) == 1, "the pool sees that one has ended")
+    pool.submit(four[2:3])
+    until(lambda: len(begun(four)) == 3, "another is started by itself")
 
 
 def test_several_processes_a_replicate_are_started_by_torchrun(tmp_path: Path) -> None:
