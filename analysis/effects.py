@@ -4,7 +4,7 @@ These are for exploring. Each p-value is of one test by itself, unadjusted: what
 is `analysis.verdicts`, which counts how many there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -217,7 +217,7 @@ def _cells(axes: Axes, varied: tuple[str, ...]) -> dict[Cell, dict[tuple[str, ..
 def _contrast(
     frame: pd.DataFrame,
     metric: str,
-    groups: list[tuple[str, ...]],
+    groups: Sequence[tuple[str, ...]],
     weights: tuple[float, ...],
     alpha: float,
 ) -> PairedTest:
