@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.plan.plan import Plan, load_plan
-from registry.errors import SpecError
+from registry.errors import RunError, SpecError
 from registry.experiment.starts import starts_of
+from registry.runs.records import State
+from registry.runs.run_folder import start_of
 from registry.schema.spec import Spec
 
 
@@ -79,6 +81,54 @@ def _joined(listed: Plan, start: Plan) -> Plan:
 def _with_seeds(plan: Plan, seeds: dict[int, None]) -> Plan:
     experiment = plan.file.experiment.model_copy(update={"seeds": tuple(seeds)})
     return replace(plan, file=replace(plan.file, experiment=experiment))
+
+
+def refuse_missing(plan: Plan) -> None:
+    """Look whether what the selected replicates start from is trained, where they have not begun themselves.
+
+    Raises:
+        RunError: with a line for each start that is not, and the command that makes it.
+    """
+    lacking: dict[str, None] = {}
+    for replicate in plan.work:
+        if replicate.state is State.DONE or replicate.checkpoints():
+            continue  # it has its own weights by now
+        try:
+            start_of(replicate)
+        except RunError as error:
+            lacking[str(error)] = None
+    if not lacking:
+        return
+    failed = {one.file.path: None for one in _starts(plan) if any(r.state is State.FAILED for r in one.replicates)}
+    verbs = [f"`retry {path} --runs {plan.runs}`" for path in failed] or [
+        f"`launch {plan.file.path} --runs {plan.runs}`"
+    ]
+    told = "it has failed: mend the cause, then" if failed else "nothing else can make it now:"
+    raise RunError("\n".join([*lacking, f"{told} {' and '.join(verbs)}"]))
+
+
+def other_videos(plan: Plan) -> list[str]:
+    """Return a line for each selected arm whose start is trained on other videos than the arm."""
+    lines = []
+    for arm in plan.selected:
+        for start in starts_of(arm.spec):
+            own = {one.name: one.spec for one in load_plan(start.experiment, start.overrides, plan.runs).arms}
+            theirs, ours = _videos(own[start.arm]), _videos(arm.spec)
+            if theirs != ours:
+                place = plan.file.place(("base", *start.key))
+                lines.append(
+                    f"{place}: warning: arm {arm.name}: {'.'.join(start.key)}: {start.experiment.name} is trained on "
+                    f"other videos: {theirs} for {ours}"
+                )
+    return lines
+
+
+def _videos(spec: Spec) -> str:
+    """What a spec says of the videos that it is trained on, in a line."""
+    data = spec.data
+    path = "" if data.path is None else f" in {Path(data.path).expanduser().resolve()}"
+    parameters = ", ".join(f"{name} {value}" for name, value in data.dataset.parameters.items())
+    return f"{data.dataset.name}{f' ({parameters})' if parameters else ''}{path}"
 
 
 def refuse_unfit(plan: Plan) -> None:

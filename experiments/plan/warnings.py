@@ -4,6 +4,7 @@ import math
 
 from experiments.plan import other_code
 from experiments.plan.plan import Plan
+from experiments.plan.starts import other_videos
 
 MOST_LEFT = 0.1  # share of the initial weights in the averaged ones at the last step
 
@@ -16,7 +17,7 @@ def warnings(plan: Plan) -> list[str]:
         if learning.steps and learning.ema_decay**learning.steps > MOST_LEFT:
             arms_of.setdefault((learning.ema_decay, learning.steps, arm.spec.sampling.weights), []).append(arm.name)
     averages = [_about_average(plan, *values, arms) for values, arms in arms_of.items()]
-    return [*averages, *_about_presets(plan), *_about_code(plan)]
+    return [*averages, *_about_presets(plan), *other_videos(plan), *_about_code(plan)]
 
 
 def _about_presets(plan: Plan) -> list[str]:

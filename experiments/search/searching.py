@@ -13,6 +13,7 @@ from experiments.launch.executors import opened
 from experiments.launch.launching import stop_for_good
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
+from experiments.plan.starts import refuse_missing
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
 from experiments.record.recording import open_again
@@ -223,6 +224,7 @@ def run_search(
     """
     search, seeds = search_of(plan), seeds_of(plan)
     check(plan, with_data=True)
+    refuse_missing(plan)
     with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
         study = open_study(plan, writing=True)
         options = ExecutorOptions(progress, say, at_once=search.parallel * len(seeds))

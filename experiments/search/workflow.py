@@ -10,6 +10,7 @@ from experiments.launch.executors import EXECUTORS
 from experiments.launch.report import Report, report
 from experiments.plan import status
 from experiments.plan.plan import Plan
+from experiments.plan.starts import refuse_missing
 from registry.runs.run_folder import Replicate, State
 
 WATCHING = (
@@ -73,6 +74,7 @@ def launch(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: 
         RunError: the data cannot be prepared, Slurm refuses, or the results cannot be reported.
         SpecError: the plan is wrong.
     """
+    refuse_missing(plan)
     watcher = watcher or Nobody()
     detached, screened = EXECUTORS[executor].detached, plan.file.experiment.screen is not None
     if screened:
@@ -94,6 +96,7 @@ def retry(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: W
 
     The arguments and errors are those of `launch`.
     """
+    refuse_missing(plan)  # before anything is marked
     again = launching.retry(plan)
     if watcher is not None:
         watcher.line(f"{len(again)} failed or cancelled replicates are tried again")

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments.launch.frozen_file import frozen_words
+from experiments.launch.launching import make_run_folders
 from experiments.plan.check import check
 from experiments.plan.plan import load_plan
-from experiments.plan.starts import with_starts
+from experiments.plan.starts import other_videos, refuse_missing, with_starts
+from experiments.record.recording import Recorder
 from experiments.training.checkpoints import path_of
-from registry.errors import SpecError
+from registry.errors import RunError, SpecError
 from registry.runs.machine import ROOT
 from registry.runs.run_folder import step_of
 from tests.cli.command import run
@@ -117,6 +120,57 @@ def test_a_start_at_an_earlier_step_is_evaluated_there_and_kept(tmp_path: Path) 
     average = torch.load(path_of(given.training, 1), weights_only=True)["ema"]
     weights = torch.load(path_of(started.training, 0), weights_only=True)["ema"]
     assert all(torch.equal(value, average[name]) for name, value in weights.items())
+
+
+SEARCH = """
+search:
+  space:
+    learning.learning_rate: {low: 1e-4, high: 1e-2, log: true}
+  objective: [fvd]
+  trials: 2
+"""
+
+
+def test_retry_and_search_say_which_start_is_missing_and_what_makes_it(tmp_path: Path) -> None:
+    path = write(tmp_path, video="seeds: [0]\n")
+    searched = tmp_path / "searched.yaml"
+    base = VIDEO.replace("name: video", "name: searched").replace("steps: 0,", f"steps: 2, initialisation: {START},")
+    searched.write_text(base + "floors: []\nseeds: [0]\n" + SEARCH, encoding="utf-8")
+    runs = tmp_path / "runs"
+    for verb, file in (("retry", path), ("search", searched)):
+        told = run(verb, file, "--runs", runs, "--executor", "debug")
+        assert told.code == 1, told.err
+        assert "image.yaml, arm baseline, seed 0" in told.err
+        assert "is not trained here yet" in told.err
+        assert f"`launch {file} --runs {runs}`" in told.err
+
+
+def test_a_start_that_failed_is_retried_itself(tmp_path: Path) -> None:
+    image, video = with_starts([load_plan(write(tmp_path, video="seeds: [0]\n"), runs=tmp_path / "runs")])
+    (failed,) = make_run_folders(image, {"commit": "", "changed": False, "snapshot": ""})
+    Recorder(failed.training).event("failed", error="no space left")
+    with pytest.raises(RunError, match=r"it has failed: mend the cause, then `retry \S+image.yaml"):
+        refuse_missing(video)
+
+
+def test_other_videos_of_a_start_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert other_videos(load_plan(path)) == []
+    (line,) = other_videos(load_plan(path, ["data.dataset.videos=20"]))
+    assert "warning: arm " in line
+    assert "image.yaml is trained on other videos: moving_shapes" in line
+
+
+def test_what_jobs_read_later_is_frozen_with_its_starts(tmp_path: Path) -> None:
+    plan = load_plan(
+        write(tmp_path, f"{START}, {{name: dit_image, experiment: {tmp_path}/image.yaml, mapping: described}}")
+    )
+    file, *_ = frozen_words(plan, tmp_path / "launch")
+    image = tmp_path / "image.yaml"
+    image.write_text(image.read_text().replace("steps: 2,", "steps: 3,"))
+    frozen = load_plan(Path(file))
+    assert [(arm.name, arm.identity) for arm in frozen.arms] == [(arm.name, arm.identity) for arm in plan.arms]
+    assert load_plan(plan.file.path).arms[1].identity != plan.arms[1].identity
 
 
 def test_the_small_twin_plans_its_image_network_first(tmp_path: Path) -> None:
