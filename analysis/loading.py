@@ -44,7 +44,7 @@ def _runs_of(file: Path, runs: str | os.PathLike[str] | None, name: str) -> Path
     if runs is not None:
         place = Path(runs).expanduser()
         if not (place / name).is_dir():
-            known = ", ".join(_launched(place)) or "none"
+            known = ", ".join(_launched(place)) or "not one"
             raise RunError(f"{place}: holds no runs of {name!r}; experiments that were launched in it: {known}")
         return place
     here = Path.cwd()

@@ -37,6 +37,7 @@ THIRD_PARTIES = {
         "rich",
         "filelock",
         "psutil",
+        "pyarrow",
         "platformdirs",
         "sqlalchemy",
     ),

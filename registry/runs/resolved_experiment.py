@@ -156,6 +156,6 @@ def newest_resolved(experiment: Path, overrides: Sequence[str] | None = None) ->
     for resolved in found:
         if sorted(resolved.overrides) == sorted(overrides):
             return resolved
-    there = "; ".join(dict.fromkeys(" ".join(one.overrides) or "none" for one in found))
+    there = "; ".join(dict.fromkeys(" ".join(one.overrides) or "no overrides" for one in found))
     asked = " ".join(overrides) or "no overrides"
-    raise RunError(f"{experiment}: was never launched with {asked}; overrides that it was launched with: {there}")
+    raise RunError(f"{experiment}: was never launched with {asked}, but with {there}")
