@@ -57,8 +57,8 @@ def test_a_part_is_what_its_source_says(info: PartInfo) -> None:
     info.parameters.model_validate(own)  # defaults are of their own type
     for name, value in info.facts.items():
         assert getattr(cls, name) == value or name == "requires"
-    said = {rule[-1] for base in cls.__mro__ for rule in vars(base).get("requires", ())}  # of base classes as well
-    assert {rule[-1] for rule in info.facts.get("requires", ())} == said
+    said = {rule[:2] for base in cls.__mro__ for rule in vars(base).get("requires", ())}  # of base classes as well
+    assert {rule[:2] for rule in info.facts.get("requires", ())} == said
 
 
 @pytest.mark.parametrize("info", PARTS, ids=lambda info: f"{info.slot}-{info.name}")
