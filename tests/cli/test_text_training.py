@@ -131,7 +131,7 @@ def test_the_page_is_typed_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "captioned.yaml").write_text(example)
     (tmp_path / "captions.txt").write_text("a red circle moves left\na green square moves up\n")
     typed = [shlex.split(line)[2:] for line in PAGE.splitlines() if line.startswith("python run.py ")]
-    (launch,) = [words for words in typed if words[0] == "launch"]
+    (launch,) = [words for words in typed if words[:2] == ["launch", "captioned.yaml"]]
     told = run("launch", tmp_path / launch[1], "--executor", "debug", "--runs", tmp_path / "runs", *TINY, "seeds=[0]")
     assert told.code == 0, told.err
     drawn = []
