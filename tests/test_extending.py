@@ -104,6 +104,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_part(folder: Path) -> None:
     found = blocks("A part")
     write_files(found, folder)

@@ -9,6 +9,7 @@ leaves the GPUs alone.
 If whoever asked has gone, the process that forks ends, and what it started goes on.
 """
 
+import atexit
 import contextlib
 import gc
 import json
@@ -19,7 +20,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +32,7 @@ from registry.runs.attempts import process_start
 
 MODULE = "experiments.worker.warm_start"
 LONGEST = 1 << 20  # bytes read at once
+INTERRUPTED = -signal.SIGINT  # exit code of a program that lets KeyboardInterrupt through
 PAUSE = 0.05  # seconds between two looks at a process whose end nobody reports any more
 
 
@@ -156,7 +160,7 @@ def _serve(channel: socket.socket, modules: Sequence[str]) -> list[str]:
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the programs
     for module in modules:
         import_module(module)
-    gc.freeze()  # so that what the forks share stays shared
+    gc.freeze()  # collecting garbage in the forks leaves what was imported alone, so that it stays shared
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -203,19 +207,41 @@ def _ended() -> Iterator[tuple[int, int]]:
             yield ended[0], os.waitstatus_to_exitcode(ended[1])
 
 
-def _run(words: list[str]) -> None:
-    """Be the program that was asked for, as `python …` would be."""
+def _run(words: list[str]) -> int:
+    """Be the program that was asked for, as `python …` would be; return its exit code."""
     sys.orig_argv = [sys.executable, *words]
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # else every fork would draw the same
-    if words[0] == "-m":
-        sys.argv = words[1:]
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = words
-        runpy.run_path(words[0], run_name="__main__")
+    try:
+        if words[0] == "-m":
+            sys.argv = words[1:]
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = words
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException as error:
+        traceback.print_exc()
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def _end(code: int) -> None:
+    """End this process as Python does, but leave what was imported as it is: to take it apart would copy it all."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":
     if program := _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]):
-        _run(program)
+        _end(_run(program))

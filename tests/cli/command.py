@@ -1,17 +1,31 @@
-"""`python run.py …` as people call it."""
+"""`python run.py …` as people call it.
+
+Most tests have it forked from a process that has imported everything (`experiments.worker.warm_start`), since hundreds
+of them start it and importing torch takes seconds. What a verb imports of itself is seen where Python is started anew.
+"""
 
 import json
 import os
 import shlex
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
+from experiments.worker.warm_start import WarmStart
+from registry.parts.sources import modules_below
 from registry.runs.machine import ROOT
 from tests.fixtures.toy_replicates import TOY, write
 
 STARTED = shlex.join([sys.executable, str(ROOT / "run.py")])  # what hints begin with
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # of what the command line is forked from
+ROOMS = ("registry", "components", "analysis", "experiments")
+HEAVY = ("torch._dynamo", "mlflow", "matplotlib.backends.backend_agg")  # what is imported inside functions
+# Beginnings of variables that Python and packages read when they start; with others of these a fork would not do.
+READ_AT_START = ("PYTHON", "OMP_", "MKL_", "ATEN_", "TORCH", "CUDA", "LC_", "LANG", "LD_", "TMP", "TEMP", "MPL", "HF_")
 
 
 class Told(NamedTuple):
@@ -26,22 +40,44 @@ class Told(NamedTuple):
         return json.loads(self.out)
 
 
-def run(*words: object, python: tuple[str, ...] = (), columns: int = 160, **variables: str) -> Told:
+def run(*words: object, python: tuple[str, ...] | None = None, columns: int = 160, **variables: str) -> Told:
     """Run the command line in a process of its own, in the repository's root.
 
     Args:
         words: the verb and what stands behind it.
-        python: options of the interpreter.
+        python: options of an interpreter that is started anew; left out, a fork will do.
         columns: how wide the output may be.
         variables: further environment variables.
     """
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": str(columns), **variables}
-    command = [sys.executable, *python, str(ROOT / "run.py"), *map(str, words)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
-    return Told(done.returncode, done.stdout, done.stderr)
+    command = [str(ROOT / "run.py"), *map(str, words)]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        if python is None and _read_at_start(environment) == _read_at_start(ENVIRONMENT):
+            process = _warm().start(command, environment, out, err)
+            assert process is not None, "not everything can be imported"
+            code = process.wait()
+        else:
+            started = [sys.executable, *(python or ()), *command]
+            code = subprocess.run(started, cwd=ROOT, env=environment, stdout=out, stderr=err, check=False).returncode
+        return Told(code, _text(out), _text(err))
+
+
+def _text(file: IO[bytes]) -> str:
+    """What a file holds, line ends as `subprocess.run` gives them."""
+    file.seek(0)
+    return file.read().decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
+
+
+@cache
+def _warm() -> WarmStart:
+    """What the command line is forked from, one for this process of pytest; it ends with it."""
+    modules = [name for room in ROOMS for name in modules_below(room) if not name.endswith("__main__")]
+    return WarmStart([*modules, *HEAVY], ENVIRONMENT, ROOT)
 
 
 def contents(folder: Path) -> dict[str, int]:
@@ -55,7 +91,7 @@ class Launched:
     def __init__(self, folder: Path, text: str = TOY) -> None:
         self.folder, self.file, self.runs = folder, write(folder, text), folder / "runs"
         self.before = self.verbs("plan", "--format", "json").json
-        self.told = self.verbs("launch", "--executor", "debug")
+        self.told = self.verbs("launch", "--executor", "debug", python=())
 
-    def verbs(self, verb: str, *words: str) -> Told:
-        return run(verb, self.file, *words, "--runs", self.runs)
+    def verbs(self, verb: str, *words: str, python: tuple[str, ...] | None = None) -> Told:
+        return run(verb, self.file, *words, "--runs", self.runs, python=python)

@@ -29,6 +29,7 @@ def flip_a_bit(file: Path, place: int) -> None:
 # ---------------------------------------------------------------- an experiment
 
 
+@pytest.mark.slow
 def test_what_was_damaged_is_made_again_and_changes_no_digit(tmp_path: Path) -> None:
     """Samples cut short by a power cut or with another count than their names say, features, latents, pictures."""
     file, runs = write(tmp_path), tmp_path / "runs"

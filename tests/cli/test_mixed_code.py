@@ -109,6 +109,7 @@ class Edited:
         }
 
 
+@pytest.mark.slow
 def test_a_plugin_that_is_edited_between_two_launches(tmp_path: Path) -> None:
     toy = Edited(tmp_path)
     toy.launch()
@@ -198,6 +199,7 @@ def mlflow_tags(runs: Path) -> dict[str, dict[str, str]]:
     return {run.info.run_name: run.data.tags for run in found}
 
 
+@pytest.mark.slow
 def test_edits_of_a_sampler_make_evaluations_anew_and_those_of_a_training_all_that_share_it(tmp_path: Path) -> None:
     toy = Edited(tmp_path, "toy_shared")
     first = toy.experiment("first", "sampling.sampler: [{name: ddim, steps: 2}, {name: slow, steps: 2}]")
@@ -234,6 +236,7 @@ def test_edits_of_a_sampler_make_evaluations_anew_and_those_of_a_training_all_th
     assert toy.results("first") | toy.results("second") == anew
 
 
+@pytest.mark.slow
 def test_the_loop_counts_and_frozen_copies_are_named_and_kept(tmp_path: Path) -> None:
     house = tmp_path / "house"
     for room in ("registry", "components", "experiments", "analysis"):

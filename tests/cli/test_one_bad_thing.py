@@ -59,6 +59,7 @@ def test_a_runs_folder_that_was_moved_goes_on(tmp_path: Path, old_place: str) ->
     assert run("status", *words[:-2], "--runs", new).code == 0
 
 
+@pytest.mark.slow
 def test_a_run_folder_that_is_removed_ends_that_run_alone(tmp_path: Path) -> None:
     file, runs = write(tmp_path), tmp_path / "runs"
     words = (file, *PLAIN, "seeds=[0,1,2]", "resources.parallel=2", "learning.steps=300", "runtime.log_every=10")
@@ -83,6 +84,7 @@ def test_a_run_folder_that_is_removed_ends_that_run_alone(tmp_path: Path) -> Non
     assert len(list(runs.glob("toy/*/*/result.json"))) == 3
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_told_with_the_file_and_what_goes_on(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the system names no file in either error."""
     file, runs = write(tmp_path), tmp_path / "runs"
@@ -111,6 +113,7 @@ def copied(launched: Launched, tmp_path: Path) -> tuple[Path, Path]:
     return launched.file, tmp_path / "runs"
 
 
+@pytest.mark.slow
 def test_damaged_files_of_one_training_stop_no_verb(copied: tuple[Path, Path]) -> None:
     file, runs = copied
     (link,) = (runs / "toy").glob("baseline-*/seed-0")

@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.command import ROOT, contents, run
 from tests.fixtures.toy_replicates import TOY
 from tests.waiting import PATIENCE, until
@@ -49,6 +51,7 @@ def attempts(runs: Path) -> dict[Path, list[dict[str, Any]]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_controller_and_a_killed_replicate_are_made_good(tmp_path: Path) -> None:
     path, runs = write(tmp_path), tmp_path / "runs"
     words = ["learning.steps=400", "runtime.checkpoint_every=20", "runtime.validate_every=100", "search.parallel=2"]

@@ -50,6 +50,22 @@ def test_help_needs_no_torch(verb: str) -> None:
     assert not imported & {"torch", "pandas", "mlflow", "matplotlib", "diffusers", "pydantic"}
 
 
+# Packages that take long to import, and the verbs that need one.
+HEAVY = {"torch", "torch._dynamo", "sympy", "scipy", "pandas", "matplotlib", "mlflow", "optuna", "sklearn", "timm"}
+HEAVY |= {"torchvision", "transformers", "diffusers"}
+IMPORTED = {"check": {"torch"}, "plan": {"torch"}, "table": {"pandas", "scipy"}, "verdict": {"pandas", "scipy"}}
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_a_verb_that_reads_imports_no_more_than_it_needs(launched: Launched, verb: str) -> None:
+    """Python is started anew for each; the networks were counted when they were launched."""
+    told = launched.verbs(verb, python=("-X", "importtime"))
+    imported = {line.split("|")[-1].strip() for line in told.err.splitlines() if line.startswith("import time:")}
+    assert "registry.experiment.experiment_file" in imported
+    assert told.code == 0, told.err
+    assert imported & HEAVY <= IMPORTED.get(verb, set())
+
+
 def test_every_verb_is_in_the_help() -> None:
     told = run("--help")
     listed = [line.split()[0] for line in told.out.split("Commands:")[1].splitlines() if line.strip()]

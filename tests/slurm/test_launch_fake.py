@@ -174,6 +174,7 @@ def test_a_slurm_that_is_away_changes_nothing(
     assert "0 of 2 replicates were submitted now" in lab.launch().out
 
 
+@pytest.mark.slow
 def test_cancel_waits_for_retry_and_the_result_is_the_undisturbed_one(fake_slurm: Cluster, tmp_path: Path) -> None:
     lab = Lab(tmp_path, *SLOW)
     assert lab.launch().code == 0
@@ -283,6 +284,7 @@ def test_a_job_out_of_time_writes_a_checkpoint_and_goes_on_by_itself(fake_slurm:
     until(lambda: lab.states()[0] == "cancelled", "it is cancelled")
 
 
+@pytest.mark.slow
 def test_a_replicate_that_makes_no_progress_stops(fake_slurm: Cluster, tmp_path: Path) -> None:
     lab = Lab(tmp_path, *SLOW, "runtime.checkpoint_every=100000", "runtime.attempts=2")
     for number in range(1, 4):

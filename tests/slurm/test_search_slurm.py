@@ -78,6 +78,7 @@ def numbered(folder: Path, what: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
     words = ["learning.steps=300", "runtime.validate_every=100", "runtime.checkpoint_every=50"]
@@ -98,6 +99,7 @@ def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
     assert Counter(line["trial_id"] for line in lines if line["op_code"] == 6) == Counter(range(3))
 
 
+@pytest.mark.slow
 def test_a_screen_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(BASE + SCREEN, encoding="utf-8")
     launch = begin(tmp_path, "launch")
@@ -143,6 +145,7 @@ def test_what_is_stopped_for_good_leaves_the_queue(
     assert first.events()[-1].reason.startswith("no longer wanted")
 
 
+@pytest.mark.slow
 def test_a_search_has_its_data_prepared_by_jobs(fake_slurm: Cluster, tmp_path: Path) -> None:
     kinds = "search.space={data.flip: [0.0, 0.5], learning.learning_rate: [1e-3, 2e-3, 3e-3]}"
     (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")

@@ -80,6 +80,7 @@ def test_a_search_runs_prunes_fails_and_tries_again(tmp_path: Path, monkeypatch:
     assert any("will be tried again once" in line for line in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "every"), [("after", 1), ("torn", 3)])
 def test_killed_at_every_write_it_ends_as_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, every: int

@@ -234,6 +234,17 @@ def process_of(replicate: Replicate) -> subprocess.Popen[str]:
     )
 
 
+def test_a_process_imports_what_a_replicate_needs_and_no_more(tmp_path: Path) -> None:
+    replicate = made(tmp_path, "floors=[]")[0]
+    command = [sys.executable, "-X", "importtime", "-m", "experiments.worker.run", str(replicate.training)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "torch" in imported
+    heavy = {"pandas", "scipy", "matplotlib", "mlflow", "optuna", "sklearn", "timm", "torchvision", "transformers"}
+    assert not imported & (heavy | {"diffusers"})
+
+
 LONG = ("learning.steps=400", "runtime.checkpoint_every=50", "runtime.log_every=10", "runtime.validate_every=1000")
 
 

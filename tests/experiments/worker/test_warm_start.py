@@ -35,6 +35,14 @@ print(json.dumps(about))
 print("to standard error", file=sys.stderr)
 sys.exit(int(sys.argv[-1]))
 """
+ENDS = """
+import atexit, sys, threading, time
+atexit.register(print, "at exit")
+threading.Thread(target=lambda: (time.sleep(0.05), print("a thread"))).start()
+print("printed")
+if sys.argv[1] != "without":
+    raise {"text": SystemExit("why"), "none": SystemExit(), "interrupt": KeyboardInterrupt()}[sys.argv[1]]
+"""
 WAITS = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).touch()\ntime.sleep(3600)\n"
 
 
@@ -43,6 +51,7 @@ def warm(tmp_path: Path) -> Iterator[WarmStart]:
     (tmp_path / "counted.py").write_text(COUNTED)
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "waits.py").write_text(WAITS)
+    (tmp_path / "ends.py").write_text(ENDS)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     variables = os.environ | {"PYTHONPATH": path, "COUNT": str(tmp_path / "count")}
     found = WarmStart(["counted"], variables, tmp_path)
@@ -87,6 +96,16 @@ def test_a_fork_is_as_a_process_of_its_own(warm: WarmStart, tmp_path: Path) -> N
     assert [Path(said[1]["argv"][0]).name, *said[1]["argv"][1:]] == ["program.py", "7"]
     assert said[0]["drawn"] != said[1]["drawn"]
     assert (tmp_path / "count").read_text() == "imported\n"
+
+
+def test_a_fork_ends_as_python_does(warm: WarmStart, tmp_path: Path) -> None:
+    for how in ("without", "none", "text", "interrupt"):
+        code = started(warm, tmp_path, "ends.py", how).wait(60)
+        alone = subprocess.run(
+            [sys.executable, "ends.py", how], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (code, (tmp_path / "out").read_text()) == (alone.returncode, alone.stdout), how
+        assert (tmp_path / "err").read_text().splitlines()[-1:] == alone.stderr.splitlines()[-1:], how
 
 
 def test_an_exception_and_a_kill_end_one_alone(warm: WarmStart, tmp_path: Path) -> None:
