@@ -10,12 +10,16 @@ STAMP = .venv/installed
 # The instruction sets under which parity has to hold, whatever this machine has (one setting of the environment each).
 CPU_SETTINGS = ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
 
-.PHONY: help env quickstart test parity lint format slurm-up slurm-down
+ROWS ?=
+BENCHMARK_JSON ?= benchmark.json
+
+.PHONY: help env quickstart test parity benchmark lint format slurm-up slurm-down
 
 help:
 	@echo "make quickstart  run experiments/quickstart.yaml and print its verdict"
 	@echo "make test        run the tests (WORKERS=2 processes; PYTEST='-k fvd' picks some)"
 	@echo "make parity      run the tests against the reference's numbers as on other processors"
+	@echo "make benchmark   measure training step and sampler against plain code (ROWS=step-quickstart picks some)"
 	@echo "make lint        check style, types and who imports whom"
 	@echo "make format      format the code"
 	@echo "make slurm-up    start a real Slurm of one node in .slurm (Debian, as root); make slurm-down ends it"
@@ -47,6 +51,10 @@ parity: env
 	@for setting in $(CPU_SETTINGS); do \
 		echo "parity: pytest tests/parity with $$setting"; \
 		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) tests/parity || exit 1; done
+
+benchmark: env
+	@echo "benchmark: python -m tests.benchmarks $(ROWS) --json $(BENCHMARK_JSON)"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks $(ROWS) --json $(BENCHMARK_JSON)
 
 lint: env
 	@echo "lint: ruff check"

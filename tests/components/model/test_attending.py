@@ -37,7 +37,12 @@ def test_products_are_attention(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "tokens", "written_out"),
-    [(torch.bfloat16, 17, True), (torch.float32, 17, False), (torch.bfloat16, attending.MOST_WRITTEN_OUT + 1, False)],
+    [
+        (torch.bfloat16, 17, True),
+        (torch.float32, 17, False),
+        (torch.float16, 17, False),
+        (torch.bfloat16, attending.MOST_WRITTEN_OUT + 1, False),
+    ],
 )
 def test_the_kernel_is_chosen_by_shape_and_precision(
     dtype: torch.dtype, tokens: int, written_out: bool, monkeypatch: pytest.MonkeyPatch
