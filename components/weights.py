@@ -158,6 +158,30 @@ def names_of(name: str) -> list[str]:
     return [key for key, known in KNOWN.items() if known.group == name] or [name]
 
 
+def is_published(name: str) -> bool:
+    """Return whether there are published weights, or a group of them, of that name."""
+    return name in KNOWN or names_of(name) != [name]
+
+
+def find_whole(name: str) -> Path:
+    """Return the file of published weights on this machine, or their folder where they are published as one.
+
+    Args:
+        name: of published weights, or of a group of them.
+
+    Raises:
+        RunError: a file is missing, or those of a folder lie apart.
+    """
+    group = KNOWN[name].group if name in KNOWN else name
+    files = {one: find(one) for one in names_of(group or name)}
+    if not any(Path(KNOWN[one].file).parent.name for one in files):
+        return files.get(name) or next(iter(files.values()))
+    folders = sorted({str(path.parent) for path in files.values()})
+    if len(folders) > 1:
+        raise RunError(f"{group}: its files are one folder, and lie apart, in {' and '.join(folders)}")
+    return Path(folders[0])
+
+
 def cache_folder() -> Path:
     """Where fetched weights lie: on Linux latte-workbench in XDG_CACHE_HOME, or in ~/.cache."""
     return user_cache_path("latte-workbench")

@@ -18,7 +18,7 @@ from components.weights import sha256_of
 from experiments.sampling.text_pipeline import Opened, check_packages, folder_of, open_pipeline, scheduler_class
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import catalogue
-from registry.runs.files import atomic, write_atomically
+from registry.runs.files import atomic, locked, write_atomically
 
 FPS = 8  # of the published model's videos
 RECORD = "text_samples.json"
@@ -73,30 +73,31 @@ def sample_text(request: TextRequest, out: Path, device: torch.device, progress:
     scheduler = scheduler_class(request.scheduler, catalogue()) if request.scheduler else None
     check_packages(request.bits, device)
     asked = {key: value for key, value in asdict(request).items() if key not in ("num", "device")}
-    samples = _done_before(out, asked)
     folder = folder_of(request.model)
-    missing = [number for number in range(request.num) if number not in samples]
-    if not missing:
+    if len([number for number in _done_before(out, asked) if number < request.num]) == request.num:
         return dict(json.loads((out / RECORD).read_text(encoding="utf-8")))
     opened = open_pipeline(folder, scheduler, request.precision, request.bits, device, image=request.image)
     frames, side = _size(request, opened)
     text = _encoded(opened.pipeline, request, device)
-    out.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {"asked": asked, "how": _how(opened, device, frames, side)}
-    for place, number in enumerate(missing):
-
-        def on_step(pipeline: Any, step: int, t: Any, kept: dict[str, Any], done: int = place) -> dict[str, Any]:
-            progress("sampling steps", done * request.steps + step + 1, len(missing) * request.steps)
-            return kept
-
-        generator = torch.Generator().manual_seed(request.seed + number)
-        pictures = _drawn(opened.pipeline, request, text, frames, side, generator, on_step)
-        file = out / f"{number:06d}.{'png' if request.image else 'mp4'}"
-        _write(file, pictures, request.image)
-        digest = sha256_of(file)
-        samples[number] = {"number": number, "file": file.name, "seed": request.seed + number, "sha256": digest}
+    with locked(out, lambda: progress("waiting for another process that samples into this folder", 0, 1)):
+        samples = _done_before(out, asked)  # what it has drawn meanwhile stays
         record["samples"] = [samples[known] for known in sorted(samples)]
-        write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")
+        missing = [number for number in range(request.num) if number not in samples]
+        for place, number in enumerate(missing):
+
+            def on_step(pipeline: Any, step: int, t: Any, kept: dict[str, Any], done: int = place) -> dict[str, Any]:
+                progress("sampling steps", done * request.steps + step + 1, len(missing) * request.steps)
+                return kept
+
+            generator = torch.Generator().manual_seed(request.seed + number)
+            pictures = _drawn(opened.pipeline, request, text, frames, side, generator, on_step)
+            file = out / f"{number:06d}.{'png' if request.image else 'mp4'}"
+            _write(file, pictures, request.image)
+            digest = sha256_of(file)
+            samples[number] = {"number": number, "file": file.name, "seed": request.seed + number, "sha256": digest}
+            record["samples"] = [samples[known] for known in sorted(samples)]
+            write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")
     return record
 
 

@@ -16,7 +16,7 @@ from components.model.checkpoints.layout import Layout, Network, check_suffix
 from components.model.checkpoints.official import LatteLayout
 from components.model.checkpoints.ours import OurLayout
 from components.model.latte import Latte
-from components.weights import KNOWN, find
+from components.weights import find_whole, is_published
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.parts.catalogue import catalogue
 
@@ -93,15 +93,17 @@ def inspect(path: Path | str, assumed: Assumed | None = None, weights: str | Non
         weights: ema or model; left out: an evaluation's choice, else the average where there is one.
 
     Raises:
-        SpecError: there is nothing at the path, or the file does not say enough and the message names the option.
+        SpecError: there is nothing at the path, the file does not say enough and the message names the option, or the
+            file itself says otherwise than `assumed`.
         RunError: the file is damaged, would run code, or is of no layout; the message says what was seen.
     """
     contents = _contents(Path(path).expanduser())
     contents = replace(contents, prefers=contents.kind(weights))
-    layout = _layout_of(contents)
+    layout, said = _layout_of(contents), assumed
     if (spec := contents.spec) is not None:
         assumed = Assumed(spec.model.heads, spec.model.classes or None, spec.plugins)
     network = layout.network(contents, assumed or Assumed())
+    _refuse_disagreement(said or Assumed(), network, contents.path)
     found = Checkpoint(contents, layout, network, _described(contents, layout, network))
     empty = found.empty()
     for one in contents.weights:
@@ -191,8 +193,8 @@ def _named(layout: str) -> Layout:
 
 
 def _contents(path: Path) -> Contents:
-    if not path.exists() and str(path) in KNOWN:
-        path = find(str(path))
+    if not path.exists() and is_published(str(path)):
+        path = find_whole(str(path))
     for layout in LAYOUTS.values():
         if (contents := layout.at(path)) is not None:
             return contents
@@ -247,6 +249,24 @@ def _described(contents: Contents, layout: Layout, network: Network) -> Descript
         spec=spec,
         plugins=network.plugins,
     )
+
+
+def _refuse_disagreement(said: Assumed, network: Network, path: Path) -> None:
+    """Refuse what the user says of a network that its file says otherwise.
+
+    Raises:
+        SpecError: with both values, a line each.
+    """
+    wrong = []
+    for name in ("heads", "classes"):
+        given, own = getattr(said, name), getattr(network.model, name)
+        if given is not None and given != own:
+            wrong.append(f"--{name}: {given} is given, and {path} says {own}: leave --{name} out")
+    if others := [plugin for plugin in said.plugins if plugin not in network.plugins]:
+        own = f"has parts of {', '.join(network.plugins)}" if network.plugins else "has no parts of plug-ins"
+        wrong.append(f"--plugin: {', '.join(others)} is given, and {path} {own}: leave it out")
+    if wrong:
+        raise SpecError(wrong)
 
 
 def _refuse_other_entries(found: Checkpoint, empty: nn.Module, kind: str) -> None:

@@ -15,6 +15,7 @@ from experiments.sampling import text_pipeline
 from experiments.sampling.text_samples import RECORD, TextRequest, sample_text
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import catalogue
+from registry.runs.files import locked
 from tests.fixtures.text_pipelines import write_pipeline
 
 CPU = torch.device("cpu")
@@ -227,3 +228,14 @@ def test_a_model_that_is_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     with pytest.raises(SpecError, match="no such folder, and no name of the Hub"):
         draw(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_a_second_process_waits_for_the_folder(folder: Path, tmp_path: Path) -> None:
+    class WaitsError(Exception):
+        pass
+
+    def waits(what: str, done: int, total: int) -> None:
+        raise WaitsError(what)
+
+    with locked(tmp_path / "out"), pytest.raises(WaitsError, match="waiting for another process"):
+        sample_text(TextRequest("a red square", str(folder), steps=1), tmp_path / "out", CPU, waits)

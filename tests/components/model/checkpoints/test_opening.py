@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from components import weights
 from components.model.checkpoints import Assumed, export, from_official, inspect, open_network, to_official
 from registry.errors import RunError, SpecError
 from tests.fixtures.checkpoint_files import HEADS, WRAPPINGS, dit_entries, file_of_ours, latte_entries, save, wrapped
@@ -78,6 +79,36 @@ def test_the_last_label_is_the_null_label_unless_the_user_says_otherwise(tmp_pat
     assert (description.classes, description.null_label, network.null_label) == (4, False, None)
     with pytest.raises(SpecError, match="--classes: the label table has 4 rows"):
         inspect(path, Assumed(heads=2, classes=2))
+
+
+def test_what_the_file_itself_says_otherwise_is_refused_with_both_values(tmp_path: Path) -> None:
+    path = tmp_path / "ours.safetensors"
+    export(inspect(save(tmp_path / "file.pt", latte_entries()), HEADS), "ours", path)
+    assert inspect(path, Assumed(heads=2, classes=3)).description.model.heads == 2
+    with pytest.raises(SpecError) as refused:
+        inspect(path, Assumed(heads=4, classes=7))
+    heads, classes = refused.value.problems
+    assert heads == f"--heads: 4 is given, and {path} says 2: leave --heads out"
+    assert classes.startswith(f"--classes: 7 is given, and {path} says 3")
+    with pytest.raises(SpecError, match=r"--plugin: more_parts is given, and .*file\.pt has no parts of plug-ins"):
+        inspect(tmp_path / "file.pt", Assumed(heads=2, plugins=("more_parts",)))
+
+
+def test_published_weights_that_are_a_folder_are_found_by_any_of_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path)
+    with pytest.raises(RunError, match="fetch-weights latte-t2v`"):
+        inspect("latte-t2v")
+    for name in ("config.json", "diffusion_pytorch_model.safetensors"):
+        (tmp_path / "latte-t2v").mkdir(exist_ok=True)
+        (tmp_path / "latte-t2v" / name).touch()
+    for name in ("latte-t2v", "latte-t2v-config", "latte-t2v-weights"):
+        assert weights.find_whole(name) == tmp_path / "latte-t2v"
+    monkeypatch.setenv("LATTE_WORKBENCH_LATTE_T2V_CONFIG", str(tmp_path / "elsewhere.json"))
+    (tmp_path / "elsewhere.json").touch()
+    with pytest.raises(RunError, match="its files are one folder, and lie apart"):
+        inspect("latte-t2v")
 
 
 def test_the_paper_s_size_is_named(tmp_path: Path) -> None:
