@@ -127,7 +127,9 @@ class Batches:
         x0 = latents(moments, generator)
         t = times.sampling.draw(times.objective, size, generator).to(self.device)
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
-        batch = Batch(x0, t, noise, self._dropped(labels, generator), **self._text(captions, generator))
+        labels = self._dropped(labels, generator)
+        text, mask = self._text(captions, generator)
+        batch = Batch(x0, t, noise, labels, text=text, text_mask=mask)
         return self._with_stills(batch, step, latents) if learning.joint_images else batch
 
     def _with_stills(self, batch: Batch, step: int, latents: DrawLatents) -> Batch:
@@ -149,23 +151,23 @@ class Batches:
         uniforms = torch.rand(len(labels), generator=generator, device=self.device)
         return drop_labels(labels, self.spec.model.classes, probability, uniforms)
 
-    def _text(self, captions: Tensor | None, generator: Generator) -> dict[str, Tensor]:
+    def _text(self, captions: Tensor | None, generator: Generator) -> tuple[Tensor | None, Tensor | None]:
         """Embeddings and mask of captions by number (B,), some replaced by the empty caption, as labels are dropped.
 
         Those of other processes' rows are zeros, in which nobody looks.
         """
         if captions is None or self.texts is None:
-            return {}
+            return None, None
         if probability := self.spec.learning.label_drop:
             uniforms = torch.rand(len(captions), generator=generator, device=self.device)
             captions = drop_labels(captions, self.texts.empty, probability, uniforms.cpu())
         rows = self.processes.share(len(captions))
         text, mask = self.text_of(captions[rows.start : rows.stop])
         if len(rows) == len(captions):
-            return {"text": text, "text_mask": mask}
+            return text, mask
         all_rows, all_masks = (of.new_zeros(len(captions), *of.shape[1:]) for of in (text, mask))
         all_rows[rows.start : rows.stop], all_masks[rows.start : rows.stop] = text, mask
-        return {"text": all_rows, "text_mask": all_masks}
+        return all_rows, all_masks
 
     def captions(self, videos: list[int]) -> Tensor | None:
         """Numbers (n,) of the captions of these videos, on the CPU; None where the network reads none."""

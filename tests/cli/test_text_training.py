@@ -64,6 +64,7 @@ def test_scored_clips_are_drawn_again_with_their_captions(trained: Trained) -> N
     captions = [clip["caption"] for clip in about["clips"]]
     assert len(captions) == 6
     assert all(" moves " in caption for caption in captions)
+    assert json.loads((trained.run / "samples" / "captions.json").read_text()) == captions
     assert np.array_equal(clips(trained.folder / "again" / "arrays"), clips(trained.run / "samples"))
     assert not (trained.folder / "again" / "captions").exists()  # those of the data set are cached with it
 

@@ -9,7 +9,10 @@ import torch
 from experiments.launch.launching import make_run_folders
 from experiments.launch.preparing import prepare_data
 from experiments.plan.plan import load_plan
+from experiments.training.batches import Batches
+from experiments.training.losses import Batch
 from experiments.training.open_data import open_data
+from experiments.training.processes import ALONE, Processes
 from experiments.training.trainer import Trainer
 from registry.errors import RunError, SpecError
 from registry.runs.run_folder import Replicate
@@ -66,6 +69,24 @@ def test_dropped_captions_are_the_empty_one_and_change_nothing_else(replicate: R
     for key in ("x0", "t", "noise"):
         assert torch.equal(*(getattr(batch, key) for batch in batches))
     assert some.batches.spec.learning.label_drop == 0.1
+
+
+def test_processes_share_out_the_captions(replicate: Replicate) -> None:
+    trainer = trainer_of(replicate)
+    of_one = trainer.batches
+
+    def batch(processes: Processes) -> Batch:
+        given = of_one.spec, of_one.seed, of_one.prepared, of_one.cache, of_one.device, processes, of_one.texts
+        generator = torch.Generator().manual_seed(0)
+        return Batches(*given).draw(1, generator, trainer.times, trainer.draw_latents)
+
+    whole = batch(ALONE)
+    for rank in range(3):
+        share = Processes(rank, 3)
+        rows = slice(share.share(4).start, share.share(4).stop)
+        part, wanted = batch(share).rows(rows), whole.rows(rows)
+        assert_same(part.given, wanted.given)
+        assert torch.equal(part.noise, wanted.noise)
 
 
 def test_a_caption_reaches_the_loss_and_the_gradients(replicate: Replicate) -> None:
