@@ -79,12 +79,12 @@ class LocalPool(ThisMachine):
     def poll(self) -> None:
         """Take note of the processes that have ended, and start what waits in their place."""
         for pid, (claimed, process, held) in list(self._started.items()):
-            if process.poll() is not None:
+            if (code := process.poll()) is not None:
                 del self._started[pid]
                 self._free += held
                 with _surviving(claimed):
                     claimed.submission.end()
-                    _note_silent_death(claimed.training, process.returncode)
+                    _note_silent_death(claimed.training, code)
         while self._waiting and len(self._started) < self.parallel:
             claimed = self._waiting[0]
             if not wanted(claimed.training):
