@@ -167,12 +167,12 @@ def _serve(channel: socket.socket, modules: Sequence[str]) -> list[str]:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     _report(channel, "ready")
     while True:
-        ready, _, _ = select.select([channel, woken], [], [])
+        ready, _, _ = select.select([channel.fileno(), woken], [], [])
         if woken in ready:
             os.read(woken, LONGEST)
             for pid, code in _ended():
                 _report(channel, "ended", pid, code)
-        if channel in ready:
+        if channel.fileno() in ready:
             line, files, _, _ = socket.recv_fds(channel, LONGEST, 2)
             while line and not line.endswith(b"\n"):
                 line += channel.recv(LONGEST)
