@@ -86,7 +86,9 @@ def test_it_says_which_overrides_were_used(loaded: ExperimentResults, tmp_path: 
     assert repr(newest).startswith("toy with learning.steps=7: 2 arms, 2 seeds (4 done)")
     assert set(newest.runs["learning.steps"]) == {7}
     assert set(analysis.load(tmp_path / "toy.yaml", overrides=[]).runs["learning.steps"]) == {6}
-    with pytest.raises(RunError, match=r"never launched with learning\.steps=8, but with learning\.steps=7; no overrides"):
+    with pytest.raises(
+        RunError, match=r"never launched with learning\.steps=8, but with learning\.steps=7; no overrides"
+    ):
         analysis.load(tmp_path / "toy.yaml", overrides=["learning.steps=8"])
 
 
