@@ -299,7 +299,7 @@ def test_stills_are_frames_of_the_cache_under_the_labels_of_their_videos(tmp_pat
     batches = trainer.batches
     assert batches.still_sampler is not None
     chosen = batches.still_sampler.batch(5, batches.sampler.batch(5).videos)
-    moments, labels = batches.read_stills(5)
+    moments, labels, _ = batches.read_stills(5)
     for row, (videos, frames) in enumerate(zip(chosen.videos, chosen.frames.tolist(), strict=True)):
         for place, (video, frame) in enumerate(zip(videos, frames, strict=True)):
             number = batches.videos[video]
