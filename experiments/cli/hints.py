@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from experiments.cli.options import OVERRIDE
 from registry.runs.command import command
 from registry.runs.machine import ROOT
 
@@ -21,10 +22,17 @@ def next_command(*words: str) -> None:
     say(" ".join([words[0], *map(shlex.quote, words[1:])]))
 
 
-def again(verb: str) -> list[str]:
-    """Return the command with another verb on the same experiment: file, overrides, runs folder and selection stay."""
+def again(verb: str, file: Path | None = None) -> list[str]:
+    """Return the command with another verb on the same experiment: file, overrides, runs folder and selection stay.
+
+    Args:
+        verb: the other one.
+        file: of several that this command was given, the one that the other verb is for; None: all of them.
+    """
     given = click.get_current_context().params
     words = given["words"] if "words" in given else (str(given["file"]), *given["overrides"])
+    if file is not None and "words" in given:
+        words = (str(file), *(word for word in words if OVERRIDE.match(word)))
     found = [command(), verb, *words, *runs_folder()]
     return found + [word for pattern in given.get("only", ()) for word in ("--only", pattern)]
 

@@ -165,6 +165,6 @@ def _start(
     if outcome.report is not None:
         show_report(outcome.report)
     print_verdict(found, "table")
-    hints.next_command(*hints.again("logs" if outcome.unfinished else "table"))
+    hints.next_command(*hints.again("logs" if outcome.unfinished else "table", found.file.path))
     if outcome.unfinished:
         raise RunError("\n".join(outcome.unfinished))

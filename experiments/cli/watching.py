@@ -35,7 +35,11 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     states = {row["state"] for row in found_rows}
     following = "status" if states & {"queued", "running"} else "launch"
     following = "retry" if states & {"failed", "cancelled"} else following
-    hints.next_command(*hints.again("verdict" if states <= {"done", "stopped"} else following))
+    following = "verdict" if states <= {"done", "stopped"} else following
+    about = {"retry": {"failed", "cancelled"}, "verdict": states}.get(following)  # states of the file that it takes
+    concerned = {row["experiment"] for row in found_rows if about and row["state"] in about}
+    file = next((found.file.path for found in plans if found.name in concerned), None)
+    hints.next_command(*hints.again(following, file))
 
 
 @click.command()

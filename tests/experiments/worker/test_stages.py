@@ -87,6 +87,16 @@ def test_a_second_experiment_finds_the_same_baseline_done(copied: Path) -> None:
     assert [(row["arm"], row["state"], row["attempts"]) for row in rows] == [("baseline", "done", 1)] * 2
 
 
+def test_what_is_advised_after_several_files_takes_one(copied: Path) -> None:
+    path = write_ablation(copied, "second", "model.depth: [2, 4]")
+    files_and_words = (copied / "guidance.yaml", path, "--only", "baseline", "--runs", copied / "runs")
+    for verb, advised, times in (("launch", "table", 2), ("status", "verdict", 1)):
+        told = run(verb, *files_and_words, columns=1000)
+        assert told.code == 0, told.err
+        lines = [line for line in told.out.splitlines() if line.startswith("next:")]
+        assert [(f" {advised} " in line, line.count(".yaml")) for line in lines] == [(True, 1)] * times, lines
+
+
 # ---------------------------------------------------------------- experiments that share a training
 
 
