@@ -156,8 +156,8 @@ def test_all_that_is_wrong_is_told_at_once(here: Any, replicate: Path) -> None:
                 "sampling.sede=1")  # fmt: skip
     assert (told.code, told.out) == (2, "")
     assert told.err.splitlines() == [
-        "command line: model.width: is what the network was trained with; only sampling, runtime and data.autoencoder "
-        "can be said otherwise",
+        "command line: model.width: is what the network was trained with; only sampling, runtime, data.autoencoder and "
+        "data.text_encoder can be said otherwise",
         "--sampler: no sampler 'ddmi'; did you mean 'ddpm' or 'ddim'?",
         "--guidance: expected greater than 0, got 0.0 (float)",
         "command line: sampling.sede: unknown key; did you mean 'seed'?",
