@@ -89,3 +89,19 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(av, "codecs_available", {"h264", "mpeg4"})
     with pytest.raises(RunError, match=r"has no H\.264 encoder \(libx264\).*pip install [^\n]*$"):
         write_mp4(tmp_path / "clip.mp4", coloured(2, 16, 16), 8)
+
+
+def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
+    """Whatever was left in the memory that the encoder gets: of these frames four files in ten were others before."""
+    random = np.random.default_rng(5)
+    by_side = {side: random.integers(0, 256, (4, side, side, 3), dtype=np.uint8) for side in (16, 20)}
+    contents: dict[int, set[bytes]] = {side: set() for side in by_side}
+    for number in range(60):
+        left = [random.integers(0, 256, int(random.integers(100, 200_000)), dtype=np.uint8) for _ in range(5)]
+        if number % 7 == 0:
+            write_mp4(tmp_path / "other.mp4", random.integers(0, 256, (3, 33, 50, 3), dtype=np.uint8), 8)
+        for side, frames in by_side.items():
+            write_mp4(tmp_path / "clip.mp4", frames, 8)
+            contents[side].add((tmp_path / "clip.mp4").read_bytes())
+    assert len(left) == 5
+    assert {side: len(files) for side, files in contents.items()} == {16: 1, 20: 1}
