@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from registry.runs.files import atomic
-from registry.runs.run_folder import TRAININGS, read_lines
+from registry.runs.run_folder import TRAININGS, read_metrics
 
 CACHE = "_curves"  # in the folder of all runs; may be removed at any time
 _MADE_FROM = b"made_from"  # what metrics.jsonl was when it was read
@@ -47,12 +47,12 @@ def _lines(training: Path) -> pd.DataFrame:
     made_from = _state(source)
     cache = training.parent.parent.parent / CACHE / f"{training.parent.name}-{training.name}.parquet"
     if training.parent.parent.name != TRAININGS:
-        return _parsed(source)
+        return _parsed(training)
     with contextlib.suppress(OSError, pa.ArrowException, KeyError, ValueError):
         table = pq.read_table(cache, memory_map=True, use_threads=False)
         if (table.schema.metadata or {})[_MADE_FROM].decode() == made_from:
             return table.to_pandas()
-    lines = _parsed(source)
+    lines = _parsed(training)
     if made_from and _state(source) == made_from:  # it may have grown while it was read
         with contextlib.suppress(OSError):  # folders of others cannot be written: then there is no cache
             _keep(cache, lines, made_from)
@@ -68,11 +68,10 @@ def _state(source: Path) -> str:
     return f"{_VERSION} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def _parsed(source: Path) -> pd.DataFrame:
-    lines = (line for line in read_lines(source) if type(line.get("step")) is int)
+def _parsed(training: Path) -> pd.DataFrame:
     numbers = [
         {key: value for key, value in line.items() if isinstance(value, (int, float)) and key != "time"}
-        for line in lines
+        for line in read_metrics(training)
     ]
     if not numbers:
         return pd.DataFrame({"step": pd.Series([], dtype="int64")})

@@ -19,7 +19,7 @@ from analysis.verdicts import Verdict
 from registry.errors import RunError, did_you_mean
 from registry.runs.records import State
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
-from registry.runs.run_folder import Replicate, folder_name, open_replicate, owner_of, read_floors
+from registry.runs.run_folder import Replicate, link_of, open_replicate, own_floors
 
 MACS = "macs"  # the column of what the code evaluates for a clip
 
@@ -258,9 +258,7 @@ class ExperimentResults:
     @cached_property
     def floors(self) -> list[dict[str, Any]]:
         """The noise floors that were measured, without those resampled from what is not an arm of the experiment."""
-        owners = {owner_of(replicate) for replicate in self.replicates}
-        floors = (own for own in read_floors(self.folder) if own.floor != "resampled" or own.of in owners)
-        return [floor.model_dump(mode="json") for floor in floors]
+        return own_floors(self.folder, self.replicates)
 
     @property
     def _axes(self) -> dict[str, dict[str, str]]:
@@ -283,22 +281,27 @@ class ExperimentResults:
         return full
 
     def _link(self, arm: str, seed: int, step: int | None) -> Path:
-        place = self.folder / folder_name(arm, self.resolved.arms[arm].identity)
-        return place / (f"at-step-{step}" if step is not None else "") / f"seed-{seed}"
+        own = self.resolved.arms[arm]
+        return link_of(self.folder, arm, own.identity, seed, _early(own, step))
 
     def _opened(self, step: int | None) -> Iterator[tuple[str, int, Replicate | None]]:
         """Every arm and seed that is evaluated at a step, with the replicate where its folder is there."""
         for arm, own in self.resolved.arms.items():
             if step is not None and step not in own.steps:
                 continue
-            early = step if step is not None and step != own.steps[-1] else None
+            early = _early(own, step)
             for seed in self.resolved.seeds:
-                link = self._link(arm, seed, early)
+                link = self._link(arm, seed, step)
                 if link.exists():
                     opened = open_replicate(link)
                     yield arm, seed, replace(opened, experiment=self.name, arm=arm, axes=own.axes, step=early)
                 else:
                     yield arm, seed, None
+
+
+def _early(arm: ResolvedArm, step: int | None) -> int | None:
+    """The step where it is an earlier one than that at which the arm is compared, else None."""
+    return None if step is None or step == arm.steps[-1] else step
 
 
 def _missing(experiment: str, arm: str, resolved: ResolvedArm, seed: int, link: Path) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.pictures import CONTACT_SHEET
 from registry.errors import RunError
 from registry.runs.run_folder import Replicate
 
-PREVIEWS = "previews"  # of an evaluation: what was sampled, to be looked at
 MOST = 8  # videos in a notebook's cell
 
 
@@ -43,11 +43,11 @@ def sample_videos(replicate: Replicate) -> SampleVideos:
     Raises:
         RunError: it has none yet.
     """
-    folder = replicate.folder / PREVIEWS
+    sheet = replicate.folder / CONTACT_SHEET
+    folder = sheet.parent
     clips = sorted(folder.glob("clip-*.mp4"))
     if not clips:
         raise RunError(f"{replicate.name}: has no sampled videos yet ({replicate.state}); they would lie in {folder}")
-    sheet = folder / "contact_sheet.png"
     return SampleVideos(replicate.name, clips, sheet if sheet.is_file() else None)
 
 

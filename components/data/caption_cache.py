@@ -10,7 +10,6 @@ a token. Who finds a block damaged says so in `embeddings.damaged`, and whoever 
 Numbers in memory are one number a caption besides the captions themselves.
 """
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable
@@ -21,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.data.damage_notes import note_of, read_rows
 from components.data.datasets import Progress
 from components.data.manifest import Manifest
 from components.data.text_encoders import TextEncoder
 from registry.errors import RunError
 from registry.runs.arrays import ArrayFile, DamagedError, array_writer, problem_of
-from registry.runs.files import locked, write_atomically
+from registry.runs.files import locked
 
 EMPTY = ""  # the caption of what has none; guidance goes away from it
 SHOWN = 3  # captions that are cut off, named in a message
@@ -74,12 +74,7 @@ class CaptionCache:
         mask = torch.zeros(len(wanted), self.length, dtype=torch.bool)
         for place, number in enumerate(wanted):
             count = int(self._tokens[number])
-            try:
-                rows = self._file.rows(self._first[number] + np.arange(count))
-            except DamagedError as error:
-                with contextlib.suppress(OSError):
-                    write_atomically(_note(self._file.path), f"{error}\n")
-                raise RunError(f"{error}; nothing was computed from them, and `retry` encodes them again") from None
+            rows = read_rows(self._file, self._first[number] + np.arange(count))
             text[place, :count] = torch.from_numpy(rows.astype(np.float32))
             mask[place, :count] = True
         return text, mask
@@ -135,7 +130,7 @@ class CaptionFiles:
                     for left in self.folder.glob(".*.tmp"):  # by builders that were killed
                         left.unlink(missing_ok=True)
                     self._encode(encoder(), told)
-                    _note(self._embeddings).unlink(missing_ok=True)
+                    note_of(self._embeddings).unlink(missing_ok=True)
         except OSError as error:
             named = error.filename or self.folder
             raise RunError(f"{named}: the caption cache cannot be written: {error.strerror}") from None
@@ -150,7 +145,7 @@ class CaptionFiles:
 
     def _there(self) -> CaptionCache | None:
         """The cache, None where a file is not there or not whole; one that was found damaged is read through first."""
-        note = _note(self._embeddings)
+        note = note_of(self._embeddings)
         if note.exists():
             if problem_of(self._embeddings, self.identity):
                 return None
@@ -189,8 +184,3 @@ def unique(captions: Iterable[str]) -> list[str]:
 def digest_of(captions: Iterable[str]) -> str:
     """Return a hash of captions in their order."""
     return hashlib.sha256(json.dumps(list(captions)).encode()).hexdigest()
-
-
-def _note(file: Path) -> Path:
-    """Where a process notes that it met a damaged block."""
-    return file.with_suffix(".damaged")

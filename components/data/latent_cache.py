@@ -14,7 +14,6 @@ before it changes a number; whoever opens the cache next reads all of the file, 
 indeed.
 """
 
-import contextlib
 import hashlib
 import json
 import math
@@ -29,13 +28,14 @@ import torch
 from torch import Tensor
 
 from components.data.autoencoders import Autoencoder
+from components.data.damage_notes import note_of, read_rows
 from components.data.datasets import Progress
 from components.data.standardisation import Standardisation, measured
 from components.data.transforms import to_pixels
 from components.data.video.reader import VideoError, VideoReader
 from registry.errors import RunError
 from registry.runs.arrays import ArrayFile, DamagedError, array_writer
-from registry.runs.files import locked, write_atomically
+from registry.runs.files import locked
 
 CHUNK_BYTES = 16 * 2**20  # of decoded 8-bit frames that are held at once while building
 CHUNK_FRAMES = 64
@@ -123,12 +123,7 @@ class LatentCache:
         numbers = np.asarray(frame_indices, dtype=np.int64)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self.lengths[video]:
             raise IndexError(f"video {video} has frames 0 to {self.lengths[video] - 1}, not {numbers.tolist()}")
-        try:
-            moments = file.rows(self._first[video] + numbers)
-        except DamagedError as error:
-            with contextlib.suppress(OSError):
-                write_atomically(_note(file.path), f"{error}\n")
-            raise RunError(f"{error}; nothing was computed from them, and `retry` encodes them again") from None
+        moments = read_rows(file, self._first[video] + numbers)
         read = torch.from_numpy(moments.astype(np.float32))
         return read if self.standardisation is None else self.standardisation.moments(read)
 
@@ -218,7 +213,7 @@ class LatentCache:
                 left.unlink(missing_ok=True)
             _encode(folder, list(missing), encoding, lengths, reader, told)
             for name in missing:
-                _note(folder / f"{name}.npy").unlink(missing_ok=True)
+                note_of(folder / f"{name}.npy").unlink(missing_ok=True)
 
 
 def _encode(
@@ -257,7 +252,7 @@ def _missing(folder: Path, encoding: Encoding, lengths: Sequence[int], flip: boo
     """The files that are to be encoded, and why; one that a process found damaged is read as a whole first."""
     found = {}
     for name in _names(flip):
-        note = _note(folder / f"{name}.npy")
+        note = note_of(folder / f"{name}.npy")
         try:
             file = _opened(folder, name, encoding, lengths)
             if note.exists():
@@ -278,11 +273,6 @@ def _identity(name: str, encoding: Encoding, lengths: Sequence[int]) -> str:
 
 def _names(flip: bool) -> list[str]:
     return [PLAIN, FLIPPED] if flip else [PLAIN]
-
-
-def _note(file: Path) -> Path:
-    """Where a process notes that it met a damaged block."""
-    return file.with_suffix(".damaged")
 
 
 def _chunks(reader: VideoReader) -> Iterator[np.ndarray]:

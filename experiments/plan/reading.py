@@ -11,7 +11,7 @@ from analysis.verdicts import Verdict
 from experiments.plan.plan import Plan
 from registry.errors import SpecError
 from registry.experiment.evaluate_at import early_steps
-from registry.runs.run_folder import owner_of, read_floors, replicate_of
+from registry.runs.run_folder import own_floors, replicate_of
 
 
 def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> pd.DataFrame:
@@ -52,9 +52,7 @@ def frames_by_step(plan: Plan) -> dict[int, pd.DataFrame]:
 
 def floors_of(plan: Plan) -> list[dict[str, Any]]:
     """Return the noise floors that the experiment has measured, without those resampled from what is no arm of it."""
-    own = {owner_of(replicate) for replicate in plan.all_replicates}
-    floors = (floor for floor in read_floors(plan.folder) if floor.floor != "resampled" or floor.of in own)
-    return [floor.model_dump(mode="json") for floor in floors]
+    return own_floors(plan.folder, plan.all_replicates)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """What the arms of plans start from: plans of their own, which come first, and whether these networks fit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from experiments.plan.plan import Plan, load_plan
 from registry.errors import RunError, SpecError
-from registry.experiment.starts import starts_of
+from registry.experiment.arms import Arm
+from registry.experiment.starts import Start, starts_of
 from registry.runs.records import State
 from registry.runs.run_folder import start_of
 from registry.schema.spec import Spec
@@ -110,17 +111,26 @@ def refuse_missing(plan: Plan) -> None:
 def other_videos(plan: Plan) -> list[str]:
     """Return a line for each selected arm whose start is trained on other videos than the arm."""
     lines = []
+    for arm, start, spec in _arms_and_starts(plan):
+        theirs, ours = _videos(spec), _videos(arm.spec)
+        if theirs != ours:
+            place = plan.file.place(("base", *start.key))
+            lines.append(
+                f"{place}: warning: arm {arm.name}: {'.'.join(start.key)}: {start.experiment.name} is trained on "
+                f"other videos: {theirs} for {ours}"
+            )
+    return lines
+
+
+def _arms_and_starts(plan: Plan) -> Iterator[tuple[Arm, Start, Spec]]:
+    """Each selected arm with each of its starts and the spec of that; an experiment is resolved once."""
+    others: dict[tuple[Path, tuple[str, ...]], dict[str, Spec]] = {}
     for arm in plan.selected:
         for start in starts_of(arm.spec):
-            own = {one.name: one.spec for one in load_plan(start.experiment, start.overrides, plan.runs).arms}
-            theirs, ours = _videos(own[start.arm]), _videos(arm.spec)
-            if theirs != ours:
-                place = plan.file.place(("base", *start.key))
-                lines.append(
-                    f"{place}: warning: arm {arm.name}: {'.'.join(start.key)}: {start.experiment.name} is trained on "
-                    f"other videos: {theirs} for {ours}"
-                )
-    return lines
+            place = start.experiment, start.overrides
+            if place not in others:
+                others[place] = {one.name: one.spec for one in load_plan(*place, plan.runs).arms}
+            yield arm, start, others[place][start.arm]
 
 
 def _videos(spec: Spec) -> str:
@@ -140,16 +150,11 @@ def refuse_unfit(plan: Plan) -> None:
     from components.assembly import Assembly
 
     wrong = []
-    others: dict[tuple[Path, tuple[str, ...]], dict[str, Spec]] = {}  # specs of arms by experiment, each resolved once
-    for arm in plan.selected:
-        for start in starts_of(arm.spec):
-            place = start.experiment, start.overrides
-            if place not in others:
-                others[place] = {one.name: one.spec for one in load_plan(*place, plan.runs).arms}
-            given = Assembly(others[place][start.arm]).model("meta").state_dict()
-            assembly = Assembly(arm.spec, plan.file.parts)
-            found = assembly.initialisation().mismatches(assembly.model("meta"), given)
-            at = plan.file.place(("base", *start.key))
-            wrong += [f"{at}: arm {arm.name}: {'.'.join(start.key)}: {text}" for text in found[:3]]
+    for arm, start, spec in _arms_and_starts(plan):
+        given = Assembly(spec).model("meta").state_dict()
+        assembly = Assembly(arm.spec, plan.file.parts)
+        found = assembly.initialisation().mismatches(assembly.model("meta"), given)
+        place = plan.file.place(("base", *start.key))
+        wrong += [f"{place}: arm {arm.name}: {'.'.join(start.key)}: {text}" for text in found[:3]]
     if wrong:
         raise SpecError(wrong)

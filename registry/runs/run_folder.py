@@ -281,6 +281,20 @@ def folder_name(arm: str, identity: str) -> str:
     return f"{plain}-{identity}"
 
 
+def link_of(experiment: Path, arm: str, identity: str, seed: int, step: int | None = None) -> Path:
+    """Return the place of a replicate among the runs of its experiment.
+
+    Args:
+        experiment: the experiment's folder.
+        arm: its name.
+        identity: of the arm.
+        seed: of the training.
+        step: an earlier one than the arm's own, where it is evaluated there.
+    """
+    place = experiment / folder_name(arm, identity)
+    return (place if step is None else place / f"at-step-{step}") / f"seed-{seed}"
+
+
 def replicate_of(experiment: str, arm: Arm, seed: int, runs: Path, step: int | None = None) -> Replicate:
     """Return the replicate of an arm and a seed.
 
@@ -291,10 +305,9 @@ def replicate_of(experiment: str, arm: Arm, seed: int, runs: Path, step: int | N
         runs: the folder of all runs.
         step: an earlier one than the arm's own to evaluate at.
     """
-    spec, place = arm.spec, runs / experiment / folder_name(arm.name, arm.identity)
+    spec = arm.spec
     if step is not None:
         spec = spec.model_copy(update={"sampling": spec.sampling.model_copy(update={"step": step})})
-        place = place / f"at-step-{step}"
     training = runs / TRAININGS / training_name(spec) / f"seed-{seed}"
     return Replicate(
         experiment=experiment,
@@ -304,7 +317,7 @@ def replicate_of(experiment: str, arm: Arm, seed: int, runs: Path, step: int | N
         seed=seed,
         training=training,
         folder=training / EVALUATIONS / spec.evaluation,
-        link=place / f"seed-{seed}",
+        link=link_of(runs / experiment, arm.name, arm.identity, seed, step),
         spec=spec,
         step=step,
     )
@@ -490,6 +503,18 @@ def read_floors(experiment: Path) -> list[Floor]:
         except ValueError:
             continue
     return found
+
+
+def own_floors(experiment: Path, own: Iterable[Replicate]) -> list[dict[str, Any]]:
+    """Return the floors of an experiment as plain values, without those resampled from what is not one of its own.
+
+    Args:
+        experiment: the experiment's folder.
+        own: its replicates.
+    """
+    owners = {owner_of(replicate) for replicate in own}
+    floors = (floor for floor in read_floors(experiment) if floor.floor != "resampled" or floor.of in owners)
+    return [floor.model_dump(mode="json") for floor in floors]
 
 
 def owner_of(replicate: Replicate) -> str:
