@@ -44,7 +44,7 @@ def _runs_of(file: Path, runs: str | os.PathLike[str] | None, name: str) -> Path
     if runs is not None:
         place = Path(runs).expanduser()
         if not (place / name).is_dir():
-            known = ", ".join(_launched(place)) or "not one"
+            known = ", ".join(launched(place)) or "not one"
             raise RunError(f"{place}: holds no runs of {name!r}; experiments that were launched in it: {known}")
         return place
     here = Path.cwd()
@@ -62,7 +62,7 @@ def _experiment_in(place: Path) -> Path:
     """Return the folder of the one experiment that a folder is or holds."""
     if (place / REPORTS).is_dir():
         return place
-    names = _launched(place)
+    names = launched(place)
     if len(names) == 1:
         return place / names[0]
     if names:
@@ -70,9 +70,10 @@ def _experiment_in(place: Path) -> Path:
             f"{place}: holds {len(names)} experiments; load one of {', '.join(str(place / n) for n in names)}"
         )
     if (place.parent / TRAININGS).is_dir():
-        raise RunError(f"{place}: holds no launched experiment; {did_you_mean(place.name, _launched(place.parent))}")
+        raise RunError(f"{place}: holds no launched experiment; {did_you_mean(place.name, launched(place.parent))}")
     raise RunError(f"{place}: holds no launched experiment")
 
 
-def _launched(runs: Path) -> list[str]:
+def launched(runs: Path) -> list[str]:
+    """Return the names of the experiments that were launched in a folder of all runs."""
     return sorted(path.parent.name for path in runs.glob(f"*/{REPORTS}"))

@@ -58,9 +58,9 @@ EXECUTOR = click.option(
 )
 PLUGINS = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 _FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
-_ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")
+ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")
 _FILE = click.argument("file", type=FOLDER)
-_OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides"))
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides"))
 _FILES = click.argument(
     "words",
     nargs=-1,
@@ -87,8 +87,8 @@ def verb(
         formats: it also takes --format.
         assembles: it also finds what is wrong with parts when they are assembled, and tells it with all the rest.
     """
-    options = [] if not on_experiment else [_FILES, RUNS] if several else [_FILE, _OVERRIDES, RUNS]
-    options += [_ONLY] if on_experiment and selects else []
+    options = [] if not on_experiment else [_FILES, RUNS] if several else [_FILE, OVERRIDES, RUNS]
+    options += [ONLY] if on_experiment and selects else []
     options += [_FORMAT] if formats else []
 
     def wrap(function: Verb) -> Verb:

@@ -1,12 +1,13 @@
 """Verbs about what came out: report, sync, table, verdict."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from experiments.cli.options import verb
-from registry.errors import RunError
+from experiments.cli.options import FOLDER, ONLY, OVERRIDES, RUNS, verb
+from registry.errors import RunError, SpecError
 from registry.runs.command import module_command
 
 if TYPE_CHECKING:
@@ -84,14 +85,42 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) 
 
 
 @click.command()
+@click.option("--paper", is_flag=True, help="All claims of the paper, and what the runs folder has to say on each.")
 @MIXED_CODE
-@verb(formats=True)
-def verdict(found: "Plan", harmless: str, form: str) -> None:
+@click.option("--format", "form", type=click.Choice(["table", "json", "md"]), default="table", help="How to print.")
+@click.argument("file", type=FOLDER, required=False)
+@OVERRIDES
+@RUNS
+@ONLY
+@verb(on_experiment=False)
+def verdict(file: Path | None, runs: Path, paper: bool, harmless: str, form: str, **chosen: tuple[str, ...]) -> None:
     """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written.
 
-    Arms that were made by different code get no verdict, unless --mixed-code says why it does not matter.
+    Arms that were made by different code get no verdict, unless --mixed-code says why it does not matter. With --paper
+    in place of FILE, the claims of the paper's ablations, by whichever experiments of the runs folder test them.
     """
-    print_verdict(found, form, harmless, refuses=True)
+    from experiments.plan.plan import load_plan
+
+    if paper and (file or harmless or any(chosen.values())):
+        raise SpecError("--paper goes without FILE, overrides, --only and --mixed-code: it reads all of --runs")
+    if paper:
+        return print_scoreboard(runs, form)
+    if file is None:
+        raise SpecError("name an experiment file, or --paper for the claims of the paper")
+    if form == "md":
+        raise SpecError("--format md goes with --paper; the report of an experiment has its verdict in HTML and text")
+    print_verdict(load_plan(file, chosen["overrides"], runs, chosen["only"]), form, harmless, refuses=True)
+
+
+def print_scoreboard(runs: Path, form: str) -> None:
+    """Print the paper's claims beside what was run."""
+    from analysis.paper_claims import paper_claims
+    from analysis.scoreboard import rendered, scoreboard
+    from experiments.cli import console
+
+    rows, problems = scoreboard(paper_claims(), runs)
+    console.put(rendered(rows, form))
+    console.complain(problems)
 
 
 def print_verdict(found: "Plan", form: str, harmless: str = "", refuses: bool = False) -> None:
