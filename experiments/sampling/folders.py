@@ -6,7 +6,7 @@
     contact_sheet.png     evenly spaced frames of the first clips, by class
     captions/             embeddings of the captions that were written for them (`--captions`)
     samples.gif           the first clips playing side by side, for a README
-    grid-4x4.png, .mp4    the first 16 clips: their middle frames as one picture, and playing (`--grid 4x4`)
+    grid-4x4.png, .mp4, .gif  the first 16 clips: their middle frames as one picture, and playing (`--grid 4x4`)
 
 The same command goes on behind the last batch. A folder holds clips of one setting: another is refused.
 """

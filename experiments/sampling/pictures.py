@@ -66,12 +66,13 @@ def _write_gif(path: Path, frames: list[np.ndarray]) -> None:
 
 
 def _write_grid(folder: Path, rows: int, columns: int) -> list[Path]:
-    """The first clips as one picture of their middle frames, and as a video in which they play again and again."""
+    """The first clips as one picture of their middle frames, and as a video and a GIF that play again and again."""
     frames = list(tiled(_first(folder / ARRAYS, rows * columns), columns))
-    picture, video = (folder / f"grid-{rows}x{columns}.{kind}" for kind in ("png", "mp4"))
+    picture, video, gif = (folder / f"grid-{rows}x{columns}.{kind}" for kind in ("png", "mp4", "gif"))
     save(picture, lambda path: Image.fromarray(frames[len(frames) // 2]).save(path, "PNG"))
     write_mp4(video, frames, FPS, loops=math.ceil(GRID_SECONDS * FPS / len(frames)), crf=GRID_CRF)
-    return [picture, video]
+    _write_gif(gif, frames)
+    return [picture, video, gif]
 
 
 def _first(arrays: Path, count: int) -> list[np.ndarray]:

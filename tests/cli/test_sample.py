@@ -76,7 +76,7 @@ def test_a_run_is_sampled_to_videos_pictures_and_a_record(sampled: tuple[Path, T
     out, told = sampled
     assert (told.code, told.err) == (0, "")
     assert "sampling: 6 of 6" in told.out
-    pictures = ["contact_sheet.png", "samples.gif", "grid-2x3.png", "grid-2x3.mp4"]
+    pictures = ["contact_sheet.png", "samples.gif", "grid-2x3.png", "grid-2x3.mp4", "grid-2x3.gif"]
     assert f"6 clips in {out}: videos, {', '.join(pictures)}, samples.json" in told.out
     assert np.array_equal(arrays(out / "arrays"), arrays(replicate / "samples"))
     for number in range(6):

@@ -1,0 +1,51 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How should timestep and class reach the blocks?
+#
+# The paper finds adaptive layer norm better than tokens. Tokens need a third fewer parameters at equal depth.
+#
+# Its file is `experiments/latte/conditioning.yaml`; a small twin or another launch of your own is read by its own
+# file in the same way.
+
+# %%
+from pathlib import Path
+
+import analysis
+
+FILE = Path(analysis.__file__).parents[1] / "experiments/latte/conditioning.yaml"
+e = analysis.load(FILE)  # without results it says what to launch
+e
+
+# %% [markdown]
+# Mean, spread over seeds and difference to the baseline. The best arm is marked, and what the seeds cannot tell from
+# it.
+
+# %%
+e.table("fvd")
+
+# %%
+e.figure("fvd")
+
+# %% [markdown]
+# The answer that counts: the claims as they were written down before, judged together.
+
+# %%
+e.verdict()
+
+# %%
+e.runs.groupby("arm")[["parameters", "macs"]].first()
+
+# %% [markdown]
+# How the arms learned; an arm that is still on its first plateau was compared too early.
+
+# %%
+e.curves_figure("loss")

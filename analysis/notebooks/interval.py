@@ -1,0 +1,54 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How far apart should the frames of a clip be?
+#
+# The paper finds intervals alike in the end. All arms see the same videos: those that the widest clip needs.
+#
+# Its file is `experiments/latte/interval.yaml`; a small twin or another launch of your own is read by its own file in
+# the same way.
+
+# %%
+from pathlib import Path
+
+import analysis
+
+FILE = Path(analysis.__file__).parents[1] / "experiments/latte/interval.yaml"
+e = analysis.load(FILE)  # without results it says what to launch
+e
+
+# %% [markdown]
+# Mean, spread over seeds and difference to the baseline. The best arm is marked, and what the seeds cannot tell from
+# it.
+
+# %%
+e.table("fvd")
+
+# %%
+e.figure("fvd")
+
+# %% [markdown]
+# The answer that counts: the claims as they were written down before, judged together.
+
+# %%
+e.verdict()
+
+# %% [markdown]
+# Each interval against the baseline's.
+
+# %%
+e.main_effects("fvd")
+
+# %% [markdown]
+# How the arms learned; an arm that is still on its first plateau was compared too early.
+
+# %%
+e.curves_figure("loss")

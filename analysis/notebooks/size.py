@@ -1,0 +1,54 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Does quality grow with size?
+#
+# The paper finds S, B, L and XL in this order. The claim is one of trend; the verdict tells each step beside it.
+#
+# Its file is `experiments/latte/model_size.yaml`; a small twin or another launch of your own is read by its own file
+# in the same way.
+
+# %%
+from pathlib import Path
+
+import analysis
+
+FILE = Path(analysis.__file__).parents[1] / "experiments/latte/model_size.yaml"
+e = analysis.load(FILE)  # without results it says what to launch
+e
+
+# %% [markdown]
+# Mean, spread over seeds and difference to the baseline. The best arm is marked, and what the seeds cannot tell from
+# it.
+
+# %%
+e.table("fvd")
+
+# %%
+e.figure("fvd")
+
+# %% [markdown]
+# The answer that counts: the claims as they were written down before, judged together.
+
+# %%
+e.verdict()
+
+# %% [markdown]
+# Score against parameters.
+
+# %%
+e.pareto("fvd", "parameters")
+
+# %% [markdown]
+# How the arms learned; an arm that is still on its first plateau was compared too early.
+
+# %%
+e.curves_figure("loss")
