@@ -217,7 +217,7 @@ class ExperimentResults:
         """
         names = [self._metric(metric) for metric in metrics]
         every = [name for name in results.score_names(self.frame) if "_band_" not in name]
-        return summary(self.frame, names or every, self.floors)
+        return summary(self.frame, names or every, self.floors, self.resolved.directions)
 
     def figure(self, metric: str) -> figures.ShownFigure:
         """Return a figure of a score by arm: a dot a seed, the mean, its interval, and the floor of real halves."""

@@ -72,14 +72,18 @@ def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
 @click.option("--at-step", "step", type=click.IntRange(1), help="The evaluations at this step (see `evaluate_at`).")
 @verb()
 def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) -> None:
-    """Scores by arm: mean, spread over seeds, and difference to the baseline."""
+    """Scores by arm: mean, spread over seeds, difference to the baseline; the best is marked, and what is near it.
+
+    The forms for files also name the runs behind the numbers, and their commit: md, tex and html in a comment, csv and
+    json as values.
+    """
     from analysis import rendering
     from experiments.cli import console, hints
     from experiments.plan import reading
 
     floors = reading.floors_of(found)
     frame = reading.frame_of(found, step, selected=True)
-    console.put(rendering.scores_table(frame, metrics, form, found.name, floors))
+    console.put(rendering.scores_table(frame, metrics, form, found.name, floors, reading.directions_of(found)))
     hints.next_command(*hints.again("verdict")) if form == "table" else None
 
 
