@@ -14,7 +14,7 @@ from registry.runs.run_folder import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, nothing, write
 
-FILES = {"experiment.json", "table.md", "table.csv", "verdict.txt", "verdict.json", "figures"}
+FILES = {"report.html", "experiment.json", "table.md", "table.csv", "verdict.txt", "verdict.json", "figures"}
 
 
 def scores(replicate: Replicate) -> dict[str, float]:
