@@ -57,8 +57,8 @@ EXECUTOR = click.option(
     help="local: a pool of processes; slurm: job arrays; debug: in this process, the first failure is raised.",
 )
 PLUGINS = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
-_FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
-_ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")
+FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")
 _FILE = click.argument("file", type=FOLDER)
 _OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides"))
 _FILES = click.argument(
@@ -88,8 +88,8 @@ def verb(
         assembles: it also finds what is wrong with parts when they are assembled, and tells it with all the rest.
     """
     options = [] if not on_experiment else [_FILES, RUNS] if several else [_FILE, _OVERRIDES, RUNS]
-    options += [_ONLY] if on_experiment and selects else []
-    options += [_FORMAT] if formats else []
+    options += [ONLY] if on_experiment and selects else []
+    options += [FORMAT] if formats else []
 
     def wrap(function: Verb) -> Verb:
         @functools.wraps(function)
