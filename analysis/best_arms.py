@@ -10,7 +10,7 @@ which makes some of the others look worse than they are; claims, written down be
 import numpy as np
 import pandas as pd
 
-from analysis.results import DONE, paired_scores, scores_by_arm
+from analysis.results import paired_scores, scores_by_arm
 from analysis.statistics import holm, paired_test
 from registry.experiment.claims import Direction
 
@@ -30,9 +30,8 @@ def best_arms(frame: pd.DataFrame, metric: str, direction: Direction | None, alp
         direction: which way it is better; None: nobody knows, and nothing is marked.
         alpha: the chance that any arm that is as good as the best goes without a mark, if the best were picked before.
     """
-    states = frame.groupby("arm", sort=False)["state"]
-    ended = [str(arm) for arm, own in states if len(own) > 1 and (own == DONE).all()]
-    scores = {arm: own for arm, own in scores_by_arm(frame, ended, metric).items() if np.isfinite(own).all()}
+    planned = scores_by_arm(frame, list(dict.fromkeys(frame["arm"])), metric)  # missing where a seed is not done
+    scores = {arm: own for arm, own in planned.items() if len(own) > 1 and np.isfinite(own).all()}
     if direction is None or len(scores) < 2:
         return {}
     sign = 1 if direction == "min" else -1

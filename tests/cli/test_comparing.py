@@ -123,7 +123,7 @@ def test_other_protocols_are_refused_with_what_differs(tmp_path: Path) -> None:
     told = run("compare", here, there)
     assert (told.code, told.out) == (1, "")
     assert "different protocols cannot be compared" in told.err
-    assert "real.clips: null / 7" in told.err or "real: null / " in told.err
+    assert 'real: null / {"clips": 7}' in told.err
 
 
 def test_one_experiment_against_itself_is_a_slip(tmp_path: Path) -> None:
