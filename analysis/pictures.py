@@ -21,6 +21,7 @@ from registry.runs.arrays import ArrayFile, DamagedError
 from registry.runs.records import read_json
 
 Form = Literal["png", "pdf", "svg"]
+PAPER: tuple[Form, ...] = ("pdf", "svg")  # forms for a paper
 COLUMN = 5.5  # inches: a column of text of a paper
 CONTACT_SHEET = Path("previews") / "contact_sheet.png"  # of a run folder: its samples beside real clips, by class
 DOTS = 150  # an inch
@@ -58,6 +59,14 @@ def draw(
             _save(drawing.draw() if form == "png" else drawing.draw(width=COLUMN), path)
             drawn.append(path)
     return drawn if form != "png" else [*drawn, *_samples(figures, frame)]
+
+
+def paper_forms(folder: Path, asked: Sequence[Form]) -> list[Form]:
+    """Return the forms for a paper that a report has its figures in: those asked for, and those that it has already.
+
+    Figures that stayed as they were while the report went on would say something else than the report.
+    """
+    return [form for form in PAPER if form in asked or any((folder / "figures").glob(f"*.{form}"))]
 
 
 def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:

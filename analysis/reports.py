@@ -41,7 +41,9 @@ class Results:
     by_step: Mapping[int, pd.DataFrame]
 
 
-def write(experiment: Path, about: ResolvedExperiment, results: Results, link: bool) -> list[Path]:
+def write(
+    experiment: Path, about: ResolvedExperiment, results: Results, link: bool, forms: Sequence[pictures.Form] = ()
+) -> list[Path]:
     """Write report.html, experiment.json, figures, table.md, table.csv, verdict.txt, verdict.json; return their paths.
 
     Args:
@@ -49,6 +51,7 @@ def write(experiment: Path, about: ResolvedExperiment, results: Results, link: b
         about: what the report is of.
         results: what it says.
         link: let `report` lead there, because the file says all this without overrides.
+        forms: in which figures are drawn as well as pictures; those in which they were drawn before are drawn anew.
     """
     frame, floors, answers = results.frame, results.floors, results.answers
     texts = {
@@ -59,7 +62,9 @@ def write(experiment: Path, about: ResolvedExperiment, results: Results, link: b
     }
     place = place_of(experiment, about.digest)
     with locked(place):  # the job that reports and a person may do so at the same moment
-        drawn = pictures.draw(place, frame, floors, results.by_step, answers)
+        drawn = []
+        for form in ("png", *pictures.paper_forms(place, forms)):
+            drawn += pictures.draw(place, frame, floors, results.by_step, answers, form)
         kept = keep_resolved(experiment, about)
         page = PageData(read_kept(kept, about), frame, floors, answers, results.by_step)
         texts[report_page.NAME] = report_page.report_page(page)

@@ -10,6 +10,7 @@ from registry.errors import RunError
 from registry.runs.command import module_command
 
 if TYPE_CHECKING:
+    from analysis.pictures import Form
     from experiments.launch.report import Report
     from experiments.plan.plan import Plan
 
@@ -30,15 +31,22 @@ MIXED_CODE = click.option(
 @click.command()
 @click.option("--overridden", is_flag=True, hidden=True)  # for the report of a launch: its file has overrides worked in
 @MIXED_CODE
+@click.option(
+    "--figures",
+    "forms",
+    multiple=True,
+    type=click.Choice(["pdf", "svg"]),
+    help="Draw the figures for a paper as well: as wide as a column, with their fonts in the file.",
+)
 @verb()
-def report(found: "Plan", overridden: bool, harmless: str) -> None:
-    """Write the figures, the table and the verdict as files, fill MLflow, and measure the floor of resampling."""
+def report(found: "Plan", overridden: bool, harmless: str, forms: "tuple[Form, ...]") -> None:
+    """Write a page, figures, the table and the verdict as files, fill MLflow, and measure the floor of resampling."""
     from experiments.cli import hints
     from experiments.cli.progress import Bars
     from experiments.launch.report import report as report_plan
 
     with Bars() as bars:
-        written = report_plan(found, bars.show, overridden=overridden or None, harmless=harmless)
+        written = report_plan(found, bars.show, overridden=overridden or None, harmless=harmless, forms=forms)
     show_report(written)
     print_verdict(found, "table", harmless)
     hints.next_command(*hints.again("table"))
