@@ -165,15 +165,15 @@ class ExperimentResults:
             RunError: there is no such score or arm, or the score was measured on different data or by different
                 protocols.
         """
-        return effects.paired(self.frame, self._metric(metric), self._arm(arm), self._arm(against))
+        return effects.paired(self.frame, self.score_name(metric), self._arm(arm), self._arm(against))
 
     def main_effects(self, metric: str) -> pd.DataFrame:
         """Return what each value of each axis changes against the baseline's (`analysis.effects.main_effects`)."""
-        return effects.main_effects(self.frame, self._metric(metric), self._axes)
+        return effects.main_effects(self.frame, self.score_name(metric), self._axes)
 
     def interactions(self, metric: str) -> pd.DataFrame:
         """Return how effects on two axes of a grid depend on each other (`analysis.effects.interactions`)."""
-        return effects.interactions(self.frame, self._metric(metric), self._axes)
+        return effects.interactions(self.frame, self.score_name(metric), self._axes)
 
     def pareto(self, metric: str, cost: str = MACS) -> pd.DataFrame:
         """Return score and cost of every arm, and which no other arm dominates (`analysis.effects.pareto`).
@@ -189,7 +189,7 @@ class ExperimentResults:
         if cost not in numbers:
             raise RunError(f"{self.name}: no column {cost!r} with numbers; {did_you_mean(cost, numbers)}")
         by_arm = self.runs.groupby("arm", sort=False)[cost].mean().astype("float64")
-        full = self._metric(metric)
+        full = self.score_name(metric)
         return effects.pareto(self.frame, full, by_arm, self.resolved.directions.get(full, "min"))
 
     def verdict(self, harmless: str = "") -> Verdicts:
@@ -215,13 +215,13 @@ class ExperimentResults:
         Raises:
             RunError: there is no such score, or it was measured on different data or by different protocols.
         """
-        names = [self._metric(metric) for metric in metrics]
+        names = [self.score_name(metric) for metric in metrics]
         every = [name for name in results.score_names(self.frame) if "_band_" not in name]
-        return summary(self.frame, names or every, self.floors)
+        return summary(self.frame, names or every, self.floors, self.resolved.directions)
 
     def figure(self, metric: str) -> figures.ShownFigure:
         """Return a figure of a score by arm: a dot a seed, the mean, its interval, and the floor of real halves."""
-        return figures.scores_figure(self.frame, self._metric(metric), floors=self.floors)
+        return figures.scores_figure(self.frame, self.score_name(metric), floors=self.floors)
 
     def curves_figure(self, metric: str = "loss", *, log: bool = True) -> figures.ShownFigure:
         """Return a figure of something logged against training steps: the mean of the seeds, and their band.
@@ -269,8 +269,8 @@ class ExperimentResults:
             raise RunError(f"{self.name}: no arm {name!r}; {did_you_mean(name, self.arms)}")
         return name
 
-    def _metric(self, name: str) -> str:
-        """The full name of a score: `fvd[i3d]` for `fvd`, where only one score begins so."""
+    def score_name(self, name: str) -> str:
+        """Return the full name of a score: `fvd[i3d]` for `fvd`, where only one score begins so."""
         known = results.score_names(self.frame)
         full = results.full_name(self.frame, name)
         longer = [one for one in known if one.startswith(f"{full}[")]

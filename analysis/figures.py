@@ -23,8 +23,10 @@ from registry.errors import RunError
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", ":", "-.")  # a second sign, for print and for more arms than colours
 GREY = "#5f5f5f"
+GRID = "#e3e3e3"
 NAMES = 2.6  # inches: how wide names beside an axis are at most
 SHOWN_DOTS = 110  # an inch, of a figure in a notebook
+MOST_STEPS = 500  # of a curve: more would be drawn over each other
 FEW = 8  # steps of a curve: each is a point, and stands below the axis
 
 
@@ -37,8 +39,17 @@ class ShownFigure(Figure):
         return content.getvalue()
 
 
-def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floors: Floors = ()) -> ShownFigure:
+def scores_figure(
+    frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floors: Floors = (), width: float | None = None
+) -> ShownFigure:
     """A line per arm: a dot per seed, the mean, and Student's interval of the mean; the floor of real halves in grey.
+
+    Args:
+        frame: the replicates, as `analysis.results.load` gives them.
+        metric: full name of the score.
+        alpha: the intervals cover `1 - alpha`.
+        floors: the records of floors.json.
+        width: of the figure in inches; None: as the names of the arms need.
 
     Raises:
         RunError: no replicate has this score, or the arms were measured on different data or by different protocols.
@@ -48,9 +59,12 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
     by_arm = {arm: scores[np.isfinite(scores)] for arm in arms for scores in [scores_by_seed(frame, arm, metric)]}
     if not any(len(scores) for scores in by_arm.values()):
         raise RunError(f"no replicate that is done has the score {metric!r}")
-    names = [fold(f"{arm}\nn = {len(by_arm[arm])}", NAMES) for arm in arms]
+    room = NAMES if width is None else min(NAMES, 0.4 * width)
+    names = [fold(f"{arm}\nn = {len(by_arm[arm])}", room) for arm in arms]
     row = max(0.45, LINE * max(name.count("\n") + 1 for name in names) + 0.1)
-    figure = ShownFigure(figsize=(4.6 + max(1.8, *map(width_of, names)), 1.3 + row * len(arms)), layout="constrained")
+    figure = ShownFigure(
+        figsize=(width or 4.6 + max(1.8, *map(width_of, names)), 1.3 + row * len(arms)), layout="constrained"
+    )
     axes = figure.add_subplot()
     for place, scores in enumerate(by_arm.values()):
         colour, values = COLOURS[place % len(COLOURS)], scores.to_numpy()
@@ -76,7 +90,11 @@ def scores_figure(frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floo
 
 
 def curves_figure(
-    metrics_by_replicate: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]], key: str, *, log: bool = False
+    metrics_by_replicate: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]],
+    key: str,
+    *,
+    log: bool = False,
+    width: float = 6.4,
 ) -> ShownFigure:
     """A curve per arm over the training steps: the mean of its seeds, and the band from the lowest to the highest.
 
@@ -85,6 +103,7 @@ def curves_figure(
             are passed over. Where seeds have got to different steps, each step uses those that have it.
         key: what to draw, e.g. `loss`.
         log: draw the values on a logarithmic axis.
+        width: of the figure, in inches.
 
     Raises:
         RunError: no line has this key.
@@ -97,7 +116,7 @@ def curves_figure(
     ]
     if not records:
         raise RunError(f"no metrics of any replicate have {key!r}")
-    figure = ShownFigure(figsize=(6.4, 3.8), layout="constrained")
+    figure = ShownFigure(figsize=(width, 0.35 * width + 1.56), layout="constrained")
     axes = figure.add_subplot()
     # A resumed replicate may have written a step again: its last line counts.
     lines = pd.DataFrame(records).drop_duplicates(["arm", "seed", "step"], keep="last")
@@ -105,6 +124,7 @@ def curves_figure(
     for place, (arm, own) in enumerate(lines.groupby("arm", sort=False)):
         colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
         by_step = own.groupby("step")["value"].agg(["mean", "min", "max"])
+        by_step = by_step.iloc[:: -max(1, -(-len(by_step) // MOST_STEPS))][::-1]  # evenly, the last one among them
         seeds, steps = own["seed"].nunique(), len(by_step)
         most, longest = max(most, seeds), max(longest, steps)
         form = (style if steps > 1 else "") + ("o" if steps <= FEW else "")  # a line through one point cannot be seen
@@ -115,8 +135,8 @@ def curves_figure(
             axes.vlines(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.5, lw=3)
     drawn = ("line", "band") if longest > 1 else ("point", "bar")
     told = f"   ({drawn[0]}: mean of the seeds, {drawn[1]}: lowest to highest)" if most > 1 else ""
-    axes.set_xlabel(f"training step{told}")
-    axes.set_ylabel(key)
+    axes.set_xlabel(fold(f"training step{told}", width - 1.0), fontsize=SIZE)
+    axes.set_ylabel(key, parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 2.5, 5, 10]))
     if lines["step"].nunique() <= FEW:
         axes.set_xticks(sorted(lines["step"].unique()))
@@ -249,7 +269,7 @@ def caption(figure: Figure, text: str) -> None:
 def plain(axes: Axes, *, grid: Literal["x", "y", "both"]) -> None:
     """The house's look: no frame, a light grid along one axis, or `both`."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis=grid, color="#e3e3e3", lw=0.8)
+    axes.grid(axis=grid, color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(color=GREY, labelsize=9)
     for spine in axes.spines.values():

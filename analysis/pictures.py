@@ -1,25 +1,28 @@
 """Every picture of an experiment, drawn from its plain files into `figures/` of its report."""
 
-import re
+import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures import curves_figure, samples_figure, scores_figure
+from analysis.figures import samples_figure
 from analysis.floors import Floors
-from analysis.results import DONE, done, score_names
+from analysis.report_figures import drawings, plain_name
+from analysis.results import DONE
+from analysis.verdicts import Verdict
 from registry.errors import RunError
-from registry.experiment.claims import VALIDATION_LOSS
 from registry.runs.arrays import ArrayFile, DamagedError
 from registry.runs.records import read_json
-from registry.runs.run_folder import read_metrics
 
+Form = Literal["png", "pdf", "svg"]
+PAPER: tuple[Form, ...] = ("pdf", "svg")  # forms for a paper
+COLUMN = 5.5  # inches: a column of text of a paper
 CONTACT_SHEET = Path("previews") / "contact_sheet.png"  # of a run folder: its samples beside real clips, by class
 DOTS = 150  # an inch
 MOST_DOTS = 60_000  # of a side: matplotlib draws no picture of more than 65,535
@@ -27,9 +30,14 @@ SHOWN = 6  # sampled clips beside real ones, where there is no contact sheet
 
 
 def draw(
-    folder: Path, frame: pd.DataFrame, floors: Floors = (), by_step: Mapping[int, pd.DataFrame] | None = None
+    folder: Path,
+    frame: pd.DataFrame,
+    floors: Floors = (),
+    by_step: Mapping[int, pd.DataFrame] | None = None,
+    answers: Sequence[Verdict] = (),
+    form: Form = "png",
 ) -> list[Path]:
-    """Draw scores by arm and against steps, loss curves, and sampled beside real clips; return the files written.
+    """Draw effects, scores by arm and against steps, loss curves, and sampled beside real clips; return the files.
 
     What cannot be drawn yet (no finished replicate, arms that cannot be compared) is left out.
 
@@ -38,43 +46,32 @@ def draw(
         frame: its replicates, as `analysis.results.load` gives them.
         floors: the records of its floors.json.
         by_step: step -> the evaluations at that step, in the same form.
+        answers: to its claims.
+        form: of the files. `pdf` and `svg` are for a paper: as wide as a column of text, with their letters in them;
+            samples are pixels in any form, and left out there.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    drawn = [*_scores(figures, frame, floors), *_scores_by_step(figures, by_step or {})]
-    return [*drawn, *_curves(figures, frame), *_samples(figures, frame)]
+    drawn = []
+    for drawing in drawings(frame, floors, by_step, answers):
+        path = figures / f"{drawing.name}.{form}"
+        with contextlib.suppress(RunError):
+            _save(drawing.draw() if form == "png" else drawing.draw(width=COLUMN), path)
+            drawn.append(path)
+    return drawn if form != "png" else [*drawn, *_samples(figures, frame)]
 
 
-def _scores(figures: Path, frame: pd.DataFrame, floors: Floors) -> Iterator[Path]:
-    for metric in score_names(frame):
-        if "_band_" not in metric:
-            yield from _drawn(figures / f"{_plain(metric)}.png", partial(scores_figure, frame, metric, floors=floors))
+def paper_forms(folder: Path, asked: Sequence[Form]) -> list[Form]:
+    """Return the forms for a paper that a report has its figures in: those asked for, and those that it has already.
 
-
-def _scores_by_step(figures: Path, by_step: Mapping[int, pd.DataFrame]) -> Iterator[Path]:
-    """Each score against the training steps: a curve with a band for each arm, as the paper's figures show FVD."""
-    for metric in dict.fromkeys(name for frame in by_step.values() for name in score_names(frame)):
-        if metric == VALIDATION_LOSS or "_band_" in metric:
-            continue  # the loss curves have it
-        lines: dict[tuple[str, int], list[dict[str, Any]]] = {}
-        for step, frame in by_step.items():
-            ended = done(frame)
-            if metric in ended:
-                for arm, seed, value in zip(ended["arm"], ended["seed"], ended[metric], strict=True):
-                    lines.setdefault((arm, int(seed)), []).append({"step": step, metric: value})
-        yield from _drawn(figures / f"curve-{_plain(metric)}.png", partial(curves_figure, lines, metric))
-
-
-def _curves(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
-    lines = {(arm, int(seed)): read_metrics(Path(folder).parent.parent)
-             for arm, seed, folder in zip(frame["arm"], frame["seed"], frame["folder"], strict=True)}  # fmt: skip
-    for key in ("loss", "validation_loss"):
-        yield from _drawn(figures / f"curve-{key}.png", partial(curves_figure, lines, key, log=True))
+    Figures that stayed as they were while the report went on would say something else than the report.
+    """
+    return [form for form in PAPER if form in asked or any((folder / "figures").glob(f"*.{form}"))]
 
 
 def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
     for arm, rows in frame[frame["state"] == DONE].groupby("arm", sort=False):
-        folder, path = Path(rows.iloc[0]["folder"]), figures / f"samples-{_plain(str(arm))}.png"
+        folder, path = Path(rows.iloc[0]["folder"]), figures / f"samples-{plain_name(str(arm))}.png"
         if (sheet := folder / CONTACT_SHEET).is_file():
             shutil.copyfile(sheet, path)
             yield path
@@ -99,19 +96,9 @@ def _clips(files: Iterable[Path]) -> np.ndarray | None:
     return None
 
 
-def _drawn(path: Path, figure: Callable[[], Figure]) -> Iterator[Path]:
-    """Draw a figure into a file, and give its path; nothing where it cannot be drawn yet."""
-    try:
-        _save(figure(), path)
-    except RunError:
-        return
-    yield path
-
-
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure as a picture, coarser where hundreds of arms make it very large."""
-    figure.savefig(path, dpi=min(DOTS, MOST_DOTS / max(figure.get_size_inches())))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9=._-]+", "-", name).strip("-")
+    """Write a figure: a picture, coarser where hundreds of arms make it very large, or with its fonts in the file."""
+    # Type 42 embeds the font's outlines (journals refuse type 3); in SVG letters are drawn as outlines.
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": path.stem}):
+        date = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
+        figure.savefig(path, dpi=min(DOTS, MOST_DOTS / max(figure.get_size_inches())), metadata=date)

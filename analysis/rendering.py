@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -10,8 +12,10 @@ from analysis import tables, terminal
 from analysis.floors import Floors
 from analysis.mixed_code import lines as lines_of_code
 from analysis.results import score_names
+from analysis.table_runs import runs_of
 from analysis.verdicts import Verdict
 from registry.errors import SpecError, did_you_mean
+from registry.experiment.claims import Direction
 
 WRITERS: dict[str, Callable[[tables.Summary], str]] = {
     "md": tables.to_markdown,
@@ -27,7 +31,14 @@ EFFECTS = {
 }
 
 
-def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: str = "", floors: Floors = ()) -> str:
+def scores_table(
+    frame: pd.DataFrame,
+    metrics: Sequence[str],
+    form: str,
+    title: str = "",
+    floors: Floors = (),
+    directions: Mapping[str, Direction] = MappingProxyType({}),
+) -> str:
     """The scores by arm in a form: table, json, md, tex, csv or html.
 
     Args:
@@ -36,6 +47,7 @@ def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: 
         form: how to write them.
         title: the experiment's name.
         floors: the records of floors.json.
+        directions: score -> which way it is better; the best arm by it is marked.
 
     Raises:
         SpecError: no such score.
@@ -45,7 +57,9 @@ def scores_table(frame: pd.DataFrame, metrics: Sequence[str], form: str, title: 
     for metric in metrics:
         if metric not in names:
             raise SpecError(f"no score {metric!r}; {did_you_mean(metric, names)}")
-    table = tables.summary(frame, list(metrics) or [name for name in names if "_band_" not in name], floors)
+    table = tables.summary(frame, list(metrics) or [name for name in names if "_band_" not in name], floors, directions)
+    if form != "table":
+        table = replace(table, runs=tuple(runs_of(frame)))
     if form == "json":
         return json.dumps({"experiment": title, **_as_json(table)}, indent=1)
     if form in WRITERS:
@@ -64,6 +78,7 @@ def _as_json(table: tables.Summary) -> dict[str, object]:
         "arms": by_kind["arm"],
         "floors": by_kind["floor"],
         "notes": list(table.notes),
+        "runs": [asdict(own) for own in table.runs],
     }
 
 
@@ -83,7 +98,7 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
         told = f"{experiment}: makes no claim; add `claim: {{axis: …, better: …, worse: …}}` to the experiment"
         return terminal.wrapped(told, width)
     title, header = f"{experiment}: verdict", ["claim", *COLUMNS]
-    rows = [[f"{answer.claim.text} ({answer.claim.axis})", *_cells(answer)] for answer in answers]
+    rows = [[f"{answer.claim.text} ({answer.claim.axis})", *cells(answer)] for answer in answers]
     shown = terminal.fitting(header, rows, width, title=title, look=terminal.Look(boxed=True))
     reasons = [f"{answer.claim.text}: {answer.verdict}: {answer.reason}" for answer in answers]
     warnings = list(dict.fromkeys(warning for answer in answers for warning in (*answer.warnings, *_mixed(answer))))
@@ -98,8 +113,8 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
     return "\n".join([*lines, "", *_legend(answers, width), *(terminal.wrapped(line, width) for line in warnings)])
 
 
-def _cells(answer: Verdict) -> list[str]:
-    """What stands in the columns behind the claim."""
+def cells(answer: Verdict) -> list[str]:
+    """Return what stands in the columns behind the claim."""
     return [
         answer.claim.metric,
         answer.verdict,

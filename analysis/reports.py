@@ -1,4 +1,4 @@
-"""What stands at the end of a launch, to read without a command: figures, the table of scores, and the verdict.
+"""What stands at the end of a launch, to read without a command: a page, figures, the table of scores, the verdict.
 
 A report belongs to a resolved experiment: its arms with their identities, its seeds and its claims. Each has a folder
 of its own, `reports/<digest>/` in that of the experiment, so a command with overrides, or an edited file, replaces
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import pictures, rendering
+from analysis import pictures, rendering, report_page
 from analysis.floors import Floors
+from analysis.report_page import PageData
 from analysis.verdicts import Verdict
 from registry.runs.files import locked, write_atomically
-from registry.runs.resolved_experiment import LINK, ResolvedExperiment, keep_resolved, place_of
+from registry.runs.resolved_experiment import LINK, ResolvedExperiment, keep_resolved, place_of, read_kept
 
 WIDTH = 120  # of verdict.txt
 
@@ -40,28 +41,36 @@ class Results:
     by_step: Mapping[int, pd.DataFrame]
 
 
-def write(experiment: Path, about: ResolvedExperiment, results: Results, link: bool) -> list[Path]:
-    """Write experiment.json, the figures, table.md, table.csv, verdict.txt and verdict.json; return their paths.
+def write(
+    experiment: Path, about: ResolvedExperiment, results: Results, link: bool, forms: Sequence[pictures.Form] = ()
+) -> list[Path]:
+    """Write report.html, experiment.json, figures, table.md, table.csv, verdict.txt, verdict.json; return their paths.
 
     Args:
         experiment: the experiment's folder.
         about: what the report is of.
         results: what it says.
         link: let `report` lead there, because the file says all this without overrides.
+        forms: in which figures are drawn as well as pictures; those in which they were drawn before are drawn anew.
     """
     frame, floors, answers = results.frame, results.floors, results.answers
     texts = {
-        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors),
-        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors),
+        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors, about.directions),
+        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors, about.directions),
         "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH),
         "verdict.json": rendering.verdicts_table(about.experiment, answers, "json"),
     }
     place = place_of(experiment, about.digest)
     with locked(place):  # the job that reports and a person may do so at the same moment
-        drawn = pictures.draw(place, frame, floors, results.by_step)
+        drawn = []
+        for form in ("png", *pictures.paper_forms(place, forms)):
+            drawn += pictures.draw(place, frame, floors, results.by_step, answers, form)
+        kept = keep_resolved(experiment, about)
+        page = PageData(read_kept(kept, about), frame, floors, answers, results.by_step)
+        texts[report_page.NAME] = report_page.report_page(page)
         for name, text in texts.items():
             write_atomically(place / name, text.rstrip("\n") + "\n")
-        written = [*drawn, keep_resolved(experiment, about), *(place / name for name in texts)]
+        written = [*drawn, kept, *(place / name for name in texts)]
     if link and _lead_to(experiment / LINK, place):
         return [experiment / LINK / path.relative_to(place) for path in written]
     return written

@@ -71,6 +71,32 @@ def t_interval(values: ArrayLike, *, alpha: float = 0.05, size: float = 0.0) -> 
     return mean - half, mean + half
 
 
+def welch_interval(first: ArrayLike, second: ArrayLike, *, alpha: float = 0.05) -> tuple[float, float] | None:
+    """Welch's interval for the difference of two means, second less first, of values that are not paired.
+
+    Degrees of freedom are those of Welch and Satterthwaite.
+
+    Args:
+        first, second: finite numbers.
+        alpha: the interval covers `1 - alpha`.
+
+    Returns:
+        None for fewer than two values on a side, or values without spread on both.
+    """
+    sides = [np.asarray(values, dtype=np.float64) for values in (first, second)]
+    if min(side.size for side in sides) < 2:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = [float(side.var(ddof=1)) / side.size for side in sides]
+        mean = float(sides[1].mean() - sides[0].mean())
+    error, size = math.sqrt(sum(squares)), max(float(np.abs(side).max()) for side in sides)
+    if not math.isfinite(error) or error <= ROUNDING * size:
+        return None
+    freedom = sum(squares) ** 2 / sum(own**2 / (side.size - 1) for own, side in zip(squares, sides, strict=True))
+    half = float(special.stdtrit(freedom, 1 - alpha / 2)) * error
+    return mean - half, mean + half
+
+
 @dataclass(frozen=True)
 class EquivalenceTest:
     """What paired scores show of a difference and a margin: two one-sided tests, one at either edge of the margin.

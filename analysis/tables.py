@@ -2,18 +2,22 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
-from analysis import terminal
+from analysis import best_arms, terminal
+from analysis.best_arms import AS_BEST, BEST
 from analysis.floors import Floor, Floors, below, floors_of, left_out
 from analysis.mixed_code import lines, mixed_code_of
 from analysis.results import DONE, paired_scores, protocol_of, scores_by_seed
 from analysis.stopped import NOTE, reasons
+from analysis.table_runs import ArmRuns
+from registry.experiment.claims import Direction
 
 BASELINE = "baseline"
 NOTHING = "–"  # noqa: RUF001 - the en dash of an empty cell
@@ -28,15 +32,16 @@ class Summary:
 
     `rows` has a line per floor and then one per arm, in the order of the frame, with the columns `arm`, `kind`
     (`floor` or `arm`), `done` and `planned` (seeds, or draws of a floor), `stopped` (why an arm was stopped early; only
-    there where one was), and per metric its mean, `<metric> sd`
-    (n - 1), `<metric> delta`, the mean difference to the baseline over the seeds that both have, and
-    `<metric> protocol`. A number that is not defined is missing. `protocols` maps each metric to the fingerprint that
-    all its scores share; `notes` say what the numbers do not.
+    there where one was), and per metric its mean, `<metric> sd` (n - 1), `<metric> delta`, the mean difference to the
+    baseline over the seeds that both have, `<metric> mark` (`analysis.best_arms`), and `<metric> protocol`. A number
+    that is not defined is missing. `protocols` maps each metric to the fingerprint that all its scores share; `notes`
+    say what the numbers do not; `runs`, where they were asked for, are those behind them.
     """
 
     rows: pd.DataFrame
     protocols: dict[str, str | None]
     notes: tuple[str, ...]
+    runs: tuple[ArmRuns, ...] = ()
 
     @property
     def captions(self) -> list[str]:
@@ -53,8 +58,19 @@ class Summary:
         return Summary(self.rows[measured], {metric: self.protocols[metric]}, ())
 
 
-def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) -> Summary:
+def summary(
+    frame: pd.DataFrame,
+    metrics: Sequence[str],
+    floors: Floors = (),
+    directions: Mapping[str, Direction] = MappingProxyType({}),
+) -> Summary:
     """Mean, spread and difference to the baseline for every arm, below the floors of the same protocols.
+
+    Args:
+        frame: as `analysis.results.load` gives it.
+        metrics: full names of scores.
+        floors: the records of floors.json.
+        directions: score -> which way it is better; the best arm by it is marked, and what cannot be told from that.
 
     Raises:
         RunError: a metric was measured on different data or by different protocols.
@@ -67,7 +83,12 @@ def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) ->
             by_kind.setdefault(floor.name, {})[metric] = floor
     rows = [_floor_row(name, own, protocols) for name, own in by_kind.items()]
     rows += [_arm_row(frame, arm, protocols) for arm in arms]
-    columns = [name for metric in metrics for name in (metric, *(f"{metric} {x}" for x in ("sd", "delta", "protocol")))]
+    behind = ("sd", "delta", "mark", "protocol")
+    columns = [name for metric in metrics for name in (metric, *(f"{metric} {x}" for x in behind))]
+    for metric in metrics:
+        marked = best_arms.best_arms(frame, metric, directions.get(metric))
+        for row in rows:
+            row[f"{metric} mark"] = marked.get(row["arm"], "")
     notes = [_counts(name, own) for name, own in by_kind.items()]
     for metric in metrics:
         if others := left_out(floors, metric, protocols[metric]):
@@ -75,6 +96,8 @@ def summary(frame: pd.DataFrame, metrics: Sequence[str], floors: Floors = ()) ->
         means = {row["arm"]: row[metric] for row in rows if row["kind"] == "arm"}
         notes += below(floors, metric, protocols[metric], means)
     notes += lines(mixed_code_of(frame))
+    if any(row[f"{metric} mark"] for row in rows for metric in metrics):
+        notes.append(best_arms.NOTE)
     about = ["arm", "kind", "done", "planned"]
     if stopped := reasons(frame):
         rows = [{**row, "stopped": stopped.get(row["arm"], "")} for row in rows]
@@ -127,8 +150,26 @@ def _boxed(table: Summary, width: int, title: str) -> list[Table]:
 
 def to_markdown(table: Summary) -> str:
     """The summary as a Markdown table with aligned columns."""
-    text = markdown(*_cells(table))
-    return f"{text}\n\n{'; '.join(table.captions)}\n" if table.captions else f"{text}\n"
+    header, rows = _cells(table)
+    text = markdown(header, [[_strong(cell, "**", "**") for cell in row] for row in rows])
+    below = f"\n{'; '.join(map(_bold, table.captions))}\n" if table.captions else ""
+    return f"{text}\n{below}{_comment(table)}"
+
+
+def _strong(cell: str, before: str, behind: str) -> str:
+    """A cell of the best arm in bold, instead of its sign."""
+    return f"{before}{cell.removesuffix(' *')}{behind}" if cell.endswith(" *") else cell
+
+
+def _bold(caption: str) -> str:
+    """The caption of a form that shows the best arm in bold."""
+    return caption.replace("* best", "bold: best", 1)
+
+
+def _comment(table: Summary) -> str:
+    """The runs behind the table as a comment of HTML, which Markdown has too; empty where they were not asked for."""
+    told = "\n".join(map(str, table.runs)).replace("--", "- -")  # two dashes would end it
+    return f"\n<!-- runs, each training/seed/evaluation:\n{told}\n-->\n" if told else ""
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -149,11 +190,13 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def to_latex(table: Summary) -> str:
     """The summary as a LaTeX tabular; it needs the package booktabs."""
     header, rows = _cells(table)
-    lines = [" & ".join(map(_latex, line)) + r" \\" for line in (header, *rows)]
+    shown = [[_strong(cell, r"\textbf{", "}") for cell in map(_latex, line)] for line in (header, *rows)]
+    lines = [" & ".join(line) + r" \\" for line in shown]
     body = [lines[0], r"\midrule", *lines[1:]]
     columns = "l" + "r" * (len(header) - 1)
     text = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*text, *(f"% {line}" for line in table.captions), ""])
+    runs = [f"% {line}" for one in table.runs for line in str(one).splitlines()]
+    return "\n".join([*text, *(f"% {_bold(line)}" for line in table.captions), *runs, ""])
 
 
 def to_html(table: Summary) -> str:
@@ -161,17 +204,25 @@ def to_html(table: Summary) -> str:
     header, rows = _cells(table)
     top = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
     body = [
-        f'<tr><th scope="row">{html.escape(first)}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
+        f'<tr><th scope="row">{html.escape(first)}</th>{"".join(map(_html_cell, rest))}</tr>' for first, *rest in rows
     ]
     notes = "".join(f"<p>{html.escape(line)}</p>" for line in table.captions)
     whole = "\n".join(["<table>", f"<thead><tr>{top}</tr></thead>", "<tbody>", *body, "</tbody>", "</table>"])
-    return f"{whole}\n{notes}\n" if notes else f"{whole}\n"
+    return f"{whole}\n{notes}\n{_comment(table)}" if notes else f"{whole}\n{_comment(table)}"
+
+
+def _html_cell(cell: str) -> str:
+    return f"<td>{_strong(html.escape(cell), '<strong>', ' *</strong>')}</td>"
 
 
 def to_csv(table: Summary) -> str:
-    """The numbers of the summary in full precision."""
-    return table.rows.to_csv(index=False)
+    """The numbers of the summary in full precision; the runs behind an arm are columns of its row."""
+    rows, runs = table.rows, {own.arm: own for own in table.runs}
+    if runs:
+        own = [runs.get(str(arm)) for arm in rows["arm"]]
+        rows = rows.assign(runs=[" ".join(one.runs) if one else "" for one in own],
+                           commits=[" ".join(one.commits) if one else "" for one in own])  # fmt: skip
+    return rows.to_csv(index=False)
 
 
 def with_spread(mean: float, sd: float) -> str:
@@ -197,13 +248,17 @@ def _cells(table: Summary) -> tuple[list[str], list[list[str]]]:
         cells = [arm, seeds]
         for metric in table.protocols:
             delta = row[f"{metric} delta"]
-            cells += [with_spread(row[metric], row[f"{metric} sd"]), NOTHING if math.isnan(delta) else f"{delta:+#.3g}"]
+            sign = {BEST: " *", AS_BEST: " ≈"}.get(row[f"{metric} mark"], "")
+            cells += [
+                with_spread(row[metric], row[f"{metric} sd"]) + sign,
+                NOTHING if math.isnan(delta) else f"{delta:+#.3g}",
+            ]
         rows.append(cells)
     return header, rows
 
 
 def _latex(text: str) -> str:
     escaped = "".join(_LATEX.get(character, character) for character in text)
-    for symbol, command in {"±": r"$\pm$", "Δ": r"$\Delta$", NOTHING: "--"}.items():
+    for symbol, command in {"±": r"$\pm$", "Δ": r"$\Delta$", "≈": r"$\approx$", NOTHING: "--"}.items():
         escaped = escaped.replace(symbol, command)
     return escaped

@@ -34,7 +34,8 @@ class Verdict:
     the paired seeds; `p` is adjusted by Holm, None where no test was made; `margin` (equivalence) is in the score's
     unit, `steps` (trend) are the differences between neighbours, `points` (a main effect over a grid) the effects at
     each of its points; `reason` says in plain words why; `warnings` name arms that score below a floor of their own;
-    `mixed_code` says where the arms were made by different code, and `harmless` why that is no obstacle, if it is none.
+    `mixed_code` says where the arms were made by different code, and `harmless` why that is no obstacle, if it is none;
+    `seeds_needed` estimates how many would decide it, None where it is decided, or nothing can be estimated.
     """
 
     claim: ResolvedClaim
@@ -52,6 +53,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     mixed_code: tuple[MixedCode, ...] = ()
     harmless: str = ""
+    seeds_needed: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain JSON values: the claim as written, and the answer."""
@@ -167,6 +169,7 @@ def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, alpha: f
         steps=evidence.steps,
         points=evidence.points,
         warnings=evidence.warnings,
+        seeds_needed=_seeds_to_decide(evidence, alpha / family) if not shown and p is not None else None,
     )
 
 
@@ -203,6 +206,12 @@ def _points(points: Sequence[PointEffect]) -> str:
     shown = (f"{own.effect:+.3g} ({', '.join(f'{axis}={label}' for axis, label in own.at.items())})" for own in ordered)
     lowest, *_, highest = shown
     return f"effect at {len(points)} points: {lowest} to {highest}"
+
+
+def _seeds_to_decide(evidence: Evidence, alpha: float) -> int | None:
+    """An estimate of the seeds that would decide a claim: more than there are; None where more would show the same."""
+    needed = None if evidence.agreement else evidence.seeds_needed(alpha)
+    return None if needed is None else max(needed, evidence.test.n + 1)
 
 
 def _more_seeds(claim: ResolvedClaim, evidence: Evidence, alpha: float) -> str:

@@ -7,6 +7,7 @@ import click
 
 from experiments.cli import (
     checkpoints,
+    comparing,
     declaring,
     housekeeping,
     launching,
@@ -76,8 +77,9 @@ VERBS: tuple[click.Command, ...] = (
     results.sync,
     results.table,
     results.verdict,
+    comparing.compare,
     declaring.show,
-    declaring.diff,
+    comparing.diff,
     sampling.sample,
     scoring.score,
     scoring.protocol,

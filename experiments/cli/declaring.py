@@ -1,4 +1,4 @@
-"""Verbs about what may be declared and what a file comes to: parts, keys, show, diff."""
+"""Verbs about what may be declared and what a file comes to: parts, keys, show."""
 
 import json
 from typing import TYPE_CHECKING
@@ -52,17 +52,3 @@ def show(found: "Plan", form: str) -> None:
     from experiments.plan.resolved_specs import specs_text
 
     print(specs_text(found, form), end="")
-
-
-@click.command()
-@verb(formats=True)
-def diff(found: "Plan", form: str) -> None:
-    """The keys in which each arm (see --only) differs from the baseline, as resolved."""
-    from experiments.cli import hints, plan_view
-    from experiments.plan.resolved_specs import differences
-
-    rows, baseline = differences(found), found.arms[0].name
-    if form == "json":
-        return print(json.dumps({"experiment": found.name, "baseline": baseline, "arms": rows}, indent=1))
-    plan_view.show_differences(baseline, rows)
-    hints.next_command(*hints.again("plan"))

@@ -57,7 +57,7 @@ EXECUTOR = click.option(
     help="local: a pool of processes; slurm: job arrays; debug: in this process, the first failure is raised.",
 )
 PLUGINS = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
-_FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
 ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")
 _FILE = click.argument("file", type=FOLDER)
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides"))
@@ -89,7 +89,7 @@ def verb(
     """
     options = [] if not on_experiment else [_FILES, RUNS] if several else [_FILE, OVERRIDES, RUNS]
     options += [ONLY] if on_experiment and selects else []
-    options += [_FORMAT] if formats else []
+    options += [FORMAT] if formats else []
 
     def wrap(function: Verb) -> Verb:
         @functools.wraps(function)

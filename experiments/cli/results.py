@@ -11,6 +11,7 @@ from registry.errors import RunError, SpecError
 from registry.runs.command import module_command
 
 if TYPE_CHECKING:
+    from analysis.pictures import Form
     from experiments.launch.report import Report
     from experiments.plan.plan import Plan
 
@@ -31,15 +32,22 @@ MIXED_CODE = click.option(
 @click.command()
 @click.option("--overridden", is_flag=True, hidden=True)  # for the report of a launch: its file has overrides worked in
 @MIXED_CODE
+@click.option(
+    "--figures",
+    "forms",
+    multiple=True,
+    type=click.Choice(["pdf", "svg"]),
+    help="Draw the figures for a paper as well: as wide as a column, with their fonts in the file.",
+)
 @verb()
-def report(found: "Plan", overridden: bool, harmless: str) -> None:
-    """Write the figures, the table and the verdict as files, fill MLflow, and measure the floor of resampling."""
+def report(found: "Plan", overridden: bool, harmless: str, forms: "tuple[Form, ...]") -> None:
+    """Write a page, figures, the table and the verdict as files, fill MLflow, and measure the floor of resampling."""
     from experiments.cli import hints
     from experiments.cli.progress import Bars
     from experiments.launch.report import report as report_plan
 
     with Bars() as bars:
-        written = report_plan(found, bars.show, overridden=overridden or None, harmless=harmless)
+        written = report_plan(found, bars.show, overridden=overridden or None, harmless=harmless, forms=forms)
     show_report(written)
     print_verdict(found, "table", harmless)
     hints.next_command(*hints.again("table"))
@@ -73,14 +81,18 @@ def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
 @click.option("--at-step", "step", type=click.IntRange(1), help="The evaluations at this step (see `evaluate_at`).")
 @verb()
 def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) -> None:
-    """Scores by arm: mean, spread over seeds, and difference to the baseline."""
+    """Scores by arm: mean, spread over seeds, difference to the baseline; the best is marked, and what is near it.
+
+    The forms for files also name the runs behind the numbers, and their commit: md, tex and html in a comment, csv and
+    json as values.
+    """
     from analysis import rendering
     from experiments.cli import console, hints
     from experiments.plan import reading
 
     floors = reading.floors_of(found)
     frame = reading.frame_of(found, step, selected=True)
-    console.put(rendering.scores_table(frame, metrics, form, found.name, floors))
+    console.put(rendering.scores_table(frame, metrics, form, found.name, floors, reading.directions_of(found)))
     hints.next_command(*hints.again("verdict")) if form == "table" else None
 
 

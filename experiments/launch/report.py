@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import reports
+from analysis.pictures import Form
 from analysis.reports import Results
 from analysis.verdicts import Verdict
 from experiments.launch import preparing
@@ -34,8 +35,15 @@ class Report:
     notes: Sequence[str]
 
 
-def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None = None, harmless: str = "") -> Report:
-    """Write the figures, the table and the verdict, fill MLflow, and measure the floor of resampling.
+def report(
+    plan: Plan,
+    progress: Progress = silent,
+    *,
+    overridden: bool | None = None,
+    harmless: str = "",
+    forms: Sequence[Form] = (),
+) -> Report:
+    """Write the page, the figures, the table and the verdict, fill MLflow, and measure the floor of resampling.
 
     The floor comes last, since it takes long; then all is written anew. All arms and all claims are reported, whatever
     is selected.
@@ -46,28 +54,29 @@ def report(plan: Plan, progress: Progress = silent, *, overridden: bool | None =
         overridden: whether the plan is another experiment than its file without overrides, so that `report` does not
             lead to what is written; None finds it out.
         harmless: as `reading.answers_of` takes it.
+        forms: in which figures are drawn as well as pictures.
 
     Raises:
         RunError: the run folders cannot be read, or hold what cannot be compared.
     """
     link = not (is_overridden(plan) if overridden is None else overridden)
     notes = []
-    written, answers = _write(plan, link, harmless)
+    written, answers = _write(plan, link, harmless, forms)
     if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress):
         notes.append(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
     try:
         if preparing.late_floor(plan, plan.all_replicates, progress):
-            written, answers = _write(plan, link, harmless)
+            written, answers = _write(plan, link, harmless, forms)
     except RunError as error:
         notes.append(f"the floor of resampling was not measured: {error}")
     return Report(place_of(plan.folder, digest(plan)), written, answers, notes)
 
 
-def _write(plan: Plan, link: bool, harmless: str) -> tuple[list[Path], list[Verdict]]:
+def _write(plan: Plan, link: bool, harmless: str, forms: Sequence[Form]) -> tuple[list[Path], list[Verdict]]:
     read = reading.frames_of(plan)
     answers = reading.answers_of(plan, harmless=harmless, read=read)
     results = Results(read.last, reading.floors_of(plan), answers, read.by_step)
-    return reports.write(plan.folder, resolved(plan), results, link), answers
+    return reports.write(plan.folder, resolved(plan), results, link, forms), answers
 
 
 def is_overridden(plan: Plan) -> bool:

@@ -10,6 +10,7 @@ from analysis import results, verdicts
 from analysis.verdicts import Verdict
 from experiments.plan.plan import Plan
 from registry.errors import SpecError
+from registry.experiment.claims import Direction, scores_of
 from registry.experiment.evaluate_at import early_steps
 from registry.runs.run_folder import own_floors, replicate_of
 
@@ -53,6 +54,11 @@ def frames_by_step(plan: Plan) -> dict[int, pd.DataFrame]:
 def floors_of(plan: Plan) -> list[dict[str, Any]]:
     """Return the noise floors that the experiment has measured, without those resampled from what is no arm of it."""
     return own_floors(plan.folder, plan.all_replicates)
+
+
+def directions_of(plan: Plan) -> dict[str, Direction]:
+    """Return which way each score of the experiment is better."""
+    return dict(scores_of(plan.file.experiment.base, plan.file.parts).values())
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import time
 
 from experiments.plan.network_counts import count_network
 from experiments.plan.plan import Plan
+from experiments.plan.reading import directions_of
 from registry.experiment.arms import Arm
-from registry.experiment.claims import scores_of
 from registry.experiment.evaluate_at import early_steps
+from registry.experiment.file_head import head_of
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment, digest_of, plain_claims
 
 
@@ -23,10 +24,11 @@ def resolved(plan: Plan) -> ResolvedExperiment:
         digest=digest(plan),
         file=str(plan.file.path),
         about=experiment.about,
+        head=head_of(plan.file.path),
         overrides=plan.overrides,
         arms={arm.name: _arm(plan, arm) for arm in plan.arms},
         seeds=experiment.seeds,
-        directions=dict(scores_of(experiment.base, plan.file.parts).values()),
+        directions=directions_of(plan),
         claims=plain_claims(plan.claims),
         time=time.time(),
     )

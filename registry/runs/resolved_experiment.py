@@ -52,6 +52,7 @@ class ResolvedExperiment(Record):
         digest: of arms, seeds and claims: equal for equal experiments, wherever they were written.
         file: that it was read from.
         about: what the file says it is about.
+        head: what the comments at the head of the file say, by label (`registry.experiment.file_head`).
         overrides: of the command line, `key.path=value`.
         arms: by name, the baseline first.
         seeds: of every arm.
@@ -64,6 +65,7 @@ class ResolvedExperiment(Record):
     digest: str
     file: str = ""
     about: str = ""
+    head: dict[str, str] = Field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     arms: dict[str, ResolvedArm]
     seeds: tuple[int, ...]
@@ -119,6 +121,17 @@ def keep_resolved(experiment: Path, resolved: ResolvedExperiment) -> Path:
     """
     path = place_of(experiment, resolved.digest) / FILE
     return path if _readable(path) is not None else write_resolved(experiment, resolved)
+
+
+def read_kept(path: Path, about: ResolvedExperiment) -> ResolvedExperiment:
+    """Return what the file says that `keep_resolved` kept; what it does not say of the experiment's head, `about` does.
+
+    Args:
+        path: of the file.
+        about: the same experiment, as it was resolved now.
+    """
+    kept = _readable(path) or about
+    return kept if kept.head else kept.model_copy(update={"head": about.head})
 
 
 def read_resolved(experiment: Path) -> list[ResolvedExperiment]:

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from analysis.statistics import equivalence_test, holm, paired_test, slopes_on_rank, t_interval
+from analysis.statistics import equivalence_test, holm, paired_test, slopes_on_rank, t_interval, welch_interval
 
 
 def test_a_paired_test_equals_the_textbook_computation():
@@ -123,3 +123,16 @@ def test_slopes_are_those_of_least_squares_per_seed():
     assert slopes_on_rank(scores) == pytest.approx(expected)
     assert slopes_on_rank(np.array([[1.0, 4.0]])) == pytest.approx([3.0])
     assert slopes_on_rank(np.empty((0, 3))).shape == (0,)
+
+
+def test_welchs_interval_is_that_of_scipy() -> None:
+    first, second = np.array([1.0, 2.5, 3.0, 7.0]), np.array([2.0, 2.1, 9.0])
+    expected = stats.ttest_ind(second, first, equal_var=False).confidence_interval(0.95)
+    assert welch_interval(first, second) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [([1.0], [1.0, 2.0]), ([1.0, 1.0], [2.0, 2.0]), ([1.0, np.inf], [1.0, 2.0])]
+)
+def test_welchs_interval_needs_two_values_and_some_spread(first: list[float], second: list[float]) -> None:
+    assert welch_interval(first, second) is None

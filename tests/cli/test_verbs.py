@@ -27,6 +27,7 @@ VERBS = [
     "sync",
     "table",
     "verdict",
+    "compare",
     "show",
     "diff",
     "sample",

@@ -14,7 +14,7 @@ from registry.runs.run_folder import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, nothing, write
 
-FILES = {"experiment.json", "table.md", "table.csv", "verdict.txt", "verdict.json", "figures"}
+FILES = {"report.html", "experiment.json", "table.md", "table.csv", "verdict.txt", "verdict.json", "figures"}
 
 
 def scores(replicate: Replicate) -> dict[str, float]:
@@ -148,3 +148,21 @@ def test_what_could_not_be_done_is_a_note(tmp_path: Path, monkeypatch: pytest.Mo
     tracked, floor = report.report(plan_of(tmp_path), nothing).notes
     assert tracked == "not tracked yet: the store is locked; `sync` does it later, nothing is lost"
     assert floor == "the floor of resampling was not measured: no weights here"
+
+
+def test_figures_for_a_paper_have_their_fonts_and_no_date_and_are_drawn_anew_with_the_report(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    finish(plan, scores, losses=3)
+    figures = report.report(plan, forms=("pdf", "svg")).folder / "figures"
+    names = {path.stem for path in figures.glob("*.png")}
+    assert {"effects", "fvd-moving_shapes_r3d", "curve-loss"} <= names
+    drawn = {form: {path.stem: path.read_bytes() for path in figures.glob(f"*.{form}")} for form in ("pdf", "svg")}
+    assert drawn["pdf"].keys() == drawn["svg"].keys() == names
+    for name in names:
+        assert b"/FontFile2" in drawn["pdf"][name], name  # the outlines of a TrueType font, type 42
+        assert b"/Type3" not in drawn["pdf"][name]
+        assert b"<text" not in drawn["svg"][name], name  # letters are outlines: no font is asked for
+    for path in figures.glob("*.pdf"):
+        path.write_bytes(b"of long ago")
+    report.report(plan)
+    assert {path.stem: path.read_bytes() for path in figures.glob("*.pdf")} == drawn["pdf"]

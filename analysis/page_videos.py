@@ -1,0 +1,133 @@
+"""Sampled videos of every arm side by side, as far as a page has room: the same seed, clip and class in each row."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.pictures import CONTACT_SHEET
+from analysis.results import done
+from registry import strict_yaml
+from registry.errors import SpecError
+
+MOST_BYTES = 8 * 2**20  # of all videos of a page, as files; base64 makes four bytes of three
+MOST_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Video:
+    """One sampled clip.
+
+    Args:
+        arm: that sampled it.
+        source: the mp4 file as a data URI; empty where there is no such clip.
+        label: what is to be seen, for a screen reader.
+    """
+
+    arm: str
+    source: str
+    label: str
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """One clip of every arm.
+
+    Args:
+        title: the clip, and its class.
+        videos: one an arm, in the order of the arms.
+    """
+
+    title: str
+    videos: Sequence[Video]
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The videos of a page.
+
+    Args:
+        seed: that they are of; None where there are none.
+        rows: one a clip.
+        notes: what is left out, and where it lies.
+    """
+
+    seed: int | None
+    rows: Sequence[VideoRow]
+    notes: Sequence[str]
+
+
+def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES) -> Videos:
+    """Return the videos of the seed that most arms have, the first clips first, whole rows only.
+
+    Args:
+        frame: the replicates, as `analysis.results.load` gives them.
+        most_bytes: of all files together.
+    """
+    seed, by_arm = _of_one_seed(frame)
+    if seed is None:
+        return Videos(None, (), ("There are no sampled videos yet.",))
+    clips = {arm: {path.stem: path for path in _clips(folder)} for arm, folder in by_arm.items()}
+    names = sorted({name for own in clips.values() for name in own})
+    spec = _spec(next(iter(by_arm.values())))
+    rows: list[VideoRow] = []
+    room = most_bytes
+    for name in names[:MOST_ROWS]:
+        files = {arm: own[name] for arm, own in clips.items() if name in own}
+        room -= sum(path.stat().st_size for path in files.values())
+        if room < 0:
+            break
+        title = _title(name, spec)
+        rows.append(VideoRow(title, [_video(arm, files.get(arm), title, seed) for arm in by_arm]))
+    missing = [arm for arm in dict.fromkeys(map(str, frame["arm"])) if arm not in by_arm]
+    notes = [f"No video of seed {seed} yet: {', '.join(missing)}."] if missing else []
+    if len(rows) < len(names):
+        why = "" if room >= 0 else f", since videos may fill {most_bytes / 2**20:.2g} MB of this page"
+        lies = next(iter(by_arm.values())) / CONTACT_SHEET.parent
+        notes.append(
+            f"Left out{why}: {len(names) - len(rows)} of {len(names)} clips of each arm, and other seeds. Those of the "
+            f"first arm lie in {lies}."
+        )
+    return Videos(seed, rows, notes)
+
+
+def _of_one_seed(frame: pd.DataFrame) -> tuple[int | None, dict[str, Path]]:
+    """The seed that most arms have videos of, and the folder of each of these arms; the lowest of several seeds."""
+    ended = done(frame)
+    folders: dict[int, dict[str, Path]] = {}
+    for arm, seed, folder in zip(ended["arm"], ended["seed"], ended["folder"], strict=True):
+        if _clips(Path(folder)):
+            folders.setdefault(int(seed), {})[str(arm)] = Path(folder)
+    if not folders:
+        return None, {}
+    seed = max(folders, key=lambda one: (len(folders[one]), -one))
+    return seed, folders[seed]
+
+
+def _clips(folder: Path) -> list[Path]:
+    return sorted((folder / CONTACT_SHEET.parent).glob("clip-*.mp4"))
+
+
+def _spec(folder: Path) -> Mapping[str, Any]:
+    """The stored spec of an evaluation; empty where it cannot be read."""
+    try:
+        value = strict_yaml.load(folder / "spec.yaml").value
+    except SpecError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _title(name: str, spec: Mapping[str, Any]) -> str:
+    """`clip 3, class 1 of 2`: sampled clip n is of class n modulo the number of classes, counted from 0."""
+    digits, classes = name.removeprefix("clip-"), (spec.get("model") or {}).get("classes")
+    if not digits.isdigit():
+        return name
+    return f"clip {int(digits)}" + (f", class {int(digits) % classes} of {classes}" if classes else "")
+
+
+def _video(arm: str, path: Path | None, title: str, seed: int) -> Video:
+    source = "" if path is None else f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return Video(arm, source, f"Sampled video: {arm}, seed {seed}, {title}")

@@ -1,0 +1,154 @@
+"""diff of arms and of runs, compare of experiments and of sites, as people call them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from experiments.plan.plan import load_plan
+from registry.runs.machine import ROOT
+from tests.cli.command import Launched, run
+from tests.fixtures.finished_runs import finish
+from tests.fixtures.toy_replicates import write
+
+METRIC = "fvd[moving_shapes_r3d]"
+
+
+def sections(told: str) -> dict[str, dict[str, tuple[object, object]]]:
+    """Section -> key -> the two values, of diff's JSON."""
+    found = json.loads(told)["differences"]
+    return {name: {row["key"]: (row["left"], row["right"]) for row in rows} for name, rows in found.items()}
+
+
+def site(folder: Path, shift: float, *overrides: str) -> Path:
+    """The experiment's folder of a site whose made-up scores are higher by so much."""
+    plan = load_plan(write(folder), overrides, folder / "runs")
+    finish(plan, lambda own: {METRIC: own.seed + shift + 10.0 * (own.arm != "baseline")})
+    return folder / "runs" / "toy"
+
+
+def test_two_arms_as_they_ran(launched: Launched) -> None:
+    told = launched.verbs("diff", "--arms", "baseline", "blocks=variant_4", "--format", "json")
+    assert told.code == 0, told.err
+    found = sections(told.out)
+    assert found["spec"] == {"model.blocks.name": ("variant_1", "variant_4")}
+    assert found["protocol"] == found["environment"] == {}
+    assert {key for key in found["code"] if "blocks" in key} == set(found["code"]) != set()
+    left, right = found["result"][f"scores.{METRIC}"]
+    rows = {
+        (row["arm"], row["seed"]): row["scores"]
+        for row in launched.verbs("status", "--format", "json").json["replicates"]
+    }
+    assert (left, right) == (rows["baseline", 0][METRIC], rows["blocks=variant_4", 0][METRIC])
+    other = launched.verbs("diff", "--arms", "baseline", "blocks=variant_4", "--seed", "1", "--format", "json")
+    assert sections(other.out)["result"][f"scores.{METRIC}"][0] == rows["baseline", 1][METRIC]
+    text = launched.verbs("diff", "--arms", "baseline", "blocks=variant_4").out
+    assert "no difference in protocol, environment" in text
+
+
+def test_two_runs_by_folder_and_as_the_table_names_them(launched: Launched) -> None:
+    comment = launched.verbs("table", "--format", "md").out.split("<!--")[1]
+    first, second = re.findall(r"\w+/seed-\d/\w+", comment)[:2]
+    folder = next((launched.runs / "toy").glob("baseline-*")) / "seed-0"
+    told = run("diff", folder, second, "--runs", launched.runs, "--format", "json")
+    assert told.code == 0, told.err
+    assert sections(told.out)["spec"] == {"seed": (0, 1)}
+    same = run("diff", folder, first, "--runs", launched.runs)
+    assert same.out.strip() == "no difference in spec, protocol, code, environment, result"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--arms", "baseline", "blocks=variant_5"), 2, "no arm 'blocks=variant_5'; did you mean 'blocks=variant_4'?"),
+        (("--arms", "baseline", "blocks=variant_4", "--seed", "7"), 2, "no seed 7; there are 0, 1"),
+        (("--arms", "baseline", "blocks=variant_4", "seeds=[8]"), 1, "no seed of both"),
+    ],
+)
+def test_what_is_not_there_is_said(launched: Launched, words: tuple[str, ...], code: int, told: str) -> None:
+    said = launched.verbs("diff", *words)
+    assert said.code == code
+    assert told in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_run_that_is_none(launched: Launched) -> None:
+    said = run("diff", launched.runs / "toy", "nothing", "--runs", launched.runs)
+    assert (said.code, said.out) == (1, "")
+    assert "no run: name its folder" in said.err
+
+
+def test_two_sites_of_one_protocol(tmp_path: Path) -> None:
+    here, there = site(tmp_path / "a", 0.0), site(tmp_path / "b", 3.0)
+    told = run("compare", here, there, "--format", "json")
+    assert told.code == 0, told.err
+    assert [(row["arm"], row["metric"]) for row in told.json["rows"]] == [
+        ("baseline", METRIC),
+        ("blocks=variant_4", METRIC),
+    ]
+    row = told.json["rows"][0]
+    assert (row["left"][0], row["right"][0], row["difference"]) == (0.5, 3.5, 3.0)
+    # both variances are 0.5 of 2 seeds: error sqrt(0.5), 2 degrees of freedom, t(0.975, 2) = 4.302653
+    assert row["interval"] == pytest.approx([3 - 4.302653 * 0.5**0.5, 3 + 4.302653 * 0.5**0.5], abs=1e-5)
+    assert told.json["notes"] == []
+    text = run("compare", here, there, "--metric", "fvd").out
+    assert "0.50 ± 0.71 (n = 2)" in text
+    assert f"{METRIC}: protocol 0123456789" in text
+
+
+def test_two_files_and_what_differs_beside_the_scores(tmp_path: Path) -> None:
+    site(tmp_path, 0.0)
+    other = tmp_path / "longer.yaml"
+    other.write_text(
+        (tmp_path / "toy.yaml").read_text().replace("name: toy", "name: longer").replace("variant_4", "variant_2")
+    )
+    plan = load_plan(other, ["learning.steps=8"], tmp_path / "runs")
+    finish(plan, lambda own: {METRIC: own.seed - 1.0})
+    told = run("compare", tmp_path / "toy.yaml", other)
+    assert told.code == 0, told.err
+    assert "only in toy: blocks=variant_4" in told.out
+    assert "only in longer: blocks=variant_2" in told.out
+    assert "baseline: is not the same spec on both sides: learning.steps 6 / 8" in told.out
+
+
+def test_other_protocols_are_refused_with_what_differs(tmp_path: Path) -> None:
+    here, there = site(tmp_path / "a", 0.0), site(tmp_path / "b", 3.0)
+    for path in there.glob("*/seed-*/result.json"):
+        result = json.loads(path.read_text())
+        result["protocols"], result["protocol_specs"] = {METRIC: "9876543210"}, {"9876543210": {"real": {"clips": 7}}}
+        del result["sha256"]
+        path.write_text(json.dumps(result))
+    told = run("compare", here, there)
+    assert (told.code, told.out) == (1, "")
+    assert "different protocols cannot be compared" in told.err
+    assert 'real: null / {"clips": 7}' in told.err
+
+
+def test_one_experiment_against_itself_is_a_slip(tmp_path: Path) -> None:
+    here = site(tmp_path, 0.0)
+    told = run("compare", here, tmp_path / "toy.yaml", "--runs", tmp_path / "runs")
+    assert told.code == 1
+    assert "both are the same experiment" in told.err
+
+
+def test_the_page_of_comparisons_is_what_happens(launched: Launched, tmp_path: Path) -> None:
+    """Every command of docs/comparing.md runs, on the toy experiment in place of the quickstart."""
+    page = (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+    commands = [line.removeprefix("python run.py ").split() for block in blocks for line in block.splitlines()]
+    assert {command[0] for command in commands} == {"table", "diff", "compare"}
+    other = shutil.copytree(launched.runs, tmp_path / "there", symlinks=True)
+    comment = launched.verbs("table", "--format", "md").out.split("<!--")[1]
+    runs = iter(re.findall(r"\w+/seed-\d/\w+", comment))
+
+    def here(word: str) -> object:
+        if word.endswith(".yaml"):
+            return launched.file
+        return next(runs) if "/seed-" in word else word.replace("patch_embedding=compression_frame", "blocks=variant_4")
+
+    for words in commands:
+        places = ("compare", launched.runs / "toy", other / "toy")  # links of the copy lead into the copy
+        done = run(*places) if words[0] == "compare" else run(*map(here, words), "--runs", launched.runs)
+        assert done.code == 0, (words, done.err)
