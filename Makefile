@@ -19,7 +19,7 @@ help:
 	@echo "make quickstart  run experiments/quickstart.yaml and print its verdict"
 	@echo "make test        run the tests (WORKERS=2 processes; PYTEST='-k fvd' picks some)"
 	@echo "make parity      run the tests against the reference's numbers as on other processors"
-	@echo "make benchmark   measure training step and sampler against plain code (ROWS=step-quickstart picks some)"
+	@echo "make benchmark   measure steps, samplers, data and scores against plain code (ROWS=step-quickstart picks some)"
 	@echo "make docs        build the pages of docs/ as a site in site/; a broken link fails"
 	@echo "make lint        check style, types and who imports whom"
 	@echo "make format      format the code"

@@ -1,36 +1,41 @@
-"""The benchmark of the processor: how fast ours is against plain code of the same arithmetic, and against the machine.
+"""The benchmark: how fast ours is against plain code of the same arithmetic, and against the machine.
 
-    python -m tests.benchmarks [ROW ...] [--json FILE]
+    python -m tests.benchmarks [ROW ...] [--json FILE] [--gpu]
 
 prints one table and, with --json, writes all measurements with the machine, the versions and the date. Everything
-is measured on one thread, as processor time; `measuring.py` says how, `rows.py` what.
+is measured on one thread, as processor time, or with --gpu on the GPU by the clock; `measuring.py` says how, `rows.py`
+and `data_rows.py` what.
 """
 
 import argparse
 import json
 import platform
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tests.benchmarks import data_rows, rows
 from tests.benchmarks.measuring import HEADER, measured, shown
-from tests.benchmarks.rows import ROWS
+
+ROWS = rows.ROWS | data_rows.ROWS
 
 
-def machine() -> dict[str, Any]:
+def machine(device: torch.device) -> dict[str, Any]:
     """Return what the measurements depend on beside the code."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
         "processor": names[0] if names else platform.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        **{name: metadata.version(name) for name in ("torch", "diffusers", "decord", "torchmetrics")},
     }
 
 
@@ -38,20 +43,24 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"left out, all: {', '.join(ROWS)}")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--gpu", action="store_true", help="the same rows on the GPU; never run where this was written")
     given = parser.parse_args(words)
     if unknown := [name for name in given.rows if name not in ROWS]:
         parser.error(f"no row is called {unknown[0]}; there are {', '.join(ROWS)}")
+    if given.gpu and not torch.cuda.is_available():
+        parser.error("--gpu: torch finds no GPU here; leave it out for the processor")
+    device = torch.device("cuda" if given.gpu else "cpu")
     torch.set_num_threads(1)
-    about = machine()
+    about = machine(device)
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print("\n".join(HEADER))
     results = []
     for name in given.rows or ROWS:
-        results.append(measured(ROWS[name]()))
+        results.append(measured(ROWS[name](device), device))
         print("\n".join(shown(results[-1])), flush=True)
     for name in ("fp32", "bf16"):
         low, high = (pick(result["peak"][name] for result in results) / 1e9 for pick in (min, max))
-        print(f"peak of one thread in {name}: {low:.0f} to {high:.0f} GFLOP/s")
+        print(f"peak in {name}: {low:.0f} to {high:.0f} GFLOP/s")
     if given.json is not None:
         given.json.write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
 

@@ -1,8 +1,9 @@
 """Rows of the benchmark: several ways of doing one work, measured in turn in one process.
 
-What is measured is the processor time of this process, so that other work on the machine changes little of it; torch
-computes on one thread, or its time would be that of several. The ways take turns, so that a machine that becomes slower
-meanwhile makes all of them slower; what counts is the median, and the ratio of medians.
+What is measured on a processor is the processor time of this process, so that other work on the machine changes little
+of it; torch computes on one thread, or its time would be that of several. On a GPU it is the time by the clock. The
+ways take turns, so that a machine that becomes slower meanwhile makes all of them slower; what counts is the median,
+and the ratio of medians.
 """
 
 import statistics
@@ -15,7 +16,7 @@ import torch
 
 from components.memory import kept
 
-SIDE = 1536  # of the matrices whose product is the machine's peak
+SIDE = {"cpu": 1536, "cuda": 8192}  # of the matrices whose product is the machine's peak
 BASELINE = "official"
 
 
@@ -41,25 +42,25 @@ class Row:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def peaks() -> dict[str, float]:
-    """Return the operations a second of one thread in the best of some large products, by precision."""
-    found = {}
+def peaks(device: torch.device) -> dict[str, float]:
+    """Return the operations a second of the best of some large products, by precision; of one thread on a processor."""
+    found, side = {}, SIDE[device.type]
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        left, right = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
-        found[name] = 2 * SIDE**3 / min(_seconds(lambda a=left, b=right: a @ b) for _ in range(8))
+        left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        found[name] = 2 * side**3 / min(_seconds(lambda a=left, b=right: a @ b, device) for _ in range(8))
     return found
 
 
-def measured(row: Row) -> dict[str, Any]:
+def measured(row: Row, device: torch.device) -> dict[str, Any]:
     """Return what a row's ways take: seconds (median and all), ratio to the baseline, share of the peak."""
-    before, taken = peaks(), {name: list[float]() for name in row.ways}
-    with kept(torch.device("cpu")):  # as in a training; it is the whole process's, so that the baseline has it as well
+    before, taken = peaks(device), {name: list[float]() for name in row.ways}
+    with kept(device):  # as in a training; it is the whole process's, so that the baseline has it as well
         for way in row.ways.values():
             way()
         for _ in range(row.repetitions):
             for name, way in row.ways.items():
-                taken[name].append(_seconds(way))
-    after = peaks()
+                taken[name].append(_seconds(way, device))
+    after = peaks(device)
     peak = {name: max(before[name], after[name]) for name in before}  # of the machine as it was meanwhile
     against = BASELINE if BASELINE in row.ways else next(iter(row.ways))
     base = statistics.median(taken[against])
@@ -88,7 +89,13 @@ HEADER = [
 ]
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    began = time.process_time()
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cpu":
+        began = time.process_time()
+        call()
+        return time.process_time() - began
+    torch.cuda.synchronize(device)
+    began = time.perf_counter()
     call()
-    return time.process_time() - began
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - began

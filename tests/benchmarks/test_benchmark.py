@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.benchmarks import __main__ as benchmark
-from tests.benchmarks import measuring, rows
+from tests.benchmarks import data_rows, measuring, rows
 from tests.benchmarks.measuring import Row
 from tests.parity.rounding import EPS
 
@@ -45,11 +45,47 @@ def test_both_sides_draw_the_same_latents(guidance: float) -> None:
     assert 0 < (half - baseline).abs().max() < 0.1 * baseline.abs().max()
 
 
+def test_both_sides_score_the_same() -> None:
+    """Sums of a few thousand products in 20 layers, ordered otherwise; a distance is of their squares."""
+    ways = data_rows.scoring(rows.CPU, clips=2, frames=9, side=16).ways
+    found = ways["official"]()
+    assert found > 0
+    assert ways["ours"]() == pytest.approx(found, rel=1e-3)
+
+
+def test_both_sides_are_asked_for_the_same_clips() -> None:
+    row = data_rows.fetching(rows.CPU)
+    pictures, moments = row.ways["official"](), row.ways["cache"]()
+    assert pictures.shape == (4, 16, 3, 256, 256)
+    assert moments.shape == (4, 16, 8, 32, 32)
+    assert pictures.min() >= -1
+    assert pictures.max() <= 1
+    assert pictures[0, 0].ne(pictures[0, 1]).any()
+
+
+def test_other_packages_compute_the_same() -> None:
+    """A network of float32, and a matrix root of float64."""
+    small = {"attention_head_dim": 12, "num_attention_heads": 2, "num_layers": 1, "cross_attention_dim": 24}
+    row = data_rows.against_diffusers(rows.CPU, **small, sample_size=8, caption_channels=6, video_length=4)
+    torch.testing.assert_close(row.ways["fp32"](), row.ways["diffusers"](), rtol=1e-5, atol=1e-5)
+    row = data_rows.against_torchmetrics(rows.CPU, clips=500)
+    assert row.ways["ours"]() == pytest.approx(row.ways["torchmetrics"](), rel=1e-6)
+
+
+def test_a_gpu_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        benchmark.main(["--gpu"])
+    assert "leave it out" in capsys.readouterr().err
+
+
 def test_table_and_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(measuring, "SIDE", 32)
+    monkeypatch.setattr(measuring, "SIDE", {"cpu": 32})
     calls: list[str] = []
     ways = {"official": lambda: calls.append("official"), "ours": lambda: calls.append("ours")}
-    monkeypatch.setitem(benchmark.ROWS, "toy", lambda: Row("nothing", ways, repetitions=3, macs=5))
+    monkeypatch.setitem(benchmark.ROWS, "toy", lambda device: Row("nothing", ways, repetitions=3, macs=5))
     benchmark.main(["toy", "--json", str(tmp_path / "found.json")])
     assert calls == ["official", "ours"] * 4, "they take turns, after one call each"
     printed = capsys.readouterr().out

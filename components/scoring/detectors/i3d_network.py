@@ -114,7 +114,20 @@ class _Mixed(nn.Module):
 
 
 def _max_pool(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
-    return functional.max_pool3d(_pad_same(x, kernel, stride), kernel, stride)
+    """The largest of each window, one axis after the other: the same numbers as of whole windows, in less time.
+
+    torch's kernel looks at all 27 numbers of a 3x3x3 window, and keeps where the largest was.
+    """
+    x = _pad_same(x, kernel, stride)
+    for axis, (width, step) in enumerate(zip(kernel, stride, strict=True), start=2):
+        last = x.shape[axis] - width
+        largest = None
+        for first in range(width):
+            some = x[(slice(None),) * axis + (slice(first, first + last + 1, step),)]
+            largest = some if largest is None else torch.maximum(largest, some)
+        assert largest is not None, "a window has a width"
+        x = largest
+    return x
 
 
 def _pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:

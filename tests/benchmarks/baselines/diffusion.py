@@ -35,7 +35,7 @@ class Process:
 
     def at(self, table: np.ndarray, t: Tensor) -> Tensor:
         """Values of a table at t (B,), to meet (B, F, C, H, W)."""
-        return torch.from_numpy(table)[t].float()[:, None, None, None, None]
+        return torch.from_numpy(table).to(t.device)[t].float()[:, None, None, None, None]
 
     def noised(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """x_t."""
@@ -67,8 +67,8 @@ class Process:
         x = z
         with torch.no_grad():
             for index in reversed(range(len(self.betas))):
-                t = torch.full((len(x),), index)
-                epsilon, value = network(x, self.timestep_map[t]).split(x.shape[2], dim=2)
+                t = torch.full((len(x),), index, device=x.device)
+                epsilon, value = network(x, self.timestep_map.to(x.device)[t]).split(x.shape[2], dim=2)
                 mean, log_variance = self.predicted(epsilon, value, x, t)
                 x = mean + float(index > 0) * torch.exp(0.5 * log_variance) * draw()
         return x

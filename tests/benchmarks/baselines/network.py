@@ -64,7 +64,9 @@ class TimestepEmbedder(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
-        frequencies = torch.exp(-torch.log(torch.tensor(10000.0)) * torch.arange(128, dtype=torch.float32) / 128)
+        frequencies = torch.exp(-torch.log(torch.tensor(10000.0)) * torch.arange(128, dtype=torch.float32) / 128).to(
+            t.device
+        )
         angles = t[:, None].float() * frequencies
         return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=1))
 
