@@ -7,6 +7,7 @@ import contextlib
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -40,7 +41,7 @@ def is_a_command(line: str) -> bool:
     return not re.search(r"VERB|\[|^…|^\.\.\.", re.sub(r"'[^']*'|\S+=\S+", "", line))
 
 
-def parsed(words: list[str]) -> tuple[click.Command, dict[str, object]]:
+def parsed(words: list[str]) -> tuple[click.Command, dict[str, Any]]:
     """Return the verb and what its options and arguments are read as; files need not be there."""
     context = click.Context(app, info_name="run.py")
     command: click.Command = app
@@ -73,13 +74,14 @@ def test_commands_can_be_given(path: Path) -> None:
         words = shlex.split(line, comments=True)
         words = words[: min([words.index(mark) for mark in (">", "|", "&&") if mark in words], default=len(words))]
         try:
-            command, _ = parsed(words)
+            command, values = parsed(words)
         except click.UsageError as error:
             raise AssertionError(f"{path.name}: {line}: {error.format_message()}") from None
         if command.name in OF_PROTOCOL:
             continue
-        for option, word in zip(["", *words], words, strict=False):
-            if (key := KEY.match(word)) and not option.startswith("--"):
+        given = [value for name in ("overrides", "words") if isinstance(value := values.get(name), (list, tuple))]
+        for word in (word for value in given for word in value):
+            if key := KEY.match(word):
                 assert is_a_key(key[1]), f"{path.name}: {line}: there is no key {key[1]}"
 
 

@@ -41,7 +41,7 @@ THIRD_PARTIES = {
         "platformdirs",
         "sqlalchemy",
     ),
-    *("threadpoolctl", "submitit", "optuna", "mlflow", "requests"),
+    *("threadpoolctl", "submitit", "optuna", "mlflow", "requests", "jinja2", "markupsafe"),
 }
 
 

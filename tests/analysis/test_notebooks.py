@@ -17,12 +17,17 @@ from tests.fixtures.finished_runs import finish
 
 FOLDER = ROOT / "analysis" / "notebooks"
 TUTORIAL = "your_own_ablation"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
+NAMES = sorted(path.stem for path in FOLDER.glob("*.md"))
 READING = [name for name in NAMES if name != TUTORIAL]
 
 
 def text_of(name: str) -> str:
-    return (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+
+
+def code_of(name: str) -> str:
+    cells = jupytext.reads(text_of(name), fmt="md").cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "code")
 
 
 def file_of(name: str) -> Path:
@@ -48,7 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pair_says_the_same_and_holds_no_output(name: str) -> None:
     notebook = jupytext.read(FOLDER / f"{name}.ipynb")
-    text = jupytext.reads(text_of(name), fmt="py:percent")
+    text = jupytext.reads(text_of(name), fmt="md")
     assert [(cell.cell_type, cell.source) for cell in notebook.cells] == [
         (cell.cell_type, cell.source) for cell in text.cells
     ]
@@ -61,14 +66,14 @@ def test_a_pair_says_the_same_and_holds_no_output(name: str) -> None:
 def test_without_results_it_says_what_to_launch(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analysis.loading.RUNS", "no-runs")  # the checkout may have some
     with pytest.raises(RunError, match=r"launch it with `python run\.py launch"):
-        exec(compile(text_of(name), name, "exec"), {})
+        exec(compile(code_of(name), name, "exec"), {})
 
 
 @pytest.mark.parametrize("name", READING)
 def test_it_runs_on_results(name: str, here: Path) -> None:
     plan = load_plan(file_of(name), ["seeds=[0,1,2]"], here / "runs")
     finish(plan, made_up, losses=3)
-    exec(compile(text_of(name), name, "exec"), {})
+    exec(compile(code_of(name), name, "exec"), {})
 
 
 def test_the_tutorial_runs_in_a_kernel(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
