@@ -13,7 +13,9 @@ from registry.schema.spec import Spec
 if TYPE_CHECKING:
     from experiments.plan.step_memory import StepMemory
 
-PROCESS = 400_000_000  # bytes of a process that has loaded torch, or of a GPU's context with its libraries
+# Assumed bytes of a process beside its tensors, low on purpose: 575 MB were resident with torch and the worker loaded,
+# part of them pages of libraries that the system can drop. A GPU's context was not measured.
+PROCESS = 400_000_000
 
 
 @dataclass(frozen=True)
