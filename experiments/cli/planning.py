@@ -56,7 +56,7 @@ def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
 
     with Bars(apart=form == "json") as bars:
         rows = arm_rows(plans, measure, bars.show)
-        memory = {found.name: fitting.memories(found, bars.show) for found in plans}
+    memory = {found.name: fitting.memories(found) for found in plans}
     for row in rows:
         row["step_memory"] = memory[row["experiment"]][row["arm"]]
     trainings = planned.trainings(plans, rows)

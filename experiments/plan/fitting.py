@@ -1,6 +1,6 @@
 """Whether a training step of each arm fits the memory that is stated for its jobs, told before anything is queued."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,24 +60,18 @@ def place_of(arm: Arm, plan: Plan, cluster: Shape | None = None) -> Place:
     return Place(False, shape.tasks, tasks, "memory", shape.memory)
 
 
-def memories(plan: Plan, progress: Callable[[str, int, int], None]) -> dict[str, dict[str, Any]]:
-    """Return for each selected arm the bytes of a training step, part by part, where they are, and whether they fit.
-
-    Args:
-        plan: what is planned.
-        progress: is called with (what, done, in all).
-    """
+def memories(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return for each selected arm the bytes of a training step, part by part, where they are, and whether they fit."""
     from experiments.plan.step_memory import step_memory
 
     found = {}
-    for number, arm in enumerate(plan.selected, 1):
+    for arm in plan.selected:
         place = place_of(arm, plan)
         memory = step_memory(arm.spec, place.world, place.gpu)
         found[arm.name] = {
             **asdict(memory), "peak": memory.peak, "of": "GPU" if place.gpu else "process",
             "processes": place.world, "stated": place.stated, "fits": place.fits(memory),
         }  # fmt: skip
-        progress("tracing the memory of a step", number, len(plan.selected))
     return found
 
 
