@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.cli.console import paragraph, table
+from experiments.plan.fitting import gigabytes, parts
 from experiments.plan.plan import Plan
 
 
@@ -16,21 +17,33 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
         lines.append([
             row["arm"], row["identity"], row["depth"], f"{row['parameters']:,}",
             f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['evaluated'] / 1e9:,.2f}",
-            len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
+            gigabytes(row["step_memory"]["peak"]), len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
         ])  # fmt: skip
     macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, as evaluated)"]
     start = f" (start of {plan.start_of})" if plan.start_of else ""
-    headers = ["arm", "identity", "depth", "parameters", *macs, "seeds", "state", "GPU-hours"]
+    headers = ["arm", "identity", "depth", "parameters", *macs, "memory of a step", "seeds", "state", "GPU-hours"]
     table(
         headers,
         lines,
         title=f"{plan.name}{start}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates",
     )
+    paragraph(_about_memory(rows))
     for line in videos.lines(plan, {row["arm"]: row["videos"] for row in rows}):
         paragraph(line)
     for claim in plan.claims:
         paragraph(f"claim on {claim.axis}: {claim.statement} in {claim.metric}{claim.where}")
     paragraph(f"floors: {', '.join(plan.file.experiment.floors) or 'not measured'}")
+
+
+def _about_memory(rows: list[dict[str, Any]]) -> str:
+    """Say what the largest step consists of, and which arms do not fit what is stated."""
+    largest = max(rows, key=lambda row: row["step_memory"]["peak"])
+    memory = largest["step_memory"]
+    each = f"each of {memory['processes']} " if memory["processes"] > 1 else "a "
+    whose = {"GPU": "GPUs" if each != "a " else "GPU", "process": "processes" if each != "a " else "process"}
+    told = f"memory of a training step of {largest['arm']}, {each}{whose[memory['of']]}: {parts(memory)}"
+    large = [f"{row['arm']} ({row['step_memory']['stated']})" for row in rows if not row["step_memory"]["fits"]]
+    return f"{told}; more than is stated, and refused by check and launch: {', '.join(large)}" if large else told
 
 
 def plan_totals(

@@ -45,16 +45,20 @@ def check(plans: "list[Plan]", form: str) -> None:
 @MEASURE
 @verb(several=True, formats=True, assembles=True)
 def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
-    """Show arms, trainings that they share, parameters, MACs, states and GPU-hours; writes nothing.
+    """Show arms, trainings that they share, parameters, MACs, a step's memory, states and GPU-hours; writes nothing.
 
     With several files one total of all of them, each training counted once.
     """
     from experiments.cli import hints, plan_view
     from experiments.cli.progress import Bars
+    from experiments.plan import fitting
     from experiments.plan import rows as planned
 
     with Bars(apart=form == "json") as bars:
         rows = arm_rows(plans, measure, bars.show)
+    memory = {found.name: fitting.memories(found) for found in plans}
+    for row in rows:
+        row["step_memory"] = memory[row["experiment"]][row["arm"]]
     trainings = planned.trainings(plans, rows)
     total = planned.totals(rows, trainings)
     if form == "json":

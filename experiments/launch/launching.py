@@ -25,10 +25,12 @@ from experiments.record import slurm_queue
 from experiments.record.progress import Progress
 from experiments.record.recording import create, desire, keep_step, open_again
 from experiments.record.states import in_state, queue_of, states
+from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.records import Attempt, State, Submission
 from registry.runs.resolved_experiment import write_resolved
 from registry.runs.run_folder import Replicate, wanted
+from registry.schema.resources import Shape
 
 
 def unwatched(shown: Sequence[Replicate], now: Sequence[State]) -> None:
@@ -105,7 +107,7 @@ def launch_all(
         RunError: the data cannot be prepared, or the executor refuses.
         SpecError: the data do not fit the spec.
     """
-    check(plan, with_data=True)
+    check(plan, with_data=True, cluster=EXECUTORS[executor].defaults())
     wait = wait or not EXECUTORS[executor].detached
     with opened(plan, executor, ExecutorOptions(progress, say, reports=True), wait) as where:
         write_resolved(plan.folder, resolved(plan))
@@ -126,7 +128,10 @@ def preview(plan: Plan, executor: str, again: bool = False) -> list[str]:
         executor: its name.
         again: make anew what other code than the present has made as well.
     """
-    check(plan, with_data=True)
+    cluster: Shape | None = None
+    with contextlib.suppress(RunError):  # where no Slurm answers, the experiment alone states what there is
+        cluster = EXECUTORS[executor].defaults()
+    check(plan, with_data=True, cluster=cluster)
     todo = [absolute(replicate) for replicate in plan.work]
     anew = {one.replicate.folder for one in outdated(plan, todo)} if again else set()
     now = zip(todo, states(todo), strict=True)

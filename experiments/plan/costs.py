@@ -135,57 +135,23 @@ def measure(spec: Spec) -> Pace:
     """
     import torch
 
-    from components.assembly import Assembly
-    from components.learning.ema import EMA
     from components.memory import kept
     from components.precision import tf32
+    from experiments.plan.one_step import OneStep
     from experiments.training.devices import device_of
-    from experiments.training.losses import Batch, autocast, blank_text, losses_of
-    from experiments.training.trainer import take_step
 
-    device, learning, rows = device_of(spec), spec.learning, spec.runtime.accumulation
+    device = device_of(spec)
     if spec.runtime.threads and device.type == "cpu":
         torch.set_num_threads(spec.runtime.threads)
-    assembly = Assembly(spec)
-    objective, model = assembly.objective(), assembly.model().to(device)
-    model.initialise(torch.Generator().manual_seed(0))  # a step takes as long whatever the weights
-    ema = EMA(model, learning.ema_decay)
-    if spec.runtime.compile:
-        for block in model.blocks:
-            block.compile()
-    optimiser = assembly.optimiser()(model, learning.learning_rate)
-    generator = torch.Generator(device).manual_seed(0)
-    shape = assembly.latent_shape()
-    size, stills = learning.batch_size, learning.joint_images
-    labels = torch.zeros(size, 1 + stills, dtype=torch.long, device=device) if spec.model.classes else None
-
-    def training() -> None:
-        x0 = torch.randn(size, shape[0] + stills, *shape[1:], generator=generator, device=device)
-        t = objective.draw_times(size, generator).to(device)
-        of_clips, of_stills = (None, None) if labels is None else (labels[:, 0], labels[:, 1:] if stills else None)
-        text = blank_text(model, spec, size, device)
-        batch = Batch(x0, t, torch.randn_like(x0), of_clips, of_stills, stills, **text)
-        for part in torch.arange(size, device=device).chunk(rows):
-            with autocast(device, spec.runtime.precision):
-                terms = losses_of(objective, model, batch.rows(part))
-            (terms["loss"].sum() / size).backward()
-        take_step(model, optimiser, ema, learning.clip_norm)
-
     clips = min(spec.runtime.sampling_batch, spec.sampling.clips)
-
-    @torch.inference_mode()
-    def sampling() -> None:
-        own = torch.zeros(clips, dtype=torch.long, device=device) if spec.model.classes else None
-        with autocast(device, spec.runtime.precision):
-            times = objective.network_time(objective.draw_times(clips, generator).to(device))
-            model(torch.randn(clips, *shape, device=device), times, own, **blank_text(model, spec, clips, device))
-
     try:
+        # A step takes as long whatever the weights.
+        step = OneStep(spec, device, ready=lambda model: model.initialise(torch.Generator().manual_seed(0)))
         with tf32(spec.runtime.tf32, device), kept(device):
-            step, evaluation = _seconds(training, device), _seconds(sampling, device)
+            training, evaluation = _seconds(step.take, device), _seconds(lambda: step.sample(clips), device)
     except torch.OutOfMemoryError as error:
         raise RunError(f"{device} has not enough memory for this arm: {str(error).splitlines()[0]}") from None
-    return Pace(step, evaluation * evaluations(spec) / clips)
+    return Pace(training, evaluation * evaluations(spec) / clips)
 
 
 def _seconds(what: Callable[[], None], device: Any) -> float:

@@ -8,6 +8,7 @@ sources; where parts come from elsewhere nothing is remembered.
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,8 @@ from registry.runs.machine import ROOT
 from registry.schema.spec import Spec
 from registry.schema.values import NETWORK, values_at
 
-SOURCES = ("components", "registry")  # folders of this repository whose code decides a count
+# Folders of this repository whose code decides a count, or the memory of a step.
+SOURCES = ("components", "registry", "experiments/training", "experiments/plan")
 
 
 class NetworkCounts(NamedTuple):
@@ -59,21 +61,34 @@ def count_network(spec: Spec) -> NetworkCounts:
     """
     network = values_at(spec, (*NETWORK, "plugins"))
     if network not in _counted:
-        _counted[network] = _recall(spec, network)
+        names = NetworkCounts._fields
+        _counted[network] = NetworkCounts(**remembered("counts", names, network, spec, lambda: _count(spec)._asdict()))
     return _counted[network]
 
 
-def _recall(spec: Spec, network: str) -> NetworkCounts:
+def remembered(
+    what: str, names: Sequence[str], key: str, spec: Spec, make: Callable[[], dict[str, int]]
+) -> dict[str, int]:
+    """Return numbers that follow from a spec and from this repository's code alone, made once for each user.
+
+    Args:
+        what: the kind of numbers, which names their folder.
+        names: of the numbers.
+        key: all that decides them beside the code.
+        spec: whose parts they are of; nothing is remembered of parts from elsewhere, which the digest does not see.
+        make: makes them.
+    """
     if not all(info.module.startswith("components.") for info in catalogue(spec.plugins).parts()):
-        return _count(spec)  # code that the digest does not see
-    file = _cache() / f"{hashlib.sha256((_digest() + network).encode()).hexdigest()[:32]}.json"
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return NetworkCounts(**json.loads(file.read_text(encoding="utf-8")))
-    counted = _count(spec)
+        return make()
+    file = _cache(what) / f"{hashlib.sha256((_digest() + key).encode()).hexdigest()[:32]}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {name: int(found[name]) for name in names}
+    made = make()
     with contextlib.suppress(OSError):  # a home that cannot be written forgets, and that is all
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(counted._asdict()))
-    return counted
+        write_atomically(file, json.dumps(made))
+    return made
 
 
 def _count(spec: Spec) -> NetworkCounts:
@@ -85,8 +100,8 @@ def _count(spec: Spec) -> NetworkCounts:
     return NetworkCounts(counts.parameters, counts.paper_convention, counts.per_clip, counts.evaluated, trained)
 
 
-def _cache() -> Path:
-    return user_cache_path("latte-workbench") / "counts"
+def _cache(what: str) -> Path:
+    return user_cache_path("latte-workbench") / what
 
 
 @cache

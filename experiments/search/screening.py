@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.launch.controller import Controller, Launched, Wants, Watch
 from experiments.launch.executor import Executor, ExecutorOptions
-from experiments.launch.executors import opened
+from experiments.launch.executors import EXECUTORS, opened
 from experiments.launch.launching import make_run_folders, stop_for_good
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
@@ -141,7 +141,7 @@ def launch_screened(
     """
     screen = plan.file.experiment.screen
     assert screen is not None, "called for experiments that have one"
-    check(plan, with_data=True)
+    check(plan, with_data=True, cluster=EXECUTORS[executor].defaults())
     with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
         rungs = Rungs(plan, screen)
         with opened(plan, executor, ExecutorOptions(progress, say)) as where:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from experiments.launch.controller import Controller, Launched, Wants, Watch
 from experiments.launch.executor import Executor, ExecutorOptions, RefusedError
-from experiments.launch.executors import opened
+from experiments.launch.executors import EXECUTORS, opened
 from experiments.launch.launching import stop_for_good
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
@@ -223,7 +223,7 @@ def run_search(
         RunError: another process is running it; the data cannot be prepared; the executor refuses again and again.
     """
     search, seeds = search_of(plan), seeds_of(plan)
-    check(plan, with_data=True)
+    check(plan, with_data=True, cluster=EXECUTORS[executor].defaults())
     refuse_missing(plan)
     with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
         study = open_study(plan, writing=True)

@@ -24,6 +24,7 @@ from components.learning.contracts import Steps
 from components.learning.ema import EMA
 from components.memory import kept
 from components.model.latte import Latte
+from components.model.recomputing import recompute
 from components.precision import tf32
 from experiments.record.recording import Recorder
 from experiments.training.batches import Batches, Times, seed_of
@@ -88,6 +89,8 @@ class Trainer:
         if state is None:
             assembly.initialisation(start_of(replicate))(self.model, torch.Generator().manual_seed(replicate.seed))
         self.model.to(device)
+        if self.spec.runtime.checkpointing:
+            recompute(self.model.blocks)
         if self.spec.runtime.compile:
             for block in self.model.blocks:
                 block.compile()

@@ -29,6 +29,13 @@ def minutes(text: str) -> int:
     return int(days or 0) * 1440 + int(hours) * 60 + int(mins) + (int(seconds) > 0)
 
 
+def bytes_of(text: str) -> int:
+    """Return a size such as 64G or 500M in bytes; without a letter it is in megabytes, as Slurm reads it."""
+    number = text.rstrip("B").rstrip("KMGT")
+    letter = text[len(number) : len(number) + 1]
+    return int(number) * 1024 ** (" KMGT".index(letter) if letter in "KMGT" and letter else 2)
+
+
 class Shape(Section):
     """What one job needs; replicates of one shape share an array. Everything left out is decided further up."""
 
@@ -53,7 +60,9 @@ class Shape(Section):
     cpus: OfANode | None = None
     """Cores of a task."""
     memory: str | None = None
-    """Memory of a node, such as 64G."""
+    """Memory of a node, such as 64G; an arm whose training step needs more of it is refused."""
+    gpu_memory: str | None = None
+    """Memory of one GPU, such as 80G, where it is known: an arm whose training step needs more is refused."""
     time: str | None = None
     """Such as 4h, 90m, 12:00:00 or 2-00:00:00; a job that is out of time goes on in the next."""
     signal_seconds: Annotated[int, Field(gt=0, le=86_400)] | None = None
@@ -72,7 +81,7 @@ class Shape(Section):
             raise ValueError("expected a time of a minute or more such as 4h, 90m, 12:00:00 or 2-00:00:00")
         return value
 
-    @field_validator("memory")
+    @field_validator("memory", "gpu_memory")
     @classmethod
     def _size(cls, value: str | None) -> str | None:
         if value is not None and re.fullmatch(r"\d+[KMGT]?B?", value) is None:

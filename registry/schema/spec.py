@@ -185,6 +185,8 @@ class RuntimeSpec(Section):
     """Whether the network is compiled by torch.compile."""
     accumulation: Count = 1
     """Micro-batches of one optimiser step: less memory, the same gradient up to rounding."""
+    checkpointing: bool = False
+    """Whether blocks are computed again for the backward pass: less memory, a third more work, the same gradient."""
     shard: bool = False
     """With several processes: each holds a share of weights, average and optimiser state (FSDP2)."""
     threads: Threads | None = None

@@ -263,6 +263,16 @@ def test_too_costly_a_launch_is_stopped_before_it_starts(fake_slurm: Cluster, tm
     assert "tried again" not in told.out
 
 
+def test_a_step_that_cannot_fit_is_refused_before_it_is_queued(fake_slurm: Cluster, tmp_path: Path) -> None:
+    lab = Lab(tmp_path, "resources.memory=1M")
+    for words in ((), ("--dry-run",)):
+        told = lab.launch(*words)
+        assert told.code == 2
+        assert "resources.memory: a training step needs about" in told.err
+    assert not lab.runs.exists()
+    assert fake_slurm.queue() == {}
+
+
 def test_a_job_out_of_time_writes_a_checkpoint_and_goes_on_by_itself(fake_slurm: Cluster, tmp_path: Path) -> None:
     lab = Lab(tmp_path, *SLOW, "runtime.checkpoint_every=100000")
     assert lab.launch("--only", "baseline").code == 0

@@ -150,6 +150,25 @@ def test_accumulation_changes_nothing_but_memory(tmp_path: Path, undisturbed: An
     close(state, undisturbed[1], atol=2e-4)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_checkpointed_blocks_train_bit_for_bit_alike(tmp_path: Path, precision: str) -> None:
+    words = (f"runtime.precision={precision}", "runtime.accumulation=2")
+    plain, saving = (trained(tmp_path / word, f"runtime.checkpointing={word}", *words) for word in ("false", "true"))
+    assert saving[0].identity == plain[0].identity
+    assert saving[1].keys() == plain[1].keys()
+    assert_same(saving[1], plain[1])  # weights after steps of equal gradients, their average, the optimiser's moments
+    assert saving[2] == plain[2]
+
+
+def test_checkpointed_blocks_are_computed_twice(tmp_path: Path) -> None:
+    calls = []
+    trainer = trainer_of(made(tmp_path, "runtime.checkpointing=true")[0])
+    for block in trainer.model.blocks:
+        block.mlp.register_forward_hook(lambda *given: calls.append(1))
+    trainer.train_step()
+    assert len(calls) == 2 * len(trainer.model.blocks)
+
+
 def test_bf16_stays_near_fp32(tmp_path: Path, undisturbed: Any) -> None:
     replicate, state, final = trained(tmp_path, "runtime.precision=bf16")
     assert replicate.identity == undisturbed[0].identity
