@@ -1,12 +1,12 @@
 """Seconds that reading verbs take as an experiment grows, to 1,000 arms of 10 seeds: 10,000 finished run folders.
 
-    python -m tests.benchmarks.scale [--arms 100 1000] [--seeds 10] [--verbs plan status table report sync]
+    python -m tests.benchmarks.scale [--arms 100 400 1000] [--seeds 10] [--verbs plan status table report sync]
 
 Each line is one process from start to end: processor seconds (which hardly depend on what else the machine does), the
-time that passed, and what a replicate takes beyond the process's start, taken from the smallest experiment to the one
-of the line. Where that is the same in all lines, the verb is linear. Folders hold 40 logged lines each. A verb that
-takes longer than `--limit` seconds is ended and told so; ends with 1 where there was one, or where the larger
-experiment takes more than `MOST` times as long a replicate as the smallest one did.
+time that passed, and what each replicate more than in the experiment before has taken, which leaves out what a process
+takes to start. Where that stays the same, the verb is linear. Folders hold 40 logged lines each. A verb that takes
+longer than `--limit` seconds is ended; the program ends with 1 where there was one, or where a further replicate takes
+more than `MOST` times as long as the first further ones did.
 """
 
 import argparse
@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from experiments.launch.launching import make_run_folders
@@ -27,7 +29,7 @@ from registry.runs.resolved_experiment import write_resolved
 from tests.benchmarks.launch_speed import advance, write_experiment
 
 VERBS = ("plan", "status", "table", "report", "sync")
-MOST = 1.5  # times as long a replicate as in the smallest experiment
+MOST = 1.5  # times as long for a further replicate as in the step from the smallest experiment
 CODE = {"commit": "", "changed": False, "snapshot": ""}
 
 
@@ -69,41 +71,42 @@ def timed(words: list[str], cache: Path, limit: float) -> Took:
     return Took(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, passed)
 
 
-def told(took: Took, base: tuple[Took, int], replicates: int, start: float) -> tuple[str, bool]:
-    """A line's figures, and whether the verb is linear so far.
+def slopes(points: Sequence[tuple[int, float]]) -> list[float]:
+    """Return the seconds of each further replicate, from one (replicates, seconds) to the next."""
+    return [(after - before) / (more - fewer) for (fewer, before), (more, after) in pairwise(points)]
 
-    Args:
-        took: by the verb.
-        base: what it took in the smallest experiment, and the replicates of that.
-        replicates: of this one.
-        start: processor seconds of a process that reads nothing.
-    """
-    if took.processor is None or base[0].processor is None:
-        return f"ended after {took.passed:.0f} s", False
-    each, first = (took.processor - start) / replicates, (base[0].processor - start) / base[1]
-    return f"{took.processor:8.2f} s ({took.passed:.2f} passed), {1000 * each:.2f} ms a replicate", each <= MOST * first
+
+def is_linear(points: Sequence[tuple[int, float]]) -> bool:
+    """Return whether no further replicate took much longer than those of the first step."""
+    found = slopes(points)
+    return all(slope <= MOST * found[0] for slope in found[1:])
 
 
 def main() -> int:
     """Print a line for each verb and size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arms", type=int, nargs="+", default=[100, 1000], help="in hundreds")
+    parser.add_argument("--arms", type=int, nargs="+", default=[100, 400, 1000], help="in hundreds")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--verbs", nargs="+", choices=VERBS, default=list(VERBS))
     parser.add_argument("--limit", type=float, default=900.0, metavar="S")
     asked = parser.parse_args()
-    good, base = True, dict[str, tuple[Took, int]]()
+    good, points = True, {verb: list[tuple[int, float]]() for verb in asked.verbs}
     for arms in sorted(asked.arms):
         with tempfile.TemporaryDirectory() as name:
             given, cache = write_finished(Path(name), arms, asked.seeds), Path(name) / "cache"
             print(f"{arms} arms x {asked.seeds} seeds", flush=True)
-            start = timed(["--help"], cache, asked.limit).processor or 0.0
             for verb in asked.verbs:
                 took = timed([verb, *given], cache, asked.limit)
-                replicates = arms * asked.seeds
-                line, linear = told(took, base.setdefault(verb, (took, replicates)), replicates, start)
-                good = good and linear
-                print(f"  {verb:8}{line}{'' if linear else '  NOT LINEAR'}", flush=True)
+                if took.processor is None:
+                    good = False
+                    print(f"  {verb:8}ended after {took.passed:.0f} s", flush=True)
+                    continue
+                points[verb].append((arms * asked.seeds, took.processor))
+                further = "".join(f", {1000 * slope:.2f} ms a further replicate" for slope in slopes(points[verb])[-1:])
+                print(f"  {verb:8}{took.processor:8.2f} s ({took.passed:.2f} passed){further}", flush=True)
+    for verb in (verb for verb in asked.verbs if not is_linear(points[verb])):
+        good = False
+        print(f"{verb} is not linear")
     return int(not good)
 
 
