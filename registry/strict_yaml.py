@@ -68,6 +68,15 @@ def load(path: Path) -> Document:
         SpecError: the file is absent or is not YAML; what is wrong with single keys is left in `Document.problems`
             instead, so that it is reported together with everything else.
     """
+    return parse(read(path), str(path))
+
+
+def read(path: Path) -> str:
+    """Return the text of a YAML file.
+
+    Raises:
+        SpecError: the file is absent, too long, or no text.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe has no end, a device neither
             raise OSError("is not a file")
@@ -75,14 +84,13 @@ def load(path: Path) -> Document:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise OSError(f"has more than {MAX_BYTES // 2**20} MiB")
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file{_neighbours(path)}") from None
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # bytes that are no text, a path with a null character
         raise SpecError(f"{path}: cannot be read: {error}") from None
-    return parse(text, str(path))
 
 
 def _neighbours(path: Path) -> str:

@@ -71,6 +71,25 @@ def plan_totals(
     paragraph(f"GPU-hours in all: {_hours(total['shared'])}{alone}, {left}")
 
 
+def programme_rows(plans: Sequence[Plan]) -> list[dict[str, Any]]:
+    """Return what all arms cost in each way, with the days on so many H100s."""
+    from experiments.plan.programme import GPUS, programme
+
+    return [
+        {"way": one.way, "gpu_hours": round(one.gpu_hours, 6), "basis": one.basis,
+         "days": {str(gpus): round(one.days(gpus), 6) for gpus in GPUS}}
+        for one in programme(plans)
+    ]  # fmt: skip
+
+
+def programme_table(plans: Sequence[Plan]) -> None:
+    """The same as a table; what is done already is counted as well."""
+    rows = programme_rows(plans)
+    headers = ["way", "H100-hours", *(f"days on {gpus}" for gpus in rows[0]["days"]), "from"]
+    lines = [[row["way"], _hours(row["gpu_hours"]), *map(_hours, row["days"].values()), row["basis"]] for row in rows]
+    table(headers, lines, title="the whole programme by arithmetic; no GPU was measured here")
+
+
 def _hours(value: float) -> str:
     """Hours with three digits, thousands written out."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

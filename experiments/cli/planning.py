@@ -42,9 +42,12 @@ def check(plans: "list[Plan]", form: str) -> None:
 
 
 @click.command()
+@click.option(
+    "--programme", is_flag=True, help="Also what all of it costs on 8 and 64 H100s, the official way and ours."
+)
 @MEASURE
 @verb(several=True, formats=True, assembles=True)
-def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
+def plan(plans: "list[Plan]", measure: bool, programme: bool, form: str) -> None:
     """Show arms, trainings that they share, parameters, MACs, a step's memory, states and GPU-hours; writes nothing.
 
     With several files one total of all of them, each training counted once.
@@ -63,12 +66,16 @@ def plan(plans: "list[Plan]", measure: bool, form: str) -> None:
     total = planned.totals(rows, trainings)
     if form == "json":
         told = {"experiment": one_name(plans), "arms": rows, "trainings": trainings, "gpu_hours": total}
+        if programme:
+            told["programme"] = plan_view.programme_rows(plans)
         print(json.dumps(told, indent=1))
         return warn(plans, apart=True)
     for found in plans:
         plan_view.plan_table(found, [row for row in rows if row["experiment"] == found.name])
         warn([found])
     plan_view.plan_totals(plans, rows, trainings, total)
+    if programme:
+        plan_view.programme_table(plans)
     hints.next_command(*hints.again("launch"))
 
 

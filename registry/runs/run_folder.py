@@ -24,6 +24,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -377,9 +378,13 @@ def read_spec(folder: Path, identity: str | None = None) -> Spec:
     """
     path = folder / "spec.yaml"
     try:
-        spec = Spec.model_validate(strict_yaml.load(path).value)
+        text = strict_yaml.read(path)
     except SpecError as error:
         raise RunError(str(error)) from None
+    try:
+        spec = _spec_in(text)
+    except SpecError as error:
+        raise RunError(f"{folder}/{error}") from None
     except ValueError as error:
         raise RunError(f"{path}: is no spec of this version: {error}") from None
     if identity is not None and spec.identity != identity:
@@ -388,6 +393,12 @@ def read_spec(folder: Path, identity: str | None = None) -> Spec:
             "written by another version of the workbench"
         )
     return spec
+
+
+@lru_cache(maxsize=256)
+def _spec_in(text: str) -> Spec:
+    """The spec that a text says; the folders of an arm's seeds hold the same one, which is parsed once."""
+    return Spec.model_validate(strict_yaml.parse(text, "spec.yaml").value)
 
 
 def evaluations_in(training: Path) -> list[Path]:

@@ -8,8 +8,9 @@ trained, `sampling` and `scoring` how the training is evaluated: together the sc
 
 import hashlib
 import json
-from functools import cache
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import cache, cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -229,17 +230,25 @@ class Spec(Section):
         """Whether clips are of a class or of a caption, so that there is something to drop and to be guided by."""
         return bool(self.model.classes) or self.data.text_encoder is not None
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with what is updated; it finds out its identities anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("identity", "training", "evaluation"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    # Hashing is the dearest thing that a plan of many replicates does, so that each spec is hashed once.
+    @cached_property
     def identity(self) -> str:
         """Hash of the resolved science half and the schema version: equal for equal science, however it was written."""
         return _hash(self.science())
 
-    @property
+    @cached_property
     def training(self) -> str:
         """Identity of the training: arms that agree in it train one network a seed."""
         return _hash(self.science(TRAINING))
 
-    @property
+    @cached_property
     def evaluation(self) -> str:
         """Identity of the evaluation within its training."""
         return _hash(self.science(EVALUATION))

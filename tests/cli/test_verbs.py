@@ -145,8 +145,11 @@ def test_plan(launched: Launched) -> None:
 
 def test_the_papers_whole_programme_has_one_total() -> None:
     files = sorted((ROOT / "experiments" / "latte").glob("*.yaml"))
-    told = run("plan", *files, "--format", "json")
+    told = run("plan", *files, "--programme", "--format", "json")
     assert told.code == 0, told.err
+    hours = {row["way"]: row["gpu_hours"] for row in told.json["programme"]}
+    assert hours["ours, each arm alone"] == pytest.approx(told.json["gpu_hours"]["alone"], rel=1e-6)
+    assert hours["ours, trainings shared"] == pytest.approx(told.json["gpu_hours"]["shared"], rel=1e-6)
     assert told.err.startswith(f"{files[0]}: is passed over: ")  # the base of the others
     assert len({arm["experiment"] for arm in told.json["arms"]}) == len(files) - 1
     total = told.json["gpu_hours"]

@@ -14,7 +14,7 @@ from registry.experiment.arms import Arm
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
 from registry.runs.run_folder import Replicate, open_replicate, orphans, replicate_of
-from registry.schema.spec import SCIENCE, WITHOUT_EFFECT, Spec
+from registry.schema.spec import SCIENCE, WITHOUT_EFFECT, SamplingSpec, Spec
 from tests.fixtures.networks import resolved
 from tests.fixtures.writing import TOY, arms, write
 
@@ -160,3 +160,23 @@ def test_an_edited_spec_is_not_taken_for_the_old_one(tmp_path: Path, through: st
         open_replicate(folder)
     with pytest.raises(RuntimeError, match="no run folder"):
         open_replicate(tmp_path)
+
+
+def test_a_copy_has_its_own_identity() -> None:
+    spec = Spec()
+    told = spec.identity, spec.training, spec.evaluation
+    same, later = spec.model_copy(), spec.model_copy(update={"sampling": SamplingSpec(step=3)})
+    assert (same, (same.identity, same.training, same.evaluation)) == (spec, told)
+    assert later != spec
+    assert (later.identity, later.evaluation) == (Spec(sampling=SamplingSpec(step=3)).identity, later.evaluation)
+    assert later.training == told[1]
+    assert len({told[0], later.identity}) == len({told[2], later.evaluation}) == 2
+    assert later.model_dump() == Spec(sampling=SamplingSpec(step=3)).model_dump()
+
+
+def test_a_spec_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[dict[str, Any]] = []
+    monkeypatch.setattr("registry.schema.spec._hash", lambda science: hashed.append(science) or "abc")
+    spec = Spec()
+    assert [spec.training for _ in range(3)] == ["abc"] * 3
+    assert len(hashed) == 1
