@@ -7,6 +7,7 @@ import click
 
 from experiments.cli import (
     checkpoints,
+    dashboard,
     declaring,
     housekeeping,
     launching,
@@ -74,6 +75,7 @@ VERBS: tuple[click.Command, ...] = (
     watching.logs,
     launching.cancel,
     results.sync,
+    dashboard.dashboard,
     results.table,
     results.verdict,
     declaring.show,
