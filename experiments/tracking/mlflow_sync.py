@@ -209,7 +209,9 @@ class _Importer:
         self.resolved = overview.resolved_of(target.folder, {one.identity for one in replicates})
         self.about = self._experiment(target.experiment)
         self.experiment_id = str(self.about.experiment_id)
+        self.data_turn = threading.Lock()
         self.above = Above(client, self.experiment_id, self.resolved, origin)
+        self.data_turn = threading.Lock()
 
     def _experiment(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
@@ -339,7 +341,8 @@ class _Importer:
     def _send_data(self, replicate: Replicate, run: Any) -> None:
         """Say once which data the run was trained on."""
         if not getattr(run.inputs, "dataset_inputs", ()) and (data := run_contents.dataset_of(replicate)) is not None:
-            self.client.log_inputs(run.info.run_id, datasets=[data])
+            with self.data_turn:  # MLflow fails where two runs name the same new data at once
+                self.client.log_inputs(run.info.run_id, datasets=[data])
 
     def _lacking(self, file: MetricLines, run: Any) -> tuple[Points, bool] | None:
         """As `metric_points.missing`; the run's history is asked for only where its mark does not tell."""

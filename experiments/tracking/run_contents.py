@@ -198,7 +198,7 @@ def dataset_of(replicate: Replicate) -> Any:
     prepared = prepared_data(replicate.training)
     if prepared is None:
         return None
-    data = replicate.spec.data
-    dataset = Dataset(name=data.dataset.name, digest=prepared.digest[:36], source_type="local", source=prepared.folder)
-    tags = [InputTag("mlflow.data.context", "training"), InputTag("split", str(getattr(data, "split", "train")))]
+    name = replicate.spec.data.dataset.name
+    dataset = Dataset(name=name, digest=prepared.digest[:36], source_type="local", source=prepared.folder)
+    tags = [InputTag("mlflow.data.context", "training"), InputTag("split", "train")]
     return DatasetInput(dataset=dataset, tags=tags)

@@ -186,8 +186,9 @@ def test_an_experiment_is_described_and_its_report_is_a_run(
         "experiment.json", "figures/fvd.png", "table.csv", "table.md", "verdict.json", "tables/scores.json",
         "tables/verdict.json",
     }  # fmt: skip
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # which `load_table` asks, whatever its client was given
     table = client.load_table(experiment.experiment_id, "tables/scores.json", [report.info.run_id])
-    assert table.to_dict("list") == {"arm": ["baseline"], "fvd[x]": ["2.0"]}
+    assert table.to_dict("list") == {"arm": ["baseline"], "fvd[x]": [2.0]}
     assert stored(uri, name)[f"{todo[0].identity}/seed-0"].data.metrics["network/forward"] == 77
     watched = fragile(monkeypatch, uri)
     mlflow_sync.sync(name, todo, uri)
