@@ -211,7 +211,6 @@ class _Importer:
         self.experiment_id = str(self.about.experiment_id)
         self.data_turn = threading.Lock()
         self.above = Above(client, self.experiment_id, self.resolved, origin)
-        self.data_turn = threading.Lock()
 
     def _experiment(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
