@@ -111,16 +111,15 @@ class Pages:
         return bool(told and told["width"] and told["at"] > 0)
 
     def run(self, run: str, shown: str) -> None:
-        """The overview of a run, which says something."""
+        """The overview of a run, whose long description says something."""
         place = f"{self.server}/#/experiments/{self.experiment}/runs/{run}{TRAINING}"
         self.open(place, lambda: self._unfolded() and shown in self.text, f"{shown!r} can be read")
 
     def _unfolded(self) -> bool:
-        """Unfold a long description, of which the page shows the first lines; whether there is one, and it is open."""
-        buttons = self.browser.find_elements(By.XPATH, "//*[text()='Show more']")
-        for button in buttons:
+        """Unfold a long description, of which the page shows the first lines; whether all of it is seen."""
+        for button in self.browser.find_elements(By.XPATH, "//*[text()='Show more']"):
             self.browser.execute_script("arguments[0].click()", button)
-        return not buttons
+        return "Show less" in self.text
 
     def picture(self, name: str) -> Path:
         """Take a picture of the page."""
