@@ -73,10 +73,12 @@ def scores_by_seed(frame: pd.DataFrame, arm: str, metric: str) -> pd.Series:
 
 def scores_by_arm(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> dict[str, pd.Series]:
     """`scores_by_seed` of several arms."""
-    names, seeds = frame["arm"].to_numpy(), frame["seed"].to_numpy()
+    places, seeds = frame.groupby("arm", sort=False).indices, frame["seed"].to_numpy()
+    nowhere = np.array([], dtype=np.intp)
     scores = frame[metric].to_numpy("float64") if metric in frame else np.full(len(frame), np.nan)
     scores = np.where(frame["state"].to_numpy() == DONE, scores, np.nan)
-    return {arm: pd.Series(scores[names == arm], index=pd.Index(seeds[names == arm])) for arm in arms}
+    own = {arm: np.asarray(places.get(arm, nowhere)) for arm in arms}
+    return {arm: pd.Series(scores[at], index=pd.Index(seeds[at])) for arm, at in own.items()}
 
 
 def paired_scores(scores: Sequence[pd.Series]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from analysis import best_arms, terminal
 from analysis.best_arms import AS_BEST, BEST
 from analysis.floors import Floor, Floors, below, floors_of, left_out
 from analysis.mixed_code import lines, mixed_code_of
-from analysis.results import DONE, paired_scores, protocol_of, scores_by_seed
+from analysis.results import DONE, paired_scores, protocol_of, scores_by_arm
 from analysis.stopped import NOTE, reasons
 from analysis.table_runs import ArmRuns
 from registry.experiment.claims import Direction
@@ -82,7 +82,8 @@ def summary(
         for floor in floors_of(floors, metric, protocols[metric]):
             by_kind.setdefault(floor.name, {})[metric] = floor
     rows = [_floor_row(name, own, protocols) for name, own in by_kind.items()]
-    rows += [_arm_row(frame, arm, protocols) for arm in arms]
+    by_arm = {metric: scores_by_arm(frame, [*arms, BASELINE], metric) for metric in metrics}
+    rows += [_arm_row(str(arm), own, by_arm, protocols) for arm, own in frame.groupby("arm", sort=False)]
     behind = ("sd", "delta", "mark", "protocol")
     columns = [name for metric in metrics for name in (metric, *(f"{metric} {x}" for x in behind))]
     for metric in metrics:
@@ -116,12 +117,13 @@ def _floor_row(name: str, own: dict[str, Floor], protocols: dict[str, str | None
     return row
 
 
-def _arm_row(frame: pd.DataFrame, arm: str, protocols: dict[str, str | None]) -> dict[str, Any]:
-    own = frame[frame["arm"] == arm]
+def _arm_row(
+    arm: str, own: pd.DataFrame, by_arm: dict[str, dict[str, pd.Series]], protocols: dict[str, str | None]
+) -> dict[str, Any]:
     row: dict[str, Any] = {"arm": arm, "kind": "arm", "done": int((own["state"] == DONE).sum()), "planned": len(own)}
     for metric, protocol in protocols.items():
-        scores = scores_by_seed(frame, arm, metric)
-        pairs = paired_scores([scores, scores_by_seed(frame, BASELINE, metric)])
+        scores = by_arm[metric][arm]
+        pairs = paired_scores([scores, by_arm[metric][BASELINE]])
         row[metric], row[f"{metric} sd"] = scores.mean(), scores.std(ddof=1)
         row[f"{metric} delta"] = (pairs[:, 0] - pairs[:, 1]).mean() if len(pairs) and arm != BASELINE else math.nan
         row[f"{metric} protocol"] = protocol

@@ -8,6 +8,7 @@ import click
 from experiments.cli import (
     checkpoints,
     comparing,
+    dashboard,
     declaring,
     housekeeping,
     launching,
@@ -75,6 +76,7 @@ VERBS: tuple[click.Command, ...] = (
     watching.logs,
     launching.cancel,
     results.sync,
+    dashboard.dashboard,
     results.table,
     results.verdict,
     comparing.compare,

@@ -165,6 +165,8 @@ def _start(
     if outcome.report is not None:
         show_report(outcome.report)
     print_verdict(found, "table")
+    if outcome.report is not None and outcome.report.tracked and not outcome.report.page:
+        hints.next_command(*hints.again("dashboard", found.file.path, selects=False))
     hints.next_command(*hints.again("logs" if outcome.unfinished else "table", found.file.path))
     if outcome.unfinished:
         raise RunError("\n".join(outcome.unfinished))

@@ -131,13 +131,13 @@ def _plans(words: dict[str, Any], several: bool, assembled: bool) -> "Plan | lis
         name: words.pop(name) for name in ("overrides", "runs", "only", "folders") if name in words
     }
     given["assembled"] = assembled
-    return _plans_of(words.pop("words"), given) if several else load_plan(words.pop("file"), **given)
+    return plans_of(words.pop("words"), given) if several else load_plan(words.pop("file"), **given)
 
 
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
-def _plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
+def plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
     """Return the plan of each file among the words, with the overrides among them; what arms start from comes first.
 
     Among several files those whose name begins with `_` are passed over, and named: others are based on them, and

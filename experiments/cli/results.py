@@ -8,7 +8,6 @@ import click
 
 from experiments.cli.options import FOLDER, ONLY, OVERRIDES, RUNS, verb
 from registry.errors import RunError, SpecError
-from registry.runs.command import module_command
 
 if TYPE_CHECKING:
     from analysis.pictures import Form
@@ -63,16 +62,21 @@ def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
     from experiments.cli import hints
     from experiments.cli.console import say
     from experiments.cli.progress import Bars
-    from experiments.tracking import mlflow_sync
+    from experiments.tracking import mlflow_sync, store
 
-    uri = tracking_uri or mlflow_sync.default_uri(found.runs)
+    uri = tracking_uri or store.default_uri(found.runs)
     with Bars(apart=form == "json") as bars:
-        told = mlflow_sync.sync(found.name, found.replicates, uri, waiting=lambda who: bars.line(f"waits for {who}"))
+        told = mlflow_sync.sync(found.name, found.with_trials, uri, waiting=lambda who: bars.line(f"waits for {who}"))
+    server = uri if store.is_server(uri) else f"http://localhost:{store.PORT}"
+    page = mlflow_sync.address_of(found.name, server, uri) if told["runs"] else ""
     if form == "json":
-        return print(json.dumps({"experiment": found.name, "tracking_uri": uri, **told}, indent=1))
+        return print(json.dumps({"experiment": found.name, "tracking_uri": uri, "address": page, **told}, indent=1))
     say(f"{uri}: {told['runs']} runs, {told['points']} metric points added")
-    if not uri.startswith("http"):  # a server is looked at where it is
-        hints.next_command(f"{module_command('mlflow')} ui --backend-store-uri", uri)
+    if not store.is_server(uri):
+        given = ["--tracking-uri", tracking_uri] if tracking_uri else []
+        hints.next_command(*hints.again("dashboard", selects=False), *given)
+    if page:
+        say(page if store.is_server(uri) else f"which shows {page}")
 
 
 @click.command()
@@ -163,3 +167,5 @@ def show_report(written: "Report") -> None:
 
     for line in (*written.notes, *(f"wrote {path}" for path in written.written)):
         say(line)
+    if written.page:
+        say(f"MLflow: {written.page}")

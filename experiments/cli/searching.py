@@ -48,7 +48,7 @@ def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
         if EXECUTORS[executor].detached:
             bars.line(WATCHING)
         study, todo = run_search(found, executor, bars.show, bars.watch, bars.line)
-    tracked = f"{found.name}-search", todo, found.runs
+    tracked = found.name, todo, found.runs
     if untracked := mlflow_sync.try_sync(*tracked, lambda what, done, total: bars.line(what)):
         bars.line(f"not tracked yet: {untracked}; the same command does it later, nothing is lost")
     return study

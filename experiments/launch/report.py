@@ -13,7 +13,7 @@ from experiments.plan import reading
 from experiments.plan.plan import Plan, load_plan
 from experiments.plan.resolved_experiment import digest, resolved
 from experiments.record.progress import Progress, silent
-from experiments.tracking import mlflow_sync
+from experiments.tracking import mlflow_sync, store
 from registry.errors import RunError, SpecError
 from registry.runs.resolved_experiment import place_of
 
@@ -27,12 +27,16 @@ class Report:
         written: its files.
         answers: to all claims of the experiment.
         notes: what could not be done, a line each; nothing that was computed is lost.
+        page: of the experiment on the tracking server; empty where the runs are in a file.
+        tracked: whether MLflow has all.
     """
 
     folder: Path
     written: Sequence[Path]
     answers: Sequence[Verdict]
     notes: Sequence[str]
+    page: str = ""
+    tracked: bool = True
 
 
 def report(
@@ -64,12 +68,15 @@ def report(
     written, answers = _write(plan, link, harmless, forms)
     if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress):
         notes.append(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
+    uri = store.default_uri(plan.runs)
+    page = mlflow_sync.address_of(plan.name, uri, uri) if store.is_server(uri) and not untracked else ""
     try:
         if preparing.late_floor(plan, plan.all_replicates, progress):
             written, answers = _write(plan, link, harmless, forms)
+            untracked = untracked or mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress)
     except RunError as error:
         notes.append(f"the floor of resampling was not measured: {error}")
-    return Report(place_of(plan.folder, digest(plan)), written, answers, notes)
+    return Report(place_of(plan.folder, digest(plan)), written, answers, notes, page, not untracked)
 
 
 def _write(plan: Plan, link: bool, harmless: str, forms: Sequence[Form]) -> tuple[list[Path], list[Verdict]]:

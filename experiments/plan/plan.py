@@ -13,6 +13,7 @@ from registry.experiment.claims import ResolvedClaim
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.experiment_file import ExperimentFile, load_experiment
 from registry.runs.run_folder import Orphan, Replicate, open_replicate, orphans, replicate_of, replicates
+from registry.schema.search import is_trial
 
 
 @dataclass
@@ -80,6 +81,15 @@ class Plan:
         """Return the steps before its own at which an arm is evaluated, in ascending order."""
         kept = {step for step in self.kept.get(arm.name, ()) if step < arm.spec.step}
         return sorted({*early_steps(self.file.experiment, arm.spec), *kept})
+
+    @property
+    def with_trials(self) -> list[Replicate]:
+        """The replicates of the selected arms, and the trials of the experiment's search that have a run folder."""
+        if self.only or self.folders:
+            return self.replicates
+        places = (path for path in sorted(self.folder.glob("trial-*/seed-*")) if path.is_symlink() and path.exists())
+        opened = (open_replicate(path) for path in places)
+        return [*self.replicates, *(one for one in opened if is_trial(one.arm))]
 
     def orphans(self) -> list[Orphan]:
         """Run folders of this experiment that no arm owns any more."""

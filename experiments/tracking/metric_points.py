@@ -25,30 +25,35 @@ def metric_key(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class MetricsFile:
-    """The whole lines of a metrics.jsonl; a last line that is still being written is left for another time."""
+class MetricLines:
+    """The whole lines of several JSON-lines files; a last line that is still being written is left for another time."""
 
-    content: bytes
+    contents: tuple[bytes, ...]
 
     @classmethod
-    def read(cls, *folders: Path) -> "MetricsFile":
-        """Return the files of a training and behind it of an evaluation as one; where there is none, nothing."""
-        whole = b""
-        for folder in folders:
+    def read(cls, *paths: Path) -> "MetricLines":
+        """Return the lines of files; of those that are not there, none."""
+        found = []
+        for path in paths:
+            content = b""
             with contextlib.suppress(FileNotFoundError):
-                content = (folder / "metrics.jsonl").read_bytes()
-                whole += content[: content.rfind(b"\n") + 1]
-        return cls(whole)
+                content = path.read_bytes()
+            found.append(content[: content.rfind(b"\n") + 1])
+        return cls(tuple(found))
+
+    def with_lines(self, lines: Iterable[Mapping[str, Any]]) -> "MetricLines":
+        """Return these and behind them other lines, as one more file."""
+        return MetricLines((*self.contents, "".join(json.dumps(line) + "\n" for line in lines).encode()))
 
     @property
     def mark(self) -> str:
-        """Length and digest: equal for equal content."""
-        return f"{len(self.content)} {hashlib.sha256(self.content).hexdigest()[:32]}"
+        """Length and digest of each file: equal for equal content."""
+        return " ".join(f"{len(one)} {hashlib.sha256(one).hexdigest()[:16]}" for one in self.contents)
 
     def points(self) -> Points:
         """Every point once, as first written."""
         found: Points = {}
-        for text in self.content.splitlines():
+        for text in (line for content in self.contents for line in content.splitlines()):
             try:
                 line = json.loads(text)
                 step, milliseconds = int(line["step"]), int(line["time"] * 1000)
@@ -60,10 +65,12 @@ class MetricsFile:
         return found
 
     def appended_to(self, mark: str) -> Points | None:
-        """The points behind an earlier state of the file, or None if the file does not begin with that state."""
-        length = mark.split(" ")[0]
-        earlier = MetricsFile(self.content[: int(length)]) if length.isdigit() else None
-        if earlier is None or earlier.mark != mark:
+        """The points behind an earlier state of the files, or None if they do not begin with that state."""
+        lengths = mark.split(" ")[::2]
+        if len(lengths) != len(self.contents) or not all(length.isdigit() for length in lengths):
+            return None
+        earlier = MetricLines(tuple(one[: int(length)] for one, length in zip(self.contents, lengths, strict=True)))
+        if earlier.mark != mark:
             return None
         had = earlier.points()
         return {point: at for point, at in self.points().items() if point not in had}

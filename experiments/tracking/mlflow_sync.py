@@ -1,29 +1,38 @@
 """MLflow as a view of the run folders: filled from plain files, as often as one likes, and never by training itself."""
 
-import logging
 import math
-import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.mixed_code import mixed_code
 from experiments.record.lease import Lease, leased
 from experiments.record.progress import Progress, silent
-from experiments.record.recording import bound_code
-from experiments.tracking.metric_points import MetricsFile, Points, flat, metric_key, missing
+from experiments.tracking import artifacts, overview, run_contents
+from experiments.tracking.above_runs import KINDS, PARENT, Above
+from experiments.tracking.metric_points import MetricLines, Points, missing
+from experiments.tracking.run_contents import LONGEST, replicate_id
+from experiments.tracking.store import (
+    KIND,
+    KIND_TAG,
+    address,
+    artifact_root,
+    default_uri,
+    file_of,
+    is_server,
+    lies_apart,
+)
+from experiments.tracking.store import open_client as _client
 from experiments.tracking.threads import by_threads
 from registry.errors import RunError
-from registry.runs.code_used import made_by
 from registry.runs.files import write_atomically
-from registry.runs.records import Event, MadeBy, State
+from registry.runs.records import Event, State
 from registry.runs.run_folder import Replicate
 
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
 FOLDER = "_sync"  # in the folder of all runs, by experiment: whose turn it is to sync, and the origin of its runs
 PATIENCE = 900.0  # seconds that a sync waits for another one of the same experiment
 LIMIT = 60.0  # seconds that the end of a launch waits for a tracking server, or for another sync
@@ -43,22 +52,6 @@ STATUS: dict[State, str] = {
 }
 # Tag of a run: the state of metrics.jsonl that the run holds, no more and no less; PARTIAL where that is not sure.
 SYNCED, PARTIAL = "synced", "partial"
-LONGEST = {"tag": 5000, "param": 6000}  # characters
-
-
-def default_uri(runs: Path) -> str:
-    """The tracking server named by the environment, else an SQLite file among the runs, as an absolute path."""
-    return os.environ.get(URI_VARIABLE) or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
-
-
-def _client(uri: str) -> Any:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every run that ends
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is told soon
-    from mlflow.tracking import MlflowClient
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # not a word about every table that it creates
-    return MlflowClient(tracking_uri=uri)
 
 
 def sync(
@@ -97,8 +90,8 @@ def sync(
     folder = owner.parent / FOLDER / owner.name
     with _store_alone(uri, patience, waiting), leased(folder, patience, waiting) as lease:
         try:
-            importer = _Importer(_client(uri), experiment, _origin(folder), lease, _mixed_code(seen))
-            points = importer.run(seen, at_once=THREADS if uri.startswith("http") else 1)
+            importer = _Importer(_client(uri), Target(experiment, uri, owner), _origin(folder), lease, seen)
+            points = importer.run(seen, at_once=THREADS if is_server(uri) else 1)
         except (MlflowException, RequestException, SQLAlchemyError, _UnlikeMlflowError) as error:
             raise RunError(f"MLflow at {uri}: {_first_line(error)}") from None
     return {"runs": len(seen), "points": points}
@@ -126,7 +119,7 @@ def try_sync(
         except Exception as error:  # whatever a tracking server does, the results are there
             told[0] = _first_line(error)
 
-    if not uri.startswith("http"):
+    if not is_server(uri):
         work()
         return told[0]
     progress(f"filling MLflow at {uri}, for {limit:.0f} s at most", 0, 1)
@@ -134,6 +127,27 @@ def try_sync(
     worker.start()
     worker.join(limit)
     return f"MLflow at {uri}: it has not taken everything within {limit:.0f} s" if worker.is_alive() else told[0]
+
+
+def address_of(experiment: str, server: str, uri: str) -> str:
+    """Return the page of an experiment of a store on a server that shows it; empty where it cannot be found out.
+
+    Args:
+        experiment: the MLflow experiment.
+        server: `http://host:port`.
+        uri: the store, which may be the server itself.
+    """
+    try:
+        found = _client(uri).get_experiment_by_name(experiment)
+        return address(server, str(found.experiment_id)) if found is not None else ""
+    except Exception:  # as in `try_sync`: the results are there, whatever a tracking server does
+        return ""
+
+
+RELATIVE = (
+    "**No files here**: this experiment was made by an earlier version, with a relative place for its files. To have "
+    "them, rename or remove `mlflow.db` and `sync` again: the run folders are the truth."
+)
 
 
 class _UnlikeMlflowError(Exception):
@@ -149,9 +163,9 @@ def _first_line(error: Exception) -> str:
 
 def _store_alone(uri: str, patience: float, waiting: Callable[[str], None] | None) -> AbstractContextManager[Any]:
     """Nobody else writes to the same SQLite file, for whatever experiment: on a shared folder it bears one writer."""
-    if not uri.startswith("sqlite:///"):
+    store = file_of(uri)
+    if store is None:
         return nullcontext()
-    store = Path(uri.removeprefix("sqlite:///"))
     return leased(store.parent / FOLDER / store.name, patience, waiting)
 
 
@@ -163,28 +177,50 @@ def _origin(folder: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where runs go, and where they come from.
+
+    Args:
+        experiment: the experiment in MLflow.
+        uri: the store.
+        folder: of the experiment among the runs.
+    """
+
+    experiment: str
+    uri: str
+    folder: Path
+
+
 class _Importer:
     """Fills the runs of one experiment.
 
     Args:
         client: an MlflowClient.
-        experiment: its name in MLflow.
+        target: where the runs go.
         origin: of the experiment's folder.
         lease: confirmed before every run that is written.
-        mixed_code: folder of a replicate -> where it and others were made by different code.
+        replicates: all that are brought.
     """
 
-    def __init__(self, client: Any, experiment: str, origin: str, lease: Lease, mixed_code: Mapping[Path, str]) -> None:
-        self.client, self.origin, self.lease, self.mixed_code = client, origin, lease, mixed_code
-        self.experiment_id = self._experiment(experiment)
+    def __init__(self, client: Any, target: Target, origin: str, lease: Lease, replicates: Sequence[Replicate]) -> None:
+        self.client, self.target, self.origin, self.lease = client, target, origin, lease
+        self.mixed_code = run_contents.mixed_code_of(replicates)
+        self.resolved = overview.resolved_of(target.folder, {one.identity for one in replicates})
+        self.about = self._experiment(target.experiment)
+        self.experiment_id = str(self.about.experiment_id)
+        self.data_turn = threading.Lock()
+        self.above = Above(client, self.experiment_id, self.resolved, origin)
 
-    def _experiment(self, name: str) -> str:
+    def _experiment(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                self.client.create_experiment(name)
+                root = artifact_root(self.target.uri)
+                place = root and f"{root}/{''.join(c if c.isalnum() or c in '-_.' else '-' for c in name)}"
+                self.client.create_experiment(name, artifact_location=place, tags={KIND_TAG: KIND})
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise  # else another folder's sync was quicker
@@ -194,7 +230,7 @@ class _Importer:
         if found.lifecycle_stage == "deleted":
             raise RunError(f"MLflow's experiment {name!r} was deleted; restore it (mlflow experiments restore), or "
                            "give the experiment another name")  # fmt: skip
-        return str(found.experiment_id)
+        return found
 
     def run(self, todo: Sequence[Replicate], at_once: int) -> int:
         """Import all; the number of points that were added.
@@ -203,8 +239,17 @@ class _Importer:
             RunError: the server refuses what is in some of the runs; all others are imported.
         """
         known = self._known(todo)
-        answers = by_threads(lambda replicate: self._tried(replicate, known.get(_tag(replicate))), todo, at_once)
-        if any(_tag(replicate) not in known for replicate in todo):
+        self.above.make_parents(todo)
+        answers = by_threads(
+            lambda replicate: self._tried(replicate, known.get(replicate_id(replicate))), todo, at_once
+        )
+        text = overview.description(self.target.folder, self.resolved)
+        if not self._takes_files:
+            text = f"{RELATIVE}\n\n{text}"
+        overview.describe(self.client, self.about, text, overview.view(todo))
+        if self._takes_files:
+            self.above.send_report(self.target.folder)
+        if any(replicate_id(replicate) not in known for replicate in todo):
             # A run whose making was asked for twice, since the first answer was lost, goes again.
             self._check_kept(self._known(todo), [one for one, answer in zip(todo, answers, strict=True)
                                                  if isinstance(answer, int)])  # fmt: skip
@@ -215,7 +260,7 @@ class _Importer:
 
     def _check_kept(self, known: dict[str, Any], taken: Sequence[Replicate]) -> None:
         """Raise where runs are not there that the server took without a word."""
-        lost = [replicate.name for replicate in taken if _tag(replicate) not in known]
+        lost = [replicate.name for replicate in taken if replicate_id(replicate) not in known]
         if lost:
             raise _UnlikeMlflowError(
                 f"it took {len(taken)} runs and does not have {len(lost)} of them, such as {lost[0]}"
@@ -223,13 +268,16 @@ class _Importer:
 
     def _known(self, todo: Sequence[Replicate]) -> dict[str, Any]:
         """Replicate id -> its run. Of several, which lost answers leave, the fullest stays."""
-        folders = {_tag(replicate): str(replicate.link.absolute()) for replicate in todo}
+        folders = {replicate_id(replicate): str(replicate.link.absolute()) for replicate in todo}
         runs: dict[str, list[Any]] = {}
         token = None
         while True:
             page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
             for run in page:
                 tags = run.data.tags
+                if tags.get("origin") == self.origin and tags.get("kind") in KINDS:
+                    self.above.keep(run)
+                    continue
                 name = tags.get("replicate", "")
                 ours = tags["origin"] == self.origin if "origin" in tags else tags.get("folder") == folders.get(name)
                 if name in folders and ours:
@@ -243,6 +291,10 @@ class _Importer:
             for run in rest:
                 self.client.delete_run(run.info.run_id)
         return known
+
+    @property
+    def _takes_files(self) -> bool:
+        return lies_apart(str(self.about.artifact_location))
 
     def _tried(self, replicate: Replicate, run: Any) -> int | str:
         """Import one; the points that were added, or why the server will not have it."""
@@ -259,18 +311,16 @@ class _Importer:
     def _import(self, replicate: Replicate, run: Any) -> int:
         from mlflow.entities import RunTag
 
-        state, events, file = (
-            replicate.state,
-            replicate.events(),
-            MetricsFile.read(replicate.training, replicate.folder),
-        )
+        state, events = replicate.state, replicate.events()
+        file = run_contents.metrics_of(replicate, self.resolved)
         lacking = self._lacking(file, run)
         if lacking is None:  # the run contradicts the file, and the file is right
             self.client.delete_run(run.info.run_id)
             lacking, run = (file.points(), True), None
         points, whole = lacking
         mixed = self.mixed_code.get(replicate.folder, "no")[: LONGEST["tag"]]  # written always: it may have been mended
-        tags = _tags(replicate, state) | {"origin": self.origin, "mixed_code": mixed}
+        tags = run_contents.tags_of(replicate, state, self.resolved) | {"origin": self.origin, "mixed_code": mixed}
+        tags[PARENT] = self.above.parent_of(replicate).info.run_id
         if run is None:
             began = int((events[0].time if events else time.time()) * 1000)
             first = tags | {SYNCED: PARTIAL}
@@ -280,11 +330,20 @@ class _Importer:
         self._set_status(run, STATUS[state], events)
         tags[SYNCED] = file.mark if whole else PARTIAL
         changed = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
-        params = {key: value for key, value in _params(replicate).items() if key not in run.data.params}
+        params = {key: value for key, value in run_contents.params_of(replicate).items() if key not in run.data.params}
+        self._send_data(replicate, run)
         self._log(run.info.run_id, points, params, changed)
+        if self._takes_files:
+            artifacts.send(self.client, run, artifacts.artifacts_of(replicate, state))
         return len(points)
 
-    def _lacking(self, file: MetricsFile, run: Any) -> tuple[Points, bool] | None:
+    def _send_data(self, replicate: Replicate, run: Any) -> None:
+        """Say once which data the run was trained on."""
+        if not getattr(run.inputs, "dataset_inputs", ()) and (data := run_contents.dataset_of(replicate)) is not None:
+            with self.data_turn:  # MLflow fails where two runs name the same new data at once
+                self.client.log_inputs(run.info.run_id, datasets=[data])
+
+    def _lacking(self, file: MetricLines, run: Any) -> tuple[Points, bool] | None:
         """As `metric_points.missing`; the run's history is asked for only where its mark does not tell."""
         if run is None:
             return file.points(), True
@@ -321,54 +380,3 @@ class _Importer:
                 params=written[call * PARAMS : (call + 1) * PARAMS],
                 tags=tags if call == calls - 1 else [],
             )
-
-
-def _tag(replicate: Replicate) -> str:
-    """The replicate id, a tag of its run."""
-    return f"{replicate.identity}/seed-{replicate.seed}"
-
-
-def _tags(replicate: Replicate, state: State) -> dict[str, str]:
-    result, attempts = replicate.result(), replicate.attempts()
-    code = bound_code(replicate.training)
-    tags = {
-        "replicate": _tag(replicate),
-        "arm": replicate.arm,
-        "seed": replicate.seed,
-        "identity": replicate.identity,
-        "training": replicate.training.parent.name,
-        "evaluation": replicate.folder.name,
-        "state": state,
-        "folder": replicate.link.absolute(),
-        "attempts": len(attempts),
-        "slurm_job": attempts[-1].job if attempts else None,
-        "node": attempts[-1].node if attempts else None,
-        "commit": code.get("commit"),
-        "data_digest": result.data_digest if result else None,
-    }
-    tags |= {f"axis.{axis}": label for axis, label in replicate.axes.items()}
-    tags |= {f"protocol.{metric_key(name)}": mark for name, mark in (result.protocols if result else {}).items()}
-    tags |= {f"code.{metric_key(name)}": ", ".join(digests) for name, digests in _digests(made_by(replicate)).items()}
-    return {key: str(value)[: LONGEST["tag"]] for key, value in tags.items() if value not in (None, "")}
-
-
-def _digests(made: MadeBy) -> dict[str, list[str]]:
-    """The digests of training and evaluation together, each once."""
-    found: dict[str, list[str]] = {}
-    for name, digests in (*made.training.items(), *made.evaluation.items()):
-        found[name] = list(dict.fromkeys([*found.get(name, ()), *digests]))
-    return found
-
-
-def _mixed_code(todo: Sequence[Replicate]) -> dict[Path, str]:
-    """Folder -> where that replicate and others of these were made by different code."""
-    mixed = mixed_code((one.arm, one.seed, made_by(one).model_dump(mode="json")) for one in todo)
-    return {
-        one.folder: "; ".join(map(str, own))
-        for one in todo
-        if (own := [part for part in mixed if any(one.seed in group.get(one.arm, ()) for group in part.groups)])
-    }
-
-
-def _params(replicate: Replicate) -> dict[str, str]:
-    return {key: str(value)[: LONGEST["param"]] for key, value in flat(replicate.spec.science())}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.record import slurm_queue
+from experiments.record import machine_load, slurm_queue
 from experiments.record.progress import Progress, plain_progress, silent
 from experiments.record.recording import ClaimedError, Recorder
 from experiments.record.snapshot import code_of, damage_here
@@ -54,6 +54,7 @@ def run_training(
         with (
             recorder.attempting(slurm_queue.hint) as attempt,
             recorder.beating(),
+            machine_load.recorded(training),
             stop_requests(training, attempt) as stop,
         ):
             books = Books(recorder, attempt, stop, requeue)

@@ -8,6 +8,7 @@ runs/_trainings/<training>/seed-<n>/           a training: what is learned once,
     heartbeat.json    step and speed now           log.txt          what it printed
     trained.json      written behind the last step
     code.jsonl        digests of the code that worked on it
+    system.jsonl      load of the machine meanwhile
     evaluations/<evaluation>/                  one way to sample and score it
         spec.yaml     the resolved spec            samples/         sampled clips, uint8
         desired/      <experiment>.json: who wants it, as which arm, and whether still

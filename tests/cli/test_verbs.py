@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ VERBS = [
     "status",
     "logs",
     "sync",
+    "dashboard",
     "table",
     "verdict",
     "compare",
@@ -233,11 +233,13 @@ def test_sync(launched: Launched) -> None:
     told = launched.verbs("sync")
     assert told.code == 0, told.err
     assert "4 runs, 0 metric points added" in told.out  # launch has filled it already
-    assert f"next: {sys.executable} -m mlflow ui --backend-store-uri sqlite:" in told.out
+    assert f"next: {STARTED} dashboard {launched.file} --runs {launched.runs}" in told.out
+    assert "http://localhost:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART" in told.out
     told = launched.verbs("sync", "--format", "json")
     assert told.code == 0, told.err
     found = told.json
     assert found.pop("tracking_uri").startswith("sqlite:///")
+    assert found.pop("address").startswith("http://localhost:5000/#/experiments/1/runs?workflowType=machine_learning")
     assert found == {"experiment": "toy", "runs": 4, "points": 0}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.plan.plan import Plan, load_plan
-from experiments.tracking import mlflow_sync
+from experiments.tracking import mlflow_sync, store
 from registry.runs.machine import ROOT
 from registry.runs.records import Result
 from registry.runs.run_folder import Replicate
@@ -114,7 +114,7 @@ class Sweep:
         command = [sys.executable, str(ROOT / "run.py"), verb, str(self.file), "--runs", str(runs or self.runs), *words]
         environment = os.environ | self.cluster.environment
         environment |= {PACE: str(self.pace if pace is None else pace), HOLDS: str(self.holds), "OMP_NUM_THREADS": "1"}
-        environment.pop(mlflow_sync.URI_VARIABLE, None)
+        environment.pop(store.URI_VARIABLE, None)
         done = subprocess.run(
             command, cwd=self.file.parent, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE
         )
@@ -168,10 +168,11 @@ def unequal_scores(one: Result | None, other: Result | None) -> list[str]:
 
 
 def points_of_file(replicate: Replicate) -> dict[tuple[str, int], float]:
-    """(metric, step) -> value of a replicate's metrics.jsonl, by the names that MLflow has for them."""
-    from experiments.tracking.metric_points import MetricsFile
+    """(metric, step) -> value of a replicate's files, by the names that MLflow has for them."""
+    from experiments.tracking import overview, run_contents
 
-    return {key: value for key, (value, _) in MetricsFile.read(replicate.training, replicate.folder).points().items()}
+    resolved = overview.resolved_of(replicate.link.parents[1], {replicate.identity})
+    return {key: value for key, (value, _) in run_contents.metrics_of(replicate, resolved).points().items()}
 
 
 def points_of_mlflow(plan: Plan, replicate: str) -> list[tuple[tuple[str, int], float]]:

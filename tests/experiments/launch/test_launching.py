@@ -57,7 +57,7 @@ def uri_of(plan: Plan) -> str:
 
 def mlflow_runs(plan: Plan, uri: str) -> dict[str, Any]:
     client = mlflow_sync._client(uri)
-    found = client.search_runs([client.get_experiment_by_name(plan.name).experiment_id])
+    found = client.search_runs([client.get_experiment_by_name(plan.name).experiment_id], "tags.kind = 'replicate'")
     return {run.data.tags["replicate"]: run for run in found}
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from experiments.record.recording import Recorder, desire
-from experiments.tracking import mlflow_sync
+from experiments.tracking import mlflow_sync, run_contents
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, take, this_process
 from registry.runs.machine import ROOT
@@ -74,14 +74,14 @@ def test_each_state_has_a_status(either: str, name: str, tmp_path: Path, capsys:
         "missing": "SCHEDULED", "queued": "SCHEDULED", "running": "RUNNING", "interrupted": "KILLED",
         "failed": "FAILED", "cancelled": "KILLED", "paused": "SCHEDULED", "stopped": "KILLED", "done": "FINISHED",
     }  # fmt: skip
-    tags = runs[mlflow_sync._tag(running)].data.tags
+    tags = runs[run_contents.replicate_id(running)].data.tags
     assert (tags["attempts"], tags["slurm_job"], tags["node"]) == ("1", "12_3", "n7")
-    tags = runs[mlflow_sync._tag(done)].data.tags
+    tags = runs[run_contents.replicate_id(done)].data.tags
     assert (tags["commit"], tags["data_digest"], tags["protocol.fvd/x"]) == ("c0ffee", "abc", "p1")
     assert_complete(either, name, todo)
     Recorder(interrupted.folder).result(result_of(interrupted))
     mlflow_sync.sync(name, todo, either)
-    assert stored(either, name)[mlflow_sync._tag(interrupted)].info.status == "FINISHED"
+    assert stored(either, name)[run_contents.replicate_id(interrupted)].info.status == "FINISHED"
     assert capsys.readouterr().out == "", "MLflow has a line or two for every run that ends"
 
 
@@ -117,7 +117,7 @@ def test_a_run_that_has_a_step_twice_is_made_anew(uri: str, name: str, tmp_path:
     """Two syncs that knew nothing of each other, around a resumption, leave such a run."""
     todo = replicates(tmp_path, name)
     mlflow_sync.sync(name, todo, uri)
-    run = stored(uri, name)[mlflow_sync._tag(todo[0])]
+    run = stored(uri, name)[run_contents.replicate_id(todo[0])]
     client = mlflow_sync._client(uri)
     client.log_metric(run.info.run_id, "loss", 1 / 4, timestamp=5, step=4)
     client.set_tag(run.info.run_id, mlflow_sync.SYNCED, mlflow_sync.PARTIAL)
@@ -226,7 +226,7 @@ def test_one_run_that_is_refused_keeps_no_other_waiting(uri: str, name: str, tmp
     with pytest.raises(RunError, match="MLflow refused 1 of 2 runs, such as baseline seed 0"):
         mlflow_sync.sync(name, todo, uri)
     runs = stored(uri, name)
-    assert runs[mlflow_sync._tag(todo[1])].data.metrics == {"loss": 1 / 8 + 1, "rate/x": 8.0}
+    assert runs[run_contents.replicate_id(todo[1])].data.metrics == {"loss": 1 / 8 + 1, "rate/x": 8.0}
 
 
 def test_two_folders_of_the_same_arms_are_kept_apart(uri: str, name: str, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_two_folders_of_the_same_arms_are_kept_apart(uri: str, name: str, tmp_pa
         mlflow_sync.sync(name, mine, uri)
         mlflow_sync.sync(name, theirs, uri)
     client = mlflow_sync._client(uri)
-    runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+    runs = client.search_runs([client.get_experiment_by_name(name).experiment_id], "tags.kind = 'replicate'")
     assert {run.data.tags["folder"] for run in runs} == {str(r[0].link.absolute()) for r in (mine, theirs)}
     assert len(runs) == 2
     assert sorted(run.data.metrics["loss"] for run in runs) == [1 / 8, 1 / 8 + 0.5]

@@ -1,0 +1,81 @@
+"""How busy the machine is while a training runs: a line of `system.jsonl` now and then, never part of an identity.
+
+The names are those of MLflow's own system metrics, so that its page shows them as such. GPUs are looked at where
+nvidia-ml-py is installed and the driver answers; nothing is asked of PyTorch.
+"""
+
+import contextlib
+import importlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+FILE = "system.jsonl"  # of a training
+PEAK = "process_memory_usage_megabytes"
+MEGABYTE = 1e6
+FIRST_SECONDS, SECONDS = 1.0, 30.0  # from the begin to the first line, and later from one line to the next
+
+
+class MachineLoad:
+    """Reads the load of this machine and the memory of this process."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._gpus = _gpus()
+        psutil.cpu_percent()  # the first answer is about no time at all
+
+    def read(self) -> dict[str, float]:
+        """Return the load since the last reading: percents of the whole machine, megabytes of 10^6 bytes."""
+        memory = psutil.virtual_memory()
+        values = {
+            "time": time.time(),
+            "cpu_utilization_percentage": psutil.cpu_percent(),
+            "system_memory_usage_megabytes": memory.used / MEGABYTE,
+            PEAK: self._process.memory_info().rss / MEGABYTE,
+        }
+        for number, (library, handle) in enumerate(self._gpus):
+            with contextlib.suppress(library.NVMLError):
+                used = library.nvmlDeviceGetMemoryInfo(handle).used
+                values[f"gpu_{number}_utilization_percentage"] = library.nvmlDeviceGetUtilizationRates(handle).gpu
+                values[f"gpu_{number}_memory_usage_megabytes"] = used / MEGABYTE
+        return {name: round(value, 3) for name, value in values.items()}
+
+
+def _gpus() -> list[tuple[Any, Any]]:
+    """Return (library, handle) of every GPU; none without nvidia-ml-py or without a driver."""
+    try:
+        library = importlib.import_module("pynvml")
+        library.nvmlInit()
+        return [(library, library.nvmlDeviceGetHandleByIndex(i)) for i in range(library.nvmlDeviceGetCount())]
+    except Exception:  # whatever a driver does, a training does without the load of its GPUs
+        return []
+
+
+@contextlib.contextmanager
+def recorded(training: Path) -> Iterator[None]:
+    """Note the load in a training's folder while the work inside goes on: soon, then now and then, and at its end."""
+    ended = threading.Event()
+
+    def note(load: MachineLoad) -> None:
+        with contextlib.suppress(OSError), (training / FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(load.read()) + "\n")
+
+    def work() -> None:
+        load, pause = MachineLoad(), FIRST_SECONDS
+        while not ended.wait(pause):
+            note(load)
+            pause = min(2 * pause, SECONDS)
+        note(load)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
