@@ -46,6 +46,7 @@ ALLOWED = {
     ("experiments/scores/scoring.py", "pixels"): HOMONYM,
     ("experiments/search/results.py", "linear"): HOMONYM,  # a scale of an axis
     ("analysis/search_figures.py", "linear"): HOMONYM,
+    ("experiments/tracking/arms_view.py", "linear"): HOMONYM,  # a scale of an axis
     ("analysis/search_figures.py", "none"): HOMONYM,  # no colour
     ("analysis/figures.py", "none"): HOMONYM,
     ("experiments/cli/score_view.py", "none"): HOMONYM,  # an empty list
