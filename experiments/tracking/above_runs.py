@@ -47,9 +47,9 @@ class Above:
 
     def make_parents(self, replicates: Sequence[Replicate]) -> None:
         """Make what is missing: a run for each arm, and one for all trials of a search."""
-        for replicate in replicates:
-            tags = self._parent_tags(replicate)
-            if (key := _key(tags)) not in self.runs:
+        wanted = {_key(tags): tags for tags in map(self._parent_tags, replicates)}
+        for key, tags in wanted.items():
+            if key not in self.runs:
                 self.runs[key] = self._make(tags["arm"], tags)
             self._end(self.runs[key])
 

@@ -353,10 +353,11 @@ def test_a_server_killed_in_the_middle_is_filled_when_it_is_back(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     todo = replicates(tmp_path, name, seeds=8)
     with monkeypatch.context() as patched:
-        client = fragile(patched, server.uri, at=14, act=server.kill)
+        client = fragile(patched, server.uri, at=16, act=server.kill)
         with pytest.raises(RunError, match=f"MLflow at {server.uri}: "):
             mlflow_sync.sync(name, todo, server.uri)
     assert {"create_run", "log_batch"} <= set(client.calls)
+    assert client.calls.count("set_terminated") <= 9, "one of the arm, one of each run"
     server.start()
     rewritten(todo[0], checkpoint=4)
     rewritten(todo[5], checkpoint=2)
