@@ -9,7 +9,6 @@ needs the import, and draws the latents of one clip; a file is 2.7 GB, or 5.4 GB
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -52,6 +51,12 @@ def make(layout: str, path: Path) -> None:
         ema = {f"_orig_mod.{name}": value for name, value in ema.items()}
     both = {"model": entries(layout, 1), "ema": ema} if layout == "plain" else {"ema": ema}
     torch.save(ema if layout == "dit" else both, path)
+
+
+def most_resident() -> int:
+    """Return the most bytes that this process has had resident, without what its parent had before it started it."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return 1024 * int(line.split()[1])
 
 
 def stage(name: str, layout: str, folder: Path) -> None:
@@ -119,7 +124,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.one:
         stage(chosen.one[0], chosen.one[1], Path(chosen.one[2]))
-        return print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return print(most_resident())
     good = True
     for layout in chosen.layouts:
         with tempfile.TemporaryDirectory() as place:
