@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from registry.runs.files import atomic
-from registry.runs.run_folder import TRAININGS, read_metrics
+from registry.runs.places import TRAININGS
+from registry.runs.stored import read_metrics
 
 CACHE = "_curves"  # in the folder of all runs; may be removed at any time
 _MADE_FROM = b"made_from"  # what metrics.jsonl was when it was read

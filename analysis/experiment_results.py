@@ -17,9 +17,11 @@ from analysis.sample_videos import SampleVideos, sample_videos
 from analysis.tables import BASELINE, Summary, summary
 from analysis.verdicts import Verdict
 from registry.errors import RunError, did_you_mean
+from registry.runs.floors import own_floors
+from registry.runs.places import link_of
 from registry.runs.records import State
+from registry.runs.replicate import Replicate, open_replicate
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
-from registry.runs.run_folder import Replicate, link_of, open_replicate, own_floors
 
 MACS = "macs"  # the column of what the code evaluates for a clip
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from analysis.experiment_results import ExperimentResults
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.experiment.experiment_file import load_experiment
+from registry.runs.places import TRAININGS
 from registry.runs.resolved_experiment import FOLDER as REPORTS
 from registry.runs.resolved_experiment import newest_resolved
-from registry.runs.run_folder import TRAININGS
 
 RUNS = "runs"  # the folder of all runs, where none is named
 

@@ -15,7 +15,7 @@ from analysis.floors import Floors
 from analysis.results import done, score_names
 from analysis.verdicts import Verdict
 from registry.experiment.claims import VALIDATION_LOSS
-from registry.runs.run_folder import read_metrics
+from registry.runs.stored import read_metrics
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs.code_used import made_by
+from registry.runs.places import EVALUATIONS, TRAININGS
 from registry.runs.records import read_json
-from registry.runs.run_folder import EVALUATIONS, TRAININGS, Replicate, is_replicate, open_replicate
+from registry.runs.replicate import Replicate, is_replicate, open_replicate
 from registry.schema.differences import differing
 
 SECTIONS = ("spec", "protocol", "code", "environment", "result")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.pictures import CONTACT_SHEET
 from registry.errors import RunError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 MOST = 8  # videos in a notebook's cell
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from registry.runs.run_folder import desires
+from registry.runs.stored import desires
 
 STOPPED = "stopped"
 NOTE = "a screen: arms were stopped early, so their absence is no result"

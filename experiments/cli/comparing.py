@@ -11,7 +11,7 @@ from registry.errors import RunError, SpecError, did_you_mean
 
 if TYPE_CHECKING:
     from experiments.plan.plan import Plan
-    from registry.runs.run_folder import Replicate
+    from registry.runs.replicate import Replicate
 
 METAVAR = "FILE [KEY.PATH=VALUE]... | RUN RUN"
 

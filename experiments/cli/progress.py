@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from experiments.cli import console
 from registry.runs.records import State
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.labels import printable
 
 PLAIN_EVERY = 10.0  # seconds between lines in a log

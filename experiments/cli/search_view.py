@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.cli.console import say, table
-from registry.runs.run_folder import folder_name
+from registry.runs.places import folder_name
 
 
 def show_search(found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from experiments.record.lease import Lease
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, numbered
 from registry.runs.records import State
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 Watch = Callable[[Sequence[Replicate], Sequence[State]], None]
 POLL_SECONDS = 0.25

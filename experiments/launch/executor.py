@@ -8,7 +8,7 @@ from experiments.plan.plan import Plan
 from experiments.record.progress import Progress, silent
 from experiments.record.snapshot import Snapshot, freeze
 from registry.errors import RunError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.resources import Shape
 
 

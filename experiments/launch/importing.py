@@ -24,8 +24,8 @@ from registry.experiment.experiment_file import overridden
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.runs.files import locked, write_atomically
+from registry.runs.places import IMPORTED, TRAININGS, training_name
 from registry.runs.records import Imported, read_record, sealed
-from registry.runs.run_folder import IMPORTED, TRAININGS, training_name
 from registry.schema.spec import Spec, default_part
 
 SEED = 0  # of the training, which draws nothing

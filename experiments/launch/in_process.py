@@ -9,7 +9,7 @@ from experiments.launch.this_machine import ThisMachine
 from experiments.plan.plan import Plan
 from experiments.worker.run import run_training
 from registry.errors import Interrupted
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 
 class InProcess(ThisMachine):

@@ -28,8 +28,9 @@ from experiments.record.states import in_state, queue_of, states
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.records import Attempt, State, Submission
+from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import write_resolved
-from registry.runs.run_folder import Replicate, wanted
+from registry.runs.stored import wanted
 from registry.schema.resources import Shape
 
 

@@ -26,7 +26,8 @@ from experiments.worker.warm_start import Forked, WarmStart
 from registry.runs.attempts import ATTEMPTS, is_alive, latest
 from registry.runs.machine import usable_cores
 from registry.runs.records import Attempt
-from registry.runs.run_folder import Replicate, read_events, wanted
+from registry.runs.replicate import Replicate
+from registry.runs.stored import read_events, wanted
 from registry.schema.resources import Resources, Shape, shape_of
 
 RAN_ELSEWHERE = 4  # exit code of a process that found another one running the replicate

@@ -17,8 +17,8 @@ from experiments.plan.plan import Plan
 from experiments.record.states import Submission, is_active
 from registry.runs import records
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest, take, this_process
+from registry.runs.places import DESIRED, EARLIER, EVALUATIONS, PREPARED
 from registry.runs.records import Attempt
-from registry.runs.run_folder import DESIRED, EARLIER, EVALUATIONS, PREPARED
 
 KEPT = ("spec.yaml", "provenance.json", PREPARED)  # what a folder that is begun anew has of the one that was set aside
 

@@ -29,8 +29,10 @@ from experiments.scores.scoring import (
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
+from registry.runs.floors import owner_of
+from registry.runs.places import DATA_FOLDER
 from registry.runs.records import LatentStatistics, PreparedData, State
-from registry.runs.run_folder import DATA_FOLDER, Replicate, owner_of
+from registry.runs.replicate import Replicate
 from registry.schema.spec import Spec
 from registry.schema.values import values_at
 

@@ -11,8 +11,9 @@ from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.recording import bind_data, bound_data
 from registry.errors import RunError
+from registry.runs.places import FLOORS_FILE
 from registry.runs.records import PreparedData
-from registry.runs.run_folder import FLOORS_FILE, Replicate, open_replicate
+from registry.runs.replicate import Replicate, open_replicate
 from registry.schema.values import values_at
 
 

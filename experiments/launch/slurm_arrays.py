@@ -14,7 +14,8 @@ from experiments.record.slurm_queue import Cluster, base
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import Claim, Task, claim, new_token
 from experiments.worker.jobs import TrainingTask, VerbTask
-from registry.runs.run_folder import LAUNCHES, Replicate
+from registry.runs.places import LAUNCHES
+from registry.runs.replicate import Replicate
 from registry.schema.resources import SMALL, Resources, Shape, minutes, shape_of
 
 

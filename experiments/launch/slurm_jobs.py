@@ -20,8 +20,8 @@ from experiments.record.snapshot import Snapshot
 from experiments.record.states import tasks_of
 from registry.errors import RunError
 from registry.experiment.clusters import cluster_defaults
+from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import place_of
-from registry.runs.run_folder import Replicate
 from registry.schema.resources import Shape
 
 

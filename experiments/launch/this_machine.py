@@ -6,7 +6,7 @@ from experiments.launch.preparing import PreparedHere
 from experiments.plan.plan import Plan
 from experiments.record.progress import Progress
 from experiments.record.snapshot import Snapshot
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.resources import Shape
 
 

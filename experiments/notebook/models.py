@@ -4,7 +4,7 @@ from pathlib import Path
 
 from components.model.checkpoints import open_network
 from components.model.latte import Latte
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 
 def open_model(run: str | Path | Replicate, weights: str | None = None) -> Latte:

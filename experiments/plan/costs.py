@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from components.diffusion.respacing import executed_steps
 from registry.errors import RunError, SpecError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.resources import Resources, Shape, shape_of
 from registry.schema.spec import Spec
 

@@ -13,8 +13,9 @@ from experiments.record.snapshot import FOLDER as CODE
 from experiments.record.states import is_active
 from registry.errors import RunError
 from registry.runs.code_used import code_used
+from registry.runs.places import IMPORTED, TRAININGS
 from registry.runs.records import State
-from registry.runs.run_folder import IMPORTED, TRAININGS, evaluations_in, read_spec, training_state
+from registry.runs.stored import evaluations_in, read_spec, training_state
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from experiments.plan.plan import Plan
 from experiments.record.slurm_queue import base
 from experiments.record.states import states
 from registry.errors import SpecError, shortened
-from registry.runs.run_folder import LAUNCHES, Replicate
+from registry.runs.places import LAUNCHES
+from registry.runs.replicate import Replicate
 
 LONGEST_LINE = 10_000  # of a log, in characters
 FIRST_TAIL, TAIL_BYTES = 2**15, 2**24  # bytes from the end of a log that are read at first, and at most

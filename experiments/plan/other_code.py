@@ -7,7 +7,7 @@ from analysis.mixed_code import named
 from experiments.plan.plan import Plan
 from experiments.record import code_digests
 from registry.runs.code_used import made_by, other_than
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from registry.experiment.arms import Arm, resolution, select
 from registry.experiment.claims import ResolvedClaim
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.experiment_file import ExperimentFile, load_experiment
-from registry.runs.run_folder import Orphan, Replicate, open_replicate, orphans, replicate_of, replicates
+from registry.runs.orphans import Orphan, orphans
+from registry.runs.replicate import Replicate, open_replicate, replicate_of, replicates
 from registry.schema.search import is_trial
 
 

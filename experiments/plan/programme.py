@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from experiments.plan.costs import cost
 from experiments.plan.network_counts import count_network
 from experiments.plan.plan import Plan
-from registry.runs.run_folder import training_name
+from registry.runs.places import training_name
 from registry.schema.resources import Resources
 
 GPUS = (8, 64)

@@ -12,7 +12,8 @@ from experiments.plan.plan import Plan
 from registry.errors import SpecError
 from registry.experiment.claims import Direction, scores_of
 from registry.experiment.evaluate_at import early_steps
-from registry.runs.run_folder import own_floors, replicate_of
+from registry.runs.floors import own_floors
+from registry.runs.replicate import replicate_of
 
 
 def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> pd.DataFrame:

@@ -10,16 +10,10 @@ from experiments.plan.costs import Pace, cost, measure
 from experiments.plan.other_code import Outdated, outdated
 from experiments.plan.plan import Plan
 from experiments.plan.videos import usable_videos
-from registry.runs.run_folder import (
-    TRAININGS,
-    Replicate,
-    desires,
-    evaluations_in,
-    replicates,
-    step_of,
-    training_name,
-    training_state,
-)
+from registry.parts.start_files import step_of
+from registry.runs.places import TRAININGS, training_name
+from registry.runs.replicate import Replicate, replicates
+from registry.runs.stored import desires, evaluations_in, training_state
 from registry.schema.resources import Shape
 from registry.schema.values import NETWORK, values_at
 

@@ -9,7 +9,7 @@ from registry.errors import RunError, SpecError
 from registry.experiment.arms import Arm
 from registry.experiment.starts import Start, starts_of
 from registry.runs.records import State
-from registry.runs.run_folder import start_of
+from registry.runs.starts import start_of
 from registry.schema.spec import Spec
 
 

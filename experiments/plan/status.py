@@ -12,8 +12,9 @@ from experiments.record.slurm_queue import Ending, Queue
 from experiments.record.states import queue_of, states
 from registry.runs import code_used
 from registry.runs.attempts import ATTEMPTS, latest
+from registry.runs.places import LAUNCHES
 from registry.runs.records import Attempt, Heartbeat, State, read_json
-from registry.runs.run_folder import LAUNCHES, Replicate
+from registry.runs.replicate import Replicate
 
 ALIVE = (
     "COMPLETED",

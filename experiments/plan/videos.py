@@ -9,7 +9,7 @@ from components.data.manifest import Manifest
 from components.data.prepare import folder_of
 from experiments.plan.plan import Plan
 from registry.errors import RunError, SpecError
-from registry.runs.run_folder import DATA_FOLDER
+from registry.runs.places import DATA_FOLDER
 from registry.schema.spec import Spec
 from registry.schema.values import values_at
 

@@ -19,6 +19,7 @@ from registry.parts.start_files import CHECKPOINTS, KEEP
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
 from registry.runs.code_used import FILE as CODE_FILE
 from registry.runs.files import locked, naming, write_atomically, write_new
+from registry.runs.places import DESIRED, PREPARED
 from registry.runs.records import (
     Attempt,
     CodeUsed,
@@ -31,7 +32,8 @@ from registry.runs.records import (
     read_record,
     sealed,
 )
-from registry.runs.run_folder import DESIRED, PREPARED, Replicate, read_metrics, read_spec
+from registry.runs.replicate import Replicate
+from registry.runs.stored import read_metrics, read_spec
 
 BEAT_SECONDS = 60.0
 PACKAGES = (

@@ -13,7 +13,7 @@ from experiments.record.slurm_queue import Queue
 from registry.runs import records
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest, numbered, take, this_process
 from registry.runs.records import Attempt, State
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 
 def queue_of(replicates: Iterable[Replicate]) -> Queue:

@@ -11,7 +11,7 @@ from components.scoring.features.sources import ArrayVideos
 from registry.errors import RunError
 from registry.runs.arrays import ArrayFile, DamagedError, write_array
 from registry.runs.files import write_atomically
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 CAPTIONS = "captions.json"  # beside the clips: what each was asked to show, by its number
 NAME = re.compile(r"clips-(\d+)-(\d+)\.npy")

@@ -15,8 +15,11 @@ from experiments.sampling.captions import Captions, captions_of, of_training
 from experiments.sampling.trainings import trained_network
 from experiments.training.open_data import open_decoder
 from registry.errors import RunError, SpecError, did_you_mean
+from registry.parts.start_files import checkpoints_in, step_of
+from registry.runs.places import TRAININGS
 from registry.runs.records import read_json
-from registry.runs.run_folder import TRAININGS, checkpoints_in, is_replicate, open_replicate, read_spec, step_of
+from registry.runs.replicate import is_replicate, open_replicate
+from registry.runs.stored import read_spec
 from registry.schema.spec import Spec
 
 

@@ -23,7 +23,8 @@ from experiments.training.checkpoints import Origin, path_of, read_written
 from experiments.training.open_data import open_decoder
 from experiments.training.processes import ALONE, Processes
 from registry.errors import RunError
-from registry.runs.run_folder import Replicate, read_spec
+from registry.runs.replicate import Replicate
+from registry.runs.stored import read_spec
 from registry.schema.spec import Spec
 
 

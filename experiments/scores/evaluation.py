@@ -28,7 +28,8 @@ from registry.errors import RunError
 from registry.runs.code_used import worked_on
 from registry.runs.machine import ROOT
 from registry.runs.records import Result
-from registry.runs.run_folder import Replicate, read_events, trained
+from registry.runs.replicate import Replicate
+from registry.runs.stored import read_events, trained
 
 
 def can_be_evaluated(replicate: Replicate, prepared: Prepared) -> bool:

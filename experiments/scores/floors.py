@@ -47,8 +47,10 @@ from experiments.scores.scoring import (
 from registry.errors import RunError
 from registry.runs.arrays import problem_of, write_array
 from registry.runs.files import locked
+from registry.runs.floors import owner_of, read_floors
+from registry.runs.places import FLOORS_FILE
 from registry.runs.records import Floor
-from registry.runs.run_folder import FLOORS_FILE, Replicate, owner_of, read_floors
+from registry.runs.replicate import Replicate
 from registry.schema.protocol import Protocol, fingerprint
 from registry.schema.spec import Spec
 

@@ -20,7 +20,7 @@ from experiments.sampling.previews import SHOWN, sample_files
 from experiments.sampling.trainings import sample
 from experiments.training.checkpoints import path_of
 from registry.errors import RunError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.spec import KeepSamples
 
 KEEP_ALL_BYTES = 10**9  # `auto` keeps all files where they take no more together

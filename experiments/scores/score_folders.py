@@ -29,8 +29,10 @@ from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.runs.files import locked
+from registry.runs.floors import read_floors
+from registry.runs.places import DATA_FOLDER
 from registry.runs.records import Floor
-from registry.runs.run_folder import DATA_FOLDER, is_replicate, open_replicate, read_floors
+from registry.runs.replicate import is_replicate, open_replicate
 from registry.schema.differences import differing
 from registry.schema.protocol import Protocol
 

@@ -9,7 +9,7 @@ from experiments.plan.plan import Plan
 from experiments.search.study import Study
 from registry.errors import SpecError
 from registry.experiment.claims import VALIDATION_LOSS, Direction, recorded_name, scores_of
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.differences import differing
 from registry.schema.labels import label_of
 from registry.schema.search import COUNTED, Search

@@ -10,8 +10,8 @@ from experiments.search.goals import FOLDER, Goal, goals_of, open_study, search_
 from experiments.search.study import JOURNAL, Study, Trial
 from registry.errors import RunError
 from registry.runs.attempts import SUBMISSIONS, latest
+from registry.runs.places import folder_name
 from registry.runs.records import Submission
-from registry.runs.run_folder import folder_name
 from registry.schema.labels import label_of
 
 FEWEST = 10  # complete trials that importances are estimated from

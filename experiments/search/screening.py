@@ -23,8 +23,8 @@ from experiments.search.halving import Cut, Decision, Standing, decide
 from registry.errors import SpecError
 from registry.runs.attempts import numbered, take
 from registry.runs.records import State, read_json
+from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import write_resolved
-from registry.runs.run_folder import Replicate
 from registry.schema.search import Screen
 
 FOLDER = "screen"  # in that of the experiment

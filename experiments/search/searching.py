@@ -25,7 +25,7 @@ from experiments.search.study import Study, Trial
 from experiments.search.trials import DataError, Trials
 from registry.errors import RunError, SpecError
 from registry.runs.records import State
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.labels import label_of
 
 CONTROLLERS = "controllers"  # in the folder of the search: whose turn it is

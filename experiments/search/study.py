@@ -22,7 +22,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from registry.errors import RunError
-from registry.runs.run_folder import folder_name
+from registry.runs.places import folder_name
 from registry.schema.labels import label_of
 from registry.schema.search import Dimension, Pruning, Search
 

@@ -15,7 +15,7 @@ from experiments.search.goals import seeds_of
 from experiments.search.study import Trial
 from registry.errors import RunError, SpecError
 from registry.experiment.arms import Arm, resolve_trial
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.values import values_at
 
 

@@ -11,7 +11,8 @@ from experiments.launch.report import Report, report
 from experiments.plan import status
 from experiments.plan.plan import Plan
 from experiments.plan.starts import refuse_missing
-from registry.runs.run_folder import Replicate, State
+from registry.runs.records import State
+from registry.runs.replicate import Replicate
 
 WATCHING = (
     "this process only submits and watches: it can be killed, its jobs go on, and the same command goes on with them"

@@ -12,8 +12,8 @@ from experiments.tracking import overview
 from experiments.tracking.artifacts import TAG as ARTIFACTS_TAG
 from experiments.tracking.artifacts import Artifact, send
 from experiments.tracking.run_contents import ARM, REPORT, TRIAL, kind_of
+from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment, place_of
-from registry.runs.run_folder import Replicate
 
 PARENT = "mlflow.parentRunId"
 TABLES = "mlflow.loggedArtifacts"  # the tag by which MLflow's `log_table` knows its tables

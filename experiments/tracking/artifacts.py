@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from registry.runs.records import State
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 TAG = "mlflow.workbench.artifacts"  # of a run: name -> state of the file sent; MLflow's page hides tags of its own
 CLIPS = 4  # videos of single clips, beside the grid of several

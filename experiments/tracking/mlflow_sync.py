@@ -31,7 +31,7 @@ from experiments.tracking.threads import by_threads
 from registry.errors import RunError
 from registry.runs.files import write_atomically
 from registry.runs.records import Event, State
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 
 FOLDER = "_sync"  # in the folder of all runs, by experiment: whose turn it is to sync, and the origin of its runs
 PATIENCE = 900.0  # seconds that a sync waits for another one of the same experiment

@@ -10,8 +10,8 @@ from experiments.tracking import arms_view
 from experiments.tracking.metric_points import MetricLines, metric_key
 from experiments.tracking.run_contents import LONGEST
 from experiments.tracking.store import KIND, KIND_TAG
+from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment, newest_resolved, place_of
-from registry.runs.run_folder import Replicate
 
 VERDICT = "verdict.json"  # in the folder of a report
 NOTE = "mlflow.note.content"  # Markdown that MLflow's page renders, of an experiment and of a run

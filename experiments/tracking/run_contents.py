@@ -13,10 +13,12 @@ from experiments.record.recording import bound_code, prepared_data
 from experiments.tracking.metric_points import MetricLines, flat, metric_key
 from registry.errors import RunError
 from registry.runs.code_used import made_by
+from registry.runs.floors import own_floors
 from registry.runs.machine import ROOT
 from registry.runs.records import MadeBy, Result, State
+from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
-from registry.runs.run_folder import Replicate, desires, evaluations_in, own_floors, read_lines, read_spec
+from registry.runs.stored import desires, evaluations_in, read_lines, read_spec
 from registry.schema.search import is_trial
 
 LONGEST = {"tag": 5000, "param": 6000}  # characters

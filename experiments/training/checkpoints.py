@@ -19,9 +19,10 @@ import torch
 from components.data.prepare import Prepared
 from experiments.training.processes import Processes
 from registry.errors import RunError
+from registry.parts.start_files import checkpoints_in, kept_steps, step_of
 from registry.runs.files import write_atomically
 from registry.runs.records import read_json
-from registry.runs.run_folder import Replicate, checkpoints_in, kept_steps, step_of
+from registry.runs.replicate import Replicate
 
 VISIBLE_WITHIN = 120.0  # seconds within which other machines see a file that was written; NFS may hide it for 60
 NEEDED = ("step", "model", "ema", "optimiser", "generator", "torch_generator", "sums", "summed")

@@ -14,7 +14,7 @@ from experiments.record.recording import bound_data, prepared_data
 from experiments.training.devices import device_of
 from registry.errors import RunError
 from registry.runs.records import PreparedData
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.spec import Spec
 
 

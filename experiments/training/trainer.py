@@ -35,7 +35,10 @@ from experiments.training.open_data import open_captions
 from experiments.training.processes import ALONE, Processes
 from experiments.training.validation import validation_at, validation_losses, validation_split_of
 from registry.errors import Interrupted, RunError
-from registry.runs.run_folder import Replicate, checkpoints_in, read_metrics, start_of, step_of
+from registry.parts.start_files import checkpoints_in, step_of
+from registry.runs.replicate import Replicate
+from registry.runs.starts import start_of
+from registry.runs.stored import read_metrics
 
 
 def take_step(model: nn.Module, optimiser: Steps, ema: EMA, clip_norm: float | None) -> Tensor:

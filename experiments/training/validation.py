@@ -12,7 +12,7 @@ from components.diffusion.contracts import Objective
 from experiments.training.batches import Batches, DrawLatents
 from experiments.training.losses import Batch, autocast, losses_of
 from registry.errors import RunError
-from registry.runs.run_folder import read_metrics
+from registry.runs.stored import read_metrics
 from registry.schema.spec import Spec
 
 VALIDATION_CLIPS = 16

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.record.recording import OwnAttempt, Recorder
 from experiments.worker.stopping import Stop
-from registry.runs.run_folder import checkpoints_in, step_of
+from registry.parts.start_files import checkpoints_in, step_of
 
 
 class Books:

@@ -23,9 +23,10 @@ from experiments.worker.books import Books
 from experiments.worker.stages import progress_of, run_stages, waiting
 from experiments.worker.stopping import stop_requests
 from registry.errors import Interrupted, RunError, SpecError
+from registry.parts.start_files import checkpoints_in, step_of
 from registry.runs.machine import ROOT
 from registry.runs.records import Result
-from registry.runs.run_folder import checkpoints_in, read_events, read_spec, step_of
+from registry.runs.stored import read_events, read_spec
 from registry.schema.spec import Spec
 
 

@@ -15,17 +15,10 @@ from experiments.training.trainer import Trainer, keeping_random_state, resumed,
 from experiments.worker.books import Books
 from experiments.worker.stopping import Stop
 from registry.errors import Interrupted, RunError
+from registry.parts.start_files import checkpoints_in, step_of
 from registry.runs.records import Result, Trained
-from registry.runs.run_folder import (
-    Replicate,
-    checkpoints_in,
-    evaluations_in,
-    has_failed,
-    open_replicate,
-    read_events,
-    step_of,
-    wanted,
-)
+from registry.runs.replicate import Replicate, open_replicate
+from registry.runs.stored import evaluations_in, has_failed, read_events, wanted
 from registry.schema.spec import Spec
 
 

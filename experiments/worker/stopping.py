@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.record.recording import ClaimedError, OwnAttempt
 from registry.runs.records import Desired
-from registry.runs.run_folder import desires, evaluations_in
+from registry.runs.stored import desires, evaluations_in
 
 TWICE_SECONDS = 1.0  # within which a signal is the same one: on Ctrl-C, torchrun and the terminal both send it
 LOOK_SECONDS = 2.0  # between looks at what is desired, which may lie on a slow shared file system

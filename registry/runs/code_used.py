@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from registry.runs.records import CodeUsed, MadeBy
-from registry.runs.run_folder import Replicate, read_lines
+from registry.runs.replicate import Replicate
+from registry.runs.stored import read_lines
 
 FILE = "code.jsonl"
 

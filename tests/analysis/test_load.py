@@ -13,7 +13,7 @@ from analysis.curves import CACHE
 from analysis.experiment_results import ExperimentResults
 from experiments.plan.plan import Plan, load_plan
 from registry.errors import RunError, SpecError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write
 

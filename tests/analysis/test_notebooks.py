@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 from experiments.plan.plan import load_plan
 from registry.errors import RunError
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish
 
 FOLDER = ROOT / "analysis" / "notebooks"

@@ -9,7 +9,7 @@ from analysis.run_columns import spec_values
 from experiments.plan.plan import load_plan
 from registry.errors import SpecError
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.cli.command import run
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write

@@ -8,8 +8,8 @@ import pytest
 from analysis import rendering, results, tables
 from analysis.stopped import NOTE, reasons
 from analysis.verdicts import judge
+from registry.runs.places import DESIRED
 from registry.runs.records import Desired
-from registry.runs.run_folder import DESIRED
 from tests.fixtures.replicates import claim, equivalent, improving, replicates
 
 REASON = "screened out at step 1000, 14th of 27"

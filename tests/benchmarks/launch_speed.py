@@ -24,7 +24,7 @@ from experiments.plan.plan import load_plan
 from experiments.record.recording import Recorder
 from registry.runs.attempts import ATTEMPTS, this_process
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.toy_replicates import result_of
 from tests.slurm.clusters import fake_cluster
 

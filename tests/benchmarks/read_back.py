@@ -15,7 +15,7 @@ from typing import Any
 
 import analysis
 from experiments.plan.plan import load_plan
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY
 

@@ -24,7 +24,7 @@ from components.model.checkpoints import export, inspect, open_network, to_offic
 from experiments.launch.importing import import_checkpoint
 from registry.parts.catalogue import catalogue
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import read_spec
+from registry.runs.stored import read_spec
 from registry.schema.section import Part
 from registry.schema.spec import ModelSpec
 

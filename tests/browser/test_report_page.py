@@ -16,7 +16,7 @@ from components.data.video.writer import write_mp4
 from experiments.launch import report
 from experiments.plan.plan import load_plan
 from experiments.tracking import mlflow_sync
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.browser import DESKTOP, PHONE, axe_source, chromium, look_at, serious
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.plan.plan import load_plan
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.cli.command import run
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write

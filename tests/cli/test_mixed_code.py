@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import open_replicate
+from registry.runs.replicate import open_replicate
 from tests.cli.command import Told, run
 from tests.fixtures.toy_replicates import TOY, write
 

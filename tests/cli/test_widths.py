@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from experiments.plan.plan import load_plan
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from registry.runs.attempts import ATTEMPTS, latest
 from registry.runs.records import Attempt
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.slurm.clusters import Cluster, fake_cluster, real_cluster, why_no_real
 from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
 from tests.waiting import until

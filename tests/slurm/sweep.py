@@ -11,7 +11,7 @@ from experiments.plan.plan import Plan, load_plan
 from experiments.tracking import mlflow_sync, store
 from registry.runs.machine import ROOT
 from registry.runs.records import Result
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.slurm.clusters import Cluster
 from tests.waiting import PATIENCE, until
 

@@ -6,7 +6,7 @@ import pytest
 
 from analysis import reports
 from experiments.record import slurm_queue
-from registry.runs.run_folder import read_lines
+from registry.runs.stored import read_lines
 from tests.slurm.clusters import Cluster
 from tests.slurm.sweep import Sweep, points_of_file, points_of_mlflow, unequal_scores
 from tests.waiting import until

@@ -16,7 +16,7 @@ from experiments.launch.executors import opened
 from experiments.launch.launching import make_run_folders, stop_for_good
 from experiments.launch.preparing import bind_replicates, prepare_data
 from experiments.plan.plan import load_plan
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.cli.command import ROOT, run
 from tests.fixtures.toy_replicates import TOY, nothing
 from tests.slurm.clusters import Cluster

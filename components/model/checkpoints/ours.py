@@ -18,8 +18,11 @@ from components.model.checkpoints.layout import Layout, Network, write_safetenso
 from components.model.patch_embeddings import PatchEmbedding
 from registry.errors import RunError, SpecError, shortened
 from registry.parts.catalogue import catalogue
+from registry.parts.start_files import checkpoints_in, step_of
+from registry.runs.places import IMPORTED, TRAININGS
 from registry.runs.records import Imported, read_json, read_record
-from registry.runs.run_folder import IMPORTED, TRAININGS, checkpoints_in, is_replicate, read_spec, step_of
+from registry.runs.replicate import is_replicate
+from registry.runs.stored import read_spec
 from registry.schema.spec import ModelSpec, Spec
 
 HEADER = "latte_workbench"  # the text in a safetensors header that says what the file is

@@ -14,7 +14,7 @@ from experiments.plan.inventory import unreferenced
 from experiments.plan.plan import load_plan
 from registry.errors import RunError, SpecError
 from registry.runs.records import State
-from registry.runs.run_folder import training_state
+from registry.runs.stored import training_state
 from tests.components.model.checkpoints.test_opening import assert_bits
 from tests.fixtures.checkpoint_files import HEADS, WRAPPINGS, dit_entries, file_of_ours, latte_entries, save, wrapped
 from tests.fixtures.toy_replicates import TOY, finish, made, write

@@ -18,7 +18,7 @@ from experiments.record.recording import Recorder
 from experiments.tracking import mlflow_sync
 from registry.errors import SpecError
 from registry.runs.records import State
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.toy_replicates import nothing, plan_of
 from tests.waiting import PATIENCE
 

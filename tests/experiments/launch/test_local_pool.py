@@ -17,7 +17,7 @@ from experiments.record.snapshot import Snapshot
 from experiments.record.states import claim, states
 from experiments.worker import warm_start
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.resources import Resources, Shape
 from tests.fixtures.toy_replicates import made
 from tests.waiting import until

@@ -13,7 +13,7 @@ from experiments.launch.executor import RefusedError
 from experiments.launch.slurm_arrays import Sent
 from experiments.launch.slurm_jobs import SlurmJobs
 from experiments.plan.plan import Plan
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.toy_replicates import plan_of
 
 

@@ -10,7 +10,7 @@ from experiments.plan.plan import Plan, load_plan
 from experiments.plan.resolved_experiment import digest
 from experiments.tracking import mlflow_sync
 from registry.errors import RunError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, nothing, write
 

@@ -14,7 +14,7 @@ from experiments.launch.slurm_arrays import Chunk, SlurmArrays, chunks, script
 from experiments.record.slurm_queue import Cluster, Queue, elements
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import Task
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from registry.schema.resources import Resources, Shape
 from tests.fixtures.toy_replicates import plan_of
 

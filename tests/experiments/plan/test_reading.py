@@ -5,8 +5,8 @@ from pathlib import Path
 from experiments.plan.plan import load_plan
 from experiments.plan.reading import floors_of
 from experiments.scores.floors import add_floors
+from registry.runs.floors import owner_of
 from registry.runs.records import Floor
-from registry.runs.run_folder import owner_of
 from tests.fixtures.toy_replicates import write
 
 

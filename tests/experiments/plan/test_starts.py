@@ -14,8 +14,8 @@ from experiments.plan.starts import other_videos, refuse_missing, with_starts
 from experiments.record.recording import Recorder
 from experiments.training.checkpoints import path_of
 from registry.errors import RunError, SpecError
+from registry.parts.start_files import step_of
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import step_of
 from tests.cli.command import run
 from tests.fixtures.toy_replicates import TOY
 

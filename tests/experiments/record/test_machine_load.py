@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments.record import machine_load
-from registry.runs.run_folder import read_lines
+from registry.runs.stored import read_lines
 from tests.waiting import until
 
 

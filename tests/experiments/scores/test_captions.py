@@ -11,7 +11,8 @@ from experiments.launch.launching import launch_all
 from experiments.sampling.sample_files import SampleFiles, files_of
 from experiments.scores.score_folders import request_of, score_folders
 from registry.errors import RunError
-from registry.runs.run_folder import Replicate, read_floors
+from registry.runs.floors import read_floors
+from registry.runs.replicate import Replicate
 from tests.fixtures.toy_replicates import nothing, plan_of
 
 SHARES = ("caption_accuracy", "colour_accuracy", "shape_accuracy", "direction_accuracy")

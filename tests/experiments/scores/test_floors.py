@@ -25,8 +25,8 @@ from experiments.scores.scoring import Counts, planned_fake
 from experiments.training.open_data import open_data
 from registry.experiment.resolve import resolve_protocol
 from registry.parts.catalogue import catalogue
+from registry.runs.floors import read_floors
 from registry.runs.records import Floor
-from registry.runs.run_folder import read_floors
 from tests.fixtures.toy_replicates import nothing, plan_of
 
 SCORES = {"fvd[random_r3d]", "kvd[random_r3d]"}

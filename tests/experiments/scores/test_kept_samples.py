@@ -13,7 +13,8 @@ from experiments.scores import evaluation, kept_samples
 from experiments.scores.kept_samples import drop_samples, kept_of, missing_samples, sample_again
 from experiments.worker.run import run_training
 from registry.errors import RunError
-from registry.runs.run_folder import Replicate, open_replicate, read_floors
+from registry.runs.floors import read_floors
+from registry.runs.replicate import Replicate, open_replicate
 from tests.fixtures.toy_replicates import made, never, nothing, plan_of
 
 CPU = torch.device("cpu")

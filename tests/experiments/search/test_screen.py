@@ -15,7 +15,7 @@ from experiments.search import screening
 from experiments.search.screening import launch_screened
 from experiments.worker.run import run_training
 from registry.errors import RunError, SpecError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.toy_replicates import TOY, nothing
 
 ARMS = "arms: {fast: {learning.learning_rate: 5e-3}, slow: {learning.learning_rate: 1e-5}, late: {model.depth: 4}}"

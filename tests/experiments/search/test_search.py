@@ -8,7 +8,7 @@ from experiments.record.lease import leased
 from experiments.search.results import for_figures, summary
 from experiments.search.searching import run_search
 from registry.errors import RunError
-from registry.runs.run_folder import open_replicate
+from registry.runs.replicate import open_replicate
 from tests.fixtures.fake_runs import searching
 from tests.fixtures.toy_replicates import nothing
 

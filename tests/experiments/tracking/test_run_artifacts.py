@@ -9,8 +9,8 @@ import pytest
 from experiments.record.recording import Recorder
 from experiments.tracking import artifacts, mlflow_sync, overview, store
 from registry.runs.files import write_atomically
+from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment, place_of, write_resolved
-from registry.runs.run_folder import Replicate
 from tests.fixtures.toy_replicates import result_of
 from tests.fixtures.tracked import Killed, fragile, replicates, stored
 

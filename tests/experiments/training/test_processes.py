@@ -17,7 +17,7 @@ from experiments.training.processes import ALONE, Processes, joined
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.ranks import (
     CPU,
     ask,

@@ -15,7 +15,7 @@ from experiments.training.open_data import open_data
 from experiments.training.processes import ALONE, Processes
 from experiments.training.trainer import Trainer
 from registry.errors import RunError, SpecError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.text_trainings import write_text
 from tests.fixtures.toy_replicates import assert_same, made, nothing, resumed, trainer_of
 

@@ -14,7 +14,7 @@ from experiments.training import trainer
 from experiments.training.checkpoints import read_checkpoint
 from experiments.training.trainer import train
 from registry.errors import Interrupted, RunError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.made_videos import write_pictures
 from tests.fixtures.toy_replicates import assert_same, made, never, nothing, resumed, trainer_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.cli.command import run
 from tests.fixtures.toy_replicates import finish, made, write_ablation
 

@@ -18,7 +18,7 @@ from experiments.record.recording import desire
 from experiments.worker.run import run_training
 from registry.errors import Interrupted
 from registry.runs.records import State, sealed
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.cli.command import run
 from tests.fixtures.toy_replicates import finish, made, nothing, plan_of, scores
 

@@ -9,7 +9,7 @@ from experiments.plan.rows import rows
 from experiments.plan.warnings import warnings
 from experiments.training.checkpoints import path_of
 from registry.runs.code_used import made_by
-from registry.runs.run_folder import training_state
+from registry.runs.stored import training_state
 from tests.cli.command import Launched
 from tests.fixtures.toy_replicates import TOY, finish, made, plan_of
 

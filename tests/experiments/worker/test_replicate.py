@@ -29,7 +29,8 @@ from registry.runs.attempts import ATTEMPTS, take, this_process
 from registry.runs.files import write_atomically, write_new
 from registry.runs.machine import ROOT
 from registry.runs.records import PreparedData, read_record
-from registry.runs.run_folder import Replicate, open_replicate, read_lines, trained
+from registry.runs.replicate import Replicate, open_replicate
+from registry.runs.stored import read_lines, trained
 from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
 from tests.waiting import PATIENCE, until
 

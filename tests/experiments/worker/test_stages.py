@@ -22,7 +22,8 @@ from experiments.worker import stopping
 from experiments.worker.run import run_training
 from registry.errors import Interrupted, RunError
 from registry.runs.machine import ROOT
-from registry.runs.run_folder import Replicate, training_state
+from registry.runs.replicate import Replicate
+from registry.runs.stored import training_state
 from tests.cli.command import run
 from tests.fixtures.toy_replicates import at, clips, finish, made, nothing, plan_of, scores, write_ablation
 

@@ -10,7 +10,7 @@ import pytest
 from experiments.record.recording import create, desire
 from experiments.worker import stopping
 from experiments.worker.stopping import Stop, stop_requests
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.toy_replicates import plan_of
 
 

@@ -204,11 +204,11 @@ import sys
 from pathlib import Path
 from registry.experiment import arms as resolved
 from registry.parts import catalogue
-from registry.runs import run_folder
+from registry.runs import replicate
 from registry.experiment.experiment_file import load_experiment
 catalogue.catalogue().parts()[0].describe()
 arms, claims = resolved.resolve_experiment(load_experiment(Path({str(path)!r})))
-run_folder.replicates("toy", arms, [0], Path("runs"))[0].state
+replicate.replicates("toy", arms, [0], Path("runs"))[0].state
 assert len(arms) == 2 and len(claims) == 1
 heavy = {{"torch", "pandas", "diffusers", "matplotlib"}} & set(sys.modules)
 assert not heavy, heavy

@@ -13,7 +13,8 @@ from registry import strict_yaml
 from registry.experiment.arms import Arm
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
-from registry.runs.run_folder import Replicate, open_replicate, orphans, replicate_of
+from registry.runs.orphans import orphans
+from registry.runs.replicate import Replicate, open_replicate, replicate_of
 from registry.schema.spec import SCIENCE, WITHOUT_EFFECT, SamplingSpec, Spec
 from tests.fixtures.networks import resolved
 from tests.fixtures.writing import TOY, arms, write

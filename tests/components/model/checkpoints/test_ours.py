@@ -8,7 +8,7 @@ import torch
 from components.model.checkpoints import Assumed, export, inspect, open_network
 from experiments.sampling.trainings import trained_network
 from registry.errors import RunError, SpecError
-from registry.runs.run_folder import Replicate
+from registry.runs.replicate import Replicate
 from tests.fixtures.checkpoint_files import file_of_ours
 from tests.fixtures.toy_networks import inputs
 from tests.fixtures.toy_replicates import assert_same, finish, made

@@ -1,0 +1,154 @@
+"""What the files of a training and of its evaluations say: spec, events, metrics, who wants what, and how far it is."""
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from registry import strict_yaml
+from registry.errors import RunError, SpecError
+from registry.parts.start_files import checkpoints_in, step_of
+from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest
+from registry.runs.places import DESIRED, EVALUATIONS
+from registry.runs.records import (
+    Attempt,
+    DamagedError,
+    Desired,
+    Event,
+    State,
+    Submission,
+    Trained,
+    read_record,
+)
+from registry.schema.spec import Spec
+
+
+def read_spec(folder: Path, identity: str | None = None) -> Spec:
+    """Return the spec that is stored in a folder of a training or of an evaluation.
+
+    Args:
+        folder: where it lies.
+        identity: of the whole spec, if it is known.
+
+    Raises:
+        RunError: it cannot be read, is no spec of this version, or hashes to another identity.
+    """
+    path = folder / "spec.yaml"
+    try:
+        text = strict_yaml.read(path)
+    except SpecError as error:
+        raise RunError(str(error)) from None
+    try:
+        spec = _spec_in(text)
+    except SpecError as error:
+        raise RunError(f"{folder}/{error}") from None
+    except ValueError as error:
+        raise RunError(f"{path}: is no spec of this version: {error}") from None
+    if identity is not None and spec.identity != identity:
+        raise RunError(
+            f"{path}: hashes to {spec.identity}, the folder is {identity}; the stored spec was edited, or it was "
+            "written by another version of the workbench"
+        )
+    return spec
+
+
+@lru_cache(maxsize=256)
+def _spec_in(text: str) -> Spec:
+    """The spec that a text says; the folders of an arm's seeds hold the same one, which is parsed once."""
+    return Spec.model_validate(strict_yaml.parse(text, "spec.yaml").value)
+
+
+def evaluations_in(training: Path) -> list[Path]:
+    """Return the evaluations of a training that somebody asked for, by name."""
+    return sorted(path.parent for path in (training / EVALUATIONS).glob("*/spec.yaml"))
+
+
+def desires(evaluation: Path) -> list[Desired]:
+    """Return what each experiment that asked for an evaluation wants of it."""
+    found = (readable(path, Desired) for path in sorted((evaluation / DESIRED).glob("*.json")))
+    return [desired for desired in found if desired is not None]
+
+
+def wanted(training: Path) -> list[tuple[Path, Desired]]:
+    """Return the evaluations without a result that are still wanted, once for each experiment that wants them."""
+    return [
+        (folder, desired)
+        for folder in evaluations_in(training)
+        if not (folder / "result.json").exists()
+        for desired in desires(folder)
+        if not desired.over
+    ]
+
+
+def has_failed(events: Iterable[Event]) -> bool:
+    """Return whether the last that is said of a training, or of one evaluation, is that it failed."""
+    failed = False
+    for event in events:
+        failed = (failed or event.event == "failed") and event.event != "retry"
+    return failed
+
+
+def trained(training: Path) -> Trained | None:
+    """Return what there is to say of a training that has made its last step."""
+    return readable(training / "trained.json", Trained)
+
+
+def training_state(training: Path, spec: Spec, hint: Hint | None = None) -> State:
+    """Return how far a training is, whoever wants it.
+
+    Args:
+        training: its folder.
+        spec: of an arm that wants it; its step is as far as it need go.
+        hint: what Slurm says of jobs, if it was asked.
+    """
+    attempt, submission = latest(training / ATTEMPTS, Attempt), latest(training / SUBMISSIONS, Submission)
+    reached = [step_of(path) or 0 for path in checkpoints_in(training)]
+    if trained(training) is not None or max(reached, default=-1) >= spec.step:
+        return State.DONE
+    if is_alive(attempt, training / "heartbeat.json", hint):
+        return State.RUNNING
+    if has_failed(event for event in read_events(training) if event.evaluation is None or event.event == "retry"):
+        return State.FAILED
+    if submission is not None and submission.ended is None and (attempt is None or attempt.job != submission.job):
+        return State.QUEUED if submission.job or is_alive(submission) else State.INTERRUPTED
+    return State.INTERRUPTED if attempt is not None or reached else State.MISSING
+
+
+def read_events(training: Path) -> list[Event]:
+    """Return what happened to a training and its evaluations, oldest first."""
+    found = []
+    for line in read_lines(training / "events.jsonl"):
+        try:
+            found.append(Event.model_validate(line))
+        except ValueError:
+            continue
+    return found
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the logged lines of a training or an evaluation; those without a step are left out."""
+    return [line for line in read_lines(folder / "metrics.jsonl") if type(line.get("step")) is int]
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON-lines file; a line cut short by a kill, or damaged, is passed over."""
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for line in text.split(b"\n"):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def readable(path: Path, kind: Any) -> Any:
+    """Return the record of a file, None where there is none that can be believed."""
+    try:
+        return read_record(path, kind)
+    except DamagedError:
+        return None
