@@ -2,6 +2,7 @@
 
 The names are those of MLflow's own system metrics, so that its page shows them as such. GPUs are looked at where
 nvidia-ml-py is installed and the driver answers; nothing is asked of PyTorch.
+A training adds clips a second and how long steps waited for their data, whenever it logs.
 """
 
 import contextlib

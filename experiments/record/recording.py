@@ -339,6 +339,10 @@ class Recorder:
         """One line of metrics at an optimiser step."""
         self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
 
+    def load(self, values: Mapping[str, float]) -> None:
+        """One line on how fast the work is, beside those of `experiments.record.machine_load`."""
+        self._append("system.jsonl", {"time": time.time(), **values})
+
     def heartbeat(self, **values: Any) -> None:
         """Overwrite what the running attempt is doing."""
         write_json(self.folder / "heartbeat.json", {"time": time.time(), **values})

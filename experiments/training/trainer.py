@@ -115,6 +115,7 @@ class Trainer:
         if not processes.alone and not self.sharded:
             self.network = gathering(self.model, self._some_output, device)
         self.step = 0
+        self.waited = 0.0  # seconds that steps waited for their data
         self.sums: dict[str, Tensor] = {}  # of the metrics since they were last logged
         self.summed = 0  # how many steps they sum
         if state is not None:
@@ -132,7 +133,9 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step; returns the mean losses and the gradients' norm, still on the device."""
         learning, size = self.spec.learning, self.spec.learning.batch_size
+        asked = time.monotonic()
         batch = self.batches.draw(self.step, self.generator, self.times, self.draw_latents)
+        self.waited += time.monotonic() - asked
         # All numbers of a step are drawn before it is shared out and cut into micro-batches: neither changes anything.
         if not self.processes.alone:  # a stream of its own for each process's parts, and the same again after a resume
             torch.manual_seed(seed_of(self.seed, 1, self.processes.rank, self.step))
@@ -312,7 +315,7 @@ def _train(
             trainer.sums[name] = trainer.sums.get(name, 0) + value  # stays on the device: no waiting for it
         trainer.summed += 1
         if step % runtime.log_every == 0 or step == steps:
-            _log(trainer, speed.steps_per_second(step))
+            _log(trainer, speed)
             progress("training", step, steps)
         if step % runtime.validate_every == 0 and step < until:
             trainer.note(step, trainer.validation_losses())
@@ -327,8 +330,8 @@ def _train(
     return final
 
 
-def _log(trainer: Trainer, rate: float) -> None:
-    """Write down the means since the last time.
+def _log(trainer: Trainer, speed: "_Speed") -> None:
+    """Write down the means since the last time, and how fast the steps were.
 
     Raises:
         RunError: the loss is not finite.
@@ -343,8 +346,9 @@ def _log(trainer: Trainer, rate: float) -> None:
     logged["learning_rate"] = trainer.optimiser.param_groups[0]["lr"]
     trainer.note(step, logged)
     if trainer.processes.is_first:
-        steps = trainer.spec.learning.steps
+        steps, rate = trainer.spec.learning.steps, speed.steps_per_second(step)
         trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
+        trainer.recorder.load(speed.lately(step, trainer.waited, trainer.spec.learning.batch_size))
 
 
 @contextmanager
@@ -360,6 +364,25 @@ class _Speed:
 
     def __init__(self, step: int) -> None:
         self.first, self.since = step, time.monotonic()
+        self._last = (self.first, self.since, 0.0)
+
+    def lately(self, step: int, waited: float, batch_size: int) -> dict[str, float]:
+        """Return clips a second of all processes, and the percentage of the time that steps waited for their data.
+
+        Both are of the time since this was asked before, with validation and checkpoints in it.
+
+        Args:
+            step: the newest.
+            waited: seconds of waiting for data since the attempt began.
+            batch_size: clips of a step.
+        """
+        step_before, then, waited_before = self._last
+        self._last = (step, time.monotonic(), waited)
+        seconds = max(self._last[1] - then, 1e-9)
+        return {
+            "clips_per_second": round((step - step_before) * batch_size / seconds, 3),
+            "data_wait_percentage": round(100 * (waited - waited_before) / seconds, 3),
+        }
 
     def steps_per_second(self, step: int) -> float:
         seconds = time.monotonic() - self.since

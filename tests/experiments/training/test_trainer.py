@@ -15,6 +15,7 @@ from experiments.training.checkpoints import read_checkpoint
 from experiments.training.trainer import train
 from registry.errors import Interrupted, RunError
 from registry.runs.replicate import Replicate
+from registry.runs.stored import read_lines
 from tests.fixtures.made_videos import write_pictures
 from tests.fixtures.toy_replicates import assert_same, made, never, nothing, resumed, trainer_of
 
@@ -211,6 +212,14 @@ def test_learning_rate_follows_its_schedule(tmp_path: Path) -> None:
     replicate, *_ = trained(tmp_path, "learning.lr_schedule={name: warm_up, warm_up_steps: 4}", "runtime.log_every=1")
     rates = [line["learning_rate"] for line in replicate.metrics() if "learning_rate" in line]
     assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
+
+
+def test_it_says_how_fast_it_was_and_how_long_it_waited_for_data(undisturbed: Any) -> None:
+    """Whenever it logs, here every second step of six; what differs from run to run stands in a file of its own."""
+    lines = list(read_lines(undisturbed[0].training / "system.jsonl"))
+    assert len(lines) == 3
+    assert all(line["clips_per_second"] > 0 for line in lines)
+    assert all(0 < line["data_wait_percentage"] < 100 for line in lines)
 
 
 def test_validation_is_the_same_whenever_it_is_asked(tmp_path: Path) -> None:
