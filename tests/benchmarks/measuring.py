@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +41,16 @@ class Row:
     macs: int = 0
     halves: tuple[str, ...] = ("bf16",)
     about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def most_resident() -> int:
+    """Return the most bytes that this process has had resident, without what its parent had before it started it.
+
+    `getrusage` has the parent's in it, which a process takes along when another program is started in it.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return 1024 * int(line.split()[1])
 
 
 def peaks(device: torch.device) -> dict[str, float]:

@@ -71,6 +71,7 @@ def inside(how: str, file: str, overrides: list[str]) -> None:
     from experiments.plan.plan import load_plan
     from experiments.plan.step_memory import step_memory
     from registry.schema.spec import Spec
+    from tests.benchmarks.measuring import most_resident
 
     def steps(spec: Spec, times: int) -> None:
         step = OneStep(spec, device, ready=lambda model: model.initialise(torch.Generator().manual_seed(0)))
@@ -88,7 +89,7 @@ def inside(how: str, file: str, overrides: list[str]) -> None:
     before = _resident()
     with kept(device) if how == "keep" else nullcontext():
         steps(spec, 3)
-        grown = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        grown = most_resident() - before
     print(json.dumps({"predicted": predicted.peak, "measured": grown}))
 
 

@@ -27,6 +27,7 @@ from registry.runs.machine import ROOT
 from registry.runs.stored import read_spec
 from registry.schema.section import Part
 from registry.schema.spec import ModelSpec
+from tests.benchmarks.measuring import most_resident
 
 MOST = 24e9  # bytes of a stage
 LAYOUTS, STAGES = ("plain", "joint", "compiled", "dit"), ("show", "import", "sample", "export")
@@ -51,12 +52,6 @@ def make(layout: str, path: Path) -> None:
         ema = {f"_orig_mod.{name}": value for name, value in ema.items()}
     both = {"model": entries(layout, 1), "ema": ema} if layout == "plain" else {"ema": ema}
     torch.save(ema if layout == "dit" else both, path)
-
-
-def most_resident() -> int:
-    """Return the most bytes that this process has had resident, without what its parent had before it started it."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return 1024 * int(line.split()[1])
 
 
 def stage(name: str, layout: str, folder: Path) -> None:

@@ -191,11 +191,11 @@ def judged_and_refused(toy: Edited, more: str, mixed: str) -> None:
 
 
 def mlflow_tags(runs: Path) -> dict[str, dict[str, str]]:
-    """Name of each run -> its tags."""
+    """Name of each replicate's run -> its tags."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
-    found = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
+    found = client.search_runs([client.get_experiment_by_name("toy").experiment_id], "tags.kind = 'replicate'")
     return {run.info.run_name: run.data.tags for run in found}
 
 
