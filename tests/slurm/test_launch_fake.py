@@ -78,7 +78,7 @@ def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_pa
     assert [row["job"].split("_")[1] for row in lab.rows()] == ["0", "1"]
     (report,) = (lab.runs / "toy" / "reports").iterdir()  # SHORT overrides the file, so `report` does not lead there
     assert {path.name for path in report.glob("[!.]*")} == {
-        "experiment.json", "figures", "table.md", "table.csv", "verdict.txt", "verdict.json",
+        "experiment.json", "figures", "report.html", "table.md", "table.csv", "verdict.txt", "verdict.json",
     }  # fmt: skip
     assert f"reports when they have ended, in {report}" in told.out
     assert not (lab.runs / "toy" / "report").exists()
