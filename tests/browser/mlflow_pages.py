@@ -144,8 +144,9 @@ def dashboard(*words: object) -> Iterator[str]:
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     with tempfile.TemporaryFile("w+") as told:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=told, stderr=told, text=True
-        )
+            command, cwd=ROOT, env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=told, stderr=told, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )  # fmt: skip
 
         def printed() -> str:
             told.seek(0)

@@ -38,6 +38,7 @@ def test_dashboard_serves_what_was_launched_and_ends_cleanly(launched: Launched,
         process = subprocess.Popen(
             [*command, "--no-browser", "--port", str(port)], cwd=tmp_path, env=environment, stdout=out, stderr=out,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         )  # fmt: skip
     try:
         until(lambda: "Ctrl-C" in said.read_text() or process.poll() is not None, "the dashboard says how to end it")
