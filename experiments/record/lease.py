@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from experiments.record.beside import beside
 from registry.errors import RunError
 from registry.runs.attempts import is_alive, latest, numbered, take, this_process
 from registry.runs.files import write_atomically
@@ -66,19 +67,15 @@ def leased(folder: Path, patience: float, waiting: Callable[[str], None] | None 
         RunError: another process still holds it when patience is at its end.
     """
     lease = _take(folder, patience, waiting)
-    ended = threading.Event()
 
-    def beat() -> None:
+    def beat(ended: threading.Event) -> None:
         while not ended.wait(BEAT_SECONDS):
             lease.beat()
 
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
     try:
-        yield lease
+        with beside(beat):
+            yield lease
     finally:
-        ended.set()
-        thread.join()
         with contextlib.suppress(OSError):
             lease.end()
 

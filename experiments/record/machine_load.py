@@ -7,7 +7,6 @@ A training adds clips a second and how long steps waited for their data, wheneve
 
 import contextlib
 import importlib
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ from typing import Any
 
 import psutil
 
-FILE = "system.jsonl"  # of a training
+from experiments.record.beside import beside
+from experiments.record.recording import Recorder
+
 PEAK = "process_memory_usage_megabytes"
 MEGABYTE = 1e6
 FIRST_SECONDS, SECONDS = 1.0, 30.0  # from the begin to the first line, and later from one line to the next
@@ -60,23 +61,18 @@ def _gpus() -> list[tuple[Any, Any]]:
 @contextlib.contextmanager
 def recorded(training: Path) -> Iterator[None]:
     """Note the load in a training's folder while the work inside goes on: soon, then now and then, and at its end."""
-    ended = threading.Event()
+    recorder = Recorder(training)
 
     def note(load: MachineLoad) -> None:
-        with contextlib.suppress(OSError), (training / FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(load.read()) + "\n")
+        with contextlib.suppress(OSError):
+            recorder.load(load.read())
 
-    def work() -> None:
+    def work(ended: threading.Event) -> None:
         load, pause = MachineLoad(), FIRST_SECONDS
         while not ended.wait(pause):
             note(load)
             pause = min(2 * pause, SECONDS)
         note(load)
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
+    with beside(work):
         yield
-    finally:
-        ended.set()
-        thread.join()

@@ -13,13 +13,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic
 
+from experiments.record.beside import beside
 from registry import strict_yaml
 from registry.errors import RunError
 from registry.parts.start_files import CHECKPOINTS, KEEP
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
 from registry.runs.code_used import FILE as CODE_FILE
 from registry.runs.files import locked, naming, write_atomically, write_new
-from registry.runs.places import DESIRED, PREPARED
+from registry.runs.places import DESIRED, LOAD_FILE, PREPARED
 from registry.runs.records import (
     Attempt,
     CodeUsed,
@@ -312,20 +313,14 @@ class Recorder:
         """Keep the heartbeat's file recent while the work inside is silent, so that other hosts see it alive."""
         if not (self.folder / "heartbeat.json").exists():
             self.heartbeat(stage="starting", step=0, steps=0)
-        ended = threading.Event()
 
-        def beat() -> None:
+        def beat(ended: threading.Event) -> None:
             while not ended.wait(BEAT_SECONDS):  # the file's time alone, so that no newer content is overwritten
                 with contextlib.suppress(OSError):  # a shared file system that is away comes back
                     os.utime(self.folder / "heartbeat.json")
 
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
+        with beside(beat):
             yield
-        finally:
-            ended.set()
-            thread.join()
 
     def event(self, event: str, **details: Any) -> None:
         """Note what happened to the attempt."""
@@ -341,7 +336,7 @@ class Recorder:
 
     def load(self, values: Mapping[str, float]) -> None:
         """One line on how fast the work is, beside those of `experiments.record.machine_load`."""
-        self._append("system.jsonl", {"time": time.time(), **values})
+        self._append(LOAD_FILE, {"time": time.time(), **values})
 
     def heartbeat(self, **values: Any) -> None:
         """Overwrite what the running attempt is doing."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis.mixed_code import mixed_code
-from experiments.record.machine_load import FILE as LOAD_FILE
 from experiments.record.machine_load import PEAK
 from experiments.record.recording import bound_code, prepared_data
 from experiments.tracking.metric_points import MetricLines, flat, metric_key
@@ -15,6 +14,7 @@ from registry.errors import RunError
 from registry.runs.code_used import made_by
 from registry.runs.floors import own_floors
 from registry.runs.machine import ROOT
+from registry.runs.places import LOAD_FILE
 from registry.runs.records import MadeBy, Result, State
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment

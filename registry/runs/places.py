@@ -32,6 +32,7 @@ EVALUATIONS, DESIRED = "evaluations", "desired"  # folders of a training, and of
 EARLIER = "-earlier-"  # and a number: behind the name of a training or an evaluation that was set aside
 FLOORS_FILE = "floors.json"
 PREPARED = "prepared.json"  # of a training
+LOAD_FILE = "system.jsonl"  # of a training
 IMPORTED = "imported.json"  # of a training that was made elsewhere
 LAUNCHES = "_launches"  # folder in that of the experiment: one a launch, with submitit's files and logs
 
