@@ -1,6 +1,5 @@
 """Sampled videos of every arm side by side, as far as a page has room: the same seed, clip and class in each row."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 
 from analysis.pictures import CONTACT_SHEET
 from analysis.results import done
+from analysis.sample_videos import clips_of, data_uri
 from registry import strict_yaml
 from registry.errors import SpecError
 
@@ -70,7 +70,7 @@ def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES) -> Videos:
     seed, by_arm = _of_one_seed(frame)
     if seed is None:
         return Videos(None, (), ("There are no sampled videos yet.",))
-    clips = {arm: {path.stem: path for path in _clips(folder)} for arm, folder in by_arm.items()}
+    clips = {arm: {path.stem: path for path in clips_of(folder)} for arm, folder in by_arm.items()}
     names = sorted({name for own in clips.values() for name in own})
     spec = _spec(next(iter(by_arm.values())))
     rows: list[VideoRow] = []
@@ -99,16 +99,12 @@ def _of_one_seed(frame: pd.DataFrame) -> tuple[int | None, dict[str, Path]]:
     ended = done(frame)
     folders: dict[int, dict[str, Path]] = {}
     for arm, seed, folder in zip(ended["arm"], ended["seed"], ended["folder"], strict=True):
-        if _clips(Path(folder)):
+        if clips_of(Path(folder)):
             folders.setdefault(int(seed), {})[str(arm)] = Path(folder)
     if not folders:
         return None, {}
     seed = max(folders, key=lambda one: (len(folders[one]), -one))
     return seed, folders[seed]
-
-
-def _clips(folder: Path) -> list[Path]:
-    return sorted((folder / CONTACT_SHEET.parent).glob("clip-*.mp4"))
 
 
 def _spec(folder: Path) -> Mapping[str, Any]:
@@ -129,5 +125,4 @@ def _title(name: str, spec: Mapping[str, Any]) -> str:
 
 
 def _video(arm: str, path: Path | None, title: str, seed: int) -> Video:
-    source = "" if path is None else f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    return Video(arm, source, f"Sampled video: {arm}, seed {seed}, {title}")
+    return Video(arm, "" if path is None else data_uri(path), f"Sampled video: {arm}, seed {seed}, {title}")

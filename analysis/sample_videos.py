@@ -43,17 +43,25 @@ def sample_videos(replicate: Replicate) -> SampleVideos:
     Raises:
         RunError: it has none yet.
     """
-    sheet = replicate.folder / CONTACT_SHEET
-    folder = sheet.parent
-    clips = sorted(folder.glob("clip-*.mp4"))
+    sheet, clips = replicate.folder / CONTACT_SHEET, clips_of(replicate.folder)
     if not clips:
-        raise RunError(f"{replicate.name}: has no sampled videos yet ({replicate.state}); they would lie in {folder}")
+        where = f"they would lie in {sheet.parent}"
+        raise RunError(f"{replicate.name}: has no sampled videos yet ({replicate.state}); {where}")
     return SampleVideos(replicate.name, clips, sheet if sheet.is_file() else None)
 
 
+def clips_of(evaluation: Path) -> list[Path]:
+    """Return the single clips among the previews of an evaluation's folder, in their order."""
+    return sorted((evaluation / CONTACT_SHEET).parent.glob("clip-*.mp4"))
+
+
+def data_uri(clip: Path) -> str:
+    """Return an mp4 file as an address that holds all of it."""
+    return f"data:video/mp4;base64,{base64.b64encode(clip.read_bytes()).decode()}"
+
+
 def _video(clip: Path) -> str:
-    content = base64.b64encode(clip.read_bytes()).decode()
     return (
-        f"<video src='data:video/mp4;base64,{content}' title='{html.escape(clip.name)}' width='160' "
+        f"<video src='{data_uri(clip)}' title='{html.escape(clip.name)}' width='160' "
         "style='image-rendering:pixelated' autoplay loop muted playsinline controls></video>"
     )

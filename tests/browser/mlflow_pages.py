@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from selenium.webdriver.common.by import By
 
 from registry.runs.machine import ROOT
 from tests.fixtures.browser import chromium
+from tests.fixtures.ports import free_port
 from tests.waiting import PATIENCE, until
 
 PICTURES = ROOT / "docs" / "mlflow"
@@ -128,12 +128,6 @@ class Pages:
         with Image.open(path) as image:  # few colours: a third of the bytes
             image.convert("RGB").quantize(128).save(path, optimize=True)
         return path
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextlib.contextmanager

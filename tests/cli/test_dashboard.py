@@ -13,13 +13,8 @@ from typing import Any
 
 from registry.runs.machine import ROOT
 from tests.cli.command import Launched, run
+from tests.fixtures.ports import free_port
 from tests.waiting import PATIENCE, until
-
-
-def free_port() -> int:
-    with socket.socket() as mine:
-        mine.bind(("127.0.0.1", 0))
-        return int(mine.getsockname()[1])
 
 
 def asked(base: str, verb: str, question: dict[str, Any]) -> Any:
