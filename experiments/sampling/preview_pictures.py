@@ -5,6 +5,7 @@ by whole factors. Real clips stand left under a blue bar, sampled ones right und
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -234,9 +235,9 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
     """The text, cut with an ellipsis where it is wider than that."""
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
+    # By halves: the width of one more character is measured anew each time, which took a minute for a long title.
+    fitting = bisect_right(range(len(text)), width, key=lambda length: font.getlength(f"{text[:length]}…"))
+    return f"{text[: max(fitting - 1, 0)]}…"
 
 
 @cache
