@@ -1,7 +1,8 @@
 # Everything runs inside .venv, which `make env` makes from constraints.txt. Needs make, and Python 3.11 to 3.13.
 
 PYTHON ?= python3
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); [ $$n -le 8 ] || n=8; echo $$n)
+# Half as many again as there are cores: many tests wait for a job, a server or a browser.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); n=$$((n + (n + 1) / 2)); [ $$n -le 8 ] || n=8; echo $$n)
 PYTEST ?=
 
 BIN = .venv/bin

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -50,6 +50,7 @@ def test_holm_equals_a_computation_by_hand():
     assert holm([]) == []
 
 
+@settings(max_examples=25)  # statsmodels takes 50 ms for each
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_equals_that_of_statsmodels(p_values):
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist(), abs=1e-12)
