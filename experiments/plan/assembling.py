@@ -8,7 +8,7 @@ from components.assembly import Assembly
 from components.data.datasets import mirrored_labels
 from experiments.plan.network_counts import count_network
 from registry.errors import RunError, SpecError, shortened
-from registry.experiment.arms import Arm
+from registry.experiment.arm import Arm
 from registry.experiment.compatibility import any_below
 from registry.experiment.experiment_file import ExperimentFile
 from registry.schema.values import NETWORK, values_at

@@ -7,7 +7,7 @@ from experiments.plan.fitting import refuse_too_large
 from experiments.plan.plan import Plan
 from experiments.plan.starts import refuse_unfit
 from registry.errors import SpecError
-from registry.experiment.arms import Arm
+from registry.experiment.arm import Arm
 from registry.schema.resources import Shape
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.plan.plan import Plan
 from registry.errors import SpecError
-from registry.experiment.arms import Arm
+from registry.experiment.arm import Arm
 from registry.schema.resources import Shape, bytes_of, shape_of
 from registry.schema.spec import Spec
 

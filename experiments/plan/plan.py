@@ -8,7 +8,8 @@ from pathlib import Path
 
 from experiments.plan.network_counts import count_for_matching
 from registry.errors import SpecError, did_you_mean
-from registry.experiment.arms import Arm, resolution, select
+from registry.experiment.arm import Arm
+from registry.experiment.arms import resolution, select
 from registry.experiment.claims import ResolvedClaim
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.experiment_file import ExperimentFile, load_experiment

@@ -5,7 +5,7 @@ import time
 from experiments.plan.network_counts import count_network
 from experiments.plan.plan import Plan
 from experiments.plan.reading import directions_of
-from registry.experiment.arms import Arm
+from registry.experiment.arm import Arm
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.file_head import head_of
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment, digest_of, plain_claims

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments.plan.plan import Plan, load_plan
 from registry.errors import RunError, SpecError
-from registry.experiment.arms import Arm
+from registry.experiment.arm import Arm
 from registry.experiment.starts import Start, starts_of
 from registry.runs.records import State
 from registry.runs.starts import start_of

@@ -14,7 +14,8 @@ from experiments.plan.plan import Plan
 from experiments.search.goals import seeds_of
 from experiments.search.study import Trial
 from registry.errors import RunError, SpecError
-from registry.experiment.arms import Arm, resolve_trial
+from registry.experiment.arm import Arm
+from registry.experiment.arms import resolve_trial
 from registry.runs.replicate import Replicate
 from registry.schema.values import values_at
 

@@ -1,37 +1,32 @@
 """An experiment -> its resolved arms and claims, with matched depth where the experiment asks for it."""
 
-import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.errors import SpecError, did_you_mean
+from registry.experiment.arm import Arm
 from registry.experiment.claims import ResolvedClaim, averageable, resolve_claims, unevaluated, unjudgeable
 from registry.experiment.compatibility import any_below
 from registry.experiment.expand import Draft, make_drafts, sound_axes, trial_draft
-from registry.experiment.experiment_file import ExperimentFile, dotted, merge
+from registry.experiment.experiment_file import ExperimentFile, dotted
+from registry.experiment.matching import (
+    Candidate,
+    Count,
+    Matching,
+    all_matched,
+    claims_in_each_way,
+    in_each_way,
+    matched,
+    told_once,
+    ways_of,
+)
 from registry.experiment.resolve import UNTOLD, Problem, resolve_as_far_as_right
 from registry.experiment.search_checks import screen_problems, search_problems
 from registry.experiment.starts import with_starts
 from registry.schema.spec import Spec
 from registry.schema.values import NETWORK, values_at
 from registry.strict_yaml import Key
-
-Count = Callable[[Spec], dict[str, float]]  # spec -> the count of its network by each name that `Match` has
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One resolved point of an experiment, named by what differs from the baseline."""
-
-    name: str
-    axes: Mapping[str, str]  # axis -> the label of this arm's value on it
-    spec: Spec = field(repr=False)
-
-    @cached_property
-    def identity(self) -> str:
-        return self.spec.identity
 
 
 @dataclass
@@ -79,8 +74,10 @@ def resolution(file: ExperimentFile, count: Count | None = None) -> Resolution:
     lines += wrong
     drafts = make_drafts(file, baseline)
     found, wrong = _candidates(file, drafts, inherited)
+    found = in_each_way(file, found, drafts[0])
     lines += wrong
     claims, wrong = resolve_claims(file, drafts)
+    claims = claims_in_each_way(file, claims, drafts[0])
     lines += wrong
     lines += search_problems(file, None if any_below([key for key, _ in inherited], SCHEDULE) else baseline)
     comparable = [one for one in found if found[0].draft is drafts[0] and one.unknown == found[0].unknown]
@@ -90,33 +87,17 @@ def resolution(file: ExperimentFile, count: Count | None = None) -> Resolution:
     arms, claims, wrong = _once(file, arms, claims)
     lines += wrong
     checkable = [(one.arm, one.unknown) for one in found if not one.uncountable]
-    return Resolution(arms, claims, list(dict.fromkeys(lines)), [draft.name for draft in drafts], checkable)
+    names = [*(draft.name for draft in drafts), *(one.arm.name for one in found)]
+    return Resolution(arms, claims, list(dict.fromkeys(lines)), list(dict.fromkeys(names)), checkable)
 
 
 # Keys that say when a training is looked at.
 SCHEDULE = ("runtime.validate_every", "learning.steps")
 
 
-@dataclass
-class _Candidate:
-    """An arm as far as it is right.
-
-    Args:
-        draft: as written.
-        arm: with defaults where what was written is wrong.
-        unknown: the keys of these.
-        uncountable: its network cannot be assembled.
-    """
-
-    draft: Draft
-    arm: Arm
-    unknown: list[Key]
-    uncountable: bool = False
-
-
 def _candidates(
     file: ExperimentFile, drafts: list[Draft], inherited: list[Problem]
-) -> tuple[list[_Candidate], list[str]]:
+) -> tuple[list[Candidate], list[str]]:
     """Each draft resolved as far as it is right, and a line for each problem.
 
     Args:
@@ -132,11 +113,11 @@ def _candidates(
             if own and text != UNTOLD:
                 lines.append(f"{file.place(draft.place)}: arm {draft.name}: {dotted(key)}: {text}")
         if spec is not None:
-            found.append(_Candidate(draft, Arm(draft.name, draft.axes, spec), [key for key, _ in problems]))
+            found.append(Candidate(draft, Arm(draft.name, draft.axes, spec), [key for key, _ in problems]))
     return found, lines
 
 
-def _compared(file: ExperimentFile, found: list[_Candidate], count: Count | None) -> list[str]:
+def _compared(file: ExperimentFile, found: list[Candidate], count: Count | None) -> list[str]:
     """What is wrong with the screen and with matching, which hold arms against the first: a line for each problem.
 
     Args:
@@ -148,7 +129,7 @@ def _compared(file: ExperimentFile, found: list[_Candidate], count: Count | None
     if found and not any_below(found[0].unknown, SCHEDULE):
         lines += screen_problems(file, [(one.arm.name, one.arm.spec) for one in found])
     if found and file.experiment.match is not None and count is not None and not any_below(found[0].unknown, NETWORK):
-        lines += _all_matched(file, found, count)
+        lines += all_matched(file, found, count, _resolve)
     return lines
 
 
@@ -170,8 +151,9 @@ def resolve_trial(
     draft = trial_draft(file, name, values)
     spec, problems = _resolve(file, draft.raw)
     lines = [f"{dotted(key)}: {text}" for key, text in problems]
-    if spec is not None and not lines and file.experiment.match is not None and count is not None:
-        spec, lines = _matched(file, draft, spec, baseline, count)
+    if spec is not None and not lines and count is not None and (ways := ways_of(file)):
+        matching = Matching(next(iter(ways)), count, _resolve)  # a search has one way (`search_problems`)
+        spec, lines = matched(file, draft, Arm(name, draft.axes, spec), baseline, matching)
     if lines or spec is None:
         raise SpecError(lines)
     return Arm(name, draft.axes, _with_videos_for(spec, _longest_clip_of_trials(file, spec)))
@@ -217,7 +199,7 @@ def _once(
     for claim in owned:
         if why := unjudgeable(claim, specs) or unevaluated(claim, specs, file.experiment):
             lines.append(f"{file.place(('claim',))}: claim on {claim.axis}: {why}")
-    owned = [part for claim in owned for part in averageable(claim, specs)] if not lines else []
+    owned = told_once([part for claim in owned for part in averageable(claim, specs)]) if not lines else []
     return list(kept.values()), owned, lines
 
 
@@ -256,63 +238,6 @@ def _longest_clip_of_trials(file: ExperimentFile, spec: Spec) -> int:
     values = [space[f"data.{key}"].edges if f"data.{key}" in space else (getattr(spec.data, key),) for key in keys]
     most = {key: max(offered) for key, offered in zip(keys, values, strict=True)}
     return spec.data.model_copy(update=most).clip_frames
-
-
-def _all_matched(file: ExperimentFile, found: list[_Candidate], count: Count) -> list[str]:
-    """Bring arms to the depth that `match` asks for; a line for each problem.
-
-    Args:
-        file: the experiment.
-        found: the first is what the others are matched to; their arms are changed in place.
-        count: counts parameters and MACs.
-    """
-    lines: list[str] = []
-    refused: dict[str, list[str]] = {}
-    for one in found:
-        try:
-            if one is found[0] or found[0].uncountable:
-                count(one.arm.spec)
-                continue
-            spec, wrong = _matched(file, one.draft, one.arm.spec, found[0].arm.spec, count)
-            one.arm = replace(one.arm, spec=spec)
-            lines += wrong
-        except SpecError as error:  # shapes that do not go together, found while counting
-            one.uncountable = True
-            for text in error.problems:
-                refused.setdefault(text, []).append(one.arm.name)
-    return lines + [file.line(text, names, len(found)) for text, names in refused.items()]
-
-
-def _matched(file: ExperimentFile, draft: Draft, spec: Spec, baseline: Spec, count: Count) -> tuple[Spec, list[str]]:
-    """The arm at the depth that brings it nearest to the baseline, if that is within the tolerance."""
-    match = file.experiment.match
-    assert match is not None
-    what, tolerance = match.one
-    step = file.parts.find("blocks", spec.model.blocks.name).fact("depth_multiple")
-    target = count(baseline)[what]
-
-    def off(depth: int) -> float:
-        """How far the arm is from the baseline at that depth; what else it is made of stays."""
-        model = spec.model.model_copy(update={"depth": depth})
-        return count(spec.model_copy(update={"model": model}))[what] / target - 1
-
-    # Parameters and MACs are affine in depth, so two depths give the line and the nearest whole depth.
-    first, second = step, 2 * step
-    slope = (off(second) - off(first)) / step
-    wished = first - off(first) / slope
-    nearest = sorted({max(step, int(wished // step) * step + k * step) for k in (0, 1)})
-    candidates = sorted(nearest, key=lambda depth: abs(off(depth)))
-    if abs(off(candidates[0])) > tolerance:
-        tried = "; ".join(f"depth {depth} is {off(depth):+.1%}" for depth in candidates)
-        return spec, [
-            f"{file.place(draft.place)}: arm {draft.name}: no depth brings its {what} within {tolerance:.1%} of the "
-            f"baseline's ({tried}); widen match, or change the width"
-        ]
-    deeper = {**draft.raw, "model": copy.deepcopy(draft.raw.get("model", {}))}
-    merge(deeper, ("model", "depth"), candidates[0])
-    matched, problems = _resolve(file, deeper)
-    lines = [f"{file.place(draft.place)}: arm {draft.name}: {dotted(key)}: {text}" for key, text in problems]
-    return matched or spec, lines
 
 
 def select(names: Iterable[str], patterns: Iterable[str]) -> list[str]:

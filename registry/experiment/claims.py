@@ -42,6 +42,7 @@ class ResolvedClaim:
     margin: Margin | None = None
     points: tuple[Point, ...] = ((),)
     step: int | None = None  # whose evaluations are judged; None: the one that arms are compared at
+    matched: tuple[str, ...] = ()  # the ways in which its arms are matched, where the experiment has several
 
     @property
     def statement(self) -> str:
@@ -58,7 +59,9 @@ class ResolvedClaim:
         step = [f"step {self.step}"] if self.step is not None else []
         at = ", ".join([*step, *(f"{axis}={label}" for axis, label in self.at.items())])
         over = " and ".join(f"{axis} in {', '.join(labels)}" for axis, labels in self.averaged.items())
-        return (f", at {at}" if at else "") + (f", averaged over {over}" if over else "")
+        matched = " and ".join(part for part in (", ".join(self.matched[:-1]), *self.matched[-1:]) if part)
+        parts = (f", matched by {matched}" if matched else "", f", at {at}" if at else "")
+        return "".join(parts) + (f", averaged over {over}" if over else "")
 
     @property
     def text(self) -> str:

@@ -25,19 +25,25 @@ from registry.schema.values import overlap
 from registry.strict_yaml import Key
 
 ARMS_AXIS = "arms"  # the axis that named arms stand on in claims and tables
+MATCHED_AXIS = "matched"  # the axis of the ways in which arms are matched, where there are several
 AXES = ("ablate", "grid", "zip")  # the sections whose keys are axes
 BASELINE = "baseline"
 MAX_NAME = 100  # characters of a name that names a folder: file systems bear 255 bytes, with what is put behind it
 
 
 class Match(Section):
-    """Arms are brought within a tolerance of the baseline by changing depth, or refused. Give one of the four.
+    """Arms are brought within a tolerance of the baseline by changing depth, or refused; in one way or in several.
 
     `macs` are the multiply-accumulates that this code evaluates for one clip, attention products included. The
     reference computes each modulation on as many rows as there are frames or locations: `macs_per_clip` counts them so,
     and `macs_paper_convention` is what the paper's table calls FLOPs (both are in `plan`).
+
+    With several ways there is an arm for each of them, on an axis `matched`, and a claim is judged for each; an arm
+    that two ways leave at one depth is one arm.
     """
 
+    steps: bool = False
+    """The arms as they are written as well: alike in steps alone."""
     parameters: NonNegativeFloat | None = None
     """How far parameters may be from the baseline's, such as 5%."""
     macs: NonNegativeFloat | None = None
@@ -47,7 +53,7 @@ class Match(Section):
     macs_paper_convention: NonNegativeFloat | None = None
     """The same of what the paper's table calls FLOPs."""
 
-    @field_validator("*", mode="before")
+    @field_validator("parameters", "macs", "macs_per_clip", "macs_paper_convention", mode="before")
     @classmethod
     def _percent(cls, value: Any) -> Any:
         """`2%` or 0.02."""
@@ -60,20 +66,19 @@ class Match(Section):
         return value
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> "Match":
-        if len(self._given()) != 1:
+    def _a_tolerance(self) -> "Match":
+        if not any(tolerance is not None for tolerance in self.ways.values()):
             raise ValueError(
-                "give one of parameters and macs (or macs_per_clip, macs_paper_convention), such as {parameters: 2%}"
+                "give parameters or macs (or macs_per_clip, macs_paper_convention), such as {parameters: 2%}; "
+                "for several ways of matching, several of them, and steps: true for the arms as they are written"
             )
         return self
 
-    def _given(self) -> dict[str, float]:
-        return {name: value for name, value in self if value is not None}
-
     @property
-    def one(self) -> tuple[str, float]:
-        """What is matched, and the tolerance as a share."""
-        return next(iter(self._given().items()))
+    def ways(self) -> dict[str, float | None]:
+        """What is matched, and the tolerance as a share; None for steps, which are equal as they are written."""
+        given = {name: value for name, value in self if name != "steps" and value is not None}
+        return {"steps": None, **given} if self.steps else given
 
 
 class Every(Section):
@@ -111,7 +116,7 @@ class Experiment(Section):
     claim: tuple[Claim, ...] = Field(default=(), max_length=1000)
     """What is expected: one claim, or a list that is judged together."""
     match: Match | None = None
-    """Arms are brought near the baseline by changing depth, or refused."""
+    """Arms are brought near the baseline by changing depth, or refused; in one way or several."""
     floors: tuple[Literal["real_halves", "reconstruction", "resampled"], ...] = (
         "real_halves",
         "reconstruction",

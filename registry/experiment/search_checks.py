@@ -25,6 +25,9 @@ def search_problems(file: ExperimentFile, baseline: Spec | None) -> list[str]:
     if search is None:
         return []
     lines = []
+    if file.experiment.match is not None and len(file.experiment.match.ways) > 1:
+        several = "trials are matched in one way; give match one of parameters and macs, or search without it"
+        lines.append(f"{file.place(('match',))}: match: {several}")
     names = scores_of(file.experiment.base, file.parts)
     for number, objective in enumerate(search.objective):
         if names and objective.metric not in names and objective.metric not in COUNTED:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from registry import strict_yaml
 from registry.errors import SpecError
-from registry.experiment.arms import Arm
+from registry.experiment.arm import Arm
 from registry.runs.places import DESIRED, folder_name
 from registry.runs.records import (
     Desired,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import RunError
-from registry.experiment.arms import Arm
+from registry.experiment.arm import Arm
 from registry.parts.start_files import checkpoints_in
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered
 from registry.runs.places import DESIRED, EARLIER, EVALUATIONS, TRAININGS, link_of, training_name

@@ -79,6 +79,9 @@ class ResolvedExperiment(Record):
         return _CLAIMS.validate_python(self.claims)
 
 
+ADDED = ("matched",)  # to claims, since digests were first written
+
+
 def digest_of(identities: dict[str, str], seeds: Sequence[int], claims: Sequence[ResolvedClaim]) -> str:
     """Hash arms, seeds and claims: equal for equal experiments, wherever they were written.
 
@@ -88,6 +91,8 @@ def digest_of(identities: dict[str, str], seeds: Sequence[int], claims: Sequence
         claims: all of them.
     """
     plain = [{**asdict(claim), "margin": str(claim.margin)} for claim in claims]
+    # What claims could not say before stands in the digest only where it is said, so that older folders keep theirs.
+    plain = [{key: value for key, value in claim.items() if key not in ADDED or value} for claim in plain]
     about = {"arms": identities, "seeds": list(seeds), "claims": plain}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:DIGITS]
 

@@ -6,7 +6,8 @@ import pytest
 
 from experiments.plan.network_counts import count_network
 from registry.errors import SpecError
-from registry.experiment.arms import Arm, select
+from registry.experiment.arm import Arm
+from registry.experiment.arms import select
 from tests.fixtures.writing import TOY, arms, one, problems, resolved, write
 
 COUNTED = ("evaluated", "per_clip", "paper_convention")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from experiments.record.recording import create
 from registry import strict_yaml
-from registry.experiment.arms import Arm
+from registry.experiment.arm import Arm
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
 from registry.runs.orphans import orphans
