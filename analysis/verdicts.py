@@ -83,6 +83,8 @@ class Verdict:
             found["steps"] = [asdict(step) for step in self.steps]
         if claim.step is not None:
             found["step"] = claim.step
+        if claim.matched:
+            found["matched"] = list(claim.matched)
         if claim.points != ((),):
             found["averaged_over"] = {axis: list(labels) for axis, labels in claim.averaged.items()}
             found["at"] = claim.at
