@@ -33,12 +33,13 @@ from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.losses import autocast, blank_text, losses_of
 from experiments.training.open_data import open_captions
 from experiments.training.processes import ALONE, Processes
-from experiments.training.validation import validation_at, validation_losses, validation_split_of
+from experiments.training.validation import HELD, validation_at, validation_losses, validation_split_of
 from registry.errors import Interrupted, RunError
 from registry.parts.start_files import checkpoints_in, step_of
 from registry.runs.replicate import Replicate
 from registry.runs.starts import start_of
 from registry.runs.stored import read_metrics
+from registry.schema.search import raw_name
 
 
 def take_step(model: nn.Module, optimiser: Steps, ema: EMA, clip_norm: float | None) -> Tensor:
@@ -161,6 +162,16 @@ class Trainer:
         """Return the losses of the averaged weights, by noise band."""
         with self._averaged() as model:
             return validation_losses(self.batches, self.objective, model, self.draw_latents)
+
+    def raw_validation_losses(self) -> dict[str, float]:
+        """Return the losses of the weights themselves, `raw_validation_loss` and so on, while the average is no guide.
+
+        It is none while it still holds more than a tenth of the initial weights; afterwards there are none of these.
+        """
+        if self.ema.decay**self.step <= HELD:
+            return {}
+        losses = validation_losses(self.batches, self.objective, self.model, self.draw_latents)
+        return {raw_name(name): value for name, value in losses.items()}
 
     @contextmanager
     def _averaged(self) -> Iterator[Callable[..., Tensor]]:
@@ -318,15 +329,16 @@ def _train(
             _log(trainer, speed)
             progress("training", step, steps)
         if step % runtime.validate_every == 0 and step < until:
-            trainer.note(step, trainer.validation_losses())
+            trainer.note(step, trainer.validation_losses() | trainer.raw_validation_losses())
         stopping = processes.any(stop(step)) and step < until
         if step % runtime.checkpoint_every == 0 or step == until or stopping:
             trainer.save()
         if stopping:
             raise Interrupted(f"stopped at step {step} of {steps}; the same command goes on from there")
     final = trainer.validation_losses()
+    raw = trainer.raw_validation_losses() if until < steps else {}  # a screen looks at where it pauses
     if processes.is_first and validation_at(trainer.folder, until) is None:
-        trainer.recorder.metrics(until, final)
+        trainer.recorder.metrics(until, final | raw)
     return final
 
 

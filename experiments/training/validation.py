@@ -18,6 +18,7 @@ from registry.schema.spec import Spec
 VALIDATION_CLIPS = 16
 BANDS = 4  # of noise, for the validation loss
 TIMES_PER_BAND = 4
+HELD = 0.1  # the share of the initial weights up to which the averaged ones say how good a training is
 
 
 @torch.no_grad()
@@ -29,7 +30,7 @@ def validation_losses(
     Args:
         batches: of the training; says the data set and the device.
         objective: whose loss it is.
-        model: the network with the averaged weights.
+        model: the network, usually with the averaged weights.
         latents: draws latents around moments.
     """
     spec, device, rng = batches.spec, batches.device, torch.Generator().manual_seed(0)

@@ -18,6 +18,13 @@ Early = Literal[
     "validation_loss_band_2",
     "validation_loss_band_3",
 ]
+
+
+def raw_name(metric: str) -> str:
+    """Return what a metric of `Early` is called that is of the weights themselves, and not of their average."""
+    return f"raw_{metric}"
+
+
 COUNTED = ("macs", "parameters")  # objectives that the spec says by itself
 _TRIAL = re.compile(r"trial-\d+")
 

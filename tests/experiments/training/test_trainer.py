@@ -233,6 +233,19 @@ def test_validation_is_the_same_whenever_it_is_asked(tmp_path: Path) -> None:
     assert first["validation_loss"] == pytest.approx(sum(first[f"validation_loss_band_{b}"] for b in range(4)) / 4)
 
 
+def test_raw_losses_are_noted_while_the_average_holds_the_initial_weights(tmp_path: Path) -> None:
+    """0.6 to the power of 4 is 0.13, of 5 it is 0.08; the last step, whose losses are the result, has none."""
+    replicate, _, final = trained(tmp_path, "learning.ema_decay=0.6", "runtime.validate_every=1")
+    noted = {line["step"]: line for line in metrics(replicate) if "validation_loss" in line}
+    assert [step for step, line in noted.items() if "raw_validation_loss" in line] == [1, 2, 3, 4]
+    assert sorted(noted) == [1, 2, 3, 4, 5, 6]
+    for line in (noted[1], noted[4]):
+        assert line["raw_validation_loss"] != line["validation_loss"]
+        bands = [line[f"raw_validation_loss_band_{band}"] for band in range(4)]
+        assert line["raw_validation_loss"] == pytest.approx(sum(bands) / 4)
+    assert not any(name.startswith("raw") for name in final)
+
+
 def test_arms_of_short_and_long_clips_see_the_same_videos(tmp_path: Path) -> None:
     """Six videos suffice for the short clips, three of them for the long ones; so it is for validation."""
     for number in range(8):
