@@ -48,15 +48,13 @@ def mixed_code(replicates: Iterable[Made], *, training_only: bool = False) -> li
         replicates: arm, seed, and the digests of a `made_by`.
         training_only: leave out what sampled and scored them.
     """
-    versions: dict[str, dict[str, list[tuple[str, int]]]] = {}  # part or loop -> digest -> replicates
+    versions: dict[str, dict[str, dict[tuple[str, int], None]]] = {}  # part or loop -> digest -> replicates
     for arm, seed, made in replicates:
         for stage in ("training",) if training_only else ("training", "evaluation"):
             digests_of = (made or {}).get(stage)
             for name, digests in (digests_of or {}).items():
                 for digest in digests:
-                    own = versions.setdefault(name, {}).setdefault(str(digest), [])
-                    if (arm, seed) not in own:
-                        own.append((arm, seed))
+                    versions.setdefault(name, {}).setdefault(str(digest), {})[arm, seed] = None
     alike: dict[tuple[tuple[tuple[str, int], ...], ...], dict[str, tuple[str, ...]]] = {}
     for name, by_digest in versions.items():
         if len(by_digest) > 1:
@@ -74,11 +72,11 @@ def mixed_code_of(frame: "pd.DataFrame", arms: Sequence[str] | None = None, metr
     """
     if COLUMN not in frame:
         return []
-    rows = zip(frame["arm"], frame["seed"], frame[COLUMN], strict=True)
+    rows, wanted = zip(frame["arm"], frame["seed"], frame[COLUMN], strict=True), set(arms or ())
     made: list[Made] = [
         (str(arm), int(seed), own)
         for arm, seed, own in rows
-        if isinstance(own, Mapping) and (arms is None or arm in arms)
+        if isinstance(own, Mapping) and (arms is None or arm in wanted)
     ]
     return mixed_code(made, training_only=metric == VALIDATION_LOSS)
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from registry.errors import RunError
 from registry.experiment.claims import VALIDATION_LOSS, recorded_name
+from registry.runs.records import PACE
 from registry.schema.differences import differing
 
 FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
-RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds", "made_by")
+RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds", *PACE, "made_by")
 DONE = "done"
 
 
@@ -40,7 +41,7 @@ def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         if names.count(name) > 1:
             raise RunError(f"two columns of the results are named {name!r}; rename the axis or the score")
     frame = pd.DataFrame([_flat(row) for row in rows], columns=names)
-    for name in ("steps", "seconds", *scores):
+    for name in ("steps", "seconds", *PACE, *scores):
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64")
     twice = frame[frame.duplicated(["experiment", "arm", "seed"])]
     if len(twice):
@@ -109,8 +110,8 @@ def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | 
     Raises:
         RunError: as `refuse_mixed`.
     """
-    arms_by_digest: dict[str | None, list[str]] = {}
-    arms_by_protocol: dict[str | None, list[str]] = {}
+    arms_by_digest: dict[str | None, dict[str, None]] = {}
+    arms_by_protocol: dict[str | None, dict[str, None]] = {}
     specs: dict[str | None, Any] = {}
     wanted = set(arms)
     scores = frame[metric].tolist() if metric in frame else [None] * len(frame)
@@ -122,9 +123,7 @@ def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | 
         fingerprint = None if metric == VALIDATION_LOSS else named.get(metric)
         specs |= own_specs if isinstance(own_specs, Mapping) else {}
         for value, owners in ((digest, arms_by_digest), (fingerprint, arms_by_protocol)):
-            key = value if isinstance(value, str) else None
-            if arm not in owners.setdefault(key, []):
-                owners[key].append(arm)
+            owners.setdefault(value if isinstance(value, str) else None, {})[arm] = None
     if len(arms_by_digest) > 1:
         raise RunError(_refusal(metric, "data", arms_by_digest, []))
     if len(arms_by_protocol) > 1:
@@ -132,7 +131,7 @@ def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | 
     return next(iter(arms_by_protocol), None)
 
 
-def _refusal(metric: str, what: str, owners: Mapping[str | None, Sequence[str]], lines: Sequence[str]) -> str:
+def _refusal(metric: str, what: str, owners: Mapping[str | None, Iterable[str]], lines: Sequence[str]) -> str:
     sides = "; ".join(f"{_known(value)} (arm {', '.join(named)})" for value, named in owners.items())
     of_other = "on the data of the other" if what == "data" else "with the scoring of the other"
     advice = f"see them apart with `table --only ARM`; to compare them, run one of the two again {of_other}"
@@ -163,5 +162,5 @@ def _shown(value: Any) -> str:
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     result = row["result"] or {}
-    recorded = {name: result.get(name) for name in RECORDED}
+    recorded = {name: result.get(name) for name in RECORDED} | result.get("pace", {})
     return {**{name: row[name] for name in FIXED}, **recorded, **row["axes"], **result.get("scores", {})}

@@ -1,5 +1,6 @@
 """What a plan comes to, as people see it: arms, shared trainings, costs, and what arms differ in."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
         title=f"{plan.name}{start}: {len(rows)} arms, {sum(len(row['seeds']) for row in rows)} replicates",
     )
     paragraph(_about_memory(rows))
+    for line in _about_turns(rows):
+        paragraph(line)
     for line in videos.lines(plan, {row["arm"]: row["videos"] for row in rows}):
         paragraph(line)
     for claim in plan.claims:
@@ -44,6 +47,17 @@ def _about_memory(rows: list[dict[str, Any]]) -> str:
     told = f"memory of a training step of {largest['arm']}, {each}{whose[memory['of']]}: {parts(memory)}"
     large = [f"{row['arm']} ({row['step_memory']['stated']})" for row in rows if not row["step_memory"]["fits"]]
     return f"{told}; more than is stated, and refused by check and launch: {', '.join(large)}" if large else told
+
+
+def _about_turns(rows: list[dict[str, Any]]) -> list[str]:
+    """Say how long the Slurm tasks may take that take several replicates in turn."""
+    tasks = Counter((row["task"]["replicates"], row["task"]["minutes"]) for row in rows)
+    return [
+        f"a Slurm task takes up to {replicates} replicates in turn, in at most {minutes / 60:.3g} hours "
+        f"({replicates} x {minutes / replicates / 60:.3g}): {arms} arms"
+        for (replicates, minutes), arms in tasks.items()
+        if replicates > 1
+    ]
 
 
 def plan_totals(

@@ -24,7 +24,7 @@ from experiments.plan.resolved_experiment import resolved
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
 from experiments.record.recording import create, desire, keep_step, open_again
-from experiments.record.states import in_state, queue_of, states
+from experiments.record.states import in_state, job_of_others, queue_of, states
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.records import Attempt, State, Submission
@@ -181,6 +181,8 @@ def cancel(plan: Plan, dry_run: bool = False) -> list[Replicate]:
         attempt = latest(training / ATTEMPTS, Attempt)
         alive = is_alive(attempt, training / "heartbeat.json", queue.hint)
         job = (attempt.job if alive and attempt else None) or (submission.job if submission else None)
+        if job and job_of_others(job, training):
+            continue  # its turn is passed over, or it sees of itself that it is to end
         if job and queue.hint(job) != "":
             jobs.add(job)
         elif alive and attempt and attempt.host == socket.gethostname():

@@ -1,16 +1,13 @@
 """The local executor: a bounded pool of processes, each with its share of the cores, or with GPUs of its own.
 
-A training of one process is forked from a process that has imported torch (`experiments.worker.warm_start`). Where that
-one could not import, and for a training of several processes, Python is started anew.
+Processes are started by `experiments.worker.starting`: warm, where a training has one process.
 """
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Self
 
 import psutil
@@ -19,26 +16,16 @@ from experiments.launch.executor import ExecutorOptions, freeze_code
 from experiments.launch.this_machine import ThisMachine
 from experiments.plan.plan import Plan
 from experiments.record.progress import Progress, silent
-from experiments.record.recording import Recorder
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import Claim, claim, new_token
-from experiments.worker.warm_start import Forked, WarmStart
-from registry.runs.attempts import ATTEMPTS, is_alive, latest
+from experiments.worker.starting import Process, Starter, note_silent_death, visible_gpus
 from registry.runs.machine import usable_cores
-from registry.runs.records import Attempt
 from registry.runs.replicate import Replicate
-from registry.runs.stored import read_events, wanted
+from registry.runs.stored import wanted
 from registry.schema.resources import Resources, Shape, shape_of
 
-RAN_ELSEWHERE = 4  # exit code of a process that found another one running the replicate
 CLOSE_SECONDS = 60.0  # that processes are given to end of themselves, and once more when they are told to end at once
 ENDING_SECONDS = 0.1  # between two looks at processes that are ending
-ENDED = (0, 3, RAN_ELSEWHERE)  # exit codes of processes that have noted their end themselves
-RUN = ("-m", "experiments.worker.run")
-IMPORTED = ("experiments.worker.stages",)  # by the process that trainings are forked from
-OF_OPTIMISERS = ("torch._dynamo",)  # what making one of torch's imports; only without GPUs, since it asks for them
-
-Process = subprocess.Popen[bytes] | Forked
 
 
 class LocalPool(ThisMachine):
@@ -60,7 +47,7 @@ class LocalPool(ThisMachine):
         self._waiting: list[Claim] = []
         self._started: dict[int, tuple[Claim, Process, list[str]]] = {}
         self._free = visible_gpus()
-        self._warm: dict[int, WarmStart] = {}  # by the threads of what they start
+        self._starter = Starter(snapshot.environment())
 
     @classmethod
     def open(cls, plan: Plan, options: ExecutorOptions) -> Self:
@@ -85,7 +72,7 @@ class LocalPool(ThisMachine):
                 self._free += held
                 with _surviving(claimed):
                     claimed.submission.end()
-                    _note_silent_death(claimed.training, code)
+                    note_silent_death(claimed.training, code)
         while self._waiting and len(self._started) < self.parallel:
             claimed = self._waiting[0]
             if not wanted(claimed.training):
@@ -128,9 +115,7 @@ class LocalPool(ThisMachine):
         try:
             self._end()
         finally:
-            for warm in self._warm.values():
-                warm.close()
-            self._warm.clear()
+            self._starter.close()
 
     def _end(self) -> None:
         """Give back what waits, and end what runs."""
@@ -147,7 +132,7 @@ class LocalPool(ThisMachine):
             with _surviving(claimed):
                 if process.poll() is None:
                     _kill(process)
-                    _note_silent_death(claimed.training, process.wait())
+                    note_silent_death(claimed.training, process.wait())
                 claimed.submission.end()
         self._started.clear()
 
@@ -167,25 +152,7 @@ class LocalPool(ThisMachine):
     def _start(self, claimed: Claim, gpus: list[str]) -> Process:
         tasks = self._shape(claimed).tasks
         threads = claimed.replicates[0].spec.runtime.threads or max(1, usable_cores() // (self.parallel * tasks))
-        environment = os.environ | self.snapshot.environment() | {"OMP_NUM_THREADS": str(threads)}
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        words = [*RUN, str(claimed.training.resolve())]
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={tasks}"] if tasks > 1 else []
-        with (claimed.training / "log.txt").open("ab") as log:
-            if not torchrun and (process := self._warm_start(threads).start(words, environment, log)) is not None:
-                return process
-            command = [sys.executable, *torchrun, *words]
-            return subprocess.Popen(
-                command, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
-
-    def _warm_start(self, threads: int) -> WarmStart:
-        if threads not in self._warm:
-            environment = os.environ | self.snapshot.environment() | {"OMP_NUM_THREADS": str(threads)}
-            modules = IMPORTED if visible_gpus() else IMPORTED + OF_OPTIMISERS
-            self._warm[threads] = WarmStart(modules, environment)
-        return self._warm[threads]
+        return self._starter.start(claimed.training, threads, gpus=gpus, processes=tasks)
 
 
 def _wait(processes: Sequence[Process], seconds: float) -> None:
@@ -206,14 +173,6 @@ def _kill(process: Process) -> None:
                 child.kill()
 
 
-def visible_gpus() -> list[str]:
-    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them, without asking torch."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name and name != "-1"]
-    return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
-
-
 @contextlib.contextmanager
 def _surviving(claimed: Claim) -> Iterator[None]:
     """Let what goes wrong with one training's files end that training alone: the others of the pool go on."""
@@ -221,15 +180,3 @@ def _surviving(claimed: Claim) -> Iterator[None]:
         yield
     except OSError as error:
         print(f"{claimed.name}: {error.filename or claimed.training}: {error.strerror}", file=sys.stderr, flush=True)
-
-
-def _note_silent_death(training: Path, code: int) -> None:
-    """Note the end of a process that could not: killed is interrupted, any other silent end has failed."""
-    if is_alive(latest(training / ATTEMPTS, Attempt), training / "heartbeat.json"):
-        return  # another launcher's process has it; what it noted is not ours to judge
-    events = read_events(training)
-    silent = not events or events[-1].event in ("started", "retry")
-    if code < 0 and silent:
-        Recorder(training).event("interrupted", reason=f"killed by signal {-code} (out of memory, or by hand)")
-    elif code not in ENDED and silent:
-        Recorder(training).event("failed", error=f"the process ended with code {code}; see {training / 'log.txt'}")

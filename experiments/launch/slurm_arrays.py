@@ -1,10 +1,10 @@
-"""Job arrays: one a resource shape through submitit, cut to the cluster's size, one task a training."""
+"""Job arrays: one a resource shape through submitit, cut to the cluster's size, a training or some in turn a task."""
 
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
@@ -13,10 +13,13 @@ from experiments.launch.executor import RefusedError
 from experiments.record.slurm_queue import Cluster, base
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import Claim, Task, claim, new_token
+from experiments.worker.in_turn import InTurn
 from experiments.worker.jobs import TrainingTask, VerbTask
 from registry.runs.places import LAUNCHES
 from registry.runs.replicate import Replicate
-from registry.schema.resources import SMALL, Resources, Shape, minutes, shape_of
+from registry.schema.resources import SMALL, Resources, Shape, shape_of
+
+Part = TypeVar("Part")
 
 
 class _Arrays(SlurmExecutor):
@@ -34,15 +37,25 @@ class Chunk:
 
     Args:
         shape: of each of its tasks.
-        tasks: one a task of the array.
+        tasks: the trainings of each task of the array, which it takes in turn.
         limit: so many tasks at once.
         behind: number of the chunk that it waits for, so that `resources.parallel` holds over several arrays.
     """
 
     shape: Shape
-    tasks: list[Task]
+    tasks: list[list[Task]]
     limit: int
     behind: int | None
+
+    @property
+    def trainings(self) -> list[Task]:
+        """All its trainings."""
+        return [training for task in self.tasks for training in task]
+
+    @property
+    def minutes(self) -> int:
+        """The time limit of its tasks: of the longest one's trainings together."""
+        return self.shape.minutes_of(max(map(len, self.tasks)))
 
 
 def chunks(tasks: Sequence[Task], resources: Resources, cluster: Cluster, defaults: Shape) -> list[Chunk]:
@@ -59,9 +72,9 @@ def chunks(tasks: Sequence[Task], resources: Resources, cluster: Cluster, defaul
         shape = shape_of(task.replicates[0].arm, resources, defaults)
         by_shape.setdefault(shape.model_dump_json(), (shape, []))[1].append(task)
     cut = [
-        (shape, own[first : first + cluster.max_array])
+        (shape, array)
         for shape, own in by_shape.values()
-        for first in range(0, len(own), cluster.max_array)
+        for array in _parts(_parts(own, shape.in_turn), cluster.max_array)
     ]
     # Arrays stand in lanes: those of a lane run one behind the other, and the lanes share out what may run at once.
     lanes = min(len(cut), resources.parallel or len(cut))
@@ -76,11 +89,17 @@ def chunks(tasks: Sequence[Task], resources: Resources, cluster: Cluster, defaul
     return found
 
 
+def _parts(of: Sequence[Part], longest: int) -> list[list[Part]]:
+    """A sequence cut into parts, none longer than that."""
+    return [list(of[first : first + longest]) for first in range(0, len(of), longest)]
+
+
 class Sent(NamedTuple):
     """An array that was submitted."""
 
     job: str
     tasks: int
+    trainings: int
 
 
 class SlurmArrays:
@@ -123,7 +142,7 @@ class SlurmArrays:
                 behind = jobs[chunk.behind] if chunk.behind is not None else None
                 jobs.append(self._submit(chunk, behind, {claimed.training: claimed for claimed in mine}))
         except RefusedError as error:
-            taken = [task for chunk in todo[: len(jobs)] for task in chunk.tasks]
+            taken = [training for chunk in todo[: len(jobs)] for training in chunk.trainings]
             error.accepted = tuple(replicate.name for task in taken for replicate in task.replicates)
             raise
         finally:
@@ -134,16 +153,21 @@ class SlurmArrays:
 
     def _submit(self, chunk: Chunk, behind: str | None, mine: dict[Path, Claim]) -> str:
         executor = self.executor(chunk, behind)
-        claims = [mine[task.training] for task in chunk.tasks]
-        folders = [str(claimed.training.resolve()) for claimed in claims]
-        numbers = [str(claimed.submission.number) for claimed in claims]
+        tasks = [[mine[training.training] for training in task] for task in chunk.tasks]
+        pairs = [[(str(one.training.resolve()), str(one.submission.number)) for one in task] for task in tasks]
         try:
-            jobs = executor.map_array(TrainingTask(), folders, numbers)
+            if chunk.shape.in_turn > 1:
+                seconds, grace = 60 * chunk.shape.minutes_of(1), chunk.shape.signal_seconds or 0
+                jobs = executor.map_array(InTurn(seconds - grace, grace), pairs)
+            else:
+                jobs = executor.map_array(TrainingTask(), *zip(*(own for (own,) in pairs), strict=True))
         except (FailedJobError, FailedSubmissionError) as error:
             raise RefusedError(self._refused(error, chunk.shape)) from None
-        for claimed, job in zip(claims, jobs, strict=True):
-            claimed.submission.sent(job.job_id)
-        self.sent.append(Sent(base(jobs[0].job_id), len(jobs)))
+        for task, job in zip(tasks, jobs, strict=True):
+            for claimed in task:
+                others = [other.training.resolve() for other in task if other is not claimed]
+                claimed.submission.sent(job.job_id, others)
+        self.sent.append(Sent(base(jobs[0].job_id), len(jobs), len(chunk.trainings)))
         return self.sent[-1].job
 
     def submit_verb(self, verb: str, words: Sequence[str], after: str | None = None) -> str:
@@ -173,13 +197,14 @@ class SlurmArrays:
         """submitit's executor of an array."""
         after = [f"afterok:{self.after}"] if self.after else []
         after += [f"afterany:{behind}"] if behind else []
-        return self._executor(chunk.shape, self.folder.name, ",".join(after), chunk.limit)
+        return self._executor(chunk.shape, self.folder.name, ",".join(after), chunk.limit, chunk.minutes)
 
     def verb_executor(self, verb: str, after: str | None = None) -> SlurmExecutor:
         """submitit's executor of a job beside the replicates."""
-        return self._executor(self.verb_shape(verb), f"{self.folder.name}-{verb}", after or "", 1)
+        shape = self.verb_shape(verb)
+        return self._executor(shape, f"{self.folder.name}-{verb}", after or "", 1, shape.minutes_of(1))
 
-    def _executor(self, shape: Shape, name: str, after: str, limit: int) -> SlurmExecutor:
+    def _executor(self, shape: Shape, name: str, after: str, limit: int, minutes: int) -> SlurmExecutor:
         more: dict[str, Any] = {"requeue": True}
         if after:
             more |= {"dependency": after, "kill-on-invalid-dep": "yes"}
@@ -198,7 +223,7 @@ class SlurmArrays:
             "mem": shape.memory, "cpus_per_task": shape.cpus, "srun_args": srun or None,
         }  # fmt: skip
         parameters = {
-            "job_name": name, "comment": self.token, "time": minutes(shape.time or ""), "nodes": shape.nodes,
+            "job_name": name, "comment": self.token, "time": minutes, "nodes": shape.nodes,
             "ntasks_per_node": shape.tasks_per_node, "signal_delay_s": shape.signal_seconds, "setup": setup,
             "array_parallelism": limit, "wckey": shape.wckey, "additional_parameters": {**(shape.sbatch or {}), **more},
         }  # fmt: skip

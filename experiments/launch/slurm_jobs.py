@@ -17,12 +17,12 @@ from experiments.record.recording import write_json
 from experiments.record.slurm_queue import DEFAULT_MAX_ARRAY, Cluster
 from experiments.record.snapshot import FOLDER as CODE
 from experiments.record.snapshot import Snapshot
-from experiments.record.states import tasks_of
-from registry.errors import RunError
+from experiments.record.states import job_of_others, tasks_of
+from registry.errors import RunError, SpecError
 from registry.experiment.clusters import cluster_defaults
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import place_of
-from registry.schema.resources import Shape
+from registry.schema.resources import Shape, shape_of
 
 
 class SlurmJobs:
@@ -53,10 +53,11 @@ class SlurmJobs:
 
         Raises:
             RunError: Slurm does not answer.
-            SpecError: the user's file of clusters is wrong.
+            SpecError: the user's file of clusters is wrong, or tasks would take longer than their partition lets them.
         """
         cluster = slurm_queue.cluster()
         defaults = cluster_defaults(cluster.name)
+        refuse_too_long(plan, defaults)
         snapshot = freeze_code(plan)
         arrays = SlurmArrays(plan.folder, plan.file.experiment.resources, cluster, defaults, snapshot)
         return cls(plan, arrays, options.say, options.reports)
@@ -78,6 +79,7 @@ class SlurmJobs:
                 f"# {error}\n# assumed: arrays of at most {cluster.max_array} tasks, no defaults of the cluster"
             )
         defaults, resources = cluster_defaults(cluster.name), plan.file.experiment.resources
+        refuse_too_long(plan, defaults)
         snapshot = Snapshot((plan.runs / CODE / "TREE").resolve(), "", False)
         arrays = SlurmArrays(plan.folder, resources, cluster, defaults, snapshot)
         if not replicates:
@@ -88,9 +90,9 @@ class SlurmJobs:
         cut = chunks(tasks_of(replicates), resources, arrays.cluster, arrays.defaults)
         for number, chunk in enumerate(cut):
             behind = f"ARRAY{chunk.behind}" if chunk.behind is not None else None
-            tasks = len(chunk.tasks)
-            names = ", ".join(task.name for task in chunk.tasks[:3]) + (", …" if tasks > 3 else "")
-            about = f"# ARRAY{number}: {tasks} trainings: {names}"
+            tasks, trainings = len(chunk.tasks), chunk.trainings
+            names = ", ".join(training.name for training in trainings[:3]) + (", …" if len(trainings) > 3 else "")
+            about = f"# ARRAY{number}: {counted(tasks, len(trainings))}: {names}"
             texts.append(f"{about}\n{script(arrays.executor(chunk, behind), tasks)}")
         after = "afterany:" + ":".join(f"ARRAY{number}" for number in range(len(cut)))
         texts.append(f"# a job that reports when they have ended\n{script(arrays.verb_executor('report', after))}")
@@ -120,7 +122,7 @@ class SlurmJobs:
             names += error.accepted
         new = self.arrays.sent[before:]
         for sent in new:
-            self.say(f"submitted {sent.job}: {sent.tasks} trainings")
+            self.say(f"submitted {sent.job}: {counted(sent.tasks, sent.trainings)}")
         if new:
             self._note()
             self._report_due = self.reports
@@ -164,9 +166,10 @@ class SlurmJobs:
 
     def cancel(self, replicates: Sequence[Replicate]) -> None:
         """Take the jobs of replicates out of the queue; one that is left finds out when it begins."""
-        sent = [replicate.submission() for replicate in replicates]
+        sent = [(replicate.training, replicate.submission()) for replicate in replicates]
+        jobs = [(training, submission.job) for training, submission in sent if submission and submission.job]
         with contextlib.suppress(RunError):
-            slurm_queue.cancel([submission.job for submission in sent if submission and submission.job])
+            slurm_queue.cancel(job for training, job in jobs if not job_of_others(job, training))
 
     def close(self, finished: bool) -> None:
         """Wait for the job that reports, if everything else has ended.
@@ -180,3 +183,35 @@ class SlurmJobs:
             self.say(f"waiting for the job that reports, {self.report}")
             while slurm_queue.hint(self.report) != "":
                 time.sleep(2.0)
+
+
+def refuse_too_long(plan: Plan, cluster: Shape) -> None:
+    """Refuse tasks that would wait for ever, since their time is above the limit of their partition.
+
+    A quality of service may lift that limit, so where one is stated Slurm decides.
+
+    Raises:
+        SpecError: with the shape of each such arm.
+    """
+    limits = slurm_queue.time_limits()
+    lines: dict[str, list[str]] = {}
+    for arm in plan.selected:
+        shape = shape_of(arm.name, plan.file.experiment.resources, cluster)
+        longest = [limits.get(name) for name in (shape.partition or "").split(",")]
+        most = None if None in longest else max(found for found in longest if found is not None)
+        if shape.qos or most is None or shape.minutes_of(shape.in_turn) <= most:
+            continue
+        turns = f"{shape.in_turn} replicates of {shape.time} in turn take" if shape.in_turn > 1 else "a replicate takes"
+        remedy = f"at most {most // shape.minutes_of(1)} fit" if shape.in_turn > 1 else "a job out of time goes on anew"
+        text = (
+            f"resources.time: {turns} {shape.minutes_of(shape.in_turn):,} minutes, and partition "
+            f"{shape.partition or '(the default)'} ends jobs after {most:,}: {remedy}"
+        )
+        lines.setdefault(text, []).append(arm.name)
+    if lines:
+        raise SpecError([plan.file.line(text, arms, len(plan.selected)) for text, arms in lines.items()])
+
+
+def counted(tasks: int, trainings: int) -> str:
+    """How many trainings an array has, and in how many tasks where these take several in turn."""
+    return f"{trainings} trainings" + (f" in {tasks} task{'s' * (tasks != 1)}" if tasks != trainings else "")

@@ -14,7 +14,7 @@ from registry.parts.start_files import step_of
 from registry.runs.places import TRAININGS, training_name
 from registry.runs.replicate import Replicate, replicates
 from registry.runs.stored import desires, evaluations_in, training_state
-from registry.schema.resources import Shape
+from registry.schema.resources import Shape, shape_of
 from registry.schema.values import NETWORK, values_at
 
 # The keys that decide how long a step takes.
@@ -40,7 +40,7 @@ def rows(
 
     `gpu_hours` are those of the arm alone, training and evaluations; `gpu_hours_left` are still to come, with a
     training that arms share counted for the first of them. `other_code` has the seeds that other code than the present
-    one has made, by part and loop.
+    one has made, by part and loop. `task` has the most replicates that a Slurm task takes in turn, and its time limit.
 
     Args:
         plan: what is planned.
@@ -60,6 +60,7 @@ def rows(
         trained_anew = {one.replicate.training for one in others if one.training} if again else set()
         one = cost(arm.name, arm.spec, experiment.resources, own, counts, (paces or {}).get(arm.name),
                    defaults)  # fmt: skip
+        shape = shape_of(arm.name, experiment.resources, defaults or Shape())
         times = 1 + len(plan.early_steps(arm))
         evaluation, training = times * one.evaluation * one.devices, one.training * one.devices
         waiting = [one for one, state in zip(own, states, strict=True) if not state.ended or one.folder in anew]
@@ -88,6 +89,7 @@ def rows(
             "gpu_hours_from": one.how,
             "videos": videos[arm.name],
             "other_code": _other_code(others),
+            "task": {"replicates": shape.in_turn, "minutes": shape.minutes_of(shape.in_turn)},
         })  # fmt: skip
     return found
 

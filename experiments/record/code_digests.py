@@ -3,7 +3,7 @@
 from experiments.record.snapshot import place_of
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.parts.source_digest import digest_of_modules, digests
-from registry.parts.sources import file_of
+from registry.parts.sources import file_of, modules_below
 from registry.runs.machine import ROOT
 from registry.runs.records import CodeUsed
 from registry.schema.spec import Spec
@@ -33,6 +33,13 @@ def of_training(spec: Spec, parts: Catalogue | None = None) -> dict[str, str]:
 def of_evaluation(spec: Spec, parts: Catalogue | None = None) -> dict[str, str]:
     """Return the digest of every part and loop that samples and scores a training; the arguments are as above."""
     return _digests(spec, parts, NOT_OF_EVALUATION, EVALUATION)
+
+
+def read_all() -> None:
+    """Read all that digests may be of, so that this process and its forks work out each of them quickly."""
+    for name, module in (TRAINING | EVALUATION).items():
+        digest_of_modules([module], NOT_COUNTED[name], ("components",))
+    digest_of_modules(modules_below("components"))
 
 
 def used_now(spec: Spec, digests: dict[str, str], attempt: int, begun_at: int) -> CodeUsed:

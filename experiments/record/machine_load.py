@@ -2,7 +2,8 @@
 
 The names are those of MLflow's own system metrics, so that its page shows them as such. GPUs are looked at where
 nvidia-ml-py is installed and the driver answers; nothing is asked of PyTorch.
-A training adds clips a second and how long steps waited for their data, whenever it logs.
+A training adds clips a second, their share of the machine's matrix products (`experiments.training.machine_share`) and
+how long steps waited for their data, whenever it logs.
 """
 
 import contextlib
@@ -17,8 +18,9 @@ import psutil
 
 from experiments.record.beside import beside
 from experiments.record.recording import Recorder
+from registry.runs.records import PACE
+from registry.runs.stored import MEMORY, pace_of
 
-PEAK = "process_memory_usage_megabytes"
 MEGABYTE = 1e6
 FIRST_SECONDS, SECONDS = 1.0, 30.0  # from the begin to the first line, and later from one line to the next
 
@@ -38,7 +40,7 @@ class MachineLoad:
             "time": time.time(),
             "cpu_utilization_percentage": psutil.cpu_percent(),
             "system_memory_usage_megabytes": memory.used / MEGABYTE,
-            PEAK: self._process.memory_info().rss / MEGABYTE,
+            MEMORY: self._process.memory_info().rss / MEGABYTE,
         }
         for number, (library, handle) in enumerate(self._gpus):
             with contextlib.suppress(library.NVMLError):
@@ -46,6 +48,12 @@ class MachineLoad:
                 values[f"gpu_{number}_utilization_percentage"] = library.nvmlDeviceGetUtilizationRates(handle).gpu
                 values[f"gpu_{number}_memory_usage_megabytes"] = used / MEGABYTE
         return {name: round(value, 3) for name, value in values.items()}
+
+
+def pace_now(training: Path) -> dict[str, float]:
+    """Return how fast a training of this process was, with its memory as it is now where nothing was noted so far."""
+    paces, memory = pace_of(training), psutil.Process().memory_info().rss / MEGABYTE
+    return paces | {PACE[-1]: round(max(memory, paces.get(PACE[-1], 0.0)), 3)}
 
 
 def _gpus() -> list[tuple[Any, Any]]:

@@ -145,6 +145,26 @@ def cluster() -> Cluster:
     return Cluster(said.get("ClusterName", ""), int(most) if most.isdigit() else DEFAULT_MAX_ARRAY)
 
 
+def time_limits() -> dict[str, int]:
+    """The longest jobs of partitions in minutes, "" for the default one; those without a limit are left out."""
+    done = _run("sinfo", "--noheader", "--format=%P|%l")
+    found: dict[str, int] = {}
+    for line in done.stdout.splitlines() if done is not None and done.returncode == 0 else ():
+        name, _, limit = line.strip().partition("|")
+        if (longest := _minutes(limit)) is not None:
+            found |= dict.fromkeys((name.rstrip("*"), "") if name.endswith("*") else (name,), longest)
+    return found
+
+
+def _minutes(limit: str) -> int | None:
+    """A limit such as 30:00, 4:00:00 or 1-00:00:00 in minutes; None where it is none."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", limit)
+    if match is None:
+        return None
+    days, hours, minutes, _ = (int(number or 0) for number in match.groups())
+    return days * 1440 + hours * 60 + minutes
+
+
 def accounting() -> bool:
     """Whether the accounting answers, so that the end of a job that said nothing can be told."""
     done = _run("sacct", "--allocations", "--noheader", "--parsable2", "--format=JobID", "--starttime=now")

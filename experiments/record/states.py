@@ -10,7 +10,7 @@ from pathlib import Path
 from experiments.record import slurm_queue
 from experiments.record.recording import Numbered
 from experiments.record.slurm_queue import Queue
-from registry.runs import records
+from registry.runs import records, stored
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest, numbered, take, this_process
 from registry.runs.records import Attempt, State
 from registry.runs.replicate import Replicate
@@ -40,7 +40,8 @@ def is_active(training: Path) -> bool:
     """Return whether a process is at work on a training or its evaluations, sends it off, or Slurm has its job."""
     attempt, submission = latest(training / ATTEMPTS, Attempt), latest(training / SUBMISSIONS, records.Submission)
     queue = slurm_queue.ask(owner.job for owner in (attempt, submission) if owner is not None and owner.job)
-    waits = submission is not None and submission.job is not None and queue.hint(submission.job) not in ("", None)
+    job = submission.job if submission is not None and submission.ended is None else None
+    waits = job is not None and queue.hint(job) not in ("", None)
     return waits or is_alive(attempt, training / "heartbeat.json", queue.hint) or is_alive(submission)
 
 
@@ -52,9 +53,9 @@ def startable(state: State) -> bool:
 class Submission(Numbered[records.Submission]):
     """The sending of one training to an executor, made by this process or known to it."""
 
-    def sent(self, job: str) -> None:
-        """Note the Slurm job that it became."""
-        self.note(job=job)
+    def sent(self, job: str, beside: Sequence[Path] = ()) -> None:
+        """Note the Slurm job that it became, and the other trainings that the job takes in turn."""
+        self.note(job=job, beside=[str(folder) for folder in beside])
 
     def end(self) -> None:
         """Note that nothing waits any more: it was refused, or its process is over."""
@@ -65,6 +66,18 @@ def newest_submission(training: Path) -> Submission | None:
     """Return the newest submission of a training."""
     content = latest(training / SUBMISSIONS, records.Submission)
     return Submission(numbered(training / SUBMISSIONS)[-1], content) if content is not None else None
+
+
+def job_of_others(job: str, training: Path) -> bool:
+    """Return whether a job still has to do with other trainings that are wanted, so that it must not be ended."""
+    submission = latest(training / SUBMISSIONS, records.Submission)
+    if submission is None or submission.job != job:
+        return False
+    for other in map(Path, submission.beside):
+        theirs = latest(other / SUBMISSIONS, records.Submission)
+        if theirs is not None and theirs.job == job and theirs.ended is None and stored.wanted(other):
+            return True
+    return False
 
 
 def new_token() -> str:

@@ -11,6 +11,7 @@ import torch
 from components.assembly import Assembly
 from components.data.prepare import Prepared
 from experiments.record import code_digests
+from experiments.record.machine_load import pace_now
 from experiments.record.progress import Progress
 from experiments.record.recording import Recorder, bound_code
 from experiments.record.snapshot import code_of
@@ -112,6 +113,7 @@ def evaluate(
         reference=str(reference),
         seconds=round(sum(spent.values()), 2),
         seconds_of={stage: round(seconds, 2) for stage, seconds in spent.items()},
+        pace=pace_now(replicate.training),
         attempts=attempt,
         device=str(device),
         processes=processes.world,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis.mixed_code import mixed_code
-from experiments.record.machine_load import PEAK
 from experiments.record.recording import bound_code, prepared_data
 from experiments.tracking.metric_points import MetricLines, flat, metric_key
 from registry.errors import RunError
@@ -15,11 +14,15 @@ from registry.runs.code_used import made_by
 from registry.runs.floors import own_floors
 from registry.runs.machine import ROOT
 from registry.runs.places import LOAD_FILE
-from registry.runs.records import MadeBy, Result, State
+from registry.runs.records import PACE, MadeBy, Result, State
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
-from registry.runs.stored import desires, evaluations_in, read_lines, read_spec
+from registry.runs.stored import desires, evaluations_in, pace_of, read_lines, read_spec
 from registry.schema.search import is_trial
+
+PACES = {
+    PACE[0]: "training_clips_per_second"
+}  # what is called otherwise than in a result: sampling has such a figure too
 
 LONGEST = {"tag": 5000, "param": 6000}  # characters
 REPLICATE, TRIAL, ARM, REPORT = "replicate", "trial", "arm", "report"  # the tag `kind` of a run
@@ -114,9 +117,7 @@ def metrics_of(replicate: Replicate, resolved: ResolvedExperiment | None) -> Met
     at = {"step": result.step, "time": (replicate.folder / "result.json").stat().st_mtime}
     arm = resolved.arms.get(replicate.arm) if resolved else None
     facts = _facts(result, arm if arm and arm.identity == replicate.identity else None)
-    peaks = [line[PEAK] for line in read_lines(replicate.training / LOAD_FILE) if PEAK in line]
-    if peaks:
-        facts["resources/peak_memory_megabytes"] = max(peaks)
+    facts |= {f"resources/{PACES.get(name, name)}": value for name, value in pace_of(replicate.training).items()}
     floors = {f"{score}_floor": value for score, value in _floors(replicate).items() if score in result.scores}
     return read.with_lines([{**at, **facts}]).with_lines([{**at, **floors}] if floors else [])
 

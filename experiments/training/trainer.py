@@ -31,6 +31,7 @@ from experiments.training.batches import Batches, Times, seed_of
 from experiments.training.checkpoints import damage_of, newest_checkpoint, origin_of, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.losses import autocast, blank_text, losses_of
+from experiments.training.machine_share import MachineShare
 from experiments.training.open_data import open_captions
 from experiments.training.processes import ALONE, Processes
 from experiments.training.validation import HELD, validation_at, validation_losses, validation_split_of
@@ -316,7 +317,7 @@ def _train(
 ) -> dict[str, float]:
     """As `train`, with products as they are set."""
     runtime, steps, processes = trainer.spec.runtime, trainer.spec.learning.steps, trainer.processes
-    speed = _Speed(trainer.step)
+    speed = _Speed(trainer)
     if trainer.step == until == 0:
         trainer.save()  # the initial weights are what is evaluated
     while trainer.step < until:
@@ -360,7 +361,7 @@ def _log(trainer: Trainer, speed: "_Speed") -> None:
     if trainer.processes.is_first:
         steps, rate = trainer.spec.learning.steps, speed.steps_per_second(step)
         trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
-        trainer.recorder.load(speed.lately(step, trainer.waited, trainer.spec.learning.batch_size))
+        trainer.recorder.load(speed.lately())
 
 
 @contextmanager
@@ -372,28 +373,31 @@ def keeping_random_state() -> Iterator[None]:
 
 
 class _Speed:
-    """Steps a second since the attempt began, the first step (which may compile) left out."""
+    """How fast a training is since the attempt began, the first step (which may compile) left out."""
 
-    def __init__(self, step: int) -> None:
-        self.first, self.since = step, time.monotonic()
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.first = trainer, trainer.step
+        self.since = time.monotonic()
         self._last = (self.first, self.since, 0.0)
+        self._share: MachineShare | None = None
 
-    def lately(self, step: int, waited: float, batch_size: int) -> dict[str, float]:
-        """Return clips a second of all processes, and the percentage of the time that steps waited for their data.
+    def lately(self) -> dict[str, float]:
+        """Return clips a second of all processes, their share of the machine, and how long steps waited for data.
 
-        Both are of the time since this was asked before, with validation and checkpoints in it.
-
-        Args:
-            step: the newest.
-            waited: seconds of waiting for data since the attempt began.
-            batch_size: clips of a step.
+        All are of the time since this was asked before, with validation and checkpoints in it.
         """
+        trainer = self.trainer
         step_before, then, waited_before = self._last
-        self._last = (step, time.monotonic(), waited)
+        self._last = (trainer.step, time.monotonic(), trainer.waited)
         seconds = max(self._last[1] - then, 1e-9)
+        if self._share is None:
+            self._share = MachineShare(trainer.spec, trainer.device, trainer.processes.world)
+            self._last = (trainer.step, time.monotonic(), trainer.waited)
+        clips_per_second = (trainer.step - step_before) * trainer.spec.learning.batch_size / seconds
         return {
-            "clips_per_second": round((step - step_before) * batch_size / seconds, 3),
-            "data_wait_percentage": round(100 * (waited - waited_before) / seconds, 3),
+            "clips_per_second": round(clips_per_second, 3),
+            "matmul_peak_percentage": self._share.percentage(clips_per_second),
+            "data_wait_percentage": round(100 * (trainer.waited - waited_before) / seconds, 3),
         }
 
     def steps_per_second(self, step: int) -> float:

@@ -43,7 +43,7 @@ class TrainingTask(Task):
             newest.sent(this_job() or "")
         from experiments.worker.run import run_folder
 
-        _end(run_folder(folder, requeue_this))
+        end_as(run_folder(folder, requeue_this))
 
 
 class VerbTask(Task):
@@ -52,7 +52,7 @@ class VerbTask(Task):
     def __call__(self, *arguments: str) -> None:
         log, *words = arguments
         _write_to(Path(log))
-        _end(subprocess.run([sys.executable, str(ROOT / "run.py"), *words], check=False).returncode)
+        end_as(subprocess.run([sys.executable, str(ROOT / "run.py"), *words], check=False).returncode)
 
 
 def requeue_this() -> bool:
@@ -71,8 +71,11 @@ def _write_to(path: Path) -> None:
         os.dup2(log.fileno(), 2)
 
 
-def _end(code: int) -> None:
-    """End as the work ended. SystemExit passes through submitit, which would write an exception for nobody to read."""
+def end_as(code: int) -> None:
+    """End this process as the work ended.
+
+    SystemExit passes through submitit, which would write an exception for nobody to read.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     if code:

@@ -21,6 +21,7 @@ from experiments.training.devices import device_of
 from experiments.training.processes import LostError, joined, leads
 from experiments.worker.books import Books
 from experiments.worker.stages import progress_of, run_stages, waiting
+from experiments.worker.starting import IN_TURN
 from experiments.worker.stopping import stop_requests
 from registry.errors import Interrupted, RunError, SpecError
 from registry.parts.start_files import checkpoints_in, step_of
@@ -162,5 +163,10 @@ def run_folder(training: Path, requeue: Callable[[], bool] | None = None) -> int
     return 0
 
 
+def taken_up_again() -> bool:
+    """Whether the job that takes this training in turn sees to it that it goes on: it does, or says if it cannot."""
+    return True
+
+
 if __name__ == "__main__":
-    sys.exit(run_folder(Path(sys.argv[1])))
+    sys.exit(run_folder(Path(sys.argv[1]), taken_up_again if IN_TURN in sys.argv[2:] else None))

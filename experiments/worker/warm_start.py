@@ -31,6 +31,7 @@ from typing import IO
 from registry.runs.attempts import process_start
 
 MODULE = "experiments.worker.warm_start"
+TO_PROGRAMS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 LONGEST = 1 << 20  # bytes read at once
 INTERRUPTED = -signal.SIGINT  # exit code of a program that lets KeyboardInterrupt through
 PAUSE = 0.05  # seconds between two looks at a process whose end nobody reports any more
@@ -97,11 +98,16 @@ class WarmStart:
                     self.ended[numbers[0]] = numbers[1]
         return not self._gone
 
+    @property
+    def pid(self) -> int:
+        """The id of the process that forks."""
+        return self._server.pid
+
     def close(self) -> None:
         """End the process that forks; what it started goes on."""
         self._gone = True
         self._socket.close()
-        self._server.terminate()
+        self._server.kill()
         self._server.wait()
 
 
@@ -143,13 +149,14 @@ class Forked:
 
     def terminate(self) -> None:
         """Ask the process to end, if it runs."""
-        self._signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the process at once, if it runs."""
-        self._signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: int) -> None:
+        """Signal the process, if it runs."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -157,7 +164,8 @@ class Forked:
 
 def _serve(channel: socket.socket, modules: Sequence[str]) -> list[str]:
     """Import modules, then fork for every request; return the program's words in the fork, none when all is over."""
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the programs
+    # Ctrl-C, and what Slurm says to all processes of a job, is for the programs, whose ends are still to be reported.
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in TO_PROGRAMS}
     for module in modules:
         import_module(module)
     gc.freeze()  # collecting garbage in the forks leaves what was imported alone, so that it stays shared
@@ -181,9 +189,10 @@ def _serve(channel: socket.socket, modules: Sequence[str]) -> list[str]:
             if (pid := os.fork()) == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.signal(signal.SIGINT, interrupt)
-                for number, file in enumerate(files, 1):
-                    os.dup2(file, number)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+                for descriptor, file in enumerate(files, 1):
+                    os.dup2(file, descriptor)
                 for file in (*files, woken, wake, channel.detach()):
                     os.close(file)
                 request = json.loads(line)

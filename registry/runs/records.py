@@ -81,6 +81,7 @@ class Submission(Owner):
 
     executor: str = ""
     token: str = ""  # of the launch
+    beside: list[str] = []  # folders of the trainings that the same Slurm job takes in turn with this one
 
 
 class Desired(Record):
@@ -198,6 +199,10 @@ class Imported(Record):
     time: float
 
 
+# How fast a training was: medians of what it logged in system.jsonl, and the most memory that its process had.
+PACE = ("clips_per_second", "matmul_peak_percentage", "data_wait_percentage", "peak_memory_megabytes")
+
+
 class Result(Record):
     """The scores of one evaluation, written last: with it the evaluation is done."""
 
@@ -218,6 +223,7 @@ class Result(Record):
     reference: str = ""
     seconds: float = 0.0
     seconds_of: dict[str, float] = {}
+    pace: dict[str, float] = {}  # of the training: the figures of `PACE` that are known
     attempts: int = 0
     device: str = ""
     processes: int = 1

@@ -100,6 +100,8 @@ class Replicate:
             return False
         if submission.job is None:  # it is being submitted, unless the submitting process died over it
             return is_alive(submission)
+        if submission.ended is not None:  # its turn is over, though the job may go on with others
+            return False
         told = hint(submission.job) if hint is not None else None
         if told is None:
             return attempt is None or attempt.job != submission.job or attempt.requeued

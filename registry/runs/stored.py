@@ -4,14 +4,16 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from registry import strict_yaml
 from registry.errors import RunError, SpecError
 from registry.parts.start_files import checkpoints_in, step_of
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest
-from registry.runs.places import DESIRED, EVALUATIONS
+from registry.runs.places import DESIRED, EVALUATIONS, LOAD_FILE
 from registry.runs.records import (
+    PACE,
     Attempt,
     DamagedError,
     Desired,
@@ -22,6 +24,8 @@ from registry.runs.records import (
     read_record,
 )
 from registry.schema.spec import Spec
+
+MEMORY = "process_memory_usage_megabytes"  # in a line of system.jsonl
 
 
 def read_spec(folder: Path, identity: str | None = None) -> Spec:
@@ -144,6 +148,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(value, dict):
             yield value
+
+
+def pace_of(training: Path) -> dict[str, float]:
+    """Return how fast a training was, as far as it has said: the figures of `PACE`."""
+    lines = list(read_lines(training / LOAD_FILE))
+    found = {name: [line[name] for line in lines if name in line] for name in PACE}
+    paces = {name: float(median(values)) for name, values in found.items() if values}
+    memory = [line[MEMORY] for line in lines if MEMORY in line]
+    return paces | ({PACE[-1]: float(max(memory))} if memory else {})
 
 
 def readable(path: Path, kind: Any) -> Any:

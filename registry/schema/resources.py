@@ -53,6 +53,9 @@ class Shape(Section):
     """Nodes of one replicate."""
     tasks_per_node: OfANode | None = None
     """Processes of a node that train together; left out: one a GPU."""
+    replicates_per_task: OfANode | None = None
+    """Replicates that one Slurm task takes in turn, each in a process of its own; left out: one. `time` is that of one,
+    and the task's is so many times as long."""
     gpus: Annotated[int, Field(ge=0, le=4096)] | None = None
     """GPUs of a node."""
     gres: str | None = None
@@ -103,6 +106,15 @@ class Shape(Section):
         return (self.nodes or 1) * (self.tasks_per_node or 1)
 
     @property
+    def in_turn(self) -> int:
+        """Replicates that one task takes at most, one behind the other."""
+        return self.replicates_per_task or 1
+
+    def minutes_of(self, replicates: int) -> int:
+        """Return the time limit of a task that takes so many replicates in turn."""
+        return replicates * minutes(self.time or "")
+
+    @property
     def devices(self) -> int:
         """GPUs of one replicate, or 1 where it has none: what an hour of it counts in GPU-hours."""
         return (self.nodes or 1) * max(self.gpus or 0, 1)
@@ -115,7 +127,7 @@ def _gpus_of(gres: str) -> int:
 
 
 BUILT_IN = Shape(nodes=1, gpus=0, cpus=1, time="4h", signal_seconds=120)
-SMALL = Shape(nodes=1, tasks_per_node=1)  # the jobs beside the replicates have one process
+SMALL = Shape(nodes=1, tasks_per_node=1, replicates_per_task=1)  # the jobs beside the replicates have one process
 
 
 class Resources(Shape):
@@ -137,7 +149,8 @@ def shape_of(arm: str, resources: Resources, cluster: Shape) -> Shape:
     """The shape of an arm's replicates on a cluster.
 
     Raises:
-        SpecError: a job would be told that its time is up before it has begun.
+        SpecError: a job would be told that its time is up before it has begun, or replicates of several processes are
+            to be taken in turn.
     """
     shape = BUILT_IN.below(cluster).below(resources)
     for pattern, own in resources.arms.items():
@@ -148,4 +161,10 @@ def shape_of(arm: str, resources: Resources, cluster: Shape) -> Shape:
             f"resources: time {shape.time} is no longer than signal_seconds {shape.signal_seconds}: a job would be "
             "told to write its checkpoint as soon as it begins; give it more time"
         )
-    return shape if shape.tasks_per_node else shape.below(Shape(tasks_per_node=max(1, shape.gpus or 0)))
+    shape = shape if shape.tasks_per_node else shape.below(Shape(tasks_per_node=max(1, shape.gpus or 0)))
+    if shape.in_turn > 1 and shape.tasks > 1:
+        raise SpecError(
+            f"resources.replicates_per_task {shape.in_turn}: {arm or 'a replicate'} has {shape.tasks} processes, and "
+            "only replicates of one process are taken in turn; leave it out, or set tasks_per_node to 1"
+        )
+    return shape

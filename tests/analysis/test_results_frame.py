@@ -5,6 +5,7 @@ import pytest
 
 from analysis.results import done, load, paired_scores, protocol_of, refuse_mixed, scores_by_seed
 from registry.errors import RunError
+from registry.runs.records import PACE
 from tests.fixtures.replicates import replicates
 
 
@@ -12,7 +13,7 @@ def test_a_row_per_replicate_and_a_column_per_axis_and_score():
     frame = load(replicates({"a": [1.0, 2.0], "b": [3, None]}))
     assert list(frame.columns) == [
         "experiment", "arm", "seed", "identity", "state", "folder",
-        "data_digest", "protocols", "protocol_specs", "steps", "seconds", "made_by", "blocks", "fvd",
+        "data_digest", "protocols", "protocol_specs", "steps", "seconds", *PACE, "made_by", "blocks", "fvd",
     ]  # fmt: skip
     assert frame["fvd"].dtype == "float64"
     assert frame["fvd"].tolist()[:3] == [1.0, 2.0, 3.0]
@@ -20,6 +21,15 @@ def test_a_row_per_replicate_and_a_column_per_axis_and_score():
     assert frame["blocks"].tolist() == ["a", "a", "b", "b"]
     assert len(done(frame)) == 3
     assert scores_by_seed(frame, "b", "fvd").to_dict()[0] == 3.0
+
+
+def test_how_fast_a_training_was_is_in_it():
+    rows = replicates({"a": [1.0, 2.0]})
+    rows[0]["result"]["pace"] = {"clips_per_second": 7.5, "matmul_peak_percentage": 40.0}
+    frame = load(rows)
+    assert frame["clips_per_second"].tolist()[0] == 7.5
+    assert math.isnan(frame["clips_per_second"][1])
+    assert math.isnan(frame["peak_memory_megabytes"][0])
 
 
 def test_nothing_run_is_an_empty_frame_with_its_columns():

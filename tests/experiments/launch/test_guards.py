@@ -11,8 +11,9 @@ import torch
 from rich.console import Console
 
 from experiments.cli import console, progress
-from experiments.launch import launching, local_pool
+from experiments.launch import launching
 from experiments.record.recording import Recorder
+from experiments.worker import starting
 from registry.errors import RunError, SpecError
 from registry.runs.machine import ROOT
 from registry.runs.records import Result, read_json
@@ -63,7 +64,7 @@ def test_a_refused_claim_is_no_failure(tmp_path: Path) -> None:
     recorder = Recorder(replicate.training)
     with recorder.attempting():
         recorder.event("started", attempt=1, pid=os.getpid())
-        local_pool._note_silent_death(replicate.training, 1)  # another launcher's process, which lost the race
+        starting.note_silent_death(replicate.training, 1)  # another launcher's process, which lost the race
         assert replicate.state == "running"
     assert [event.event for event in replicate.events()] == ["started"]
     assert replicate.state == "interrupted"

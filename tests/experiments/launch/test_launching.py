@@ -16,6 +16,7 @@ from experiments.plan.plan import Plan
 from experiments.plan.rows import rows
 from experiments.record.recording import Recorder
 from experiments.tracking import mlflow_sync
+from experiments.worker import starting
 from registry.errors import SpecError
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
@@ -99,7 +100,7 @@ def test_a_process_that_cannot_start_has_failed(
     tmp_path: Path, launched: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = beside(launched, tmp_path)
-    monkeypatch.setattr(local_pool.sys, "executable", "/bin/false")
+    monkeypatch.setattr(starting.sys, "executable", "/bin/false")
     todo = launch(plan, "local")
     assert [replicate.state for replicate in todo] == ["failed"]
     assert "log.txt" in unfinished(todo)[0]

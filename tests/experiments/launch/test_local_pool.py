@@ -11,11 +11,12 @@ import psutil
 import pytest
 
 from experiments.launch import local_pool
-from experiments.launch.local_pool import LocalPool, visible_gpus
+from experiments.launch.local_pool import LocalPool
 from experiments.record.recording import desire
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import claim, states
-from experiments.worker import warm_start
+from experiments.worker import starting, warm_start
+from experiments.worker.starting import visible_gpus
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
 from registry.schema.resources import Resources, Shape
@@ -48,9 +49,10 @@ def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     (code / "experiments" / "__init__.py").write_text("")
     (code / "experiments" / "worker" / "__init__.py").write_text("")
     (code / "experiments" / "worker" / "run.py").write_text(STANDING_IN)
-    (code / "experiments" / "worker" / "stages.py").write_text("")
+    for name in starting.IMPORTED:
+        (code / name.replace(".", "/")).with_suffix(".py").write_text("")
     shutil.copy(warm_start.__file__, code / "experiments" / "worker")
-    monkeypatch.setattr(local_pool, "OF_OPTIMISERS", ())
+    monkeypatch.setattr(starting, "OF_OPTIMISERS", ())
     pools: list[LocalPool] = []
 
     def make(**resources: object) -> LocalPool:

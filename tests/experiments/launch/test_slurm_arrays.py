@@ -33,14 +33,21 @@ def named(replicate: Replicate, names: list[str]) -> list[Task]:
     names=st.lists(st.sampled_from(["small", "large", "odd"]), max_size=60),
     longest=st.integers(1, 20),
     parallel=st.none() | st.integers(1, 12),
+    in_turn=st.integers(1, 7),
 )
-def test_arrays(replicate: Replicate, names: list[str], longest: int, parallel: int | None) -> None:
+def test_arrays(replicate: Replicate, names: list[str], longest: int, parallel: int | None, in_turn: int) -> None:
     todo = named(replicate, names)
-    resources = Resources(parallel=parallel, arms={"large": Shape(gpus=8), "odd": Shape(time="1h")})
+    own = {"large": Shape(gpus=8, replicates_per_task=1), "odd": Shape(time="1h")}
+    resources = Resources(parallel=parallel, replicates_per_task=in_turn, arms=own)
     found = chunks(todo, resources, Cluster("lab", longest), Shape())
-    assert sorted(task.replicates[0].seed for chunk in found for task in chunk.tasks) == list(range(len(todo)))
+    assert sorted(one.replicates[0].seed for chunk in found for one in chunk.trainings) == list(range(len(todo)))
+    for name in names:  # the tasks of a shape are full, but for the last
+        sizes = [len(task) for chunk in found for task in chunk.tasks if task[0].replicates[0].arm == name]
+        assert set(sizes[:-1]) <= {1 if name == "large" else in_turn}
+        assert 1 <= sizes[-1] <= (1 if name == "large" else in_turn)
     for chunk in found:
-        assert len({task.replicates[0].arm for task in chunk.tasks}) == 1  # here an arm a shape
+        assert len({one.replicates[0].arm for one in chunk.trainings}) == 1  # here an arm a shape
+        assert chunk.minutes == max(map(len, chunk.tasks)) * (60 if chunk.shape.time == "1h" else 240)
         assert 1 <= len(chunk.tasks) <= longest
         assert 1 <= chunk.limit <= len(chunk.tasks)
         assert chunk.behind is None or chunk.behind < found.index(chunk)
@@ -122,6 +129,17 @@ def test_the_jobs_beside_the_replicates_have_shapes_of_their_own(tmp_path: Path)
     for text in (prepare, report):
         assert "--nodes=1" in text
         assert "--ntasks-per-node=1" in text
+
+
+@pytest.mark.usefixtures("_srun")
+def test_a_task_has_the_time_of_all_that_it_takes_in_turn(tmp_path: Path, replicate: Replicate) -> None:
+    arrays = arrays_of(tmp_path, Resources(replicates_per_task=4, time="1h", signal_seconds=60))
+    (chunk,) = chunks(named(replicate, ["a"] * 6), arrays.resources, arrays.cluster, arrays.defaults)
+    assert [len(task) for task in chunk.tasks] == [4, 2]
+    text = script(arrays.executor(chunk), len(chunk.tasks))
+    assert "#SBATCH --time=240\n" in text
+    assert "#SBATCH --array=0-1%2\n" in text
+    assert "#SBATCH --time=60\n" in script(arrays.verb_executor("report"))
 
 
 def test_of_jobs_that_were_not_asked_about_nothing_is_said() -> None:

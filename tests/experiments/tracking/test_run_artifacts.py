@@ -124,6 +124,7 @@ def test_costs_and_intervals_are_metrics(uri: str, name: str, tmp_path: Path) ->
     assert told == {"fvd/x_low": 1.5, "fvd/x_high": 2.5, "fvd/x_floor": 0.5, "network/parameters": 741420}
     assert metrics["resources/clips_per_second"] == 16 / 4.0
     assert metrics["resources/steps_per_second"] == 6 / 8.0
+    assert "resources/training_clips_per_second" not in metrics  # its training said nothing of it
     assert metrics["resources/seconds"] == 12.0
     assert metrics["resources/peak_memory_megabytes"] == 109.0
     history = mlflow_sync._client(uri).get_metric_history(run.info.run_id, "system/process_memory_usage_megabytes")

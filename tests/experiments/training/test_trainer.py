@@ -220,6 +220,11 @@ def test_it_says_how_fast_it_was_and_how_long_it_waited_for_data(undisturbed: An
     assert len(lines) == 3
     assert all(line["clips_per_second"] > 0 for line in lines)
     assert all(0 < line["data_wait_percentage"] < 100 for line in lines)
+    assert all(line["matmul_peak_percentage"] > 0 for line in lines)
+    one, other = (
+        [line["clips_per_second"] / line["matmul_peak_percentage"] for line in lines[n : n + 2]] for n in (0, 1)
+    )
+    assert one == pytest.approx(other, rel=0.02)  # both are rounded to three digits; the peak is measured once
 
 
 def test_validation_is_the_same_whenever_it_is_asked(tmp_path: Path) -> None:

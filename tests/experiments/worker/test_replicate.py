@@ -28,7 +28,7 @@ from registry.errors import Interrupted, RunError
 from registry.runs.attempts import ATTEMPTS, take, this_process
 from registry.runs.files import write_atomically, write_new
 from registry.runs.machine import ROOT
-from registry.runs.records import PreparedData, read_record
+from registry.runs.records import PACE, PreparedData, read_record
 from registry.runs.replicate import Replicate, open_replicate
 from registry.runs.stored import read_lines, trained
 from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
@@ -75,6 +75,8 @@ def test_a_finished_replicate_says_all(finished: Replicate) -> None:
     assert provenance["packages"]["torch"] == metadata.version("torch")
     prepared = json.loads((finished.training / "prepared.json").read_text())
     assert prepared["digest"] == result.data_digest == about_training.data_digest
+    assert list(result.pace) == list(PACE)
+    assert all(value > 0 for value in result.pace.values())
     (attempt,) = finished.attempts()
     assert (attempt.how, attempt.requeued, attempt.job) == ("done", False, None)
     assert clips(finished).shape == (6, 4, 16, 16, 3)

@@ -106,3 +106,12 @@ def test_a_job_has_more_time_than_its_warning() -> None:
     with pytest.raises(SpecError, match="time 1m is no longer than signal_seconds 120"):
         shape_of("a", Resources(time="1m"), Shape())
     assert shape_of("a", Resources(time="1m", signal_seconds=30), Shape()).time == "1m"
+
+
+def test_replicates_of_several_processes_are_not_taken_in_turn() -> None:
+    resources = Resources(gpus=1, replicates_per_task=8, arms={"large": Shape(gpus=8)})
+    assert shape_of("small", resources, Shape()).in_turn == 8
+    with pytest.raises(SpecError, match=r"replicates_per_task 8: large has 8 processes"):
+        shape_of("large", resources, Shape())
+    assert shape_of("small", Resources(), Shape(replicates_per_task=3)).in_turn == 3
+    assert shape_of("small", Resources(), Shape()).in_turn == 1

@@ -4,6 +4,7 @@
     FAKE_SLURM_CPUS       how many CPUs the node has (the machine's)
     FAKE_SLURM_GPUS       how many GPUs the node says it has (2)
     FAKE_SLURM_MAX_ARRAY  MaxArraySize (1001)
+    FAKE_SLURM_LIMIT      the time limit that the partitions say they have (infinite)
     FAKE_SLURM_HOLD       1: jobs are accepted and stay pending
     FAKE_SLURM_MINUTE     how many seconds a minute of a time limit lasts (60)
 

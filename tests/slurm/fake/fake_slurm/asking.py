@@ -223,10 +223,18 @@ def sinfo(argv: list[str]) -> None:
     pattern = options.get("format", "%9P %.5a %.10l %.6D %.6t %N")
     if "noheader" not in options:
         print(_filled(pattern, lambda letter: heads[letter]))
+    limit = os.environ.get("FAKE_SLURM_LIMIT", "infinite")
     for number, name in enumerate(PARTITIONS):
         if name in options.get("partition", name).split(","):
             star = "" if number or "partition" in options else "*"
             gres = f"gpu:{size('GPUS', 2)}" if size("GPUS", 2) else "(null)"
-            values = {"P": name + star, "a": "up", "l": "infinite", "D": 1, "T": state, "t": short.get(state, state)}
+            values = {
+                "P": name + star,
+                "a": "up",
+                "l": limit,
+                "D": 1,
+                "T": state,
+                "t": short.get(state, state),
+            }
             values |= {"N": NODE, "G": gres, "c": cpus(), "m": 16000}
             print(_filled(pattern, lambda letter, values=values: values[letter]))
