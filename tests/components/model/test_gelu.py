@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.model.attention import MLP
 from components.model import gelu
+from components.model.attention import MLP
 from components.model.gelu import gelu_of, looked_up
 
 
