@@ -10,6 +10,7 @@ and `data_rows.py` what.
 import argparse
 import json
 import platform
+import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -54,15 +55,19 @@ def main(words: list[str] | None = None) -> None:
     about = machine(device)
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print("\n".join(HEADER))
-    results = []
+    results: list[dict[str, Any]] = []
+    began = time.monotonic()
     for name in given.rows or ROWS:
         results.append(measured(ROWS[name](device), device))
         print("\n".join(shown(results[-1])), flush=True)
+        if given.json is not None:  # what is measured stays, whatever becomes of the next row
+            about["seconds"] = round(time.monotonic() - began)
+            given.json.write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
     for name in ("fp32", "bf16"):
         low, high = (pick(result["peak"][name] for result in results) / 1e9 for pick in (min, max))
         print(f"peak in {name}: {low:.0f} to {high:.0f} GFLOP/s")
-    if given.json is not None:
-        given.json.write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
+    used = time.process_time() / 60
+    print(f"took {(time.monotonic() - began) / 60:.1f} minutes, and {used:.1f} of one core")
 
 
 if __name__ == "__main__":

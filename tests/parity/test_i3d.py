@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from components.scoring.detectors.i3d import PREPROCESSING
+from components.scoring.detectors.i3d_folding import fold
 from components.scoring.detectors.i3d_network import I3D
 from tests.parity import mix_recipe, rounding
 
@@ -23,6 +24,10 @@ def stored(golden):
 
 @pytest.fixture(scope="module")
 def network(golden):
+    return recipe_network(golden)
+
+
+def recipe_network(golden):
     entries = golden.json("i3d_keys.json")["entries"]
     with torch.device("meta"):
         network = I3D()
@@ -52,7 +57,9 @@ def test_the_recipe_is_understood(golden, stored, network):
         torch.testing.assert_close(made[:, :, :2, :3, :4], stored[f"clip_probe/{clip['name']}"], atol=1e-6, rtol=0)
 
 
-def test_logits_pooled_features_and_every_stage(golden, stored, network):
+@pytest.mark.parametrize("folded", [False, True], ids=["as published", "folded"])
+def test_logits_pooled_features_and_every_stage(golden, stored, network, folded):
+    network = fold(recipe_network(golden)) if folded else network
     for clip in golden.config("i3d")["clips"]:
         name = clip["name"]
         x = torch.from_numpy(mix_recipe.clip(clip["recipe_label"], clip["shape"]))

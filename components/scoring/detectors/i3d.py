@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
+from components.scoring.detectors.i3d_folding import fold
 from components.scoring.detectors.i3d_network import CLASSES, I3D, MINIMUM_FRAMES, SIDE
 from components.scoring.scripted import open_scripted
 from components.scoring.scripted_file import is_scripted, refuse_another
@@ -67,7 +68,7 @@ class I3DDetector:
         if self.scripted:
             return open_scripted(self.path, found, published=published, named=sha256, setting=setting)
         refuse_another(self.path, found, sha256, setting)
-        return load_native(self.path).eval()
+        return fold(load_native(self.path))
 
     @torch.no_grad()
     def features(self, videos: Tensor) -> Tensor:
@@ -93,7 +94,11 @@ class I3DDetector:
         return features.float()
 
     def fingerprint(self) -> str:
-        """SHA-256 hex digits of the weights file (by itself: `weights_sha256`) and the preprocessing."""
+        """SHA-256 hex digits of the weights file (by itself: `weights_sha256`) and the preprocessing.
+
+        How the network is computed (`i3d_folding`, the device) is not in it: features differ by rounding alone, so that
+        stored ones may stand beside new ones.
+        """
         return hashlib.sha256(f"{self.weights_sha256} {self.preprocessing}".encode()).hexdigest()
 
 

@@ -34,9 +34,9 @@ class I3D(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.logits = _Logits()
-        self.Conv3d_1a_7x7 = _Unit(3, 64, kernel=7, stride=2)
-        self.Conv3d_2b_1x1 = _Unit(64, 64, kernel=1)
-        self.Conv3d_2c_3x3 = _Unit(64, 192, kernel=3)
+        self.Conv3d_1a_7x7 = Unit(3, 64, kernel=7, stride=2)
+        self.Conv3d_2b_1x1 = Unit(64, 64, kernel=1)
+        self.Conv3d_2c_3x3 = Unit(64, 192, kernel=3)
         for name, (inputs, outputs) in MIXED.items():
             self.add_module(name, _Mixed(inputs, outputs))
 
@@ -82,7 +82,7 @@ class _Logits(nn.Module):
         return logits
 
 
-class _Unit(nn.Module):
+class Unit(nn.Module):
     """Convolution with "same" padding, batch norm (eps 1e-5), ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> None:
@@ -91,7 +91,7 @@ class _Unit(nn.Module):
         self.bn = nn.BatchNorm3d(outputs, eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = _pad_same(x, self.conv3d.kernel_size, self.conv3d.stride)
+        padded = pad_same(x, self.conv3d.kernel_size, self.conv3d.stride)
         return functional.relu(self.bn(self.conv3d(padded)))
 
 
@@ -101,12 +101,12 @@ class _Mixed(nn.Module):
     def __init__(self, inputs: int, outputs: tuple[int, ...]) -> None:
         super().__init__()
         b0, b1a, b1b, b2a, b2b, b3b = outputs
-        self.b0 = _Unit(inputs, b0, kernel=1)
-        self.b1a = _Unit(inputs, b1a, kernel=1)
-        self.b1b = _Unit(b1a, b1b, kernel=3)
-        self.b2a = _Unit(inputs, b2a, kernel=1)
-        self.b2b = _Unit(b2a, b2b, kernel=3)
-        self.b3b = _Unit(inputs, b3b, kernel=1)
+        self.b0 = Unit(inputs, b0, kernel=1)
+        self.b1a = Unit(inputs, b1a, kernel=1)
+        self.b1b = Unit(b1a, b1b, kernel=3)
+        self.b2a = Unit(inputs, b2a, kernel=1)
+        self.b2b = Unit(b2a, b2b, kernel=3)
+        self.b3b = Unit(inputs, b3b, kernel=1)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = _max_pool(x, (3, 3, 3), (1, 1, 1))
@@ -118,7 +118,7 @@ def _max_pool(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, i
 
     torch's kernel looks at all 27 numbers of a 3x3x3 window, and keeps where the largest was.
     """
-    x = _pad_same(x, kernel, stride)
+    x = pad_same(x, kernel, stride)
     for axis, (width, step) in enumerate(zip(kernel, stride, strict=True), start=2):
         last = x.shape[axis] - width
         largest = None
@@ -130,7 +130,7 @@ def _max_pool(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, i
     return x
 
 
-def _pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+def pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """Zeros around time, height and width, so that ceil(size / stride) outputs fit; the smaller half in front."""
     padding: list[int] = []
     for size, k, s in zip(x.shape[-1:1:-1], kernel[::-1], stride[::-1], strict=True):  # pad counts from the last axis

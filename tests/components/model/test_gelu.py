@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.model import gelu
 from components.model.attention import MLP
-from components.model.gelu import gelu_of
+from components.model.gelu import gelu_of, looked_up
 
 
 def layer_and_tokens() -> tuple[nn.Linear, Tensor]:
@@ -45,3 +46,49 @@ def test_without_onednn_there_are_two_passes(monkeypatch: pytest.MonkeyPatch) ->
     with torch.inference_mode():
         gelu_of(layer, x)
     assert called
+
+
+def test_looked_up_is_what_torch_computes_for_every_number() -> None:
+    """The derivative as well, but that it is rounded to bfloat16 before it is multiplied, which rounds once more."""
+    every = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16)
+    every = every[every.isfinite()].flip(0)
+    gradients = torch.linspace(-2, 2, len(every)).bfloat16()
+    own, theirs = (every.clone().requires_grad_() for _ in range(2))
+    found, expected = looked_up(own), F.gelu(theirs, approximate="tanh")
+    assert torch.equal(found, expected)
+    found.backward(gradients)
+    expected.backward(gradients)
+    assert own.grad is not None
+    assert theirs.grad is not None
+    finite = theirs.grad.isfinite()
+    assert finite.sum() > 0.7 * len(every)  # beyond 1e19, torch's is infinity times zero
+    eps = torch.finfo(torch.bfloat16).eps
+    torch.testing.assert_close(own.grad[finite], theirs.grad[finite], rtol=2 * eps, atol=1e-37)
+
+
+def test_looking_up_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gelu, "AT_ONCE", 7)
+    y = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0)).bfloat16().transpose(0, 2)
+    assert torch.equal(looked_up(y), F.gelu(y, approximate="tanh"))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_training_in_float32_is_torchs_own_gelu_and_in_bfloat16_the_table(half: bool) -> None:
+    """Bit for bit in float32, gradients included; in bfloat16 the output, and gradients to two roundings of each."""
+    layer, x = layer_and_tokens()
+    found = list[list[Tensor]]()
+    for function in (gelu_of, lambda own, tokens: F.gelu(own(tokens), approximate="tanh")):
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            output = function(layer, x)
+        output.float().square().mean().backward()
+        found.append([output.detach(), *(p.grad.clone() for p in layer.parameters() if p.grad is not None)])
+    (own, *gradients), (theirs, *others) = found
+    assert torch.equal(own, theirs)
+    assert len(gradients) == len(others) == 2
+    for gradient, other in zip(gradients, others, strict=True):
+        if half:
+            off = 2 * torch.finfo(torch.bfloat16).eps * other.abs().max().item()
+            torch.testing.assert_close(gradient, other, rtol=0, atol=off)
+        else:
+            assert torch.equal(gradient, other)
