@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.mlflow_names import ARM, ARTIFACTS_TAG, REPORT, SEARCH, TRIAL
 from experiments.tracking import overview
-from experiments.tracking.artifacts import TAG as ARTIFACTS_TAG
 from experiments.tracking.artifacts import Artifact, send
-from experiments.tracking.run_contents import ARM, REPORT, TRIAL, kind_of
+from experiments.tracking.run_contents import kind_of
+from registry.runs.places import FLOORS_FILE
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment, place_of
 
 PARENT = "mlflow.parentRunId"
 TABLES = "mlflow.loggedArtifacts"  # the tag by which MLflow's `log_table` knows its tables
-SEARCH = "search"  # the kind of the parent of all trials, and its name
 KINDS = (ARM, SEARCH, REPORT)
 
 Key = tuple[str, str]  # kind, and arm or digest of the report
@@ -73,7 +73,7 @@ class Above:
             self.client.set_terminated(run.info.run_id, "FINISHED")
 
     def send_report(self, folder: Path) -> None:
-        """Bring the run `report` to what lies in the report's folder; where nothing was reported yet, there is none.
+        """Bring the run `report` to what lies in the report's folder, and the floors; before a launch there is none.
 
         Args:
             folder: of the experiment.
@@ -82,8 +82,7 @@ class Above:
             return
         place = place_of(folder, self.resolved.digest)
         files = [path for path in sorted(place.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-        if not any(path.name == overview.VERDICT for path in files):
-            return
+        floors = [Artifact(path.name, path) for path in [folder / FLOORS_FILE] if path.is_file()]
         tables = _tables(place)
         note = overview.description(folder, self.resolved)
         tags = {"kind": REPORT, "report": self.resolved.digest, "origin": self.origin, overview.NOTE: note}
@@ -92,7 +91,8 @@ class Above:
         for key, value in tags.items():
             if run.data.tags.get(key) != value:
                 self.client.set_tag(run.info.run_id, key, value)
-        send(self.client, run, [*(Artifact(path.relative_to(place).as_posix(), path) for path in files), *tables])
+        own = (Artifact(path.relative_to(place).as_posix(), path) for path in files)
+        send(self.client, run, [*own, *floors, *tables])
         self._end(run)
 
 

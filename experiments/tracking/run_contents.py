@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.mixed_code import mixed_code
+from analysis.mlflow_names import REPLICATE, TRIAL, metric_key
 from experiments.record.machine_load import PEAK
 from experiments.record.recording import bound_code, prepared_data
-from experiments.tracking.metric_points import MetricLines, flat, metric_key
+from experiments.tracking.metric_points import MetricLines, flat
 from registry.errors import RunError
 from registry.runs.code_used import made_by
 from registry.runs.floors import own_floors
@@ -22,7 +23,6 @@ from registry.runs.stored import desires, evaluations_in, read_lines, read_spec
 from registry.schema.search import is_trial
 
 LONGEST = {"tag": 5000, "param": 6000}  # characters
-REPLICATE, TRIAL, ARM, REPORT = "replicate", "trial", "arm", "report"  # the tag `kind` of a run
 
 
 def replicate_id(replicate: Replicate) -> str:
@@ -105,7 +105,7 @@ def metrics_of(replicate: Replicate, resolved: ResolvedExperiment | None) -> Met
 
     Scores at earlier steps, where the experiment evaluates on the way, are points of the same curve.
     """
-    evaluations = [*_on_the_way(replicate), replicate.folder]
+    evaluations = [*(folder for _, folder in on_the_way(replicate)), replicate.folder]
     paths = [replicate.training / "metrics.jsonl", *(folder / "metrics.jsonl" for folder in evaluations)]
     read = MetricLines.read(*paths).with_lines(_load(replicate.training))
     result = replicate.result()
@@ -121,8 +121,11 @@ def metrics_of(replicate: Replicate, resolved: ResolvedExperiment | None) -> Met
     return read.with_lines([{**at, **facts}]).with_lines([{**at, **floors}] if floors else [])
 
 
-def _on_the_way(replicate: Replicate) -> Iterator[Path]:
-    """Evaluations of the same training, for the same arm and in the same way, at earlier steps; in their order."""
+def on_the_way(replicate: Replicate) -> list[tuple[int, Path]]:
+    """Return step and folder of the finished evaluations that go before a replicate's own, in their order.
+
+    They are of the same training, for the same arm and in the same way, at earlier steps.
+    """
     folders = [
         folder for folder in evaluations_in(replicate.training) if folder.resolve() != replicate.folder.resolve()
     ]
@@ -138,7 +141,7 @@ def _on_the_way(replicate: Replicate) -> Iterator[Path]:
                 "sampling": replicate.spec.sampling.model_copy(update={"step": sampling.step})})  # fmt: skip
             if same.evaluation == folder.name and sampling.step is not None:
                 found.append((sampling.step, folder))
-    yield from (folder for _, folder in sorted(found))
+    return sorted(found)
 
 
 def _load(training: Path) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from analysis import mlflow_names
 from experiments.record.recording import Recorder
 from experiments.tracking import artifacts, mlflow_sync, overview, store
 from registry.runs.files import write_atomically
@@ -209,7 +210,7 @@ def test_an_experiment_with_a_relative_place_of_files_gets_none(
     monkeypatch.setattr(mlflow_sync, "lies_apart", lambda place: False)
     mlflow_sync.sync(name, [replicate], uri)
     (run,) = stored(uri, name).values()
-    assert artifacts.TAG not in run.data.tags
+    assert mlflow_names.ARTIFACTS_TAG not in run.data.tags
     assert "No files here" in mlflow_sync._client(uri).get_experiment_by_name(name).tags[overview.NOTE]
 
 
