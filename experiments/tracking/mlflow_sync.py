@@ -248,7 +248,7 @@ class _Importer:
             text = f"{RELATIVE}\n\n{text}"
         overview.describe(self.client, self.about, text, overview.view(todo))
         if self._takes_files:
-            self.above.send_report(self.target.folder)
+            self.above.send_report(self.target.folder, todo)
         if any(replicate_id(replicate) not in known for replicate in todo):
             # A run whose making was asked for twice, since the first answer was lost, goes again.
             self._check_kept(self._known(todo), [one for one, answer in zip(todo, answers, strict=True)

@@ -24,6 +24,8 @@ from registry.schema.search import is_trial
 
 LONGEST = {"tag": 5000, "param": 6000}  # characters
 
+SOURCE_TYPE = "mlflow.source.type"  # a tag that MLflow itself knows: `LOCAL`, or `JOB` for one of a cluster
+
 
 def replicate_id(replicate: Replicate) -> str:
     """Return the replicate id, a tag of its run."""
@@ -60,15 +62,30 @@ def tags_of(replicate: Replicate, state: State, resolved: ResolvedExperiment | N
         "node": attempts[-1].node if attempts else None,
         "commit": code.get("commit"),
         "data_digest": result.data_digest if result else None,
-        "mlflow.user": _owner(replicate.training),
-        "mlflow.source.name": resolved.file if resolved and resolved.file else str(ROOT / "run.py"),
-        "mlflow.source.type": "JOB" if attempts and attempts[-1].job else "LOCAL",
-        "mlflow.source.git.commit": code.get("commit"),
+        SOURCE_TYPE: "JOB" if attempts and attempts[-1].job else "LOCAL",
     }
+    tags |= own_tags([replicate], resolved)
     tags |= {f"axis.{axis}": label for axis, label in replicate.axes.items()}
     tags |= {f"protocol.{metric_key(name)}": mark for name, mark in (result.protocols if result else {}).items()}
     tags |= {f"code.{metric_key(name)}": ", ".join(digests) for name, digests in _digests(made_by(replicate)).items()}
     return {key: str(value)[: LONGEST["tag"]] for key, value in tags.items() if value not in (None, "")}
+
+
+def own_tags(replicates: Sequence[Replicate], resolved: ResolvedExperiment | None) -> dict[str, str]:
+    """Return user, source and commit as the tags that MLflow itself knows, each where the replicates agree in it.
+
+    Args:
+        replicates: of a run: one, those of an arm, or all that a report is of.
+        resolved: their experiment, where a launch has noted it.
+    """
+    users = {_owner(one.training) for one in replicates}
+    commits = {bound_code(one.training).get("commit") for one in replicates}
+    tags = {
+        "mlflow.user": users.pop() if len(users) == 1 else None,
+        "mlflow.source.name": resolved.file if resolved and resolved.file else str(ROOT / "run.py"),
+        "mlflow.source.git.commit": commits.pop() if len(commits) == 1 else None,
+    }
+    return {key: str(value) for key, value in tags.items() if value}
 
 
 def _owner(folder: Path) -> str | None:

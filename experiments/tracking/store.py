@@ -8,6 +8,7 @@ from experiments.tracking.arms_view import KEY
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 ARTIFACTS = "mlflow-artifacts"  # folder beside an SQLite file
+TRAINING = "workflowType=machine_learning"  # in an address: without it the page has the menu for language models
 PORT = 5000  # of a server that `dashboard` starts
 # A page of MLflow 3 shows traces of language models unless it is told that an experiment is about training.
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
@@ -45,6 +46,6 @@ def address(server: str, experiment_id: str | None) -> str:
         experiment_id: MLflow's number of the experiment.
     """
     place = f"{server.rstrip('/')}/#/experiments"
-    return place if experiment_id is None else (
-        f"{place}/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={KEY}"
-    )  # fmt: skip
+    if experiment_id is None:
+        return f"{place}?{TRAINING}"
+    return f"{place}/{experiment_id}/runs?{TRAINING}&compareRunsMode=CHART&viewStateShareKey={KEY}"
