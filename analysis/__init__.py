@@ -16,21 +16,25 @@ def load(
     source: "str | os.PathLike[str]",
     runs: "str | os.PathLike[str] | None" = None,
     overrides: Sequence[str] | None = None,
+    experiment: str | None = None,
 ) -> "ExperimentResults":
     """Return the results of an experiment, as far as there are any, to be looked at with pandas.
 
     Args:
-        source: the experiment's file, its folder among the runs (`runs/quickstart`), or the folder of all runs where
-            it holds one experiment.
+        source: the experiment's file, its folder among the runs (`runs/quickstart`), the folder of all runs where it
+            holds one experiment, or MLflow: a tracking URI (`sqlite:///runs/mlflow.db`, `http://localhost:5000`) or the
+            address of the experiment's page there.
         runs: the folder of all runs, for a file; left out: `runs` in the current folder or in one above it, else `runs`
             in the file's folder or in one above that.
         overrides: of the command line that launched it, such as `["learning.steps=400"]`; left out: whatever it was
             launched with last, which `overrides` of the results says.
+        experiment: its name, for a tracking URI of which MLflow has several.
 
     Raises:
         SpecError: the file is not an experiment file.
-        RunError: there is no such folder, nothing was launched in it, or not with these overrides.
+        RunError: there is no such folder, nothing was launched in it, or not with these overrides; MLflow does not
+            answer, or does not have what is asked for.
     """
     from analysis.loading import open_results  # pandas, which whoever imports another module of this room may not need
 
-    return open_results(source, runs, overrides)
+    return open_results(source, runs, overrides, experiment)

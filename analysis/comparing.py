@@ -87,9 +87,9 @@ def compare(left: ExperimentResults, right: ExperimentResults, metrics: Sequence
         RunError: both are one, no arm or no score is in both, or a score was measured on different data or by
             different protocols.
     """
-    if (left.folder.resolve(), left.resolved.digest) == (right.folder.resolve(), right.resolved.digest):
-        raise RunError(f"{left.folder}: both are the same experiment in the same folder; name another one")
-    names = (left.name, right.name) if left.name != right.name else (str(left.folder), str(right.folder))
+    if (left.source.place, left.resolved.digest) == (right.source.place, right.resolved.digest):
+        raise RunError(f"{left.source.place}: both are the same experiment in the same folder; name another one")
+    names = (left.name, right.name) if left.name != right.name else (left.source.place, right.source.place)
     shared = [arm for arm in left.arms if arm in right.arms]
     if not shared:
         raise RunError(
@@ -134,7 +134,7 @@ def _notes(left: ExperimentResults, right: ExperimentResults, names: tuple[str, 
 
 
 def _keys(arm: str, left: ExperimentResults, right: ExperimentResults) -> str:
-    specs = [next((own.spec for own in side.replicates if own.arm == arm), None) for side in (left, right)]
+    specs = [side.specs.get(arm) for side in (left, right)]
     if specs[0] is None or specs[1] is None:
         return ""
     keys = differing(specs[0].science(), specs[1].science())

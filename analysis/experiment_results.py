@@ -1,8 +1,7 @@
 """The results of one experiment, for notebooks: frames, comparisons, verdicts, tables, figures and sampled videos."""
 
 import html
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,16 @@ from typing import Any
 import pandas as pd
 
 from analysis import effects, figures, rendering, results, verdicts
-from analysis.curves import curves
 from analysis.effects import Paired
+from analysis.results_source import ResultsSource
 from analysis.run_columns import spec_values, typed
-from analysis.sample_videos import SampleVideos, sample_videos
+from analysis.sample_videos import SampleVideos
 from analysis.tables import BASELINE, Summary, summary
 from analysis.verdicts import Verdict
 from registry.errors import RunError, did_you_mean
-from registry.runs.floors import own_floors
-from registry.runs.places import link_of
-from registry.runs.records import State
-from registry.runs.replicate import Replicate, open_replicate
-from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
+from registry.runs.replicate import Replicate
+from registry.runs.resolved_experiment import ResolvedExperiment
+from registry.schema.spec import Spec
 
 MACS = "macs"  # the column of what the code evaluates for a clip
 
@@ -41,23 +38,22 @@ class Verdicts(list[Verdict]):
 
 
 class ExperimentResults:
-    """What there is of an experiment's results. Everything is read from the run folders when it is first asked for.
+    """What there is of an experiment's results. Everything is read from its source when it is first asked for.
 
     Args:
-        folder: the experiment's, among all runs.
+        source: where the results are.
         resolved: the experiment as it was launched.
     """
 
-    def __init__(self, folder: Path, resolved: ResolvedExperiment) -> None:
-        self.folder, self.resolved = folder, resolved
+    def __init__(self, source: ResultsSource, resolved: ResolvedExperiment) -> None:
+        self.source, self.resolved = source, resolved
 
     def __repr__(self) -> str:
         with_ = f" with {' '.join(self.overrides)}" if self.overrides else ""
         states = self.frame["state"].value_counts()
         counted = ", ".join(f"{number} {state}" for state, number in states.items())
-        return (
-            f"{self.name}{with_}: {len(self.arms)} arms, {len(self.resolved.seeds)} seeds ({counted}) in {self.folder}"
-        )
+        size = f"{len(self.arms)} arms, {len(self.resolved.seeds)} seeds"
+        return f"{self.name}{with_}: {size} ({counted}) in {self.source.place}"
 
     @property
     def name(self) -> str:
@@ -76,8 +72,22 @@ class ExperimentResults:
 
     @cached_property
     def replicates(self) -> list[Replicate]:
-        """The replicates whose run folders are there, at the step where arms are compared."""
-        return [replicate for _, _, replicate in self._opened(None) if replicate is not None]
+        """The replicates whose run folders are there, at the step where arms are compared.
+
+        Raises:
+            RunError: the results were read from MLflow, which has no run folders.
+        """
+        return self.source.replicates()
+
+    @property
+    def folder(self) -> Path:
+        """The experiment's folder among the runs, on the machine where it was made."""
+        return self.source.folder
+
+    @cached_property
+    def specs(self) -> dict[str, Spec]:
+        """The spec of each arm of which there is a run."""
+        return self.source.specs()
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -96,12 +106,7 @@ class ExperimentResults:
         steps = sorted({own for arm in self.resolved.arms.values() for own in arm.steps})
         if step is not None and step not in steps:
             raise RunError(f"{self.name}: no arm is evaluated at step {step}, but at {', '.join(map(str, steps))}")
-        return results.load(
-            _missing(self.name, arm, self.resolved.arms[arm], seed, self._link(arm, seed, step))
-            if replicate is None
-            else replicate.row()
-            for arm, seed, replicate in self._opened(step)
-        )
+        return results.load(self.source.rows(step))
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -109,10 +114,12 @@ class ExperimentResults:
 
         What is not known yet is missing: all but arm, seed and state for a replicate without a run folder.
         """
-        named = {(own.arm, own.seed): spec_values(own.spec) for own in self.replicates}
+        named = {arm: spec_values(spec) for arm, spec in self.specs.items()}
         keys = list(dict.fromkeys(key for values in named.values() for key in values))
         owners = [(arm, seed) for arm in self.arms for seed in self.resolved.seeds]
-        specs = typed({key: [named.get(owner, {}).get(key) for owner in owners] for key in keys})
+        there = set(self.source.owners())
+        values = [named.get(owner[0], {}) if owner in there else {} for owner in owners]
+        specs = typed({key: [own.get(key) for own in values] for key in keys})
         counts = [self.resolved.arms[arm] for arm, _ in owners]
         costs = typed({"parameters": [own.parameters for own in counts],
                        MACS: [own.macs.get("evaluated") for own in counts]})  # fmt: skip
@@ -128,12 +135,10 @@ class ExperimentResults:
         Raises:
             RunError: nothing with this name was logged.
         """
-        found = curves(((own.arm, own.seed, own.training) for own in self.replicates), metrics)
+        found = self.source.curves(metrics)
         for name in metrics:
-            if name not in found and len(found):
-                raise RunError(
-                    f"{self.name}: nothing named {name!r} was logged; {did_you_mean(name, map(str, self.curves()))}"
-                )
+            if name not in found and len(every := self.source.curves(())):
+                raise RunError(f"{self.name}: nothing named {name!r} was logged; {did_you_mean(name, map(str, every))}")
         return found
 
     def scores(self) -> pd.DataFrame:
@@ -144,13 +149,7 @@ class ExperimentResults:
             interval over the sampled clips, missing where the metric has none), `n_fake`, `n_real`, `protocol`.
         """
         steps = sorted({step for arm in self.resolved.arms.values() for step in arm.steps[:-1]})
-        rows = [
-            row
-            for step in (*steps, None)
-            for arm, _, replicate in self._opened(step)
-            if replicate is not None
-            for row in _scores(arm, self.resolved.arms[arm], replicate)
-        ]
+        rows = [row for step in (*steps, None) for replicate in self.source.rows(step) for row in _scores(replicate)]
         axes = list(next(iter(self.resolved.arms.values())).axes)
         after = ["seed", "step", "metric", "value", "low", "high", "n_fake", "n_real", "protocol"]
         return pd.DataFrame(rows, columns=["arm", *axes, *after])
@@ -248,19 +247,18 @@ class ExperimentResults:
         Raises:
             RunError: there is no such arm or seed, or it has no videos yet.
         """
-        own = [one for one in self.replicates if one.arm == self._arm(arm)]
-        if seed is not None:
-            own = [one for one in own if one.seed == seed]
+        own = [one for owner, one in self.source.owners() if owner == self._arm(arm) and seed in (None, one)]
         if not own:
             which = f"arm {arm!r}" + (f", seed {seed}" if seed is not None else "")
             raise RunError(f"{self.name}: {which} has no run folder yet; seeds: {_listed(self.resolved.seeds)}")
-        done = [one for one in own if one.state is State.DONE]
-        return sample_videos((done or own)[0])
+        states = self.frame.set_index(["arm", "seed"])["state"]
+        done = [one for one in own if states[arm, one] == results.DONE]
+        return self.source.samples(arm, (done or own)[0])
 
     @cached_property
     def floors(self) -> list[dict[str, Any]]:
         """The noise floors that were measured, without those resampled from what is not an arm of the experiment."""
-        return own_floors(self.folder, self.replicates)
+        return self.source.floors()
 
     @property
     def _axes(self) -> dict[str, dict[str, str]]:
@@ -282,47 +280,17 @@ class ExperimentResults:
             raise RunError(f"{self.name}: {scored}")
         return full
 
-    def _link(self, arm: str, seed: int, step: int | None) -> Path:
-        own = self.resolved.arms[arm]
-        return link_of(self.folder, arm, own.identity, seed, _early(own, step))
 
-    def _opened(self, step: int | None) -> Iterator[tuple[str, int, Replicate | None]]:
-        """Every arm and seed that is evaluated at a step, with the replicate where its folder is there."""
-        for arm, own in self.resolved.arms.items():
-            if step is not None and step not in own.steps:
-                continue
-            early = _early(own, step)
-            for seed in self.resolved.seeds:
-                link = self._link(arm, seed, step)
-                if link.exists():
-                    opened = open_replicate(link)
-                    yield arm, seed, replace(opened, experiment=self.name, arm=arm, axes=own.axes, step=early)
-                else:
-                    yield arm, seed, None
-
-
-def _early(arm: ResolvedArm, step: int | None) -> int | None:
-    """The step where it is an earlier one than that at which the arm is compared, else None."""
-    return None if step is None or step == arm.steps[-1] else step
-
-
-def _missing(experiment: str, arm: str, resolved: ResolvedArm, seed: int, link: Path) -> dict[str, Any]:
-    """The row of a replicate without a run folder."""
-    return {
-        "experiment": experiment, "arm": arm, "axes": dict(resolved.axes), "seed": seed, "identity": resolved.identity,
-        "state": str(State.MISSING), "folder": str(link), "result": None,
-    }  # fmt: skip
-
-
-def _scores(arm: str, resolved: ResolvedArm, replicate: Replicate) -> Iterator[dict[str, Any]]:
-    result = replicate.result()
-    for metric, value in result.scores.items() if result else ():
-        details = result.score_details.get(metric, {}) if result else {}
+def _scores(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of `scores` of a row of `ResultsSource.rows`."""
+    result = row["result"] or {}
+    for metric, value in result.get("scores", {}).items():
+        details = result["score_details"].get(metric, {})
         low, high = details.get("interval") or (None, None)
         yield {
-            "arm": arm, **resolved.axes, "seed": replicate.seed, "step": result.step if result else None,
-            "metric": metric, "value": value, "low": low, "high": high, "n_fake": details.get("n_fake"),
-            "n_real": details.get("n_real"), "protocol": result.protocols.get(metric) if result else None,
+            "arm": row["arm"], **row["axes"], "seed": row["seed"], "step": result["step"], "metric": metric,
+            "value": value, "low": low, "high": high, "n_fake": details.get("n_fake"),
+            "n_real": details.get("n_real"), "protocol": result["protocols"].get(metric),
         }  # fmt: skip
 
 

@@ -1,10 +1,11 @@
-"""Where results lie -> `ExperimentResults`: an experiment's file, its folder, or the folder of all runs."""
+"""Where results lie -> `ExperimentResults`: an experiment's file, its folder, the folder of all runs, or MLflow."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.experiment_results import ExperimentResults
+from analysis.run_folders import RunFolders
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.experiment.experiment_file import load_experiment
 from registry.runs.places import TRAININGS
@@ -18,8 +19,18 @@ def open_results(
     source: str | os.PathLike[str],
     runs: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] | None = None,
+    experiment: str | None = None,
 ) -> ExperimentResults:
     """Return the results of an experiment: what `analysis.load` says."""
+    if "://" in os.fspath(source):
+        if runs is not None:
+            raise SpecError(f"{source}: is a tracking URI; `runs` goes with an experiment's file")
+        from analysis.mlflow_results import open_tracked  # mlflow, which takes seconds to import
+
+        tracked = open_tracked(os.fspath(source), overrides, experiment)
+        return ExperimentResults(tracked, tracked.resolved)
+    if experiment is not None:
+        raise SpecError(f"{source}: is no tracking URI; `experiment` names one of several in MLflow")
     place = Path(source).expanduser()
     if place.is_file():
         file = load_experiment(place)
@@ -36,7 +47,7 @@ def open_results(
     resolved = newest_resolved(folder, overrides)
     if resolved is None:
         raise RunError(f"{folder}: holds no launched experiment; launch it with `python run.py launch FILE`")
-    return ExperimentResults(folder, resolved)
+    return ExperimentResults(RunFolders(folder, resolved), resolved)
 
 
 def _runs_of(file: Path, runs: str | os.PathLike[str] | None, name: str) -> Path:

@@ -1,5 +1,6 @@
 """Sampled videos of every arm side by side, as far as a page has room: the same seed, clip and class in each row."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from analysis.results import done
 from analysis.sample_videos import clips_of, data_uri
 from registry import strict_yaml
 from registry.errors import SpecError
+from registry.runs.places import PREPARED
+from registry.runs.records import DamagedError, PreparedData, read_record
 
 MOST_BYTES = 8 * 2**20  # of all videos of a page, as files; base64 makes four bytes of three
 MOST_ROWS = 4
@@ -72,7 +75,8 @@ def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES) -> Videos:
         return Videos(None, (), ("There are no sampled videos yet.",))
     clips = {arm: {path.stem: path for path in clips_of(folder)} for arm, folder in by_arm.items()}
     names = sorted({name for own in clips.values() for name in own})
-    spec = _spec(next(iter(by_arm.values())))
+    first = next(iter(by_arm.values()))
+    spec, named = _spec(first), _named(first)
     rows: list[VideoRow] = []
     room = most_bytes
     for name in names[:MOST_ROWS]:
@@ -80,13 +84,13 @@ def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES) -> Videos:
         room -= sum(path.stat().st_size for path in files.values())
         if room < 0:
             break
-        title = _title(name, spec)
+        title = _title(name, spec, named)
         rows.append(VideoRow(title, [_video(arm, files.get(arm), title, seed) for arm in by_arm]))
     missing = [arm for arm in dict.fromkeys(map(str, frame["arm"])) if arm not in by_arm]
     notes = [f"No video of seed {seed} yet: {', '.join(missing)}."] if missing else []
     if len(rows) < len(names):
         why = "" if room >= 0 else f", since videos may fill {most_bytes / 2**20:.2g} MB of this page"
-        lies = next(iter(by_arm.values())) / CONTACT_SHEET.parent
+        lies = first / CONTACT_SHEET.parent
         notes.append(
             f"Left out{why}: {len(names) - len(rows)} of {len(names)} clips of each arm, and other seeds. Those of the "
             f"first arm lie in {lies}."
@@ -116,12 +120,36 @@ def _spec(folder: Path) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _title(name: str, spec: Mapping[str, Any]) -> str:
-    """`clip 3, class 1 of 2`: sampled clip n is of class n modulo the number of classes, counted from 0."""
+def _named(folder: Path) -> list[str]:
+    """What clips of an evaluation were asked to show, in turn: captions, else names of classes; empty if unknown."""
+    captions = _listed(folder / "samples" / "captions.json", None)
+    if any(captions):
+        return captions
+    try:
+        prepared = read_record((folder / "training").resolve() / PREPARED, PreparedData)
+    except DamagedError:
+        return []
+    return _listed(Path(prepared.folder) / "manifest.json", "classes") if prepared is not None else []
+
+
+def _listed(path: Path, key: str | None) -> list[str]:
+    """The texts of a list in a JSON file, or of one below a key; empty where it cannot be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return []
+    found = content.get(key) if isinstance(content, dict) else content
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def _title(name: str, spec: Mapping[str, Any], named: Sequence[str]) -> str:
+    """`clip 3, class 1 of 2: right`: sampled clip n is of class n modulo the number of classes, counted from 0."""
     digits, classes = name.removeprefix("clip-"), (spec.get("model") or {}).get("classes")
     if not digits.isdigit():
         return name
-    return f"clip {int(digits)}" + (f", class {int(digits) % classes} of {classes}" if classes else "")
+    number = int(digits)
+    title = f"clip {number}" + (f", class {number % classes} of {classes}" if classes else "")
+    return f"{title}: {named[number % len(named)]}" if named and named[number % len(named)] else title
 
 
 def _video(arm: str, path: Path | None, title: str, seed: int) -> Video:

@@ -73,8 +73,7 @@ def scoreboard(claims: Sequence[PaperClaim], runs: Path) -> tuple[list[Row], lis
 def _tests(claims: Sequence[PaperClaim], results: ExperimentResults) -> Iterator[tuple[PaperClaim, Test]]:
     if not results.resolved.claims:
         return
-    specs = {one.arm: one.spec for one in results.replicates}
-    arms = {arm: spec_values(spec) for arm, spec in specs.items()}
+    arms = {arm: spec_values(spec) for arm, spec in results.specs.items()}
     answers = None
     for place, resolved in enumerate(results.resolved.resolved_claims):
         last = max((step for arm in resolved.arms for step in results.resolved.arms[arm].steps), default=0)

@@ -25,7 +25,7 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     workflow.launch(load_plan(Path("experiments/quickstart.yaml"), TOY), "debug")
     code = blocks(PAGE)
-    assert len(code) == 6
+    assert len(code) == 7
     names: dict[str, object] = {}
     for block in code:
         text = block.replace('"learning.steps": 4', f'{", ".join(map(_pair, TOY[:4]))}, "data.dataset.videos": 16')

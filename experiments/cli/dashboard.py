@@ -33,12 +33,13 @@ def dashboard(words: tuple[str, ...], runs: Path, tracking_uri: str | None, port
 
     Where the store is a server already none is started. A server that is started listens on this machine only.
     """
+    from analysis.mlflow_names import file_of
     from experiments.cli.console import say
     from experiments.tracking import server, store
 
     plans = plans_of(words, {"runs": runs, "assembled": False}) if words else []
     uri = tracking_uri or store.default_uri(runs)
-    if not words and (file := store.file_of(uri)) is not None and not file.exists():
+    if not words and (file := file_of(uri)) is not None and not file.exists():
         raise RunError(f"{file}: there is nothing to show yet; name an experiment file, or launch one")
     with contextlib.ExitStack() as stack:
         process, base = None, uri

@@ -12,7 +12,7 @@ from experiments.plan.plan import Plan
 from registry.errors import SpecError
 from registry.experiment.claims import Direction, scores_of
 from registry.experiment.evaluate_at import early_steps
-from registry.runs.floors import own_floors
+from registry.runs.floors import own_floors, owner_of
 from registry.runs.replicate import replicate_of
 
 
@@ -54,7 +54,7 @@ def frames_by_step(plan: Plan) -> dict[int, pd.DataFrame]:
 
 def floors_of(plan: Plan) -> list[dict[str, Any]]:
     """Return the noise floors that the experiment has measured, without those resampled from what is no arm of it."""
-    return own_floors(plan.folder, plan.all_replicates)
+    return own_floors(plan.folder, map(owner_of, plan.all_replicates))
 
 
 def directions_of(plan: Plan) -> dict[str, Direction]:

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.mlflow_names import ARM, ARTIFACTS_TAG, REPORT, SEARCH, TRIAL
 from experiments.tracking import overview
-from experiments.tracking.artifacts import TAG as ARTIFACTS_TAG
 from experiments.tracking.artifacts import Artifact, send
-from experiments.tracking.run_contents import ARM, REPORT, TRIAL, kind_of
+from experiments.tracking.run_contents import SOURCE_TYPE, kind_of, own_tags
+from registry.runs.places import FLOORS_FILE
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment, place_of
 
 PARENT = "mlflow.parentRunId"
 TABLES = "mlflow.loggedArtifacts"  # the tag by which MLflow's `log_table` knows its tables
-SEARCH = "search"  # the kind of the parent of all trials, and its name
 KINDS = (ARM, SEARCH, REPORT)
 
 Key = tuple[str, str]  # kind, and arm or digest of the report
@@ -47,10 +47,14 @@ class Above:
 
     def make_parents(self, replicates: Sequence[Replicate]) -> None:
         """Make what is missing: a run for each arm, and one for all trials of a search."""
-        wanted = {_key(tags): tags for tags in map(self._parent_tags, replicates)}
-        for key, tags in wanted.items():
+        below: dict[Key, list[Replicate]] = {}
+        for replicate in replicates:
+            below.setdefault(_key(self._parent_tags(replicate)), []).append(replicate)
+        for key, own in below.items():
+            tags = self._parent_tags(own[0]) | own_tags(own, self.resolved) | {SOURCE_TYPE: "LOCAL"}
             if key not in self.runs:
                 self.runs[key] = self._make(tags["arm"], tags)
+            self._tag(self.runs[key], tags)
             self._end(self.runs[key])
 
     def parent_of(self, replicate: Replicate) -> Any:
@@ -72,27 +76,33 @@ class Above:
         if run.info.status == "RUNNING":
             self.client.set_terminated(run.info.run_id, "FINISHED")
 
-    def send_report(self, folder: Path) -> None:
-        """Bring the run `report` to what lies in the report's folder; where nothing was reported yet, there is none.
+    def _tag(self, run: Any, tags: Mapping[str, str]) -> None:
+        """Bring a run's tags to what they should be; nothing is sent twice."""
+        for key, value in tags.items():
+            if run.data.tags.get(key) != value:
+                self.client.set_tag(run.info.run_id, key, value)
+
+    def send_report(self, folder: Path, replicates: Sequence[Replicate]) -> None:
+        """Bring the run `report` to what lies in the report's folder, and the floors; before a launch there is none.
 
         Args:
             folder: of the experiment.
+            replicates: that it reports.
         """
         if self.resolved is None:
             return
         place = place_of(folder, self.resolved.digest)
         files = [path for path in sorted(place.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-        if not any(path.name == overview.VERDICT for path in files):
-            return
+        floors = [Artifact(path.name, path) for path in [folder / FLOORS_FILE] if path.is_file()]
         tables = _tables(place)
         note = overview.description(folder, self.resolved)
         tags = {"kind": REPORT, "report": self.resolved.digest, "origin": self.origin, overview.NOTE: note}
+        tags |= own_tags(replicates, self.resolved) | {SOURCE_TYPE: "LOCAL"}
         tags[TABLES] = json.dumps([{"path": table.name, "type": "table"} for table in tables])
         run = self.runs.get(_key(tags)) or self._make("report", {**tags, ARTIFACTS_TAG: "{}"})
-        for key, value in tags.items():
-            if run.data.tags.get(key) != value:
-                self.client.set_tag(run.info.run_id, key, value)
-        send(self.client, run, [*(Artifact(path.relative_to(place).as_posix(), path) for path in files), *tables])
+        self._tag(run, tags)
+        own = (Artifact(path.relative_to(place).as_posix(), path) for path in files)
+        send(self.client, run, [*own, *floors, *tables])
         self._end(run)
 
 

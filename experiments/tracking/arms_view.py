@@ -9,7 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.tracking.run_contents import LONGEST, REPLICATE
+from analysis.mlflow_names import REPLICATE
+from experiments.tracking.run_contents import LONGEST
 
 KEY = "arms"  # in the address: `viewStateShareKey=arms`
 NAME = "Arms, mean over seeds"  # in the menu

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from analysis.mlflow_names import ARTIFACTS_TAG, RESULT, SAMPLES, SPEC, result_at
+from experiments.tracking.run_contents import on_the_way
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
 
-TAG = "mlflow.workbench.artifacts"  # of a run: name -> state of the file sent; MLflow's page hides tags of its own
 CLIPS = 4  # videos of single clips, beside the grid of several
 LARGEST = 20 * 2**20  # bytes of a file
 MOST = 60 * 2**20  # bytes of all files of a run
@@ -52,12 +53,13 @@ def artifacts_of(replicate: Replicate, state: State) -> list[Artifact]:
     """
     previews = replicate.folder / "previews"
     files = {
-        "samples/grid.mp4": previews / "grid.mp4",
-        "samples/contact_sheet.png": previews / "contact_sheet.png",
-        **{f"samples/{path.name}": path for path in sorted(previews.glob("clip-*.mp4"))[:CLIPS]},
-        "spec.yaml": replicate.folder / "spec.yaml",
+        f"{SAMPLES}/grid.mp4": previews / "grid.mp4",
+        f"{SAMPLES}/contact_sheet.png": previews / "contact_sheet.png",
+        **{f"{SAMPLES}/{path.name}": path for path in sorted(previews.glob("clip-*.mp4"))[:CLIPS]},
+        SPEC: replicate.folder / "spec.yaml",
         "provenance.json": replicate.training / "provenance.json",
-        "result.json": replicate.folder / "result.json",
+        RESULT: replicate.folder / "result.json",
+        **{result_at(step): folder / "result.json" for step, folder in on_the_way(replicate)},
     }
     found = [Artifact(name, path) for name, path in files.items() if path.is_file()]
     if curve := _count_curve(replicate):
@@ -108,14 +110,14 @@ def send(client: Any, run: Any, artifacts: Iterable[Artifact]) -> int:
         run: as MLflow returned it.
         artifacts: that the run shall have.
     """
-    had = _had(run.data.tags.get(TAG, ""))
+    had = _had(run.data.tags.get(ARTIFACTS_TAG, ""))
     wanted = {artifact.name: artifact for artifact in bounded(artifacts)}
     changed = {name: artifact for name, artifact in wanted.items() if had.get(name) != artifact.stamp}
     for artifact in changed.values():
         _send(client, run.info.run_id, artifact)
     if changed:
         stamps = had | {name: artifact.stamp for name, artifact in changed.items()}
-        client.set_tag(run.info.run_id, TAG, json.dumps(stamps))
+        client.set_tag(run.info.run_id, ARTIFACTS_TAG, json.dumps(stamps))
     return len(changed)
 
 

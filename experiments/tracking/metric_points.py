@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.mlflow_names import metric_key
+
 MAXIMUM = 1.7976931348623157e308  # what MLflow stores for infinity
 
 Point = tuple[str, int]  # metric, step
 Points = dict[Point, tuple[float, int]]  # -> value, time in milliseconds
-
-
-def metric_key(name: str) -> str:
-    """A score's name as MLflow takes it: it refuses brackets, so `fvd[random_r3d]` becomes `fvd/random_r3d`."""
-    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name.replace("[", "/").replace("]", ""))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.mlflow_names import file_of
+from analysis.mlflow_names import open_client as _client
 from experiments.record.lease import Lease, leased
 from experiments.record.progress import Progress, silent
 from experiments.tracking import artifacts, overview, run_contents
@@ -22,11 +24,9 @@ from experiments.tracking.store import (
     address,
     artifact_root,
     default_uri,
-    file_of,
     is_server,
     lies_apart,
 )
-from experiments.tracking.store import open_client as _client
 from experiments.tracking.threads import by_threads
 from registry.errors import RunError
 from registry.runs.files import write_atomically
@@ -248,7 +248,7 @@ class _Importer:
             text = f"{RELATIVE}\n\n{text}"
         overview.describe(self.client, self.about, text, overview.view(todo))
         if self._takes_files:
-            self.above.send_report(self.target.folder)
+            self.above.send_report(self.target.folder, todo)
         if any(replicate_id(replicate) not in known for replicate in todo):
             # A run whose making was asked for twice, since the first answer was lost, goes again.
             self._check_kept(self._known(todo), [one for one, answer in zip(todo, answers, strict=True)

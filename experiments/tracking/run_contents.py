@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.mixed_code import mixed_code
+from analysis.mlflow_names import REPLICATE, TRIAL, metric_key
 from experiments.record.recording import bound_code, prepared_data
-from experiments.tracking.metric_points import MetricLines, flat, metric_key
+from experiments.tracking.metric_points import MetricLines, flat
 from registry.errors import RunError
 from registry.runs.code_used import made_by
 from registry.runs.floors import own_floors
@@ -25,7 +26,8 @@ PACES = {
 }  # what is called otherwise than in a result: sampling has such a figure too
 
 LONGEST = {"tag": 5000, "param": 6000}  # characters
-REPLICATE, TRIAL, ARM, REPORT = "replicate", "trial", "arm", "report"  # the tag `kind` of a run
+
+SOURCE_TYPE = "mlflow.source.type"  # a tag that MLflow itself knows: `LOCAL`, or `JOB` for one of a cluster
 
 
 def replicate_id(replicate: Replicate) -> str:
@@ -63,15 +65,30 @@ def tags_of(replicate: Replicate, state: State, resolved: ResolvedExperiment | N
         "node": attempts[-1].node if attempts else None,
         "commit": code.get("commit"),
         "data_digest": result.data_digest if result else None,
-        "mlflow.user": _owner(replicate.training),
-        "mlflow.source.name": resolved.file if resolved and resolved.file else str(ROOT / "run.py"),
-        "mlflow.source.type": "JOB" if attempts and attempts[-1].job else "LOCAL",
-        "mlflow.source.git.commit": code.get("commit"),
+        SOURCE_TYPE: "JOB" if attempts and attempts[-1].job else "LOCAL",
     }
+    tags |= own_tags([replicate], resolved)
     tags |= {f"axis.{axis}": label for axis, label in replicate.axes.items()}
     tags |= {f"protocol.{metric_key(name)}": mark for name, mark in (result.protocols if result else {}).items()}
     tags |= {f"code.{metric_key(name)}": ", ".join(digests) for name, digests in _digests(made_by(replicate)).items()}
     return {key: str(value)[: LONGEST["tag"]] for key, value in tags.items() if value not in (None, "")}
+
+
+def own_tags(replicates: Sequence[Replicate], resolved: ResolvedExperiment | None) -> dict[str, str]:
+    """Return user, source and commit as the tags that MLflow itself knows, each where the replicates agree in it.
+
+    Args:
+        replicates: of a run: one, those of an arm, or all that a report is of.
+        resolved: their experiment, where a launch has noted it.
+    """
+    users = {_owner(one.training) for one in replicates}
+    commits = {bound_code(one.training).get("commit") for one in replicates}
+    tags = {
+        "mlflow.user": users.pop() if len(users) == 1 else None,
+        "mlflow.source.name": resolved.file if resolved and resolved.file else str(ROOT / "run.py"),
+        "mlflow.source.git.commit": commits.pop() if len(commits) == 1 else None,
+    }
+    return {key: str(value) for key, value in tags.items() if value}
 
 
 def _owner(folder: Path) -> str | None:
@@ -108,7 +125,7 @@ def metrics_of(replicate: Replicate, resolved: ResolvedExperiment | None) -> Met
 
     Scores at earlier steps, where the experiment evaluates on the way, are points of the same curve.
     """
-    evaluations = [*_on_the_way(replicate), replicate.folder]
+    evaluations = [*(folder for _, folder in on_the_way(replicate)), replicate.folder]
     paths = [replicate.training / "metrics.jsonl", *(folder / "metrics.jsonl" for folder in evaluations)]
     read = MetricLines.read(*paths).with_lines(_load(replicate.training))
     result = replicate.result()
@@ -122,8 +139,11 @@ def metrics_of(replicate: Replicate, resolved: ResolvedExperiment | None) -> Met
     return read.with_lines([{**at, **facts}]).with_lines([{**at, **floors}] if floors else [])
 
 
-def _on_the_way(replicate: Replicate) -> Iterator[Path]:
-    """Evaluations of the same training, for the same arm and in the same way, at earlier steps; in their order."""
+def on_the_way(replicate: Replicate) -> list[tuple[int, Path]]:
+    """Return step and folder of the finished evaluations that go before a replicate's own, in their order.
+
+    They are of the same training, for the same arm and in the same way, at earlier steps.
+    """
     folders = [
         folder for folder in evaluations_in(replicate.training) if folder.resolve() != replicate.folder.resolve()
     ]
@@ -139,7 +159,7 @@ def _on_the_way(replicate: Replicate) -> Iterator[Path]:
                 "sampling": replicate.spec.sampling.model_copy(update={"step": sampling.step})})  # fmt: skip
             if same.evaluation == folder.name and sampling.step is not None:
                 found.append((sampling.step, folder))
-    yield from (folder for _, folder in sorted(found))
+    return sorted(found)
 
 
 def _load(training: Path) -> Iterator[dict[str, Any]]:

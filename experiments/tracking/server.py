@@ -12,11 +12,11 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO
 
-from experiments.tracking.store import QUIET, artifact_root, file_of
+from analysis.mlflow_names import QUIET, check_file
+from experiments.tracking.store import artifact_root
 from registry.errors import RunError
 
 HOST = "127.0.0.1"
-SQLITE = b"SQLite format 3\0"  # how such a file begins, unless it is empty
 SECONDS = 300.0  # that a server may take until it answers
 LOOK_SECONDS, END_SECONDS = 0.2, 15.0
 # Without the job runner of MLflow's GenAI part: eight processes and 1.8 GB less, and tracking does not need it.
@@ -35,7 +35,7 @@ def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         RunError: the port is taken, or the server does not start; the message says why.
     """
     check_free(port)
-    _check_file(uri)
+    check_file(uri)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
     command += ["--host", HOST, "--port", str(port)]
     if root := artifact_root(uri):
@@ -62,17 +62,6 @@ def check_free(port: int) -> None:
                 f"port {port} cannot be had ({error.strerror}): perhaps a dashboard is open already; close it, or "
                 "name another port by --port"
             ) from None
-
-
-def _check_file(uri: str) -> None:
-    """Raise where an SQLite file is none: MLflow itself would try to open it for many minutes."""
-    store = file_of(uri)
-    if store is None or not store.exists():
-        return
-    with store.open("rb") as file:
-        begin = file.read(len(SQLITE))
-    if begin and begin != SQLITE:
-        raise RunError(f"{store}: is no SQLite file; the run folders are the truth: move it away, and `sync` again")
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:

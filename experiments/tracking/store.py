@@ -1,24 +1,17 @@
 """Where MLflow keeps things: the store by its URI, its artifacts, and the addresses at which a browser shows them."""
 
-import logging
 import os
 from pathlib import Path
-from typing import Any
 
+from analysis.mlflow_names import FILE, file_of
 from experiments.tracking.arms_view import KEY
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-FILE = "sqlite:///"
 ARTIFACTS = "mlflow-artifacts"  # folder beside an SQLite file
+TRAINING = "workflowType=machine_learning"  # in an address: without it the page has the menu for language models
 PORT = 5000  # of a server that `dashboard` starts
 # A page of MLflow 3 shows traces of language models unless it is told that an experiment is about training.
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run that ends
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is down is told soon
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 
 
 def default_uri(runs: Path) -> str:
@@ -29,11 +22,6 @@ def default_uri(runs: Path) -> str:
 def is_server(uri: str) -> bool:
     """Return whether a URI is that of a tracking server, which is asked by HTTP."""
     return uri.startswith("http")
-
-
-def file_of(uri: str) -> Path | None:
-    """Return the SQLite file of a URI, absolute; None for every other store."""
-    return Path(uri.removeprefix(FILE)).absolute() if uri.startswith(FILE) else None
 
 
 def artifact_root(uri: str) -> str | None:
@@ -50,16 +38,6 @@ def lies_apart(place: str) -> bool:
     return "://" in place or place.startswith(("/", "mlflow-artifacts:", "file:/", "s3:", "gs:"))
 
 
-def open_client(uri: str) -> Any:
-    """Return an MlflowClient that prints nothing of its own."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # not a word about every table that it creates
-    return MlflowClient(tracking_uri=uri)
-
-
 def address(server: str, experiment_id: str | None) -> str:
     """Return the page of an experiment's runs as charts; without an experiment, that of all experiments.
 
@@ -68,6 +46,6 @@ def address(server: str, experiment_id: str | None) -> str:
         experiment_id: MLflow's number of the experiment.
     """
     place = f"{server.rstrip('/')}/#/experiments"
-    return place if experiment_id is None else (
-        f"{place}/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={KEY}"
-    )  # fmt: skip
+    if experiment_id is None:
+        return f"{place}?{TRAINING}"
+    return f"{place}/{experiment_id}/runs?{TRAINING}&compareRunsMode=CHART&viewStateShareKey={KEY}"

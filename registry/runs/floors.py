@@ -25,15 +25,15 @@ def read_floors(experiment: Path) -> list[Floor]:
     return found
 
 
-def own_floors(experiment: Path, own: Iterable[Replicate]) -> list[dict[str, Any]]:
+def own_floors(experiment: Path, owners: Iterable[str]) -> list[dict[str, Any]]:
     """Return the floors of an experiment as plain values, without those resampled from what is not one of its own.
 
     Args:
         experiment: the experiment's folder.
-        own: its replicates.
+        owners: its replicates, each as `owner_of` names it.
     """
-    owners = {owner_of(replicate) for replicate in own}
-    floors = (floor for floor in read_floors(experiment) if floor.floor != "resampled" or floor.of in owners)
+    own = set(owners)
+    floors = (floor for floor in read_floors(experiment) if floor.floor != "resampled" or floor.of in own)
     return [floor.model_dump(mode="json") for floor in floors]
 
 

@@ -1,5 +1,6 @@
 """The page of a report: one file, everything that a report says, and nothing that a file could smuggle in."""
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -18,6 +19,7 @@ from analysis.report_page import PageData, report_page
 from analysis.results import load
 from components.data.video.writer import write_mp4
 from registry.errors import RunError
+from registry.runs.records import PreparedData
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
 from tests.fixtures.replicates import claim, equivalent, floor, replicates
 
@@ -89,6 +91,26 @@ def test_the_page_says_what_a_report_has_to_say(tmp_path: Path) -> None:
     names = [one["aria-label"] for one in page.all("svg")]
     assert names == ["Effects that the claims are about", "fvd by arm", "fvd against training steps"]
     assert page.open == []
+
+
+@pytest.mark.parametrize("captions", [["a red circle", "a blue square"], []], ids=["captions", "classes"])
+def test_a_clip_is_named_by_what_it_was_asked_to_show(tmp_path: Path, captions: list[str]) -> None:
+    rows = replicates({"a": [1.0]})
+    training = tmp_path / "_trainings" / "t" / "seed-0"
+    folder = training / "evaluations" / "e"
+    for place in (folder / "previews", folder / "samples", tmp_path / "data"):
+        place.mkdir(parents=True)
+    (folder / "training").symlink_to("../..")
+    (folder / "spec.yaml").write_text("model: {classes: 2}\n")
+    (folder / "samples" / "captions.json").write_text(json.dumps(captions))
+    for number in range(3):
+        (folder / "previews" / f"clip-{number:03d}.mp4").write_bytes(b"video")
+    data = PreparedData(digest="d", folder=str(tmp_path / "data"), videos=2, autoencoder="x")
+    (training / "prepared.json").write_text(data.model_dump_json())
+    (tmp_path / "data" / "manifest.json").write_text(json.dumps({"classes": ["walk", "wave"]}))
+    shown = captions or ["walk", "wave"]
+    titles = [row.title for row in videos_of(load([rows[0] | {"folder": str(folder)}])).rows]
+    assert titles == [f"clip {n}, class {n % 2} of 2: {shown[n % 2]}" for n in range(3)]
 
 
 def test_it_is_one_file_that_asks_nobody_for_anything(tmp_path: Path) -> None:

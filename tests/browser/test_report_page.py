@@ -60,8 +60,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 
 @pytest.fixture(scope="module")
-def axe(pytestconfig: pytest.Config) -> str:
-    return axe_source(Path(pytestconfig.cache.mkdir("axe-core")))  # type: ignore[union-attr]
+def axe(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
+    kept = getattr(pytestconfig, "cache", None)  # with `-p no:cacheprovider` there is none
+    return axe_source(tmp_path_factory.mktemp("axe-core") if kept is None else Path(kept.mkdir("axe-core")))
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -9,16 +9,19 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
+import analysis
 from experiments.record.recording import Recorder, desire
 from experiments.tracking import mlflow_sync, run_contents
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, take, this_process
 from registry.runs.machine import ROOT
 from tests.fixtures import mlflow_server
-from tests.fixtures.toy_replicates import result_of
+from tests.fixtures.finished_runs import finish
+from tests.fixtures.toy_replicates import plan_of, result_of
 from tests.fixtures.tracked import Killed, assert_complete, fragile, log, replicates, rewritten, stored
 from tests.waiting import PATIENCE
 
@@ -48,6 +51,25 @@ def either(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     return "".join(c if c.isalnum() else "-" for c in request.node.name)
+
+
+def test_what_was_brought_is_read_back(either: str, name: str, tmp_path: Path) -> None:
+    """The whole of reading is in tests/analysis/test_mlflow_results.py; here it is asked of a server as well."""
+    plan = plan_of(tmp_path, f"name={name}", "evaluate_at=[3]")
+    for replicate in finish(plan, lambda one: {"fvd[moving_shapes_r3d]": 3.0 + one.seed + len(one.arm)}, losses=3):
+        desire(replicate, "run")
+        (replicate.folder / "previews").mkdir()
+        (replicate.folder / "previews" / "clip-000.mp4").write_bytes(b"video")
+    mlflow_sync.sync(name, plan.replicates, either)
+    ours, tracked = analysis.load(plan.folder), analysis.load(either, experiment=name)
+    pd.testing.assert_frame_equal(ours.scores(), tracked.scores())
+    pd.testing.assert_frame_equal(ours.curves(), tracked.curves())
+    assert set(tracked.runs) == set(ours.runs)
+    assert str(tracked.verdict()) == str(ours.verdict())
+    assert tracked.samples().clips[0].read_bytes() == b"video"
+    page = mlflow_sync.address_of(name, either if either.startswith("http") else "http://nowhere", either)
+    if page.startswith(either):
+        assert analysis.load(page).name == name
 
 
 def die() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from analysis import mlflow_names
 from experiments.record.recording import Recorder
 from experiments.tracking import artifacts, mlflow_sync, overview, store
 from registry.runs.files import write_atomically
@@ -135,6 +136,8 @@ def test_costs_and_intervals_are_metrics(uri: str, name: str, tmp_path: Path) ->
 
 def test_each_arm_is_a_parent_and_tags_alone_tell_all(uri: str, name: str, tmp_path: Path) -> None:
     todo = replicates(tmp_path, name)
+    for replicate in todo:
+        (replicate.training / "provenance.json").write_text(json.dumps({"code": {"commit": "c0ffee"}}))
     for _ in range(2):
         mlflow_sync.sync(name, todo, uri)
     client = mlflow_sync._client(uri)
@@ -144,7 +147,10 @@ def test_each_arm_is_a_parent_and_tags_alone_tell_all(uri: str, name: str, tmp_p
     words = "tags.kind = 'replicate' AND tags.arm = 'baseline' AND tags.seed = '1' AND tags.state = 'interrupted'"
     (run,) = client.search_runs([experiment.experiment_id], words)
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert run.data.tags["mlflow.user"] == todo[0].training.owner()
+    for one in (run, parent):
+        assert one.data.tags["mlflow.user"] == todo[0].training.owner()
+        assert one.data.tags["mlflow.source.name"].endswith("run.py")
+        assert one.data.tags["mlflow.source.git.commit"] == "c0ffee"
     assert run.data.tags["mlflow.source.type"] == "LOCAL"
     assert experiment.tags[store.KIND_TAG] == "custom_model_development"
 
@@ -187,6 +193,8 @@ def test_an_experiment_is_described_and_its_report_is_a_run(
         "experiment.json", "figures/fvd.png", "table.csv", "table.md", "verdict.json", "tables/scores.json",
         "tables/verdict.json",
     }  # fmt: skip
+    own = {key: report.data.tags.get(f"mlflow.{key}") for key in ("user", "source.name", "source.type")}
+    assert own == {"user": todo[0].training.owner(), "source.name": "toy.yaml", "source.type": "LOCAL"}
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # which `load_table` asks, whatever its client was given
     table = client.load_table(experiment.experiment_id, "tables/scores.json", [report.info.run_id])
     assert table.to_dict("list") == {"arm": ["baseline"], "fvd[x]": [2.0]}
@@ -210,7 +218,7 @@ def test_an_experiment_with_a_relative_place_of_files_gets_none(
     monkeypatch.setattr(mlflow_sync, "lies_apart", lambda place: False)
     mlflow_sync.sync(name, [replicate], uri)
     (run,) = stored(uri, name).values()
-    assert artifacts.TAG not in run.data.tags
+    assert mlflow_names.ARTIFACTS_TAG not in run.data.tags
     assert "No files here" in mlflow_sync._client(uri).get_experiment_by_name(name).tags[overview.NOTE]
 
 
