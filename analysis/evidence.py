@@ -1,7 +1,8 @@
 """What the seeds show about one claim, before the family of claims is looked at.
 
 Every test pairs the arms by seed. Order: the mean difference, two-sided. Equivalence: two one-sided tests of the
-difference against the edges of the margin. Trend: per seed the slope of the scores on the arms' rank, two-sided.
+difference against the edges of the margin. Trend: every step by itself, of which the least sure decides
+(intersection-union, R. L. Berger, Technometrics 24, 1982); that scores get worse, by each seed's slope on the rank.
 A claim about an axis of a grid is about its main effect: per seed, scores are averaged over the grid's other axes
 first, which averages the paired differences, and the slopes, over them. So n counts seeds, whatever the grid's size.
 """
@@ -35,12 +36,22 @@ Answer = Literal["supported", "contradicted", "undecided", "refused"]  # refused
 
 @dataclass(frozen=True)
 class Step:
-    """The mean paired difference from one arm of a trend to the next; positive is an improvement."""
+    """The mean paired difference from one arm of a trend to the next; positive is an improvement.
+
+    `p` is two-sided and of this step alone; `shown` is set where the improvement is shown at the level of its claim.
+    """
 
     worse: str
     better: str
     effect: float | None
     interval: tuple[float, float] | None
+    p: float | None = None
+    shown: bool = False
+
+    @property
+    def p_better(self) -> float:
+        """The p-value of "this step improves": 1 where its mean gets worse, or its spread is unknown."""
+        return self.p if self.p is not None and (self.effect or 0.0) > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,15 @@ class Evidence:
     equivalence: EquivalenceTest | None = None
     margin: float | None = None
     steps: tuple[Step, ...] = ()
+    step_tests: tuple[PairedTest, ...] = ()
     points: tuple[PointEffect, ...] = ()
     agreement: str = ""
     warnings: tuple[str, ...] = ()
 
     def seeds_needed(self, alpha: float) -> int | None:
         """An estimate of the seeds that would show what the data lean to, None beyond `power.MOST_SEEDS`."""
+        if self.step_tests and self.leaning == "supported":
+            return power.seeds_to_improve(self.step_tests, alpha=alpha)
         if self.equivalence is None:
             return power.seeds_to_differ(self.test.mean or 0.0, self.test.sd or 0.0, alpha=alpha)
         needed = power.seeds_to_be_within if self.leaning == "supported" else power.seeds_to_be_beyond
@@ -150,12 +164,13 @@ def _improvement(
     """Test a claim of order or of trend by scores (seeds, labels)."""
     with np.errstate(over="ignore", invalid="ignore"):
         test = paired_test(_effects(claim, scores), alpha=alpha, size=size)
-        steps = _steps(claim, _improving(claim, scores), size, alpha) if claim.kind == "trend" else ()
+        tests = _step_tests(_improving(claim, scores), size, alpha) if claim.kind == "trend" else ()
     obstacle = obstacle or _untestable(test)
     leaning: Answer = "supported" if (test.mean or 0.0) > 0 else "contradicted"
-    if leaning == "supported" and any(step.interval and step.interval[1] < 0 for step in steps):
-        leaning = "undecided"  # scores improve on the whole, and get worse at one step for sure
-    return Evidence(test, None if obstacle else test.p, leaning, obstacle, steps=steps)
+    neighbours = zip(claim.labels, claim.labels[1:], tests, strict=False)
+    steps = tuple(Step(worse, better, own.mean, own.interval, own.p) for worse, better, own in neighbours)
+    p = max(step.p_better for step in steps) if steps and leaning == "supported" else test.p
+    return Evidence(test, None if obstacle else p, leaning, obstacle, steps=steps, step_tests=tests)
 
 
 def _agreement(scores: NDArray[np.float64]) -> str:
@@ -208,12 +223,9 @@ def _equivalence(
     return Evidence(test.difference, p, leaning, obstacle, equivalence=test, margin=margin)
 
 
-def _steps(claim: ResolvedClaim, improving: NDArray[np.float64], size: float, alpha: float) -> tuple[Step, ...]:
-    steps = []
-    for place, (worse, better) in enumerate(zip(claim.labels, claim.labels[1:], strict=False)):
-        test = paired_test(improving[:, place + 1] - improving[:, place], alpha=alpha, size=size)
-        steps.append(Step(worse, better, test.mean, test.interval))
-    return tuple(steps)
+def _step_tests(improving: NDArray[np.float64], size: float, alpha: float) -> tuple[PairedTest, ...]:
+    """Return a test of each step from scores (seeds, labels) of which higher is better."""
+    return tuple(paired_test(step, alpha=alpha, size=size) for step in np.diff(improving, axis=1).T)
 
 
 def _waits_for(frame: pd.DataFrame, claim: ResolvedClaim, by_arm: dict[str, pd.Series]) -> str:

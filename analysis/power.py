@@ -5,7 +5,7 @@ these are estimates, and rough ones (docs/statistics.md shows how rough).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from scipy import special
 
@@ -39,6 +39,17 @@ def seeds_to_be_beyond(test: EquivalenceTest, *, alpha: float = 0.05, power: flo
     if not sizes or min(sizes) >= 0:
         return None
     return _fewest(lambda n: one_sided_power(-min(sizes), n, alpha / 2), power)
+
+
+def seeds_to_improve(steps: Sequence[PairedTest], *, alpha: float = 0.05, power: float = POWER) -> int | None:
+    """The fewest seeds with which every step of a trend would be shown to improve, or None where one does not.
+
+    The power of all together is taken as at least what is left when each step's own lack of power is taken away.
+    """
+    sizes = [_standardised(step) for step in steps]
+    if any(size is None or size <= 0 for size in sizes):
+        return None
+    return _fewest(lambda n: 1 - sum(1 - one_sided_power(size or 0.0, n, alpha / 2) for size in sizes), power)
 
 
 def one_sided_power(size: float, n: int, alpha: float) -> float:

@@ -27,7 +27,7 @@ COLUMNS = ("metric", "verdict", "effect", "95 % interval", "in floors", "n", "p 
 EFFECTS = {
     "order": "effect of an order: mean paired difference; positive supports the claim",
     "equivalence": "effect of an equivalence: mean paired difference, the second less the first; small supports it",
-    "trend": "effect of a trend: mean improvement per step, from each seed's slope; positive supports the claim",
+    "trend": "effect of a trend: mean improvement per step, by each seed's slope; its p is that of the least sure step",
 }
 
 

@@ -119,8 +119,8 @@ def _power(experiments: int) -> str:
     ]
     caption = (
         "**Seeds needed.** The seeds that `verdict` asks for (80 % power) where effect and spread are known exactly, "
-        "and the simulated share of experiments that then find the effect. `sd` is that of the paired difference, or "
-        "of a seed's slope."
+        "and the simulated share of experiments that then find the effect. `sd` is that of the paired difference of "
+        "two arms; of a trend every step has to be found, for which the three steps' lack of power is added up."
     )
     return f"{caption}\n\n{markdown(['claim', 'seeds', 'found', 'found with one seed fewer'], rows)}"
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.power import seeds_to_be_within, seeds_to_differ
+from analysis.power import seeds_to_be_within, seeds_to_differ, seeds_to_improve
 from analysis.results import load
 from analysis.statistics import EquivalenceTest, PairedTest, t_interval
 from analysis.verdicts import Verdict, judge
@@ -121,6 +121,18 @@ SCENARIOS = (
         {**_EQUAL, "e": _EDGE},
         (order("a", "b"), trend(*"abcd"), equivalence("a", "e", _ABSOLUTE)),
         {"order": _ANY, "trend": _ANY, "equivalence": ("supported",)},
+    ),
+    Scenario(
+        "trend of 4 arms called supported, last step worse by 1 sd",
+        {"a": 0.0, "b": -3 * DIFFERENCE_SD, "c": -6 * DIFFERENCE_SD, "d": -5 * DIFFERENCE_SD},
+        (trend(*"abcd"),),
+        {"trend": ("supported", "contradicted")},
+    ),
+    Scenario(
+        "the same, last step without effect",
+        {"a": 0.0, "b": -6 * DIFFERENCE_SD, "c": -12 * DIFFERENCE_SD, "d": -12 * DIFFERENCE_SD},
+        (trend(*"abcd"),),
+        {"trend": ("supported", "contradicted")},
     ),
 )
 # Grids of two points, at both of which a seed does the same to an arm: taken for more seeds than there are, they would
@@ -254,11 +266,11 @@ def powers(experiments: int) -> list[Power]:
         side = PairedTest(0, size, 1.0, None, None, None)
         needed = seeds_to_be_within(EquivalenceTest(PairedTest(0, 0.0, 1.0, None, None, None), side, side))
         found.append(_power(f"equivalence, margin {size:g} sd, no difference", scenario, needed, experiments))
-    slope_sd = SPREAD / math.sqrt(5)  # of one seed's slope on the ranks of four arms, whose squares add up to 5
     for size in (0.8, 1.2, 2.0):
-        effects = {arm: -place * size * slope_sd for place, arm in enumerate("abcd")}
+        effects = {arm: -place * size * DIFFERENCE_SD for place, arm in enumerate("abcd")}
         scenario = Scenario("", effects, (trend(*"abcd"),), {})
-        found.append(_power(f"trend of 4 arms, slope {size:g} sd", scenario, seeds_to_differ(size, 1.0), experiments))
+        needed = seeds_to_improve([PairedTest(0, size, 1.0, None, None, None)] * 3)
+        found.append(_power(f"trend of 4 arms, every step {size:g} sd", scenario, needed, experiments))
     return found
 
 

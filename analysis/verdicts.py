@@ -168,7 +168,7 @@ def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, alpha: f
         effect_in_floors=in_floors,
         protocol=evidence.protocol,
         margin=evidence.margin,
-        steps=evidence.steps,
+        steps=_judged_steps(evidence, alpha / family, shown),
         points=evidence.points,
         warnings=evidence.warnings,
         seeds_needed=_seeds_to_decide(evidence, alpha / family) if not shown and p is not None else None,
@@ -182,24 +182,41 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, alpha: float, fa
         place = "within" if evidence.leaning == "supported" else "beyond"
         told.insert(1, f"the mean difference is {place} the margin, ±{evidence.margin:.3g}")
     elif claim.kind == "trend":
-        told += _steps(evidence.steps)
+        told += _steps(_judged_steps(evidence, alpha / family, shown), evidence, alpha / family)
     if evidence.points:
         told.append(_points(evidence.points))
-    if shown and evidence.leaning == "undecided":
-        told.append("scores improve on the whole, and get worse at one step: the list is not in order")
-    elif not shown and not evidence.agreement:
+    if not shown and not evidence.agreement:
         told.append(_more_seeds(claim, evidence, alpha / family))
     if evidence.agreement:
         told.append(evidence.agreement)
     return "; ".join(told)
 
 
-def _steps(steps: Sequence[Step]) -> list[str]:
-    shown = []
+def _judged_steps(evidence: Evidence, level: float, all_shown: bool) -> tuple[Step, ...]:
+    """Return a trend's steps with those marked that are shown: all where the claim is supported, else by Holm."""
+    adjusted = holm([step.p_better for step in evidence.steps])
+    supported = all_shown and evidence.leaning == "supported"
+    return tuple(
+        replace(step, shown=not evidence.obstacle and (supported or (p or 0.0) <= level))
+        for step, p in zip(evidence.steps, adjusted, strict=True)
+    )
+
+
+def _steps(steps: Sequence[Step], evidence: Evidence, level: float) -> list[str]:
+    """`improves on the whole; steps S-B, B-L shown, L-XL not`, and the size of each step with its interval."""
+    whole = evidence.test.p is not None and evidence.test.p <= level
+    names = {shown: [f"{step.worse}-{step.better}" for step in steps if step.shown is shown] for shown in (True, False)}
+    told = ", ".join([*_marked(names[True], "shown"), *_marked(names[False], "not" if names[True] else "not shown")])
+    on_the_whole = f"{'improves' if evidence.leaning == 'supported' else 'gets worse'} on the whole"
+    sizes = []
     for step in steps:
         interval = f" ({step.interval[0]:.3g} to {step.interval[1]:.3g})" if step.interval else ""
-        shown.append(f"{step.worse} to {step.better} {step.effect or 0.0:+.3g}{interval}")
-    return [f"steps: {', '.join(shown)}"]
+        sizes.append(f"{step.worse} to {step.better} {step.effect or 0.0:+.3g}{interval}")
+    return [*([on_the_whole] if whole else []), f"steps {told}", f"steps: {', '.join(sizes)}"]
+
+
+def _marked(names: Sequence[str], mark: str) -> list[str]:
+    return [f"{', '.join(names)} {mark}"] if names else []
 
 
 def _points(points: Sequence[PointEffect]) -> str:
@@ -219,11 +236,13 @@ def _seeds_to_decide(evidence: Evidence, alpha: float) -> int | None:
 def _more_seeds(claim: ResolvedClaim, evidence: Evidence, alpha: float) -> str:
     what = {
         "order": "an effect of this size",
-        "trend": "a trend of this size",
+        "trend": "steps of this size" if evidence.leaning == "supported" else "a trend of this size",
         "equivalence": f"that a difference of this size is {'within' if evidence.leaning == 'supported' else 'beyond'}"
         " the margin",
     }[claim.kind]
     needed = evidence.seeds_needed(alpha)
+    if needed is None and any((step.effect or 0.0) <= 0 for step in evidence.steps) and evidence.leaning == "supported":
+        return "a step that gets worse on average is not shown to improve by more seeds"
     if needed is None:
         return f"more than {MOST_SEEDS} seeds would be needed to show {what} (estimate)"
     if needed <= evidence.test.n:

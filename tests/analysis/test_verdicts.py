@@ -206,15 +206,33 @@ def test_a_trend_is_the_slope_of_every_seed_with_its_steps():
     assert judge(load(replicates(IMPROVING)), [improving("c", "b", "a", direction="max")])[0].verdict == "supported"
 
 
-def test_a_trend_with_a_step_that_surely_gets_worse_is_not_supported():
+def test_a_trend_is_supported_only_where_every_step_is_shown():
     scores = {
         **IMPROVING,
         "d": [score + shift for score, shift in zip(IMPROVING["c"], [2.0, 2.2, 1.9, 2.1], strict=True)],
     }
     (trend,) = judge(load(replicates(scores)), [improving(*"abcd")])
-    assert trend.verdict == "undecided"
-    assert trend.p <= 0.05
-    assert "get worse at one step" in trend.reason
+    assert (trend.verdict, trend.p) == ("undecided", 1.0)
+    assert [step.shown for step in trend.steps] == [True, True, False]
+    assert "improves on the whole; steps a-b, b-c shown, c-d not; steps: a to b +9.75 (" in trend.reason
+    assert "a step that gets worse on average is not shown to improve by more seeds" in trend.reason
+    unsure = {**IMPROVING, "d": [21.0, 20.0, 24.5, 20.0]}
+    (trend,) = judge(load(replicates(unsure)), [improving(*"abcd")])
+    assert (trend.verdict, trend.p) == ("undecided", trend.steps[-1].p)
+    assert "seeds would show steps of this size" in trend.reason
+
+
+def test_the_steps_of_a_trend_are_a_family_of_their_own_where_not_all_are_shown():
+    """One step of two at p = 0.04 is not shown, since neither is at 0.025; with both at 0.04 the trend is."""
+    b = np.zeros(4)
+    noise = np.array([-1.0, 1.0, -1.0, 1.0])
+    size = stats.t.isf(0.02, 3) * noise.std(ddof=1) / 2  # whose p is 0.04
+    for far, shown in ((size, [True, True]), (0.1, [False, False])):
+        scores = {"a": list(b + size + noise), "b": list(b), "c": list(b - far - noise)}
+        (trend,) = judge(load(replicates(scores)), [improving("a", "b", "c")])
+        assert trend.steps[0].p == pytest.approx(0.04)
+        assert [step.shown for step in trend.steps] == shown
+        assert trend.verdict == ("supported" if all(shown) else "undecided")
 
 
 def test_a_trend_waits_for_every_arm():
@@ -241,7 +259,7 @@ def test_verdicts_of_all_kinds_as_json_and_as_text():
     assert [own["kind"] for own in told] == ["order", "equivalence", "trend"]
     assert (told[1]["equivalent"], told[1]["margin"], told[1]["margin_in_score"]) == (["a", "b"], "1", 1.0)
     assert told[2]["improving"] == ["a", "b", "c"]
-    assert list(told[2]["steps"][0]) == ["worse", "better", "effect", "interval"]
+    assert list(told[2]["steps"][0]) == ["worse", "better", "effect", "interval", "p", "shown"]
     shown = verdicts_table("x", answers, "table", width=160)
     for text in (
         "c better than b: ",
