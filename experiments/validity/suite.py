@@ -163,6 +163,9 @@ main.add_command(scores)
 @click.option("--frames", default=16, show_default=True)
 @click.option("--resolution", default=64, show_default=True)
 @click.option("--seeds", default=3, show_default=True, help="how many")
+@click.option(
+    "--corruption", "corruptions", multiple=True, type=click.Choice(CORRUPTIONS), help="one to try; all if left out"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="the page whose sections are written; else printed")
 def suite_command(
     detector: str,
@@ -173,11 +176,13 @@ def suite_command(
     frames: int,
     resolution: int,
     seeds: int,
+    corruptions: tuple[str, ...],
     out: Path | None,
 ) -> None:
     """Spoil one half of real clips at rising strength and measure how far it gets from the other."""
     torch.set_num_threads(1)
-    tried = partial(suite, frames=frames, seeds=range(seeds), progress=_tell)
+    chosen = corruptions or CORRUPTIONS
+    tried = partial(suite, frames=frames, seeds=range(seeds), corruptions=chosen, progress=_tell)
     try:
         built = build(detector, settings)
         beside = build(control) if control else None
