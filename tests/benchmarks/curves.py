@@ -13,6 +13,7 @@ import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -37,14 +38,23 @@ def curves(path: Path, folder: Path, words: Sequence[str]) -> list[Curve]:
     return found
 
 
-def compared(plain: Sequence[Curve], switched: Sequence[Curve]) -> dict[tuple[str, int], tuple[float, float, float]]:
-    """Return for each logged number: its mean, the root mean square between ways, the deviation between seeds."""
+class Apart(NamedTuple):
+    """A logged number: its mean in float32, mean and root mean square of what is between ways, seeds' deviation."""
+
+    mean: float
+    shift: float
+    ways: float
+    seeds: float
+
+
+def compared(plain: Sequence[Curve], switched: Sequence[Curve]) -> dict[tuple[str, int], Apart]:
+    """Return how far two ways are apart, by name and step; the curves of a seed stand at the same place in both."""
     found = {}
     for key in plain[0]:
         values = [curve[key] for curve in plain]
         apart = [other[key] - value for other, value in zip(switched, values, strict=True)]
         between = statistics.fmean(difference**2 for difference in apart) ** 0.5
-        found[key] = (statistics.fmean(values), between, statistics.stdev(values))
+        found[key] = Apart(statistics.fmean(values), statistics.fmean(apart), between, statistics.stdev(values))
     return found
 
 
@@ -61,10 +71,10 @@ def main() -> None:
             curves(given.path, Path(folder) / name, (*words, *how))
             for name, how in (("plain", PLAIN), ("switched", SWITCHED))
         )
-    print("| curve | step | float32 | between the ways | between seeds | ratio |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for (name, step), (mean, ways, seeds) in compared(plain, switched).items():
-        print(f"| {name} | {step} | {mean:.4f} | {ways:.5f} | {seeds:.5f} | {ways / seeds:.2f} |")
+    print("| curve | step | float32 | mean difference | between the ways | between seeds | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for (name, step), (mean, shift, ways, seeds) in compared(plain, switched).items():
+        print(f"| {name} | {step} | {mean:.4f} | {shift:+.5f} | {ways:.5f} | {seeds:.5f} | {ways / seeds:.2f} |")
 
 
 if __name__ == "__main__":
