@@ -86,6 +86,7 @@ def scores_figure(
     named = f"{metric}, protocol {protocol}" if protocol else metric
     caption(figure, f"{named}\n{told}")
     plain(axes, grid="x")
+    axes.locator_params(axis="x", nbins=5)  # numbers of many digits run into each other
     return figure
 
 

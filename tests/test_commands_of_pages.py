@@ -33,6 +33,7 @@ def commands(path: Path) -> list[str]:
     blocks = [block.replace("\\\n", " ") for block in re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL)]
     lines = [found for block in blocks for found in re.findall(rf"^\s*{PROGRAM}(.*)$", block, flags=re.MULTILINE)]
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    lines += re.findall(rf"^    {PROGRAM}(.*)$", prose, flags=re.MULTILINE)
     return lines + [" ".join(found.split()) for found in re.findall(rf"`{PROGRAM}([^`]+)`", prose)]
 
 

@@ -1,12 +1,16 @@
 """MLflow's pages of an experiment in headless Chromium, and pictures of them for docs/mlflow.md.
 
-    OMP_NUM_THREADS=1 python -m tests.browser.mlflow_pages FILE [KEY.PATH=VALUE]... --runs RUNS
+    OMP_NUM_THREADS=1 python -m tests.browser.mlflow_pages FILE [KEY.PATH=VALUE]... --runs RUNS [--take NAME,NAME]
 
 brings the runs of a launched experiment to a store of its own, opens `dashboard` on it, looks at the pages that
-tests/browser/test_mlflow_pages.py looks at, and writes the pictures into docs/mlflow.
+tests/browser/test_mlflow_pages.py looks at, and writes the pictures into docs/mlflow: all, or those that are named. In
+the documentation samples are those of a model that has learned, and arms are compared over several seeds:
+`experiments/showcase_guidance.yaml --runs RUNS --take runs,video,report`, and
+`experiments/quickstart.yaml --runs RUNS --take charts,parallel,compare`.
 """
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -16,22 +20,26 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from registry.runs.machine import ROOT
 from tests.fixtures.browser import chromium
 from tests.fixtures.ports import free_port
 from tests.waiting import PATIENCE, until
 
+NAMES = ("charts", "runs", "video", "report", "parallel", "compare")  # of the pictures, in their order
 PICTURES = ROOT / "docs" / "mlflow"
 SIZE = (1400, 860)  # of the window in CSS pixels
 LARGEST = 150_000  # bytes of a picture
 ADDRESS = re.compile(r": (http://\S+/#/experiments/(\d+)/runs\?\S+)")
 TRAINING = "?workflowType=machine_learning"  # else the page has the menu for language models
+PARALLEL = ".js-plotly-plot .parcoords .axis-title"
 CLOSE_ASSISTANT = "button[data-component-id='mlflow.assistant.chat_panel.close']"
 PLAYS = """
 const video = document.querySelector('video');
@@ -121,6 +129,35 @@ class Pages:
             self.browser.execute_script("arguments[0].click()", button)
         return "Show less" in self.text
 
+    def parallel(self, runs: Sequence[str], metric: str) -> None:
+        """Several runs as parallel coordinates: what they differ in, and a metric in place of the page's own choice."""
+        self._open_compared(runs)
+        field = self.browser.find_elements(By.CSS_SELECTOR, "input[role=combobox]")[1]  # behind that of the params
+        self.browser.execute_script("arguments[0].focus()", field)
+        field.send_keys(Keys.BACKSPACE, metric, Keys.ENTER, Keys.ESCAPE)
+        until(lambda: metric in self._lines(), f"there is an axis {metric}")
+
+    def _open_compared(self, runs: Sequence[str]) -> None:
+        listed = json.dumps(list(runs), separators=(",", ":"))
+        words = f"runs={quote(listed)}&experiments={quote(json.dumps([self.experiment]))}"
+        place = f"{self.server}/#/compare-runs?{words}&{TRAINING.removeprefix('?')}"
+        self.open(
+            place, lambda: self.browser.find_elements(By.CSS_SELECTOR, PARALLEL), "there are parallel coordinates"
+        )
+
+    def _lines(self) -> str:
+        found = self.browser.execute_script(
+            f"return [...document.querySelectorAll('{PARALLEL}')].map(x => x.textContent)"
+        )
+        return " ".join(found)
+
+    def compared(self, runs: Sequence[str]) -> None:
+        """The same page further down: the runs side by side, with the params in which they differ."""
+        self._open_compared(runs)
+        (switch,) = self.browser.find_elements(By.CSS_SELECTOR, "button[aria-label^='Parameters']")
+        self.browser.execute_script("arguments[0].click(); arguments[0].scrollIntoView({block: 'center'})", switch)
+        until(lambda: "data.resolution" not in self.text, "params that are equal are left out")
+
     def picture(self, name: str) -> Path:
         """Take a picture of the page."""
         path = self.folder / f"{name}.png"
@@ -167,28 +204,35 @@ def runs_of(uri: str, experiment: str) -> list[Any]:
     return list(client.search_runs([number], order_by=["attributes.start_time"]))
 
 
-def look(pages: Pages, runs: Sequence[Any]) -> list[Path]:
-    """Look at all pages, each until it shows what it should; return their pictures.
+def look(pages: Pages, runs: Sequence[Any], take: Sequence[str] = NAMES) -> list[Path]:
+    """Look at pages, each until it shows what it should; return their pictures.
 
     Args:
         pages: of the experiment.
         runs: all runs of it.
+        take: which, of `NAMES`.
 
     Raises:
         AssertionError: a page does not show what it should.
     """
     replicates = [run for run in runs if run.data.tags.get("kind") == "replicate"]
     (report,) = [run for run in runs if run.data.tags.get("kind") == "report"]
-    arms = list(dict.fromkeys(run.data.tags["arm"] for run in replicates))
+    arms, ids = list(dict.fromkeys(run.data.tags["arm"] for run in replicates)), [run.info.run_id for run in replicates]
+    score = next(
+        tag.removeprefix("protocol.") for tag in sorted(replicates[0].data.tags) if tag.startswith("protocol.f")
+    )
+    shown: dict[str, Callable[[], None]] = {
+        "charts": lambda: pages.charts(arms),
+        "runs": lambda: pages.runs(arms),
+        "video": lambda: pages.artifact(ids[0], "samples/grid.mp4", pages.plays),
+        "report": lambda: pages.run(report.info.run_id, "Where it is"),  # the last heading of its description
+        "parallel": lambda: pages.parallel(ids, score),
+        "compare": lambda: pages.compared(ids),
+    }
     pictures = []
-    pages.charts(arms)
-    pictures.append(pages.picture("charts"))
-    pages.runs(arms)
-    pictures.append(pages.picture("runs"))
-    pages.artifact(replicates[0].info.run_id, "samples/grid.mp4", pages.plays)
-    pictures.append(pages.picture("video"))
-    pages.run(report.info.run_id, "Where it is")  # the last heading of its description
-    pictures.append(pages.picture("report"))
+    for name in take:
+        shown[name]()
+        pictures.append(pages.picture(name))
     return pictures
 
 
@@ -196,12 +240,17 @@ def main(words: Sequence[str]) -> None:
     """Make the pictures of the documentation."""
     from experiments.plan.plan import load_plan
 
+    words, take = list(words), NAMES
+    if "--take" in words:
+        at = words.index("--take")
+        take = tuple(words[at + 1].split(","))
+        del words[at : at + 2]
     at = words.index("--runs")
     plan = load_plan(Path(words[0]), words[1:at], Path(words[at + 1]))
     with tempfile.TemporaryDirectory() as made:
         uri = f"sqlite:///{made}/mlflow.db"
         with dashboard(*words, "--tracking-uri", uri) as address, chromium(Path(made) / "profile") as browser:
-            for path in look(Pages(browser, address, PICTURES), runs_of(uri, plan.name)):
+            for path in look(Pages(browser, address, PICTURES), runs_of(uri, plan.name), take):
                 print(path, path.stat().st_size)
 
 

@@ -10,7 +10,7 @@ from selenium import webdriver
 
 from experiments.tracking.store import address
 from tests.browser import mlflow_pages
-from tests.browser.mlflow_pages import LARGEST, PICTURES, Pages, dashboard, look, runs_of
+from tests.browser.mlflow_pages import LARGEST, NAMES, PICTURES, Pages, dashboard, look, runs_of
 from tests.cli.command import Launched
 from tests.fixtures import mlflow_server
 from tests.fixtures.browser import chromium, needed
@@ -37,7 +37,7 @@ def test_a_dashboard_over_sqlite(launched: Launched, browser: webdriver.Chrome, 
     with dashboard(launched.file, "--runs", launched.runs) as printed:
         pictures = look(Pages(browser, printed, tmp_path), runs_of(uri, "toy"))
         assert "variant_1" in Pages(browser, printed, tmp_path).text
-    assert len({path.read_bytes() for path in pictures}) == 4
+    assert len({path.read_bytes() for path in pictures}) == len(NAMES)
     for path in pictures:
         with Image.open(path) as image:
             assert image.size == mlflow_pages.SIZE
@@ -56,7 +56,7 @@ def test_a_server_over_postgresql(launched: Launched, browser: webdriver.Chrome,
 
 
 def test_the_pictures_of_the_documentation_are_there_and_small() -> None:
-    names = {"charts.png", "runs.png", "video.png", "report.png"}
+    names = {f"{name}.png" for name in NAMES}
     assert {path.name for path in PICTURES.glob("*.png")} == names
     page = (PICTURES.parent / "mlflow.md").read_text(encoding="utf-8")
     for name in names:
