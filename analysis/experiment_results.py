@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import effects, figures, rendering, results, verdicts
 from analysis.effects import Paired
+from analysis.looks import History, seen
 from analysis.results_source import ResultsSource
 from analysis.run_columns import spec_values, typed
 from analysis.sample_videos import SampleVideos
@@ -194,7 +195,7 @@ class ExperimentResults:
         return effects.pareto(self.frame, full, by_arm, self.resolved.directions.get(full, "min"))
 
     def verdict(self, harmless: str = "") -> Verdicts:
-        """Return the answers to the experiment's claims, as the verb `verdict` gives them.
+        """Return the answers to the experiment's claims, as the verb `verdict` gives them: a look, which counts.
 
         Args:
             harmless: why it does not matter that arms were made by different code; empty: such verdicts are refused.
@@ -204,8 +205,13 @@ class ExperimentResults:
         """
         claims = self.resolved.resolved_claims
         by_step = {claim.step: self.at_step(claim.step) for claim in claims if claim.step is not None}
-        answers = verdicts.judge(self.frame, claims, floors=self.floors, harmless=harmless, by_step=by_step)
-        return Verdicts(self.name, answers)
+
+        def judged(history: History) -> list[Verdict]:
+            return verdicts.judge(
+                self.frame, claims, floors=self.floors, harmless=harmless, by_step=by_step, history=history
+            )
+
+        return Verdicts(self.name, seen(self.folder, self.frame, None, judged))
 
     def table(self, *metrics: str) -> Summary:
         """Return scores by arm: mean, spread over seeds, difference to the baseline; a notebook shows it as a table.

@@ -8,9 +8,10 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
-from analysis import simulations
+from analysis import look_simulations, simulations
 from analysis.simulations import GRIDS, NOISE, SCENARIOS, SEEDS, worst_chance
 from analysis.tables import markdown
 from registry.errors import RunError
@@ -18,6 +19,7 @@ from registry.runs.files import write_atomically
 
 MARK = "simulations"
 EXPERIMENTS = 1000
+MORE = 10  # times as many where experiments are simulated all at once
 PILOT_EFFECT = 1.2  # standard deviations of the paired difference
 
 Say = Callable[[str], None]
@@ -64,6 +66,10 @@ def made(experiments: int, say: Say) -> Iterator[str]:
     """The tables, one after the other, each below its caption."""
     say("false verdicts")
     yield _false_verdicts(experiments)
+    say("looks")
+    yield _looks(experiments)
+    say("until decided")
+    yield _savings(experiments)
     say("coverage")
     yield _coverage(experiments)
     say("power")
@@ -92,6 +98,47 @@ def _false_verdicts(experiments: int) -> str:
         f"{experiments:,} experiments, a true 5 % is seen as up to {limit} (three binomial standard errors)."
     )
     return f"{caption}\n\n{markdown(['truth and claims', 'noise', *(f'n = {n}' for n in SEEDS)], rows)}"
+
+
+def _looks(experiments: int) -> str:
+    many = experiments * MORE
+    rows = []
+    for name, noise in NOISE.items():
+        for of_arms, unequal in look_simulations.UNEQUAL.items():
+            for claims in (1, 3):
+                found = look_simulations.errors(noise, unequal, claims, many)
+                rows.append([name, of_arms, str(claims), *map(_percent, astuple(found))])
+    grown = ", ".join(map(str, look_simulations.GROWN))
+    design = look_simulations.DESIGN
+    caption = (
+        f"**Looks.** A/A: the share of experiments with any false verdict over all looks, of {many:,}; a true 5 % is "
+        f"seen as up to {_percent(worst_chance(0.05, many))}. `once`: one look at 8 seeds. `naive`: looks at {grown} "
+        "seeds until something is shown, each at 5 %. `paid`: the same looks, as `verdict` takes them of a fixed "
+        f"design. `until decided`: `seeds: {{first: {design.first}, most: {design.most}}}`, and the same with `every: "
+        "3`. `anytime`: an anytime-valid t-test at the looks of `until decided`."
+    )
+    header = ["noise", "arms", "claims", "once", "naive", "paid", "until decided", "every: 3", "anytime"]
+    return f"{caption}\n\n{markdown(header, rows)}"
+
+
+def _savings(experiments: int) -> str:
+    design, meant = look_simulations.DESIGN, look_simulations.MEANT_FOR
+    found = look_simulations.savings(design, look_simulations.EFFECTS, meant, experiments * MORE)
+    rows = [
+        [
+            f"{own.effect:g} sd", _percent(own.course.shown), f"{own.course.seeds:.1f}", f"{own.fixed:.1f}",
+            _percent(own.saved), _percent(own.anytime.shown), f"{own.anytime.seeds:.1f}",
+        ]
+        for own in found
+    ]  # fmt: skip
+    caption = (
+        f"**Until decided.** One claim of order, `seeds: {{first: {design.first}, most: {design.most}}}`, against the "
+        f"fixed design that finds an effect of {meant:g} sd as often (whose seeds are the same whatever the effect, as "
+        "nobody knows it before); and an anytime-valid t-test with the same looks. `sd` is that of the paired "
+        "difference."
+    )
+    header = ["effect", "found", "mean seeds", "fixed design", "saved", "anytime: found", "anytime: seeds"]
+    return f"{caption}\n\n{markdown(header, rows)}"
 
 
 def _coverage(experiments: int) -> str:

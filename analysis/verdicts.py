@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.evidence import Answer, Evidence, PointEffect, Step, pairs, weigh
 from analysis.floors import Floors
+from analysis.looks import History, Paid
 from analysis.mixed_code import MixedCode, lines, mixed_code_of
 from analysis.power import MOST_SEEDS, POWER
 from analysis.results import full_name
@@ -35,7 +36,8 @@ class Verdict:
     unit, `steps` (trend) are the differences between neighbours, `points` (a main effect over a grid) the effects at
     each of its points; `reason` says in plain words why; `warnings` name arms that score below a floor of their own;
     `mixed_code` says where the arms were made by different code, and `harmless` why that is no obstacle, if it is none;
-    `seeds_needed` estimates how many would decide it, None where it is decided, or nothing can be estimated.
+    `seeds_needed` estimates how many would decide it, None where it is decided, or nothing can be estimated; `paid` has
+    the looks at this claim so far, which `p` is adjusted for as well, None where there is no test, or one is planned.
     """
 
     claim: ResolvedClaim
@@ -54,6 +56,7 @@ class Verdict:
     mixed_code: tuple[MixedCode, ...] = ()
     harmless: str = ""
     seeds_needed: int | None = None
+    paid: Paid | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain JSON values: the claim as written, and the answer."""
@@ -91,6 +94,9 @@ class Verdict:
             found["points"] = [asdict(point) for point in self.points]
         if self.warnings:
             found["warnings"] = list(self.warnings)
+        if self.paid:
+            found["level"] = self.paid.level
+            found["looks"] = [look.model_dump(include={"n", "p", "share"}) for look in self.paid.looks]
         if self.mixed_code:
             differences = [mixed.as_json() for mixed in self.mixed_code]
             found["mixed_code"] = {"differences": differences, "harmless": self.harmless or None}
@@ -104,6 +110,7 @@ def judge(
     floors: Floors = (),
     harmless: str = "",
     by_step: Mapping[int, pd.DataFrame] | None = None,
+    history: History | None = None,
 ) -> list[Verdict]:
     """One verdict per claim; the claims are one family.
 
@@ -113,26 +120,58 @@ def judge(
         alpha: the chance of any false verdict among these claims.
         floors: the records of floors.json.
         harmless: why differences in the code that made the arms do not matter; empty: a verdict on them is refused.
-
         by_step: step -> the evaluations at that step, in the same form, for claims that name one.
+        history: the looks that were taken before, which share `alpha` with this one; None: this is the one look.
 
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
     frames = [frame if claim.step is None else (by_step or {})[claim.step] for claim in claims]
     claims = [replace(claim, metric=full_name(own, claim.metric)) for own, claim in zip(frames, claims, strict=True)]
+    if history is not None:
+        frames = [history.rows(own, claim) for own, claim in zip(frames, claims, strict=True)]
     weighed = [weigh(own, claim, floors, alpha) for own, claim in zip(frames, claims, strict=True)]
     mixed = [tuple(mixed_code_of(own, claim.arms, claim.metric)) for own, claim in zip(frames, claims, strict=True)]
     refused = [bool(found) and not harmless for found in mixed]
-    adjusted = holm([None if no else evidence.p for evidence, no in zip(weighed, refused, strict=True)])
+    family = _Family(alpha, len(claims), history)
+    paid = [
+        family.paid(own, claim, evidence) if not no else None
+        for own, claim, evidence, no in zip(frames, claims, weighed, refused, strict=True)
+    ]
+    over_looks = [own.p if own else evidence.p for own, evidence in zip(paid, weighed, strict=True)]
+    adjusted = holm([None if no else p for p, no in zip(over_looks, refused, strict=True)])
     return [
         _refused(claim, evidence, found)
         if no
         else replace(
-            _verdict(claim, evidence, p, alpha, len(claims)), mixed_code=found, harmless=harmless if found else ""
+            _verdict(claim, evidence, p, family, own), mixed_code=found, harmless=harmless if found else "", paid=own
         )
-        for claim, evidence, p, found, no in zip(claims, weighed, adjusted, mixed, refused, strict=True)
+        for claim, evidence, p, found, no, own in zip(claims, weighed, adjusted, mixed, refused, paid, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class _Family:
+    """What the claims that are judged together share."""
+
+    alpha: float
+    claims: int
+    history: History | None
+
+    @property
+    def level(self) -> float:
+        """The level that each claim has for sure."""
+        return self.alpha / self.claims
+
+    def paid(self, frame: pd.DataFrame, claim: ResolvedClaim, evidence: Evidence) -> Paid | None:
+        """Return what a claim's test is worth over the looks so far."""
+        return self.history.paid(frame, claim, evidence, self.level) if self.history else None
+
+    def level_next(self, paid: Paid | None, n: int) -> float:
+        """Return the level that a claim has at a look with more seeds than the n that there are."""
+        if self.history is None:
+            return self.level
+        return self.level * self.history.share_of_next(paid, self.history.design.most if self.history.design else n + 1)
 
 
 def refusal(answers: Sequence[Verdict]) -> str:
@@ -153,43 +192,57 @@ def _refused(claim: ResolvedClaim, evidence: Evidence, mixed: tuple[MixedCode, .
     )  # fmt: skip
 
 
-def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, alpha: float, family: int) -> Verdict:
+def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, family: _Family, paid: Paid | None) -> Verdict:
     test = evidence.test
-    shown = p is not None and p <= alpha
+    shown = p is not None and p <= family.alpha
+    leaning = paid.leaning if paid else evidence.leaning
     in_floors = test.mean / evidence.floor if test.mean is not None and evidence.floor is not None else None
     return Verdict(
         claim=claim,
-        verdict=evidence.leaning if shown else "undecided",
+        verdict=leaning if shown else "undecided",
         effect=test.mean,
         interval=test.interval,
         n=test.n,
         p=p,
-        reason=evidence.obstacle or _reason(claim, evidence, p or 0.0, alpha, family, shown),
+        reason=evidence.obstacle or _reason(claim, evidence, p or 0.0, family, paid),
         effect_in_floors=in_floors,
         protocol=evidence.protocol,
         margin=evidence.margin,
-        steps=_judged_steps(evidence, alpha / family, shown),
+        steps=_judged_steps(evidence, paid.level if paid else family.level, shown),
         points=evidence.points,
         warnings=evidence.warnings,
-        seeds_needed=_seeds_to_decide(evidence, alpha / family) if not shown and p is not None else None,
+        seeds_needed=_seeds_to_decide(evidence, family, paid) if not shown and p is not None else None,
     )
 
 
-def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, alpha: float, family: int, shown: bool) -> str:
-    adjusted = f"p = {p:.2g}" + (f" ({evidence.p:.2g} alone, adjusted for {family} claims)" if family > 1 else "")
-    told = [pairs(evidence.test.n), f"{adjusted}, {'at most' if shown else 'above'} {alpha:g}"]
+def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, family: _Family, paid: Paid | None) -> str:
+    shown, level = p <= family.alpha, paid.level if paid else family.level
+    told = [pairs(evidence.test.n), _told(evidence, p, family, paid)]
     if claim.kind == "equivalence":
         place = "within" if evidence.leaning == "supported" else "beyond"
         told.insert(1, f"the mean difference is {place} the margin, ±{evidence.margin:.3g}")
     elif claim.kind == "trend":
-        told += _steps(_judged_steps(evidence, alpha / family, shown), evidence, alpha / family)
+        told += _steps(_judged_steps(evidence, level, shown), evidence, level)
     if evidence.points:
         told.append(_points(evidence.points))
     if not shown and not evidence.agreement:
-        told.append(_more_seeds(claim, evidence, alpha / family))
+        told.append(_more_seeds(claim, evidence, family, paid))
     if evidence.agreement:
         told.append(evidence.agreement)
     return "; ".join(told)
+
+
+def _told(evidence: Evidence, p: float, family: _Family, paid: Paid | None) -> str:
+    """`p = 0.03 (0.0075 alone, adjusted for 3 claims and for looks), at most 0.05; look 1, at level 0.013 of 0.017`."""
+    adjusted = [f"for {family.claims} claims"] if family.claims > 1 else []
+    adjusted += ["for looks"] if paid else []
+    alone = f" ({evidence.p:.2g} alone, adjusted {' and '.join(adjusted)})" if adjusted else ""
+    sides = f"p = {p:.2g}{alone}, {'at most' if p <= family.alpha else 'above'} {family.alpha:g}"
+    if paid is None:
+        return sides
+    now = paid.looks[-1]
+    earlier = p <= family.alpha and (now.leaning != paid.leaning or now.p > paid.level)
+    return f"{sides}; {paid.told}{', and was shown at an earlier one' if earlier and len(paid.looks) > 1 else ''}"
 
 
 def _judged_steps(evidence: Evidence, level: float, all_shown: bool) -> tuple[Step, ...]:
@@ -227,13 +280,17 @@ def _points(points: Sequence[PointEffect]) -> str:
     return f"effect at {len(points)} points: {lowest} to {highest}"
 
 
-def _seeds_to_decide(evidence: Evidence, alpha: float) -> int | None:
+def _seeds_to_decide(evidence: Evidence, family: _Family, paid: Paid | None) -> int | None:
     """An estimate of the seeds that would decide a claim: more than there are; None where more would show the same."""
-    needed = None if evidence.agreement else evidence.seeds_needed(alpha)
+    level = family.level_next(paid, evidence.test.n)
+    needed = None if evidence.agreement or level <= 0 else evidence.seeds_needed(level)
     return None if needed is None else max(needed, evidence.test.n + 1)
 
 
-def _more_seeds(claim: ResolvedClaim, evidence: Evidence, alpha: float) -> str:
+def _more_seeds(claim: ResolvedClaim, evidence: Evidence, family: _Family, paid: Paid | None) -> str:
+    alpha = family.level_next(paid, evidence.test.n)
+    if alpha <= 0:
+        return "the level is spent: more seeds of this experiment show nothing more"
     what = {
         "order": "an effect of this size",
         "trend": "steps of this size" if evidence.leaning == "supported" else "a trend of this size",

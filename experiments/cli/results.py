@@ -110,7 +110,7 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) 
 @ONLY
 @verb(on_experiment=False)
 def verdict(file: Path | None, runs: Path, paper: bool, harmless: str, form: str, **chosen: tuple[str, ...]) -> None:
-    """Answer the experiment's claims: supported, contradicted, or undecided; nothing is written.
+    """Answer the experiment's claims: supported, contradicted, or undecided; a look at data that grew is written down.
 
     Arms that were made by different code get no verdict, unless --mixed-code says why it does not matter. With --paper
     in place of FILE, the claims of the paper's ablations, by whichever experiments of the runs folder test them.

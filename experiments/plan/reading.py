@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import results, verdicts
+from analysis.looks import History, seen
 from analysis.verdicts import Verdict
 from experiments.plan.plan import Plan
 from registry.errors import SpecError
@@ -81,7 +82,7 @@ def frames_of(plan: Plan) -> Frames:
 
 
 def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: Frames | None = None) -> list[Verdict]:
-    """Return a verdict for each of the plan's claims, or for each that is about selected arms alone.
+    """Return a verdict for each of the plan's claims, or each that is about selected arms alone: a look, which counts.
 
     Args:
         plan: whose claims.
@@ -97,5 +98,9 @@ def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: 
     known = read.by_step if read is not None else {}
     steps = {claim.step for claim in claims if claim.step is not None}
     by_step = {step: known[step] if step in known else frame_of(plan, step) for step in steps}
-    last = read.last if read is not None else frame_of(plan)
-    return verdicts.judge(last, claims, floors=floors_of(plan), harmless=harmless, by_step=by_step)
+    last, floors = read.last if read is not None else frame_of(plan), floors_of(plan)
+
+    def judged(history: History) -> list[Verdict]:
+        return verdicts.judge(last, claims, floors=floors, harmless=harmless, by_step=by_step, history=history)
+
+    return seen(plan.folder, last, None, judged)

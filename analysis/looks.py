@@ -1,0 +1,188 @@
+"""Looks at claims whose data grow: what was seen before, and what is left of the level for this look.
+
+Testing again and again as seeds are added makes false verdicts. So a claim's looks share its level: over all of them it
+is called falsely as rarely as over one. The same data looked at again are the same look, whoever looks.
+
+A fixed design (`seeds: [0, 1, 2]`) says nothing of further looks: each spends three quarters of what is left, so that
+the first, which is mostly the only one, has most. A design "until decided" (`seeds: {first: 3, most: 12}`) spends what
+its looks are worth; see `analysis.spending`.
+"""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pandas as pd
+
+from analysis import spending
+from analysis.evidence import Answer, Evidence
+from analysis.results import DONE, scores_by_arm
+from analysis.table_runs import runs_of
+from registry.experiment.claims import ResolvedClaim
+from registry.runs.looks import Look, Looked, look_files, read_looks, record_look
+from registry.schema.seeds import UntilDecided
+
+if TYPE_CHECKING:
+    from analysis.verdicts import Verdict
+
+OF_WHAT_IS_LEFT = 0.75  # that a look at a fixed design spends
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What a claim's test is worth over all looks.
+
+    Args:
+        looks: at this claim, the present one last (or where its data were first seen).
+        p: over all looks; None where no test is made.
+        leaning: the answer that the look lean to at which the claim is shown most clearly.
+        level: the level of the present look, two-sided, where the claim is judged at `alpha` over all looks.
+        alpha: that level.
+        new: whether the present data were not seen before.
+    """
+
+    looks: tuple[Looked, ...]
+    p: float | None
+    leaning: Answer
+    level: float
+    alpha: float
+    new: bool
+
+    @property
+    def told(self) -> str:
+        """`look 2 (before at 3 seeds), at 0.0087 of 0.05`."""
+        before = self.looks[:-1]
+        seeds = ", ".join(str(look.n) for look in before)
+        seen = f" (before at {seeds} seeds)" if before else ""
+        if self.level <= 0:
+            return f"look {len(self.looks)}{seen}, for which nothing is left of the level {self.alpha:.2g}"
+        return f"look {len(self.looks)}{seen}, at level {self.level:.3g} of {self.alpha:.3g}"
+
+
+@dataclass(frozen=True)
+class History:
+    """What was seen of an experiment's claims.
+
+    Args:
+        looks: oldest first.
+        lost: how many more there were that cannot be read.
+        design: how seeds are added, where they are.
+    """
+
+    looks: Sequence[Look] = ()
+    lost: int = 0
+    design: UntilDecided | None = None
+
+    def rows(self, frame: pd.DataFrame, claim: ResolvedClaim) -> pd.DataFrame:
+        """Return what a claim is judged by: all rows, or of a design "until decided" those of its last stated look."""
+        if self.design is None:
+            return frame
+        seeds = self.design.seeds[: self.seeds_of_look(frame, claim)]
+        return frame[frame["seed"].isin(seeds)]
+
+    def seeds_of_look(self, frame: pd.DataFrame, claim: ResolvedClaim) -> int:
+        """Return with how many seeds a claim is judged: the last stated look for which all of its arms are done."""
+        assert self.design is not None
+        done = frame[frame["arm"].isin(claim.arms) & (frame["state"] == DONE)]
+        arms = Counter(done.drop_duplicates(["arm", "seed"])["seed"].tolist())
+        whole = {seed for seed, count in arms.items() if count == len(set(claim.arms))}
+        reached = [n for n in self.design.looks if whole.issuperset(self.design.seeds[:n])]
+        return max(reached, default=self.design.first)
+
+    def paid(self, frame: pd.DataFrame, claim: ResolvedClaim, evidence: Evidence, alpha: float) -> Paid | None:
+        """Return what a claim's test is worth over all looks; None where no test is made.
+
+        Args:
+            frame: the rows that it was made of.
+            claim: what is claimed.
+            evidence: of the present data.
+            alpha: the level over all looks.
+        """
+        if evidence.p is None:
+            return None
+        key, data = key_of(frame, claim), data_of(frame, claim)
+        before = [own for look in self.looks for own in look.claims if own.claim == key]
+        known = next((place for place, own in enumerate(before) if own.data == data), None)
+        now = Looked(
+            claim=key, says=claim.text, metric=claim.metric, protocol=evidence.protocol, data=data, n=evidence.test.n,
+            p=evidence.p, leaning=evidence.leaning, effect=evidence.test.mean,
+            share=self._share(evidence.test.n, before) if known is None else before[known].share,
+        )  # fmt: skip
+        seen = (*before[:known], now)  # of data that were seen before, what came after them says nothing
+        place = len(seen) - 1
+        seeds, shares = tuple(own.n for own in seen), tuple(own.share for own in seen)
+        by_look = spending.adjusted_by_look([own.p for own in seen], seeds, shares)
+        clearest = min(range(len(seen)), key=lambda number: (by_look[number], number != place))
+        level = spending.levels_at(alpha, seeds, shares)[place]
+        leaning = cast(Answer, seen[clearest].leaning)
+        return Paid(seen, by_look[clearest], leaning, level, alpha, known is None)
+
+    def _share(self, n: int, before: Sequence[Looked]) -> float:
+        """Return the share of the level that a look with n seeds spends behind others."""
+        left = max(0.0, 1 - sum(own.share for own in before)) * (1 - OF_WHAT_IS_LEFT) ** self.lost
+        if self.design is None:
+            return OF_WHAT_IS_LEFT * left
+        return max(0.0, left - (1 - spending.spent_by(n, self.design.most)))
+
+    def share_of_next(self, paid: Paid | None, n: int) -> float:
+        """Return the share of the level that a look with n seeds would spend."""
+        return self._share(n, paid.looks if paid else ())
+
+
+def key_of(frame: pd.DataFrame, claim: ResolvedClaim) -> str:
+    """Return a digest of what is claimed of which arms, by what these are rather than by their names."""
+    identities = dict(zip(frame["arm"], frame["identity"], strict=True))
+    arms = [str(identities.get(arm, "")) for arm in claim.arms]
+    about = [claim.kind, arms, claim.metric, claim.direction, str(claim.margin), claim.step]
+    return _digest(about)
+
+
+def data_of(frame: pd.DataFrame, claim: ResolvedClaim) -> str:
+    """Return a digest of the scores that a claim is judged by, each with its seed."""
+    by_arm = scores_by_arm(frame, claim.arms, claim.metric)
+    return _digest([sorted(zip(own.index.tolist(), own.tolist(), strict=True)) for own in by_arm.values()])
+
+
+def _digest(about: object) -> str:
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
+def seen(
+    experiment: Path, frame: pd.DataFrame, design: UntilDecided | None, judged: Callable[[History], list["Verdict"]]
+) -> list["Verdict"]:
+    """Return verdicts that are paid for, and write the look down where it saw something new.
+
+    Args:
+        experiment: the experiment's folder.
+        frame: the replicates, whose commits are noted.
+        design: how seeds are added, where they are.
+        judged: gives the verdicts over a history of looks.
+    """
+    while True:
+        files = look_files(experiment)
+        looks, lost = read_looks(experiment)
+        answers = judged(History(looks, len(lost), design))
+        warnings = [f"warning: {line}" for line in lost]
+        new = [
+            answer.paid.looks[-1].model_copy(update={"verdict": answer.verdict})
+            for answer in answers
+            if answer.paid is not None and answer.paid.new
+        ]
+        if new and experiment.is_dir():
+            commits = tuple(sorted({commit for own in runs_of(frame) for commit in own.commits}))
+            seeds = tuple(sorted({int(seed) for seed in frame["seed"]}))
+            try:
+                record_look(experiment, Look(time=time.time(), seeds=seeds, commits=commits, claims=tuple(new)), files)
+            except FileExistsError:
+                continue  # another process looked meanwhile
+            except OSError as error:
+                warnings.append(
+                    f"warning: {experiment}: this look cannot be written down ({error.strerror}), "
+                    "so a later one does not know of it"
+                )
+        return [replace(answer, warnings=(*answer.warnings, *warnings)) for answer in answers]

@@ -1,0 +1,78 @@
+"""The error rates of looks, on fewer experiments than in docs/statistics.md, and that they are the rule's own."""
+
+import numpy as np
+import pytest
+
+from analysis.look_simulations import (
+    ALPHA,
+    DESIGN,
+    FIXED_SHARES,
+    GROWN,
+    differences,
+    errors,
+    holm_of,
+    p_values,
+    paid,
+    savings,
+    until_decided,
+)
+from analysis.looks import History
+from analysis.results import load
+from analysis.simulations import NOISE, worst_chance
+from analysis.statistics import holm
+from analysis.verdicts import judge
+from registry.runs.looks import Look
+from tests.fixtures.replicates import claim, replicates
+
+EXPERIMENTS = 4000
+
+
+@pytest.mark.parametrize("claims", [1, 3])
+@pytest.mark.parametrize("noise", NOISE)
+def test_looks_that_are_paid_for_are_wrong_as_rarely_as_one_and_others_are_not(noise, claims):
+    found = errors(NOISE[noise], 1.0, claims, EXPERIMENTS)
+    for share in (found.once, found.paid, found.until_decided, found.every_third, found.anytime):
+        assert share <= worst_chance(ALPHA, EXPERIMENTS)
+    assert found.naive > worst_chance(ALPHA, EXPERIMENTS)
+
+
+def test_unequal_noise_alone_makes_looks_no_more_wrong():
+    found = errors(NOISE["normal"], 3.0, 3, EXPERIMENTS)
+    assert max(found.paid, found.until_decided) <= worst_chance(ALPHA, EXPERIMENTS)
+
+
+def test_a_design_until_decided_takes_fewer_seeds_than_a_fixed_one_of_equal_power():
+    none, small, large = savings(DESIGN, (0.0, 1.0, 2.0), 1.0, EXPERIMENTS)
+    assert min(none.saved, small.saved, large.saved) > 0.1
+    assert large.saved > 0.35
+    assert small.anytime.shown < small.course.shown - 0.2  # why the design is not an anytime-valid test
+
+
+def test_holm_over_many_families_is_holm():
+    values = np.random.default_rng(0).random((20, 4)) / 10
+    assert holm_of(values).tolist() == [pytest.approx(holm(own)) for own in values.tolist()]
+
+
+def test_the_simulated_looks_are_those_of_the_verdict():
+    """Sixty experiments of one claim, looked at as they grow, through `judge` itself."""
+    drawn = differences(NOISE["normal"], 60, 1, max(GROWN), effect=0.9)
+    shown = 0
+    for values in drawn[:, 0]:
+        looks: list[Look] = []
+        for n in GROWN:
+            rows = load(replicates({"a": [0.0] * n, "b": values[:n].tolist()}))
+            (answer,) = judge(rows, [claim()], history=History(looks))
+            looks.append(Look(claims=(answer.paid.looks[-1],)))
+            if answer.verdict != "undecided":
+                break
+        shown += answer.verdict != "undecided"
+    assert shown / 60 == pytest.approx(paid(drawn, GROWN, FIXED_SHARES).shown)
+    assert 0.2 < shown / 60 < 1
+
+
+def test_p_values_are_those_of_the_first_seeds():
+    drawn = differences(NOISE["normal"], 5, 2, 12)
+    values, sizes = p_values(drawn, (3, 12))
+    assert values.shape == sizes.shape == (2, 5, 2)
+    assert sizes[0, 0, 0] == pytest.approx(drawn[0, 0, :3].mean() / drawn[0, 0, :3].std(ddof=1))
+    assert until_decided(drawn, DESIGN).seeds <= DESIGN.most
