@@ -74,7 +74,7 @@ class _Turns:
                 else:
                     submission.end()
                     worst = worst if code in (DONE, INTERRUPTED, RAN_ELSEWHERE) else FAILED
-            if signal.SIGUSR2 in self.told and self.todo and not requeue_this():
+            if signal.SIGUSR2 in self.told and self.todo and not requeue_this() and signal.SIGTERM not in self.told:
                 self._give_back()
         finally:
             self.starter.close()

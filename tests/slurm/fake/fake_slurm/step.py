@@ -44,7 +44,8 @@ def keep(number: int, index: str) -> None:
                 found.ending = found.ending or "TIMEOUT"
             asked.append(1)
         if asked and not term:
-            term = now
+            with opened():  # whoever asked has noted why: it may stand in the group that is about to be signalled
+                term = now
             send_all(steps, signal.SIGTERM)
         if term and now - term >= KILL_WAIT and now - kill >= KILL_WAIT:
             kill = now
