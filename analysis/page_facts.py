@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.agreement import agreement_of
 from analysis.rendering import COLUMNS, cells
 from analysis.results import done
 from analysis.tables import NOTHING
@@ -25,13 +26,20 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def answer_facts(answer: Verdict) -> dict[str, Any]:
-    """Return a claim, its verdict, and what the verdict rests on."""
+def answer_facts(answer: Verdict, answers: Sequence[Verdict]) -> dict[str, Any]:
+    """Return a claim, its verdict, what the verdict rests on, and whether those in its other scores agree.
+
+    Args:
+        answer: to the claim.
+        answers: to all claims.
+    """
+    together = agreement_of(answer, answers)
     skipped = ("verdict",)
     numbers = [pair for pair in zip(COLUMNS, cells(answer), strict=True) if pair[0] not in skipped]
     return {
         "claim": answer.claim.text, "axis": answer.claim.axis, "verdict": answer.verdict, "numbers": numbers,
-        "reason": answer.reason, "warnings": answer.warnings, "harmless": answer.harmless,
+        "reason": answer.reason, "agreement": together.text if together else "",
+        "warnings": answer.warnings, "harmless": answer.harmless,
     }  # fmt: skip
 
 

@@ -229,6 +229,8 @@ def _read_class(
         if written:
             facts["requires"] = written
         read = read_by_the_workbench(slot, facts)
+        if unknown := set(read.only_if_said) - set(parameters.model_fields):
+            raise ValueError(f"fact 'only_if_said': there is no parameter {', '.join(sorted(unknown))}")
         rules = read_rules(written, parameters.model_fields, {*facts, *type(read).model_fields})
     except ValueError as error:
         inherited = "; the class can say as a fact what it inherits a rule about" if len(order) > 1 else ""
