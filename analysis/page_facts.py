@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.agreement import agreement_of
+from analysis.matchings import side_by_side
 from analysis.rendering import COLUMNS, cells
 from analysis.results import done
 from analysis.tables import NOTHING
@@ -25,14 +27,32 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def answer_facts(answer: Verdict) -> dict[str, Any]:
-    """Return a claim, its verdict, and what the verdict rests on."""
+def answer_facts(answer: Verdict, answers: Sequence[Verdict]) -> dict[str, Any]:
+    """Return a claim, its verdict, what the verdict rests on, and whether those in its other scores agree.
+
+    Args:
+        answer: to the claim.
+        answers: to all claims.
+    """
+    together = agreement_of(answer, answers)
     skipped = ("verdict",)
     numbers = [pair for pair in zip(COLUMNS, cells(answer), strict=True) if pair[0] not in skipped]
     return {
         "claim": answer.claim.text, "axis": answer.claim.axis, "verdict": answer.verdict, "numbers": numbers,
-        "reason": answer.reason, "warnings": answer.warnings, "harmless": answer.harmless,
+        "reason": answer.reason, "agreement": together.text if together else "",
+        "warnings": answer.warnings, "harmless": answer.harmless,
     }  # fmt: skip
+
+
+def by_matching(answers: Sequence[Verdict]) -> Table:
+    """Return each claim whose arms are matched in several ways, with its verdict by way; no rows where none is."""
+    found = side_by_side(answers)
+    ways = list(dict.fromkeys(way for one in found for way in one.by_way))
+    rows = [
+        [f"{one.claim.text} ({one.claim.axis}) in {one.claim.metric}", *(one.by_way.get(way, NOTHING) for way in ways)]
+        for one in found
+    ]
+    return Table(["claim", *(f"at equal {way}" for way in ways)], rows)
 
 
 def costs(about: ResolvedExperiment, frame: pd.DataFrame) -> Table:

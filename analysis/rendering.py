@@ -9,7 +9,9 @@ from types import MappingProxyType
 import pandas as pd
 
 from analysis import tables, terminal
+from analysis.agreement import agreements
 from analysis.floors import Floors
+from analysis.matchings import side_by_side
 from analysis.mixed_code import lines as lines_of_code
 from analysis.results import score_names
 from analysis.table_runs import runs_of
@@ -92,7 +94,11 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
         width: columns of the table; None asks the terminal.
     """
     if form == "json":
-        return json.dumps({"experiment": experiment, "claims": [answer.as_json() for answer in answers]}, indent=1)
+        found = {"experiment": experiment, "claims": [answer.as_json() for answer in answers]}
+        agreed = [agreement.as_json() for agreement in agreements(answers)]
+        compared = [together.as_json() for together in side_by_side(answers)]
+        more = ({"agreements": agreed} if agreed else {}) | ({"side_by_side": compared} if compared else {})
+        return json.dumps(found | more, indent=1)
     width = width or terminal.columns_here()
     if not answers:
         told = f"{experiment}: makes no claim; add `claim: {{axis: …, better: …, worse: …}}` to the experiment"
@@ -101,16 +107,19 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
     rows = [[f"{answer.claim.text} ({answer.claim.axis})", *cells(answer)] for answer in answers]
     shown = terminal.fitting(header, rows, width, title=title, look=terminal.Look(boxed=True))
     reasons = [f"{answer.claim.text}: {answer.verdict}: {answer.reason}" for answer in answers]
+    together = [f"{found.answers[0].claim.text}: {found.text}" for found in agreements(answers)]
+    together += [f"{found.claim.text} in {found.claim.metric}: {found.text}" for found in side_by_side(answers)]
     warnings = list(dict.fromkeys(warning for answer in answers for warning in (*answer.warnings, *_mixed(answer))))
     if len(shown) == 1:
         lines = [terminal.as_text(shown), *_legend(answers, width)]
-        return "\n".join([*lines, *(terminal.wrapped(line, width) for line in (*reasons, *warnings))])
+        return "\n".join([*lines, *(terminal.wrapped(line, width) for line in (*reasons, *together, *warnings))])
     lines = [title]
     for row, answer in zip(rows, answers, strict=True):
         lines += ["", terminal.wrapped(row[0], width)]
         lines += terminal.pairs([(f"{name}:", cell) for name, cell in zip(COLUMNS, row[1:], strict=True)], width)
         lines.append(f"  {terminal.wrapped(f'why: {answer.reason}', width - 2, '    ')}")
-    return "\n".join([*lines, "", *_legend(answers, width), *(terminal.wrapped(line, width) for line in warnings)])
+    below = [terminal.wrapped(line, width) for line in (*together, *warnings)]
+    return "\n".join([*lines, "", *_legend(answers, width), *below])
 
 
 def cells(answer: Verdict) -> list[str]:

@@ -69,7 +69,8 @@ def report_page(data: PageData) -> str:
         .get_template("report.html.j2")
         .render(
             about=data.about,
-            answers=[page_facts.answer_facts(answer) for answer in answers],
+            answers=[page_facts.answer_facts(answer, answers) for answer in answers],
+            by_matching=page_facts.by_matching(answers),
             figures=figures,
             notes=notes,
             table_of_scores=_table(data),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import terminal
+from analysis.agreement import Agreement, agreement_of
 from analysis.experiment_results import ExperimentResults
 from analysis.loading import launched, open_results
 from analysis.paper_claims import PaperClaim
@@ -28,11 +29,13 @@ class Test:
         experiment: its name.
         verdict: the answer.
         scale: data, network and steps, in words.
+        agreement: with the verdicts in other scores, where the claim is judged in several.
     """
 
     experiment: str
     verdict: Verdict
     scale: str
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def _tests(claims: Sequence[PaperClaim], results: ExperimentResults) -> Iterator
         for claim in claims:
             if claim.tested_by(resolved, arms, last):
                 answers = answers or results.verdict()
-                yield claim, Test(results.name, answers[place], _scale(arms, resolved.arms, results))
+                together = agreement_of(answers[place], answers)
+                yield claim, Test(results.name, answers[place], _scale(arms, resolved.arms, results), together)
 
 
 def _scale(arms: dict[str, dict[str, Any]], named: Sequence[str], results: ExperimentResults) -> str:
@@ -132,10 +136,21 @@ def _cells(row: Row) -> Iterator[tuple[str, ...]]:
         effect = f"{answer.effect:+.3g}" if answer.effect is not None else NOTHING
         p = f"{answer.p:.2g}" if answer.p is not None else NOTHING
         where = f"{test.experiment} ({answer.claim.text})"
-        yield (row.claim.says, answer.verdict, where, test.scale, effect, interval, str(answer.n), p)
+        told = (
+            f"{answer.verdict} in {answer.claim.metric} ({test.agreement.word})" if test.agreement else answer.verdict
+        )
+        yield (row.claim.says, told, where, test.scale, effect, interval, str(answer.n), p)
 
 
 def _as_json(row: Row) -> dict[str, Any]:
     about = row.claim.model_dump(include={"id", "says", "source", "sure", "file", "note"})
-    tests = [{"experiment": test.experiment, "scale": test.scale, **test.verdict.as_json()} for test in row.tests]
+    tests = [
+        {
+            "experiment": test.experiment,
+            "scale": test.scale,
+            **test.verdict.as_json(),
+            **({"agreement": test.agreement.word} if test.agreement else {}),
+        }
+        for test in row.tests
+    ]
     return {**about, "answer": row.answer, "tests": tests}

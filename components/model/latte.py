@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from components.model.attention import Attention, CrossAttention
+from components.model.attention import MLP, Attention, CrossAttention
 from components.model.blocks import BlockStack
 from components.model.conditioning import Condition, Conditioning
 from components.model.patch_embeddings import PatchEmbedding
@@ -122,10 +122,15 @@ class Latte(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Fresh weights: Xavier-uniform matrices, zero biases, normal 0.02 embedders, zero modulations and head.
 
+        A conditioning may ask that blocks start as the identity; a table of positions in time says its own spread.
+
         Source: golden README, 1 "Initialisation in the original".
         """
         zeroed = {self.patch_embedding.head, *_modulation_layers(self)}
         zeroed |= {module.proj for module in self.modules() if isinstance(module, CrossAttention)}
+        if self.conditioning.zero_init:
+            zeroed |= {module.proj for module in self.blocks.modules() if isinstance(module, Attention)}
+            zeroed |= {module.fc2 for module in self.blocks.modules() if isinstance(module, MLP)}
         for module in self.modules():
             if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and module.elementwise_affine:
                 nn.init.ones_(module.weight)
@@ -146,7 +151,7 @@ class Latte(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=0.02, generator=generator)
         for table in self.temporal_position.parameters():
-            nn.init.normal_(table, std=0.02, generator=generator)
+            nn.init.normal_(table, std=self.temporal_position.std, generator=generator)
 
 
 def _modulation_layers(model: Latte) -> list[nn.Module]:

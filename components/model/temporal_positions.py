@@ -13,9 +13,10 @@ from registry.schema.parameter_types import PositiveFloat
 
 
 class TemporalPosition(nn.Module):
-    """The contract: by default neither adds nor rotates."""
+    """The contract: by default neither adds nor rotates. Learned tables are drawn normal with the deviation `std`."""
 
     rotates = False
+    std: float = 0.02
 
     def add(self, tokens: Tensor) -> Tensor:
         """Clip tokens (B, T, S, D) -> the same shape, with the position added."""
@@ -80,14 +81,20 @@ class Rotary(TemporalPosition):
 class Learned(TemporalPosition):
     """A learned table over frames, added once before the first temporal attention: a control.
 
-    Source: none in the paper; the usual ViT table (arXiv 2010.11929, section 3.1), normal 0.02 at the start
+    It is drawn normal with the deviation `std`, 0.02 if left out, as tables of ViTs are. That starts far below the
+    fixed table of `absolute`, whose rms is 0.7: frames can hardly be told apart until it has grown. `std: 0.7` starts
+    alike.
+
+    Source: none in the paper; the usual ViT table (arXiv 2010.11929, section 3.1)
     Official code: no, a control of ours
     """
 
     fixed_length = "its learned table has a row for each trained frame, and no others"
+    only_if_said = ("std",)
 
-    def __init__(self, frames: int, width: int) -> None:
+    def __init__(self, frames: int, width: int, *, std: PositiveFloat = 0.02) -> None:
         super().__init__()
+        self.std = std
         self.table = nn.Parameter(torch.zeros(1, frames, width))
 
     def add(self, tokens: Tensor) -> Tensor:

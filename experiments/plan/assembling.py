@@ -100,7 +100,7 @@ def _start(assembly: Assembly, with_data: bool) -> None:
 ATTEMPTS: dict[Callable[[Assembly, bool], Any], tuple[str, ...]] = {
     _network: NETWORK,
     _sampler: ("diffusion", "sampling.sampler"),
-    _metrics: ("scoring.detector", "scoring.metrics"),
+    _metrics: ("scoring.detector", "scoring.second_opinions", "scoring.metrics"),
     _dataset: ("data.dataset", "data.path", "data.resolution", "data.flip"),
     _weights: ("data.autoencoder",),
     _text: ("data.text_encoder", "model.conditioning"),

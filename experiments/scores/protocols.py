@@ -81,8 +81,10 @@ def show(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
         return {", ".join(scores): {"fingerprint": mark, **bounds[mark]} for mark, scores in names.items()}
     protocol = load_protocol(name, overrides)
     metrics = {metric.name: metric.parameters or "no parameters" for metric in protocol.metrics}
+    opinions = [opinion.model_dump() for opinion in protocol.second_opinions or ()]
     parts = {"detector": protocol.detector.model_dump(), "metrics": metrics}
-    return {"protocol": {**describe(protocol), **parts}}
+    more = {"second_opinions": opinions} if opinions else {}
+    return {"protocol": {**describe(protocol), **parts, **more}}
 
 
 def diff(left: str, right: str) -> list[tuple[str, Any, Any]]:

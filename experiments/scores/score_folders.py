@@ -172,11 +172,11 @@ def score_folders(request: Request, progress: Progress = silent) -> dict[str, An
 
 
 def cautions(protocol: Protocol, parts: Catalogue) -> list[str]:
-    """Return what the protocol's detector wants to be said beside scores that are measured with it."""
+    """Return what the protocol's detectors want to be said beside scores that are measured with them."""
     if not any(parts.find("metric", metric.name).fact("by_detector") for metric in protocol.metrics):
         return []
-    detector = parts.find("detector", protocol.detector.name)
-    return [f"[{detector.name}] {detector.fact('caution')}"] if detector.fact("caution") else []
+    detectors = [parts.find("detector", detector.name) for detector in protocol.detectors]
+    return [f"[{detector.name}] {detector.fact('caution')}" for detector in detectors if detector.fact("caution")]
 
 
 def _refuse_out(request: Request) -> None:

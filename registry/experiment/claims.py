@@ -43,6 +43,7 @@ class ResolvedClaim:
     points: tuple[Point, ...] = ((),)
     step: int | None = None  # whose evaluations are judged; None: the one that arms are compared at
     matched: tuple[str, ...] = ()  # the ways in which its arms are matched, where the experiment has several
+    together: tuple[str, ...] = ()  # the scores of a claim that is judged in several; empty where it is one
 
     @property
     def statement(self) -> str:
@@ -120,8 +121,7 @@ def _resolve_claim(
         if values and label not in values
     ]
     scores = scores_of(_any_of(named, alone, grid, drafts).raw, file.parts)
-    if scores and claim.metric not in scores:
-        wrong.append(("metric", f"no metric {claim.metric!r}; {did_you_mean(claim.metric, scores)}"))
+    wrong += [("metric", text) for text in _no_scores(claim.metric, scores)]
     if wrong:
         return [], wrong
     asked: list[tuple[Literal["order", "equivalence", "trend"], tuple[str, ...]]]
@@ -133,18 +133,28 @@ def _resolve_claim(
         assert claim.better is not None
         others = [claim.worse] if claim.worse is not None else [label for label in values if label != claim.better]
         asked = [("order", (claim.better, worse)) for worse in others]
-    full, own_direction = scores.get(claim.metric, (claim.metric, "min"))
+    judged = [scores.get(metric, (metric, "min")) for metric in claim.metric]
+    together = tuple(full for full, _ in judged) if len(judged) > 1 else ()
     found = []
     for kind, labels in asked:
         cells = cells_for(labels, alone, grid)
         if not cells:
             wrong.append(("axis", apart(claim.axis, labels, alone)))
         arms = tuple(cell[label].name for cell in cells.values() for label in labels)
-        direction = claim.direction or own_direction
-        found.append(
-            ResolvedClaim(kind, claim.axis, labels, arms, full, direction, claim.margin, tuple(cells), claim.step)
-        )
+        for full, own_direction in judged:
+            direction, points = claim.direction or own_direction, tuple(cells)
+            asks = ResolvedClaim(kind, claim.axis, labels, arms, full, direction, claim.margin, points, claim.step)
+            found.append(replace(asks, together=together))
     return ([], wrong) if wrong else (found, [])
+
+
+def _no_scores(metrics: Sequence[str], scores: Mapping[str, tuple[str, Direction]]) -> Iterator[str]:
+    """What is wrong with the scores that a claim names; nothing where the scores of its arms are not known."""
+    for metric in metrics if scores else ():
+        if metric not in scores:
+            yield f"no metric {metric!r}; {did_you_mean(metric, scores)}"
+    full = [scores[metric][0] for metric in metrics if metric in scores]
+    yield from (f"names {name} twice" for name in sorted({name for name in full if full.count(name) > 1}))
 
 
 def _any_of(
@@ -318,20 +328,35 @@ def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, 
     """What a claim may call a score -> its full name, and which way it is better."""
     written = raw.get("scoring")
     scoring = with_preset(written if isinstance(written, Mapping) else {})
-    defaults = {name: Protocol.model_fields[name].default for name in ("detector", "metrics")}
-    metrics, detector = (scoring.get(name, defaults[name]) for name in ("metrics", "detector"))
+    defaults = {name: Protocol.model_fields[name].default for name in ("detector", "second_opinions", "metrics")}
+    metrics, detector, opinions = (
+        scoring.get(name, defaults[name]) for name in ("metrics", "detector", "second_opinions")
+    )
     found: dict[str, tuple[str, Direction]] = {VALIDATION_LOSS: (VALIDATION_LOSS, "min")}
     try:
-        said = parts.find("detector", _name(detector)).fact("score_suffix")
-        suffix = f"[{_name(detector)}]" if said is None else said
-        for metric in metrics if isinstance(metrics, tuple | list) else [metrics]:
+        suffixes = [_suffix(one, parts) for one in (detector, *_listed(opinions))]
+        for metric in _listed(metrics):
             info = parts.find("metric", _name(metric))
             for base in info.fact("scores") or (info.name,):
-                full = base + (suffix if info.fact("by_detector") else "")
-                found[base] = found[full] = (full, "max" if info.fact("higher_is_better") else "min")
+                for suffix in suffixes if info.fact("by_detector") else [""]:
+                    score: tuple[str, Direction] = (base + suffix, "max" if info.fact("higher_is_better") else "min")
+                    found.setdefault(base, score)  # the short name is that of the main detector
+                    found[base + suffix] = score
     except SpecError:
         return {}
     return found
+
+
+def _listed(written: Any) -> Sequence[Any]:
+    if written is None:
+        return ()
+    return written if isinstance(written, tuple | list) else [written]
+
+
+def _suffix(detector: Any, parts: Catalogue) -> str:
+    """What the names of scores by a detector end in, as far as that is known without its weights."""
+    said = parts.find("detector", _name(detector)).fact("score_suffix")
+    return f"[{_name(detector)}]" if said is None else str(said)
 
 
 def _name(part: Any) -> str:

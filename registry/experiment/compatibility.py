@@ -53,15 +53,16 @@ def _scoring(spec: Spec, parts: Catalogue) -> Iterator[Problem]:
 
 def _too_short(scoring: Protocol, parts: Catalogue) -> Iterator[Problem]:
     """Say that clips have fewer frames than the detector asks for, and what measures such clips."""
-    least = parts.find("detector", scoring.detector.name).fact("minimum_frames")
     refused = [one.name for one in scoring.metrics if parts.find("metric", one.name).fact("by_detector")]
-    if refused and scoring.frames and scoring.frames < least:
-        others = [name for name in parts.names("metric") if not parts.find("metric", name).fact("by_detector")]
-        yield (
-            "scoring.metrics",
-            f"{', '.join(refused)}: {scoring.detector.name} needs clips of at least {least} frames, not "
-            f"{scoring.frames}; {', '.join(others)} see single frames, and [] scores nothing but the validation loss",
-        )
+    for detector in scoring.detectors if refused and scoring.frames else ():
+        least = parts.find("detector", detector.name).fact("minimum_frames")
+        if (scoring.frames or 0) < least:
+            others = [name for name in parts.names("metric") if not parts.find("metric", name).fact("by_detector")]
+            yield (
+                "scoring.metrics",
+                f"{', '.join(refused)}: {detector.name} needs clips of at least {least} frames, not {scoring.frames}; "
+                f"{', '.join(others)} see single frames, and [] scores nothing but the validation loss",
+            )
 
 
 def protocol_problems(protocol: Protocol) -> Iterator[Problem]:
@@ -71,6 +72,8 @@ def protocol_problems(protocol: Protocol) -> Iterator[Problem]:
             yield f"{side}_storage", "h264 comes first and once: videos are saved before they become pictures"
     if protocol.kernel == "lanczos" and protocol.antialias is False:
         yield "antialias", "the lanczos kernel is Pillow's, which always antialiases; set antialias to true"
+    if protocol.detector.name in {opinion.name for opinion in protocol.second_opinions or ()}:
+        yield "second_opinions", f"{protocol.detector.name} is the detector already; name others"
     if protocol.frames and protocol.resolution:
         yield from _pixels("resolution", protocol.frames, protocol.resolution)
 

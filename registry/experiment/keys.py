@@ -14,7 +14,7 @@ from registry.experiment.experiment_file import READ_AWAY, Experiment
 from registry.parts.catalogue import Catalogue
 from registry.schema.section import Part, Section, Slot
 from registry.schema.spec import Spec, slot_fields
-from registry.schema.type_names import type_name
+from registry.schema.type_names import is_list, type_name
 
 SECTIONS = [name for name in Spec.model_fields if name != "plugins"]
 EXPERIMENT = ""  # the keys of an experiment that are no section of the spec
@@ -91,7 +91,7 @@ def _keys(model: type[BaseModel], path: Sequence[str], section: str, parts: Cata
         at = (*path, name)
         slot = next((mark.name for mark in info.metadata if isinstance(mark, Slot)), None)
         kind = f"part: {', '.join(parts.names(slot))}" if slot else _type(info)
-        kind = f"list of {kind}" if slot and get_origin(info.annotation) is tuple else kind
+        kind = f"list of {kind}" if slot and is_list(info.annotation) else kind
         kind = f"{kind} | null" if slot and NoneType in get_args(info.annotation) else kind
         choices = tuple(parts.names(slot)) if slot else tuple(_choices(info.annotation))
         yield KeyInfo(".".join(at), section, kind, _default(info), info.description or "", choices)
@@ -101,8 +101,11 @@ def _keys(model: type[BaseModel], path: Sequence[str], section: str, parts: Cata
 
 
 def slot_keys() -> dict[str, str]:
-    """Slot -> the key of the spec that names its part."""
-    return {slot: ".".join(key) for key, slot in slot_fields().items()}
+    """Slot -> the key of the spec that names its part, the first where there are several."""
+    found: dict[str, str] = {}
+    for key, slot in slot_fields().items():
+        found.setdefault(slot, ".".join(key))
+    return found
 
 
 def _choices(annotation: Any) -> Iterator[str]:

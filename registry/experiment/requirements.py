@@ -44,7 +44,9 @@ def _broken(slot: str, choice: Part, place: str, look: Look, parts: Catalogue) -
 
 def _values(slot: str, choice: Part, parts: Catalogue) -> dict[str, Any]:
     """Return what a chosen part says by bare names: its name, its facts, and over them its parameters."""
-    return {**parts.find(slot, choice.name).known_facts(), **choice.parameters, "name": choice.name}
+    info = parts.find(slot, choice.name)
+    left_out = {name: info.parameters.model_fields[name].default for name in info.fact("only_if_said")}
+    return {**info.known_facts(), **left_out, **choice.parameters, "name": choice.name}
 
 
 def _look(own: Mapping[str, Any], sections: Mapping[str, Section], parts: Catalogue, unknown: Collection[Key]) -> Look:

@@ -16,6 +16,7 @@ from registry.schema.protocol import FOLDERS, Protocol, with_preset
 from registry.schema.section import Part
 from registry.schema.sizes import SIZES, depth_of
 from registry.schema.spec import Spec, sections, slot_fields
+from registry.schema.type_names import is_list
 from registry.schema.values import overlap
 
 Key = tuple[str, ...]
@@ -78,15 +79,15 @@ def validate(raw: Mapping[str, Any], parts: Catalogue) -> tuple[Spec | None, lis
         values["scoring"] = with_preset(values["scoring"])
     found: list[Problem] = []
     for (section, name), slot in slot_fields().items():
-        fields, default = values.setdefault(section, {}), _default(section, name)
+        fields, field = values.setdefault(section, {}), sections()[section].model_fields[name]
         if not isinstance(fields, dict):
             continue
         if fields.get(name) is not None:
-            choose = _parts if isinstance(default, tuple) else _part
+            choose = _parts if is_list(field.annotation) else _part
             fields[name], wrong = choose(fields[name], slot, parts)
             found += [((section, name, *key), message) for key, message in wrong]
-        elif name not in fields and isinstance(default, Part):
-            fields[name], _ = _part(default.name, slot, parts)  # its parameters' defaults are written out as well
+        elif name not in fields and isinstance(field.default, Part):
+            fields[name], _ = _part(field.default.name, slot, parts)  # its parameters' defaults are written out as well
     try:
         spec = Spec.model_validate(values)
     except ValidationError as error:
@@ -183,6 +184,8 @@ def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], li
     given = {key: value for key, value in choice.items() if key != "name"}
     try:
         values = info.parameters.model_validate(given).model_dump()
+        defaults = {name: info.parameters.model_fields[name].default for name in info.fact("only_if_said")}
+        values = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
     except ValidationError as error:
         return {"name": info.name}, [(key, _own(info, text)) for key, text in _told(info.parameters, error)]
     if values.get("path") and "sha256" in values and not values["sha256"]:
@@ -215,10 +218,6 @@ def _own(info: PartInfo, message: str) -> str:
     if message.startswith("unknown key") and not info.parameters.model_fields:
         return f"{info.slot} {info.name} has no parameters"
     return message
-
-
-def _default(section: str, name: str) -> Any:
-    return sections()[section].model_fields[name].default
 
 
 class _WrongError(Exception):
@@ -294,8 +293,12 @@ def resolve_protocol(written: Mapping[str, Any], parts: Catalogue) -> tuple[Prot
     """A protocol on its own, for two folders: the written keys over the preset over `protocol.FOLDERS`."""
     values: dict[str, Any] = {**FOLDERS, **with_preset(written)}
     found: list[Problem] = []
-    for name, choose in (("detector", _part), ("metrics", _parts)):
-        values[name], wrong = choose(values[name], name.removesuffix("s"), parts)
+    for name, slot, choose in (
+        ("detector", "detector", _part), ("second_opinions", "detector", _parts), ("metrics", "metric", _parts)
+    ):  # fmt: skip
+        if values.get(name) is None:
+            continue
+        values[name], wrong = choose(values[name], slot, parts)
         found += [((name, *key), message) for key, message in wrong]
     found += model_problems(Protocol, values)
     if not values["metrics"] and not found:

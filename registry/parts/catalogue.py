@@ -229,7 +229,10 @@ def _read_class(
         if written:
             facts["requires"] = written
         read = read_by_the_workbench(slot, facts)
-        rules = read_rules(written, parameters.model_fields, {*facts, *type(read).model_fields})
+        if unknown := set(read.only_if_said) - set(parameters.model_fields):
+            raise ValueError(f"fact 'only_if_said': there is no parameter {', '.join(sorted(unknown))}")
+        of_slot = type(read).model_fields.keys() - Facts.model_fields.keys()
+        rules = read_rules(written, parameters.model_fields, {*facts, *of_slot})
     except ValueError as error:
         inherited = "; the class can say as a fact what it inherits a rule about" if len(order) > 1 else ""
         raise SpecError(f"{cls.where}: {slot} {name}: {error}{inherited}") from None

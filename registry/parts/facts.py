@@ -16,9 +16,13 @@ PresetKey = Literal["resolution", "frames", "interval", "picking", "transform", 
 
 
 class Facts(BaseModel):
-    """The facts of a slot that the workbench asks for nothing."""
+    """The facts of any slot."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    # Parameters that a spec only has where they are not the default: a part may get such later, and what was made
+    # before keeps its identity.
+    only_if_said: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class BlocksFacts(Facts):

@@ -53,8 +53,8 @@ class Claim(Section):
     """Equivalence: within what: 5% of the first value's score, 1 floor, or a number in the score's unit."""
     improving: tuple[str, ...] | None = None
     """Trend: values along which scores are expected to improve, worst first."""
-    metric: str = "fvd"
-    """The score."""
+    metric: tuple[str, ...] = ("fvd",)
+    """The score, or a list of scores: judged in each, and the answer says whether they agree."""
     direction: Literal["min", "max"] | None = None
     """Which way the score is better; left out: as the metric says."""
     step: NonNegativeInt | None = None
@@ -72,6 +72,19 @@ class Claim(Section):
         if value is not None and not isinstance(value, tuple | list):
             raise ValueError("expected a list of values of the axis")
         return None if value is None else tuple(label_of(item) for item in value)
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _scores(cls, value: Any) -> Any:
+        """One score may stand without a list."""
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("metric")
+    @classmethod
+    def _one_at_least(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("expected a score or a list of scores")
+        return value
 
     @field_validator("margin", mode="before")
     @classmethod

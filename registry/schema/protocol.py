@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from pydantic import field_validator
+
 from registry.schema.parameter_types import Count, Crf, Frames, JpegQuality, NonNegativeInt, Side
 from registry.schema.section import Part, Section, Slot
 
@@ -80,8 +82,21 @@ class Protocol(Section):
     """Constant rate factor of storage as h264: 0 is lossless, 51 the worst."""
     detector: Annotated[Part, Slot("detector")] = Part(name=DETECTOR)
     """The network whose features are compared."""
+    second_opinions: Annotated[tuple[Part, ...] | None, Slot("detector")] = None
+    """Further detectors: what the detector measures, each of these measures as well."""
     metrics: Annotated[tuple[Part, ...], Slot("metric")] = (Part(name="fvd"),)
     """What is measured; a preset has its own. An empty list in an experiment: nothing beside the validation loss."""
+
+    @field_validator("second_opinions")
+    @classmethod
+    def _none_are_none(cls, value: tuple[Part, ...] | None) -> tuple[Part, ...] | None:
+        """An empty list is what is not said."""
+        return value or None
+
+    @property
+    def detectors(self) -> tuple[Part, ...]:
+        """Every detector that measures, the one without a second opinion first."""
+        return (self.detector, *(self.second_opinions or ()))
 
 
 # One column a preset. `clean`: even handling, nothing lossy. `latte_compatible`: what the official tools do, accidents

@@ -48,6 +48,12 @@ def type_name(annotation: Any, constraints: Iterable[Any] = ()) -> str:
     return f"{name} ({', '.join(limits)})" if limits else name
 
 
+def is_list(annotation: Any) -> bool:
+    """Return whether a value of that type is a list, if it is not null."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return any(get_origin(kind) is tuple for kind in kinds)
+
+
 def _one(name: str) -> str:
     return f"({name})" if " | " in name else name
 

@@ -22,7 +22,7 @@ from registry.runs.machine import ROOT
 from tests.fixtures.made_videos import gradient_frames, write_video
 
 STRENGTHS = (0.0, 0.5, 1.0)
-NEEDS_MORE_THAN_THE_REPOSITORY = {"i3d", "videomae", "vjepa"}
+NEEDS_MORE_THAN_THE_REPOSITORY = {"efficientnet_lite0", "i3d", "transnet_v2", "videomae", "vjepa"}
 OFFLINE = ("moving_shapes_r3d", "random_r3d")
 
 # With all four directions alike often, a reversed clip is a proper clip of the opposite class: nothing is to be seen.

@@ -31,8 +31,8 @@ CHANGES: dict[str, Any] = {
     "fake_storage": ("jpeg",),
 }
 OF_STEPS = {"jpeg_quality": (95, "jpeg"), "jpeg_subsampling": ("4:4:4", "jpeg"), "h264_crf": (23, "h264")}
-# The detector and the metrics are in the bound protocol by what they are: weights, layer, estimator.
-BY_WHAT_THEY_ARE = {"detector", "metrics"}
+# The detectors and the metrics are in the bound protocol by what they are: weights, layer, estimator.
+BY_WHAT_THEY_ARE = {"detector", "second_opinions", "metrics"}
 NOTED = {"protocol", "split"}  # the data's digest says which videos they were, whatever split they came from
 
 
