@@ -50,3 +50,13 @@ def test_nothing_happens_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("the C library was asked"))
     with kept(torch.device("cuda")):
         pass
+
+
+def test_no_number_changes() -> None:
+    """Bit for bit, also in memory that others left behind."""
+    left, right = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = (left @ right).softmax(dim=-1)
+    with kept(CPU):
+        use()
+        found = [(left @ right).softmax(dim=-1) for _ in range(3)]
+    assert all(torch.equal(one, expected) for one in found)
