@@ -1,4 +1,4 @@
-"""Seeds that are added until the claims are decided."""
+"""Seeds added until the claims are decided: a design that is simulated, and that no experiment file states yet."""
 
 from pydantic import model_validator
 

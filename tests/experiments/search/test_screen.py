@@ -64,7 +64,7 @@ def steps_of(replicate: Replicate) -> list[int]:
 def loss_at(replicate: Replicate, step: int) -> float:
     return float(
         next(
-            line["validation_loss"]
+            line.get("raw_validation_loss", line["validation_loss"])
             for line in replicate.metrics()
             if line["step"] == step and "validation_loss" in line
         )
