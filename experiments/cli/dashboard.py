@@ -76,7 +76,8 @@ def _bring(plans: "list[Plan]", uri: str) -> None:
 def _addresses(plans: "list[Plan]", base: str, uri: str) -> list[tuple[str, str]]:
     from experiments.tracking import mlflow_sync, store
 
-    pages = [(found.name, mlflow_sync.address_of(found.name, base, uri)) for found in plans]
+    asked_first = sorted(plans, key=lambda found: bool(found.start_of))  # the first page is opened
+    pages = [(found.name, mlflow_sync.address_of(found.name, base, uri)) for found in asked_first]
     return [page for page in pages if page[1]] or [("all experiments", store.address(base, None))]
 
 
