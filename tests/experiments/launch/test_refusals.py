@@ -26,7 +26,7 @@ class Arrays:
 
     def submit(self, replicates: Sequence[Replicate]) -> list[str]:
         names = [replicate.name for replicate in replicates]
-        self.sent.append(Sent("7", len(names)))
+        self.sent.append(Sent("7", len(names), len(names)))
         if self.refuses_array:
             raise RefusedError("sbatch refuses the array", names[:-1])
         return names

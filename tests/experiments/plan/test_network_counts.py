@@ -26,6 +26,8 @@ class Watched:
         key, value = f"{self._prefix}{name}", getattr(self._values, name)
         if not self._prefix and name in Spec.model_fields and name != "plugins":
             return Watched(value, f"{key}.", self._read)
+        if isinstance(derived := getattr(type(self._values), name, None), property) and derived.fget:
+            return derived.fget(self)  # what it reads of the section
         self._read.add(key)
         return value
 
