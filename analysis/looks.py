@@ -4,8 +4,8 @@ Testing again and again as seeds are added makes false verdicts. So a claim's lo
 is called falsely as rarely as over one. The same data looked at again are the same look, whoever looks.
 
 A fixed design (`seeds: [0, 1, 2]`) says nothing of further looks: each spends three quarters of what is left, so that
-the first, which is mostly the only one, has most. A design "until decided" (`seeds: {first: 3, most: 12}`) spends what
-its looks are worth; see `analysis.spending`.
+the first, which is mostly the only one, has most. A design that ends at a stated number of seeds spends what its looks
+are worth; see `analysis.spending`. No verb has such a design yet: `analysis.look_simulations` says what it would give.
 """
 
 import hashlib

@@ -114,10 +114,11 @@ def _looks(experiments: int) -> str:
         f"**Looks.** A/A: the share of experiments with any false verdict over all looks, of {many:,}; a true 5 % is "
         f"seen as up to {_percent(worst_chance(0.05, many))}. `once`: one look at 8 seeds. `naive`: looks at {grown} "
         "seeds until something is shown, each at 5 %. `paid`: the same looks, as `verdict` takes them of a fixed "
-        f"design. `until decided`: `seeds: {{first: {design.first}, most: {design.most}}}`, and the same with `every: "
-        "3`. `anytime`: an anytime-valid t-test at the looks of `until decided`."
+        f"design. `until decided`: a design of {design.first} seeds first and {design.most} at most, a look a "
+        "seed, and the same with a look every three seeds. `anytime`: an anytime-valid t-test at the looks of "
+        "`until decided`."
     )
-    header = ["noise", "arms", "claims", "once", "naive", "paid", "until decided", "every: 3", "anytime"]
+    header = ["noise", "arms", "claims", "once", "naive", "paid", "until decided", "every third", "anytime"]
     return f"{caption}\n\n{markdown(header, rows)}"
 
 
@@ -132,7 +133,7 @@ def _savings(experiments: int) -> str:
         for own in found
     ]  # fmt: skip
     caption = (
-        f"**Until decided.** One claim of order, `seeds: {{first: {design.first}, most: {design.most}}}`, against the "
+        f"**Until decided.** One claim of order, {design.first} seeds first and {design.most} at most, against the "
         f"fixed design that finds an effect of {meant:g} sd as often (whose seeds are the same whatever the effect, as "
         "nobody knows it before); and an anytime-valid t-test with the same looks. `sd` is that of the paired "
         "difference."

@@ -1,4 +1,4 @@
-"""Seeds added until the claims are decided: a design that is simulated, and that no experiment file states yet."""
+"""Seeds that are added until the claims are decided: a design that is simulated, and no key of experiments yet."""
 
 from pydantic import model_validator
 
