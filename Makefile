@@ -14,7 +14,7 @@ CPU_SETTINGS = ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_C
 ROWS ?=
 BENCHMARK_JSON ?= benchmark.json
 
-.PHONY: help env quickstart test parity benchmark docs lint format slurm-up slurm-down
+.PHONY: help env quickstart test parity benchmark docs notebook-example lint format slurm-up slurm-down
 
 help:
 	@echo "make quickstart  run experiments/quickstart.yaml and print its verdict"
@@ -22,6 +22,7 @@ help:
 	@echo "make parity      run the tests against the reference's numbers as on other processors"
 	@echo "make benchmark   measure steps, samplers, data and scores against plain code (ROWS=step-quickstart picks some)"
 	@echo "make docs        build the pages of docs/ as a site in site/; a broken link fails"
+	@echo "make notebook-example  run a notebook on the quickstart's results and write docs/notebook-example.md"
 	@echo "make lint        check style, types and who imports whom"
 	@echo "make format      format the code"
 	@echo "make slurm-up    start a real Slurm of one node in .slurm (Debian, as root); make slurm-down ends it"
@@ -61,6 +62,13 @@ benchmark: env
 docs: env
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "docs: site/index.html"
+
+# The page docs/notebook-example.md: a notebook of analysis/notebooks as it is, but for its file, on the quickstart's runs.
+notebook-example: quickstart
+	@sed 's#experiments/latte/patch_embedding.yaml#experiments/quickstart.yaml#' analysis/notebooks/patch_embedding.ipynb > analysis/notebooks/example.ipynb
+	@$(BIN)/jupyter nbconvert --log-level WARN --to markdown --execute analysis/notebooks/example.ipynb --output-dir docs --output notebook-example
+	@rm analysis/notebooks/example.ipynb
+	@echo "notebook-example: docs/notebook-example.md"
 
 lint: env
 	@echo "lint: ruff check"
