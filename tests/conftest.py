@@ -1,6 +1,7 @@
 """Options and fixtures that every test room shares."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that have a slow test first, so that no core waits for the last of them at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Let each process of tests begin with its share of the files that have a slow test, the slowest first.
+
+    pytest-xdist gives each process an equal stretch of the list first. With all slow files at its head, one process had
+    them all, and the longest test was begun when nothing else was left.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    minutes = {file: max(map(_minutes, own)) for file, own in files.items()}
+    slow = sorted((file for file in files if minutes[file]), key=lambda file: -minutes[file])
+    shares = [[item for file in slow[first::processes] for item in files[file]] for first in range(processes)]
+    others = [item for file, own in files.items() if not minutes[file] for item in own]
+    for share in shares[:-1]:
+        room = max(len(items) // processes - len(share), 0)
+        share += others[:room]
+        others = others[room:]
+    shares[-1] += others
+    items[:] = [item for share in shares for item in share]
+
+
+def _minutes(item: pytest.Item) -> float:
+    """How long a slow test takes, 0 for any other."""
+    marker = item.get_closest_marker("slow")
+    return float(marker.kwargs.get("minutes", 1)) if marker else 0.0
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ def give_minutes(cluster: Cluster, job: str, minutes: int) -> None:
     cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=5)
 def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, REST, real_slurm, pace=0.02)
     for arm in ("requeued", "cancelled", "late"):
