@@ -38,7 +38,7 @@ def test_a_claim_is_answered_for_each_way_of_matching(tmp_path: Path) -> None:
     together = "variant_1 better than variant_4 in fvd[moving_shapes_r3d]: "
     assert f"{together}at equal steps supported, at equal parameters contradicted" in shown
     assert run("report", path, WAYS, "--runs", runs).code == 0
-    page = runs / "toy" / "report" / "report.html"
+    (page,) = runs.glob("*/reports/*/report.html")
     assert '<th scope="col">at equal parameters</th>' in page.read_text()
     (row,) = (
         row for row in run("plan", path, WAYS, "--runs", runs, "--format", "json").json["arms"] if row["arm"] == MATCHED
