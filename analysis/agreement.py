@@ -69,6 +69,11 @@ def agreements(answers: Sequence[Verdict]) -> list[Agreement]:
     return [Agreement(tuple(group)) for group in groups.values() if len(group) > 1]
 
 
-def agreement_of(answer: Verdict, answers: Sequence[Verdict]) -> Agreement | None:
-    """Return the agreement that an answer is part of, None where its claim is judged in one score."""
-    return next((found for found in agreements(answers) if answer in found.answers), None)
+def agreement_of(answer: Verdict, found: Sequence[Agreement]) -> Agreement | None:
+    """Return the agreement that an answer is part of, None where its claim is judged in one score.
+
+    Args:
+        answer: to a claim.
+        found: as `agreements` gives them of all answers.
+    """
+    return next((agreement for agreement in found if answer in agreement.answers), None)

@@ -12,6 +12,7 @@ ARTIFACTS_TAG = "mlflow.workbench.artifacts"  # of a run: name -> state of the f
 SPEC, RESULT, SAMPLES = "spec.yaml", "result.json", "samples"  # artifacts of a replicate's run
 COSTS = ("network/", "resources/", "system/")  # how metrics begin that were not logged by a training
 OF_SCORES = ("", "_low", "_high", "_floor")  # what stands behind a score's name: itself, its interval, its floor
+MAXIMUM = 1.7976931348623157e308  # what MLflow stores for infinity
 FILE = "sqlite:///"
 _SQLITE = b"SQLite format 3\0"  # how such a file begins, unless it is empty
 QUIET = {

@@ -22,6 +22,7 @@ import pandas as pd
 from analysis.mlflow_names import (
     ARTIFACTS_TAG,
     COSTS,
+    MAXIMUM,
     OF_SCORES,
     REPLICATE,
     REPORT,
@@ -48,7 +49,6 @@ from registry.schema.spec import Spec
 
 SCHEMES = ("sqlite:///", "postgresql", "mysql", "mssql", "http://", "https://")
 THREADS = 8  # that ask a server at once; an SQLite file is asked by one
-MAXIMUM = 1.7976931348623157e308  # what MLflow stores for infinity
 PAGE = re.compile(r"(https?://[^#?]*?)/*(?:#|\?).*?/experiments/(\d+)")  # the address of an experiment's page
 
 Item = TypeVar("Item")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.agreement import agreement_of
+from analysis.agreement import Agreement, agreement_of
 from analysis.matchings import side_by_side
 from analysis.rendering import COLUMNS, cells
 from analysis.results import done
@@ -27,14 +27,14 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def answer_facts(answer: Verdict, answers: Sequence[Verdict]) -> dict[str, Any]:
+def answer_facts(answer: Verdict, agreements: Sequence[Agreement]) -> dict[str, Any]:
     """Return a claim, its verdict, what the verdict rests on, and whether those in its other scores agree.
 
     Args:
         answer: to the claim.
-        answers: to all claims.
+        agreements: of all claims that are judged in several scores.
     """
-    together = agreement_of(answer, answers)
+    together = agreement_of(answer, agreements)
     skipped = ("verdict",)
     numbers = [pair for pair in zip(COLUMNS, cells(answer), strict=True) if pair[0] not in skipped]
     return {

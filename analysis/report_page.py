@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis import page_facts, tables
+from analysis.agreement import agreements
 from analysis.floors import Floors
 from analysis.inline_svg import inline_svg
 from analysis.page_videos import videos_of
@@ -63,13 +64,14 @@ def report_page(data: PageData) -> str:
     """Return the page. What comes from a file is escaped; what cannot be drawn yet is left out."""
     frame, answers = data.frame, data.answers
     figures, notes = _figures(data)
+    agreed = agreements(answers)
     script = _file("report.js")
     page: str = (
         _environment()
         .get_template("report.html.j2")
         .render(
             about=data.about,
-            answers=[page_facts.answer_facts(answer, answers) for answer in answers],
+            answers=[page_facts.answer_facts(answer, agreed) for answer in answers],
             by_matching=page_facts.by_matching(answers),
             figures=figures,
             notes=notes,

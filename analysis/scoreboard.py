@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import terminal
-from analysis.agreement import Agreement, agreement_of
+from analysis.agreement import Agreement, agreement_of, agreements
 from analysis.experiment_results import ExperimentResults
 from analysis.loading import launched, open_results
 from analysis.paper_claims import PaperClaim
@@ -77,14 +77,17 @@ def _tests(claims: Sequence[PaperClaim], results: ExperimentResults) -> Iterator
     if not results.resolved.claims:
         return
     arms = {arm: spec_values(spec) for arm, spec in results.specs.items()}
-    answers = None
+    answers: list[Verdict] = []
+    agreed: list[Agreement] = []
     for place, resolved in enumerate(results.resolved.resolved_claims):
         last = max((step for arm in resolved.arms for step in results.resolved.arms[arm].steps), default=0)
         for claim in claims:
             if claim.tested_by(resolved, arms, last):
-                answers = answers or results.verdict()
-                together = agreement_of(answers[place], answers)
-                yield claim, Test(results.name, answers[place], _scale(arms, resolved.arms, results), together)
+                if not answers:
+                    answers = results.verdict()
+                    agreed = agreements(answers)
+                scale, together = _scale(arms, resolved.arms, results), agreement_of(answers[place], agreed)
+                yield claim, Test(results.name, answers[place], scale, together)
 
 
 def _scale(arms: dict[str, dict[str, Any]], named: Sequence[str], results: ExperimentResults) -> str:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.mlflow_names import metric_key
-
-MAXIMUM = 1.7976931348623157e308  # what MLflow stores for infinity
+from analysis.mlflow_names import MAXIMUM, metric_key
 
 Point = tuple[str, int]  # metric, step
 Points = dict[Point, tuple[float, int]]  # -> value, time in milliseconds

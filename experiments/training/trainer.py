@@ -388,11 +388,10 @@ class _Speed:
         """
         trainer = self.trainer
         step_before, then, waited_before = self._last
-        self._last = (trainer.step, time.monotonic(), trainer.waited)
-        seconds = max(self._last[1] - then, 1e-9)
-        if self._share is None:
+        seconds = max(time.monotonic() - then, 1e-9)
+        if self._share is None:  # measuring it is not counted as time of the training
             self._share = MachineShare(trainer.spec, trainer.device, trainer.processes.world)
-            self._last = (trainer.step, time.monotonic(), trainer.waited)
+        self._last = (trainer.step, time.monotonic(), trainer.waited)
         clips_per_second = (trainer.step - step_before) * trainer.spec.learning.batch_size / seconds
         return {
             "clips_per_second": round(clips_per_second, 3),
