@@ -8,6 +8,7 @@ from typing import NamedTuple
 from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 SIDE = 224  # pixels, height and width, that every frame is resized to
 STEM, DIMENSIONS = 32, 1280
@@ -46,6 +47,9 @@ def prepared(videos: Tensor) -> Tensor:
 class EfficientNetLite0(nn.Module):
     """(N, 3, 224, 224) -> (N, 1280): a stem, 16 inverted residual blocks and a head, averaged over the place."""
 
+    bn0: nn.Module
+    bn1: nn.Module
+
     def __init__(self) -> None:
         super().__init__()
         self.conv_stem, self.bn0 = _convolution(3, STEM, 3, stride=2), _norm(STEM)
@@ -58,13 +62,25 @@ class EfficientNetLite0(nn.Module):
         self.conv_head, self.bn1 = _convolution(inputs, DIMENSIONS, 1), _norm(DIMENSIONS)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu6(self.bn0(_same(self.conv_stem, x)))
-        x = functional.relu6(self.bn1(self.conv_head(self.blocks(x))))
+        x = _relu6(self.bn0(_same(self.conv_stem, x)))
+        x = _relu6(self.bn1(self.conv_head(self.blocks(x))))
         return reduce(x, "n c h w -> n c", "mean")
+
+    def fold(self) -> None:
+        """Fold every batch norm into the convolution before it; features change by rounding (2e-6 of the largest)."""
+        self.conv_stem, self.bn0 = _folded(self.conv_stem, self.bn0)
+        self.conv_head, self.bn1 = _folded(self.conv_head, self.bn1)
+        for block in self.blocks:
+            assert isinstance(block, _Block)
+            block.fold()
 
 
 class _Block(nn.Module):
     """Widen the channels, look around in each, bring them together; added to what came in where the shape stays."""
+
+    bn0: nn.Module
+    bn1: nn.Module
+    bn2: nn.Module
 
     def __init__(self, inputs: int, stage: Stage, stride: int) -> None:
         super().__init__()
@@ -77,10 +93,27 @@ class _Block(nn.Module):
         self.widens, self.adds = stage.widening > 1, stride == 1 and inputs == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.relu6(self.bn0(self.expand_conv(x))) if self.widens else x
-        inner = functional.relu6(self.bn1(_same(self.depthwise_conv, inner)))
+        inner = _relu6(self.bn0(self.expand_conv(x))) if self.widens else x
+        inner = _relu6(self.bn1(_same(self.depthwise_conv, inner)))
         inner = self.bn2(self.project_conv(inner))
         return x + inner if self.adds else inner
+
+    def fold(self) -> None:
+        """Fold the block's batch norms into its convolutions."""
+        if self.widens:
+            self.expand_conv, self.bn0 = _folded(self.expand_conv, self.bn0)
+        self.depthwise_conv, self.bn1 = _folded(self.depthwise_conv, self.bn1)
+        self.project_conv, self.bn2 = _folded(self.project_conv, self.bn2)
+
+
+def _folded(convolution: nn.Conv2d, norm: nn.Module) -> tuple[nn.Conv2d, nn.Identity]:
+    assert isinstance(norm, nn.BatchNorm2d), "a network is folded once"
+    return fuse_conv_bn_eval(convolution, norm), nn.Identity()
+
+
+def _relu6(x: Tensor) -> Tensor:
+    """ReLU6 in place: what a norm or a folded convolution gave belongs to nobody else."""
+    return functional.hardtanh_(x, 0.0, 6.0)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
