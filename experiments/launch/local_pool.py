@@ -19,7 +19,7 @@ from experiments.record.progress import Progress, silent
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import Claim, claim, new_token
 from experiments.worker.starting import Process, Starter, note_silent_death, visible_gpus
-from registry.runs.machine import usable_cores
+from registry.runs.machine import threads_of
 from registry.runs.replicate import Replicate
 from registry.runs.stored import wanted
 from registry.schema.resources import Resources, Shape, shape_of
@@ -151,7 +151,7 @@ class LocalPool(ThisMachine):
 
     def _start(self, claimed: Claim, gpus: list[str]) -> Process:
         tasks = self._shape(claimed).tasks
-        threads = claimed.replicates[0].spec.runtime.threads or max(1, usable_cores() // (self.parallel * tasks))
+        threads = claimed.replicates[0].spec.runtime.threads or threads_of(self.parallel * tasks)
         return self._starter.start(claimed.training, threads, gpus=gpus, processes=tasks)
 
 

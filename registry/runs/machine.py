@@ -10,3 +10,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def usable_cores() -> int:
     """The cores that this process may use: those it was given, where the system says so, else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_of(processes: int) -> int:
+    """Return the threads of each of several processes at once: the cores shared out, and no more than OMP_NUM_THREADS."""
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    share = max(1, usable_cores() // processes)
+    return min(share, int(said)) if said.isdigit() and int(said) > 0 else share

@@ -191,7 +191,7 @@ class RuntimeSpec(Section):
     shard: bool = False
     """With several processes: each holds a share of weights, average and optimiser state (FSDP2)."""
     threads: Threads | None = None
-    """Of one replicate; left out: the cores shared out over parallel replicates."""
+    """Of one replicate; left out: the cores shared out over parallel replicates, OMP_NUM_THREADS at most."""
     log_every: PositiveInt = 50
     """Steps from one line of metrics.jsonl to the next."""
     validate_every: PositiveInt = 1000

@@ -17,6 +17,7 @@ from experiments.record.snapshot import Snapshot
 from experiments.record.states import claim, states
 from experiments.worker import starting, warm_start
 from experiments.worker.starting import visible_gpus
+from registry.runs import machine
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
 from registry.schema.resources import Resources, Shape
@@ -98,13 +99,23 @@ def test_so_many_at_once(four: list[Replicate], pool_of: Callable[..., LocalPool
 def test_the_cores_are_shared_out(
     four: list[Replicate], pool_of: Callable[..., LocalPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_pool, "usable_cores", lambda: 8)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     runtime = four[0].spec.runtime.model_copy(update={"threads": None})
     free = replace(four[0], spec=four[0].spec.model_copy(update={"runtime": runtime}))
     pool_of(parallel=2).submit([free])
     assert environment_of(free)["OMP_NUM_THREADS"] == "4"
     pool_of(parallel=2).submit(four[1:2])  # which asks for one
     assert environment_of(four[1])["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(("said", "threads"), [("1", 1), ("3,2", 3), ("64", 4), ("", 4), ("many", 4)])
+def test_a_replicate_has_no_more_threads_than_the_user_says(
+    said: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert machine.threads_of(2) == threads
 
 
 def test_each_has_gpus_of_its_own(
