@@ -13,7 +13,7 @@ def usable_cores() -> int:
 
 
 def threads_of(processes: int) -> int:
-    """Return the threads of each of several processes at once: the cores shared out, and no more than OMP_NUM_THREADS."""
+    """Return the threads of each of several processes at once: the cores shared out, OMP_NUM_THREADS at most."""
     said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     share = max(1, usable_cores() // processes)
     return min(share, int(said)) if said.isdigit() and int(said) > 0 else share
