@@ -47,9 +47,12 @@ def _devices() -> list[Check]:
         return []
     import torch
 
+    from experiments.training.devices import computes_bfloat16
+
     cores, threads = usable_cores(), torch.get_num_threads()
-    about = {"cores": cores, "threads": threads}
-    found = [Check("CPU", True, f"{cores} cores, torch uses {threads} threads", about)]
+    about = {"cores": cores, "threads": threads, "bf16": computes_bfloat16()}
+    halves = "bf16" if about["bf16"] else "no bf16"
+    found = [Check("CPU", True, f"{cores} cores, torch uses {threads} threads, {halves}", about)]
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"

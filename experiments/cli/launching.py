@@ -149,9 +149,10 @@ def _start(
     from experiments.cli import hints
     from experiments.cli.console import say
     from experiments.cli.progress import Bars
+    from experiments.launch.executors import EXECUTORS
     from experiments.launch.launching import preview
 
-    warn([found])
+    warn([found], here=not EXECUTORS[executor].detached)
     if dry_run:
         for text in preview(found, executor, again):
             say(text)

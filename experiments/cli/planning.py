@@ -84,17 +84,18 @@ def one_name(plans: "list[Plan]") -> str | None:
     return plans[0].name if len(plans) == 1 else None
 
 
-def warn(plans: "Sequence[Plan]", apart: bool = False) -> None:
+def warn(plans: "Sequence[Plan]", apart: bool = False, here: bool = False) -> None:
     """Say what is doubtful about experiments.
 
     Args:
         plans: of the experiments.
         apart: on standard error, because standard output is for a machine.
+        here: their replicates are to run on this machine.
     """
     from experiments.cli.console import complain, say
     from experiments.plan.warnings import warnings
 
-    lines = [line for found in plans for line in warnings(found)]
+    lines = [line for found in plans for line in warnings(found, here)]
     if apart:
         return complain(lines)
     for line in lines:

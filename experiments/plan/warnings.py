@@ -5,19 +5,42 @@ import math
 from experiments.plan import other_code
 from experiments.plan.plan import Plan
 from experiments.plan.starts import other_videos
+from experiments.training.devices import computes_bfloat16, device_of
 
 MOST_LEFT = 0.1  # share of the initial weights in the averaged ones at the last step
 
 
-def warnings(plan: Plan) -> list[str]:
-    """One line for each doubtful value of the selected arms, with its place, its key and what it does."""
+def warnings(plan: Plan, here: bool = False) -> list[str]:
+    """One line for each doubtful value of the selected arms, with its place, its key and what it does.
+
+    Args:
+        plan: of the experiment.
+        here: its replicates are to run on this machine.
+    """
     arms_of: dict[tuple[float, int, str], list[str]] = {}
     for arm in plan.selected:
         learning = arm.spec.learning
         if learning.steps and learning.ema_decay**learning.steps > MOST_LEFT:
             arms_of.setdefault((learning.ema_decay, learning.steps, arm.spec.sampling.weights), []).append(arm.name)
     averages = [_about_average(plan, *values, arms) for values, arms in arms_of.items()]
-    return [*averages, *_about_presets(plan), *other_videos(plan), *_about_code(plan)]
+    slow = _about_bfloat16(plan) if here else []
+    return [*averages, *_about_presets(plan), *other_videos(plan), *slow, *_about_code(plan)]
+
+
+def _about_bfloat16(plan: Plan) -> list[str]:
+    """Say which arms are slower in bf16 than in fp32 on this machine's processor."""
+    halves = [arm for arm in plan.selected if arm.spec.runtime.precision == "bf16"]
+    may_be = [
+        arm for arm in halves if arm.spec.runtime.device != "cuda"
+    ]  # which is refused elsewhere where there is none
+    on_cpu = [arm.name for arm in may_be if device_of(arm.spec).type == "cpu"]
+    if not on_cpu or computes_bfloat16():
+        return []
+    place = plan.file.place(("base", "runtime", "precision"))
+    return [
+        f"{place}: warning: {_whose(plan, on_cpu)}this machine's processor has no instructions for bfloat16: "
+        "runtime.precision: bf16 is many times slower here than fp32"
+    ]
 
 
 def _about_presets(plan: Plan) -> list[str]:

@@ -22,3 +22,9 @@ def device_named(wanted: str, key: str = "--device") -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+
+
+def computes_bfloat16() -> bool:
+    """Whether this machine's processor has instructions for bfloat16; without, torch converts number by number."""
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"))

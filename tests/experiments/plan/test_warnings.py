@@ -1,0 +1,29 @@
+"""What is said of an experiment that is to run on this machine."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.plan import warnings as told
+from experiments.plan.plan import load_plan
+from tests.fixtures.toy_replicates import write
+
+
+@pytest.mark.parametrize(
+    ("able", "here", "precision", "device", "lines"),
+    [
+        (False, True, "bf16", "cpu", 1),
+        (True, True, "bf16", "cpu", 0),
+        (False, False, "bf16", "cpu", 0),  # as on a cluster's login node
+        (False, True, "fp32", "cpu", 0),
+        (False, True, "bf16", "cuda", 0),
+    ],
+)
+def test_bfloat16_on_a_processor_without_it(
+    able: bool, here: bool, precision: str, device: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told, "computes_bfloat16", lambda: able)
+    plan = load_plan(write(tmp_path), [f"runtime.precision={precision}", f"runtime.device={device}"])
+    said = [line for line in told.warnings(plan, here) if "no instructions for bfloat16" in line]
+    assert len(said) == lines
+    assert all(line.startswith("command line: warning: this machine's processor") for line in said)
