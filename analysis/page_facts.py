@@ -100,7 +100,7 @@ def provenance(frame: pd.DataFrame) -> list[tuple[str, str]]:
         packages = made.get("packages") or {}
         facts = {
             "commit": commit, "Python": made.get("python"), "machine": made.get("host"),
-            "GPU": made.get("gpu"), "CPU cores": made.get("cpus"), **packages,
+            "processor": made.get("processor"), "GPU": made.get("gpu"), "CPU cores": made.get("cpus"), **packages,
         }  # fmt: skip
         for name, value in facts.items():
             if value not in (None, ""):

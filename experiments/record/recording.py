@@ -20,6 +20,7 @@ from registry.parts.start_files import CHECKPOINTS, KEEP
 from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbered, take, this_process
 from registry.runs.code_used import FILE as CODE_FILE
 from registry.runs.files import locked, naming, write_atomically, write_new
+from registry.runs.machine import processor_name
 from registry.runs.places import DESIRED, LOAD_FILE, PREPARED
 from registry.runs.records import (
     Attempt,
@@ -216,12 +217,16 @@ def bound_code(training: Path, snapshot: str | None = None) -> dict[str, Any]:
 
 @functools.cache
 def machine() -> dict[str, Any]:
-    """Host, Python and package versions."""
+    """Host, processor, Python and package versions."""
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-    return {"host": platform.node(), "python": platform.python_version(), "packages": versions, "cpus": os.cpu_count()}
+    python = platform.python_version()
+    processor = processor_name()
+    return {
+        "host": platform.node(), "processor": processor, "python": python, "packages": versions, "cpus": os.cpu_count()
+    }  # fmt: skip
 
 
 class ClaimedError(RunError):

@@ -1,6 +1,7 @@
 """What this machine offers."""
 
 import os
+import platform
 from pathlib import Path
 
 # The folder that holds this code: a checkout, a frozen copy of one, or where the package is installed.
@@ -17,3 +18,13 @@ def threads_of(processes: int) -> int:
     said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     share = max(1, usable_cores() // processes)
     return min(share, int(said)) if said.isdigit() and int(said) > 0 else share
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself, as Linux tells it; elsewhere what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from registry.runs.machine import processor_name
 from tests.benchmarks import data_rows, rows
 from tests.benchmarks.measuring import HEADER, measured, shown
 
@@ -26,13 +27,10 @@ ROWS = rows.ROWS | data_rows.ROWS
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Return what the measurements depend on beside the code."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
-        "processor": names[0] if names else platform.processor(),
+        "processor": processor_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

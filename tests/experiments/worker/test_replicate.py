@@ -29,6 +29,7 @@ from registry.runs.attempts import ATTEMPTS, take, this_process
 from registry.runs.files import write_atomically, write_new
 from registry.runs.machine import ROOT
 from registry.runs.records import PACE, PreparedData, read_record
+from registry.runs.machine import processor_name
 from registry.runs.replicate import Replicate, open_replicate
 from registry.runs.stored import read_lines, trained
 from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
@@ -73,6 +74,7 @@ def test_a_finished_replicate_says_all(finished: Replicate) -> None:
     assert [event.event for event in finished.events()] == ["started", "done"]
     provenance = json.loads((finished.training / "provenance.json").read_text())
     assert provenance["packages"]["torch"] == metadata.version("torch")
+    assert provenance["processor"] == processor_name() != ""
     prepared = json.loads((finished.training / "prepared.json").read_text())
     assert prepared["digest"] == result.data_digest == about_training.data_digest
     assert list(result.pace) == list(PACE)

@@ -1,0 +1,126 @@
+"""The paper's ablations as they came out, as pages for the docs: the scoreboard, and a page for each experiment.
+
+    python -m analysis.programme_pages runs 'small-*' --out docs/paper
+
+writes `index.md` (each claim of the paper beside the verdicts that test it, what the experiments cost, and what they
+were run on) and a page for each experiment with such a name, from its report: question, table, verdicts and curves.
+Samples are shown of made-up data alone: pictures of a data set may not be ours to give away.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from PIL import Image
+
+from analysis import page_facts, scoreboard, tables
+from analysis.experiment_results import ExperimentResults
+from analysis.loading import launched, open_results
+from analysis.paper_claims import paper_claims
+from analysis.report_figures import plain_name
+from analysis.results import done
+from registry.errors import RunError
+from registry.runs.resolved_experiment import LINK
+
+SIDE = 1200  # pixels, of a sheet of samples
+MADE_BY = ("commit", "processor", "GPU", "CPU cores", "Python", "torch")  # of the provenance
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was written of an experiment, and what it took."""
+
+    name: str
+    replicates: int
+    seconds: float
+    made_by: tuple[tuple[str, str], ...]
+
+
+def write(runs: Path, names: str, out: Path) -> list[Path]:
+    """Write the pages of the experiments in a folder of all runs whose names fit; return them, the index first.
+
+    Args:
+        runs: the folder.
+        names: a pattern such as `small-*`.
+        out: the folder of the pages; what stands there of these experiments is replaced.
+
+    Raises:
+        RunError: no such experiment was launched, one has no report, or the scoreboard leaves one out.
+    """
+    every = launched(runs)
+    found = [name for name in every if fnmatchcase(name, names)]
+    if not found:
+        raise RunError(f"{runs}: no experiment {names!r} was launched; there are: {', '.join(every) or 'none'}")
+    out.mkdir(parents=True, exist_ok=True)
+    written = [_write_page(open_results(runs / name), out) for name in found]
+    board, problems = scoreboard.scoreboard(paper_claims(), runs)
+    if problems:
+        raise RunError("\n".join(problems))
+    index = out / "index.md"
+    index.write_text(_index(scoreboard.rendered(board, "md"), written), encoding="utf-8")
+    return [index, *(out / f"{page.name}.md" for page in written)]
+
+
+def _index(board: str, written: Sequence[_Written]) -> str:
+    rows = [[f"[{page.name}]({page.name}.md)", str(page.replicates), f"{page.seconds:,.0f}"] for page in written]
+    facts = dict.fromkeys(fact for page in written for fact in page.made_by)
+    return "\n".join([
+        "# The paper's ablations, run", "", "Each claim of the paper, and the verdicts that test it at this scale.", "",
+        board, "", "What stands behind them; trainings that experiments share are counted in each of them.", "",
+        tables.markdown(("experiment", "replicates", "seconds of replicates"), rows), "",
+        *(f"- {name}: {value}" for name, value in facts), f"- written on {datetime.now(UTC).date()}", "",
+    ])  # fmt: skip
+
+
+def _write_page(results: ExperimentResults, out: Path) -> _Written:
+    """Write an experiment's page and its pictures."""
+    report, pictures, frame = results.folder / LINK, out / results.name, done(results.frame)
+    if not (report / "table.md").exists():
+        raise RunError(f"{results.name}: has no report of its file without overrides; `report` writes it")
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir()
+    command = results.resolved.head.get("Command", "")
+    text = [
+        f"# {results.name}", "", results.resolved.about, "", *([f"    {command}", ""] if command else []),
+        (report / "table.md").read_text(encoding="utf-8"),
+        "```", (report / "verdict.txt").read_text(encoding="utf-8").rstrip(), "```", "",
+        *(f"![{title}]({path.relative_to(out)})\n" for title, path in _pictures(results, report / "figures", pictures)),
+    ]  # fmt: skip
+    (out / f"{results.name}.md").write_text("\n".join(text), encoding="utf-8")
+    made_by = tuple((name, value) for name, value in page_facts.provenance(results.frame) if name in MADE_BY)
+    return _Written(results.name, len(frame), float(frame["seconds"].sum()), made_by)
+
+
+def _pictures(results: ExperimentResults, figures: Path, to: Path) -> Iterator[tuple[str, Path]]:
+    """Copy what is shown of a report's figures: effects, curves, and samples of made-up data; give title and file."""
+    for path in sorted([*figures.glob("effects.png"), *figures.glob("curve-*.png")]):
+        yield path.stem.replace("_", " "), Path(shutil.copy(path, to))
+    for arm, spec in results.specs.items():
+        sheet = figures / f"samples-{plain_name(arm)}.png"
+        if spec.data.path is None and sheet.exists():
+            with Image.open(sheet) as picture:
+                picture.thumbnail((SIDE, SIDE))
+                picture.save(to / sheet.name, optimize=True)
+            yield f"real clips and samples of {arm}", to / sheet.name
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Write the pages of experiments that test the paper's claims.")
+    parser.add_argument("runs", type=Path, help="the folder of all runs")
+    parser.add_argument("names", help="of experiments: a pattern such as 'small-*'")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the pages")
+    given = parser.parse_args(words)
+    try:
+        for path in write(given.runs, given.names, given.out):
+            print(path)
+    except RunError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
