@@ -55,7 +55,7 @@ def write(runs: Path, names: str, out: Path) -> list[Path]:
     every = launched(runs)
     found = [name for name in every if fnmatchcase(name, names)]
     if not found:
-        raise RunError(f"{runs}: no experiment {names!r} was launched; there are: {', '.join(every) or 'none'}")
+        raise RunError(f"{runs}: no experiment {names!r} was launched, but {', '.join(every) or 'nothing'}")
     out.mkdir(parents=True, exist_ok=True)
     written = [_write_page(open_results(runs / name), out) for name in found]
     board, problems = scoreboard.scoreboard(paper_claims(), runs)

@@ -42,7 +42,7 @@ def test_a_page_for_each_experiment_and_one_for_all(runs: Path, tmp_path: Path) 
 
 
 def test_what_is_not_there_is_named(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no experiment 'small-\\*' was launched; there are: toy"):
+    with pytest.raises(RunError, match="no experiment 'small-\\*' was launched, but toy"):
         programme_pages.write(runs, "small-*", tmp_path / "paper")
     (runs / "toy" / LINK).unlink()
     with pytest.raises(RunError, match="toy: has no report of its file without overrides"):

@@ -1,4 +1,4 @@
-"""The paper's ablations at toy size: both sets ask all of its questions, share their baseline, and hear two detectors."""
+"""The paper's ablations at toy size: both sets ask all questions, share their baseline, and hear two detectors."""
 
 from itertools import product
 from pathlib import Path
