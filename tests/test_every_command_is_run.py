@@ -25,6 +25,7 @@ NOT_HERE = {
     "the whole": "the quickstart as it stands takes minutes: .ci/run and `make quickstart` do it",
     "paper": "days of GPUs and the paper's data: one runs at toy size in tests/test_coming_from.py, all are planned "
     "in tests/cli/test_verbs.py (the whole programme), and those of beyond/ are checked for docs/learning.md",
+    "programme": "an hour of two cores or more: tests/experiments/plan/test_small_programme.py resolves all of it",
     "form": "a form with places to fill in, of a command that another line of the table runs",
     "writes here": "writes into this checkout; tests/cli/test_keys.py holds the file to what it prints",
 }
@@ -128,7 +129,10 @@ TABLE: dict[str, dict[str, How]] = {
         "score": "tests/cli/test_score.py::test_a_run_is_scored_by_its_own_protocol",
     },
     "docs/reports.md": {"": "tests/test_reports_page.py::test_every_command_works_and_writes_what_the_page_names"},
-    "docs/results.md": {"verdict --paper": Here(), "sync FILE": "tests/cli/test_verbs.py::test_sync"},
+    "docs/results.md": {
+        "verdict --paper": Here(), "sync FILE": "tests/cli/test_verbs.py::test_sync",
+        "launch experiments/latte/small/": "programme",
+    },
     "docs/sampling.md": {"": "tests/cli/test_sample.py::test_each_command_of_the_page_works"},
     "docs/scores.md": {"score": "weights", "fetch-weights": "weights"},
     "docs/slurm.md": {
@@ -190,6 +194,8 @@ class Command:
         """Return how it is run, None where the table does not say."""
         own = TABLE.get(self.page)
         if own is None and self.page.startswith("experiments/"):
+            if self.page.startswith("experiments/latte/small/"):
+                return "programme"
             return "paper" if self.page.startswith("experiments/latte/") else Here(DRY)
         fitting = [start for start in own or () if f"{self.text} ".startswith(start)]
         return (own or {})[max(fitting, key=len)] if fitting else None
