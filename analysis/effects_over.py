@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.results import done
+from analysis.results import DONE
 from analysis.statistics import PairedTest, paired_test
 from registry.experiment.claims import ResolvedClaim
 
@@ -121,8 +121,8 @@ def _scale(frame: pd.DataFrame, claim: ResolvedClaim) -> tuple[Scale, NDArray[np
 
 def _parameters(frame: pd.DataFrame, claim: ResolvedClaim) -> NDArray[np.float64]:
     """Return the parameters of the networks at each value, the geometric mean over arms; 0 where they are not known."""
-    ended = done(frame)
-    by_arm = dict(zip(ended["arm"], ended["parameters"], strict=True))
+    columns = (frame[name].tolist() for name in ("arm", "state", "parameters"))
+    by_arm = {arm: count for arm, state, count in zip(*columns, strict=True) if state == DONE}
     of_value: dict[str, list[float]] = {value: [] for value in claim.compared}
     for point, cell in zip(claim.points, claim.cells, strict=True):
         of_value[dict(point)[claim.over]] += [float(by_arm.get(arm, 0.0)) for arm in cell]

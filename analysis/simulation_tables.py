@@ -12,7 +12,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from analysis import look_simulations, simulations
-from analysis.simulations import GRIDS, NOISE, SCENARIOS, SEEDS, worst_chance
+from analysis.simulations import COMPARED, GRIDS, NOISE, SCENARIOS, SEEDS, worst_chance
 from analysis.tables import markdown
 from registry.errors import RunError
 from registry.runs.files import write_atomically
@@ -89,7 +89,7 @@ def _made_by(experiments: int, seconds: float) -> str:
 def _false_verdicts(experiments: int) -> str:
     rows = [
         [scenario.name, name, *(_percent(simulations.false_share(scenario, noise, n, experiments)) for n in SEEDS)]
-        for scenario in (*SCENARIOS, *GRIDS)
+        for scenario in (*SCENARIOS, *GRIDS, *COMPARED)
         for name, noise in NOISE.items()
     ]
     limit = _percent(worst_chance(0.05, experiments))

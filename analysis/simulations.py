@@ -19,7 +19,7 @@ from analysis.power import seeds_to_be_within, seeds_to_differ, seeds_to_improve
 from analysis.results import load
 from analysis.statistics import EquivalenceTest, PairedTest, t_interval
 from analysis.verdicts import Verdict, judge
-from registry.experiment.claims import ResolvedClaim
+from registry.experiment.claims import Kind, ResolvedClaim
 from registry.schema.claim import Margin
 
 SEEDS = (3, 5, 8)
@@ -65,6 +65,18 @@ def over_grid(claim: ResolvedClaim) -> ResolvedClaim:
     """Return the claim as one about the main effect over a grid: arms a, b stand at its points as a1, b1 and a2, b2."""
     arms = tuple(f"{arm}{point}" for point in "12" for arm in claim.arms)
     return replace(claim, arms=arms, points=((("other", "1"),), (("other", "2"),)))
+
+
+def compared(kind: Kind, labels: tuple[str, str], values: str) -> ResolvedClaim:
+    """Return a claim that compares the effect of two arms over values: arms a, b stand there as a1, b1, a2, b2, …"""
+    arms = tuple(f"{arm}{value}" for value in values for arm in labels)
+    points = tuple((("other", value),) for value in values)
+    return ResolvedClaim(kind, "arm", labels, arms, "fvd", "min", points=points, over="other")
+
+
+def changed(first: str, second: str) -> ResolvedClaim:
+    """Return a claim that the effect of two arms differs between steps 1 and 2: arms a, b are there a1, b1, a2, b2."""
+    return ResolvedClaim("change", "arm", (first, second), (first, second), "fvd", "min", step=2, since=1)
 
 
 @dataclass(frozen=True)
@@ -155,6 +167,37 @@ GRIDS = (
 )
 
 
+# Effects that are compared, over a grid or two steps that share what a seed does to an arm.
+COMPARED = (
+    Scenario(
+        "interaction of 2 axes whose effects add up",
+        {"a1": 0.0, "b1": -4 * SPREAD, "a2": 6 * SPREAD, "b2": 2 * SPREAD},
+        (compared("interaction", ("b", "a"), "12"),),
+        {"interaction": _ANY},
+        at_both_points=2 * SPREAD,
+    ),
+    Scenario(
+        "order that holds over 3 values, no effect at the last",
+        {"a1": 0.0, "b1": 6 * SPREAD, "a2": 0.0, "b2": 6 * SPREAD, "a3": 0.0, "b3": 0.0},
+        (compared("holds_over", ("a", "b"), "123"),),
+        {"holds_over": _ANY},
+    ),
+    Scenario(
+        "the same, no effect at all",
+        {f"{arm}{value}": 0.0 for value in "123" for arm in "ab"},
+        (compared("holds_over", ("a", "b"), "123"),),
+        {"holds_over": _ANY},
+    ),
+    Scenario(
+        "effect that is the same at both steps",
+        {"a1": 0.0, "b1": 4 * SPREAD, "a2": -6 * SPREAD, "b2": -2 * SPREAD},
+        (changed("a", "b"),),
+        {"change": _ANY},
+        at_both_points=2 * SPREAD,
+    ),
+)
+
+
 def false_share(scenario: Scenario, noise: Draw, seeds: int, experiments: int) -> float:
     """The share of simulated experiments in which any verdict is false."""
     generator = np.random.default_rng([seeds, 1])
@@ -179,7 +222,15 @@ def _judged(
         if scenario.at_both_points:
             arms, of_arm = np.unique([arm[0] for arm in scenario.effects], return_inverse=True)
             scores += scenario.at_both_points * noise(generator, (len(arms), seeds))[of_arm]
-        yield judge(template.assign(fvd=scores.ravel()), scenario.claims)
+        yield _answers(template.assign(fvd=scores.ravel()), scenario.claims)
+
+
+def _answers(frame: pd.DataFrame, claims: Sequence[ResolvedClaim]) -> list[Verdict]:
+    """Return the verdicts; of claims about two steps, arms that end in a step's number are what they are there."""
+    steps = {step for claim in claims for step in claim.steps}
+    arms = frame["arm"].str
+    at = {step: frame[arms.endswith(str(step))] for step in steps}
+    return judge(frame, claims, by_step={step: own.assign(arm=own["arm"].str[:-1]) for step, own in at.items()})
 
 
 def _scores(
