@@ -9,18 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.compared_scenarios import COMPARED, changed, compared
 from analysis.rendering import verdicts_table
 from analysis.results import load
-from analysis.simulations import (
-    COMPARED,
-    NOISE,
-    Scenario,
-    changed,
-    compared,
-    false_share,
-    supported_share,
-    worst_chance,
-)
+from analysis.simulations import NOISE, Scenario, false_share, supported_share, worst_chance
 from analysis.statistics import paired_test
 from analysis.verdicts import Verdict, judge
 from tests.fixtures.replicates import claim, replicates
