@@ -154,8 +154,8 @@ def _warnings(experiments: int) -> str:
             rows.append([name, str(n), _percent(found.two_groups), _percent(found.unequal)])
     caption = (
         f"**Warnings.** How often chance alone sets them off, of {many:,} simulated pairs of arms that differ in "
-        "nothing and share nothing: that an arm's seeds fall into two groups, and that one arm scatters more than three "
-        "times as much as the other. What seeds do to both arms alike makes the latter rarer."
+        "nothing and share nothing: that an arm's seeds fall into two groups, and that one arm scatters more than "
+        "three times as much as the other. What seeds do to both arms alike makes the latter rarer."
     )
     return f"{caption}\n\n{markdown(['noise', 'n', 'two groups', 'three times the spread'], rows)}"
 

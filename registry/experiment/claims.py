@@ -10,7 +10,7 @@ from registry.errors import SpecError, did_you_mean
 from registry.experiment.claim_forms import misshapen
 from registry.experiment.claims_over import Cells, axis_named, interactions_of, key_of_over, wrong_over
 from registry.experiment.expand import Draft, axis_names
-from registry.experiment.experiment_file import ExperimentFile
+from registry.experiment.experiment_file import BASELINE, ExperimentFile
 from registry.experiment.grid_cells import Point, apart, cells_for, grid_cells
 from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue
@@ -152,8 +152,9 @@ def _resolve_claim(
         return [], wrong
     judged = [scores.get(metric, (metric, "min")) for metric in claim.metric]
     together = tuple(full for full, _ in judged) if len(judged) > 1 else ()
+    baseline = next((draft for draft in drafts if draft.name == BASELINE), drafts[0])
     found = []
-    for asked, cells in _asked(claim, alone, grid, drafts[0]):
+    for asked, cells in _asked(claim, alone, grid, baseline):
         if not cells:
             wrong.append(("axis", apart(claim.axis, asked.labels, {} if asked.over else alone)))
         arms = tuple(cell[label].name for cell in cells.values() for label in asked.labels)

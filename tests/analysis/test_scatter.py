@@ -24,7 +24,7 @@ def test_an_arm_that_scatters_more_than_three_times_as_much_is_named_beside_the_
     loud = [(value - 10) * 3.5 + 12 for value in quiet]
     for scores in ({"a": quiet, "b": loud}, {"b": loud, "a": quiet}):
         (warning,) = told(scores)
-        assert "seeds of b scatter 3.5 times as much as those of a (n = 5; of two arms that scatter alike" in warning
+        assert "seeds of b scatter 3.5 times as much as those of a (n = 5; of normal arms that scatter alike" in warning
     assert not told({"a": quiet, "b": [(value - 10) * 2.9 + 12 for value in quiet]})
     assert not told({"a": quiet, "b": [9.0] * 5})  # no spread at all says something else
     frame = load(replicates({"a": quiet, "b": loud, "c": [9.0, 8.0, 9.5, 9.9, 7.7]}))
