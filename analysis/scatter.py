@@ -63,8 +63,8 @@ def _unequal(metric: str, cells: Sequence[Sequence[str]], scores: NDArray[np.flo
         chance = chance_of_ratio(ratio, len(scores))
         yield (
             f"warning: {metric}: seeds of {wide} scatter {ratio:.3g} times as much as those of {narrow} (n = "
-            f"{len(scores)}; of normal arms that scatter alike, chance makes so much of {chance:.2g}): if the scores are "
-            "skewed too, a verdict on them is false more often than it says"
+            f"{len(scores)}; of normal arms that scatter alike, chance makes so much of {chance:.2g}): if the scores "
+            "are skewed too, a verdict on them is false more often than it says"
         )
 
 
