@@ -69,9 +69,9 @@ def with_plateaus(answers: Sequence[Verdict], curves: pd.DataFrame, frame: pd.Da
     ended = set(zip(*(done(frame)[name] for name in ("arm", "seed")), strict=True))
     lines = curves.dropna(subset=[LOSS])
     logged = {
-        owner: (own["step"].to_numpy("float64"), own[LOSS].to_numpy("float64"))
-        for owner, own in lines.groupby(["arm", "seed"], observed=True, sort=False)
-        if owner in ended
+        (str(arm), int(seed)): (own["step"].to_numpy("float64"), own[LOSS].to_numpy("float64"))
+        for (arm, seed), own in lines.groupby(["arm", "seed"], observed=True, sort=False)
+        if (arm, seed) in ended
     }
     known: dict[tuple[str, int | None], str] = {}  # arm and step -> its warning, the same for every claim
 

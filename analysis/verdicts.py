@@ -96,7 +96,8 @@ class Verdict:
         if claim.kind == "trend":
             found["steps"] = [asdict(step) for step in self.steps]
         if self.values:
-            found["values"] = [asdict(value) for value in self.values]
+            unsaid = () if claim.kind == "holds_over" else ("shown",)  # no claim is made about each by itself
+            found["values"] = [{k: v for k, v in asdict(own).items() if k not in unsaid} for own in self.values]
         if self.growth:
             found["growth"] = asdict(self.growth)
         if claim.step is not None and claim.since is None:
@@ -228,7 +229,7 @@ def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, family: 
         margin=evidence.margin,
         steps=judged_parts(evidence.steps, evidence, paid.level if paid else family.level, shown),
         points=evidence.points,
-        values=judged_parts(evidence.values, evidence, paid.level if paid else family.level, shown),
+        values=_judged_values(claim, evidence, paid.level if paid else family.level, shown),
         growth=evidence.growth,
         warnings=evidence.warnings,
         seeds_needed=_seeds_to_decide(evidence, family, paid) if not shown and p is not None else None,
@@ -244,7 +245,7 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, family: _Family,
     elif claim.kind == "trend":
         told += said_of_steps(judged_parts(evidence.steps, evidence, level, shown), evidence, level)
     elif claim.over:
-        told += said_of_values(claim, judged_parts(evidence.values, evidence, level, shown), evidence.growth)
+        told += said_of_values(claim, _judged_values(claim, evidence, level, shown), evidence.growth)
     if len(evidence.points) > len(evidence.values):
         told.append(said_of_points(evidence.points))
     if not shown and not evidence.agreement:
@@ -252,6 +253,11 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, family: _Family,
     if evidence.agreement:
         told.append(evidence.agreement)
     return "; ".join(told)
+
+
+def _judged_values(claim: ResolvedClaim, evidence: Evidence, level: float, shown: bool) -> tuple[EffectAt, ...]:
+    """Return the effects that are compared; of an order that holds over an axis, with those marked that are shown."""
+    return judged_parts(evidence.values, evidence, level, shown) if claim.kind == "holds_over" else evidence.values
 
 
 def _told(evidence: Evidence, p: float, family: _Family, paid: Paid | None) -> str:

@@ -37,8 +37,9 @@ NOISE = (0.0, 0.11, -0.07, 0.05)
 
 def of_widths(replicate: Replicate) -> dict[str, float]:
     width, seed = replicate.axes["width"], replicate.seed
-    better = EFFECTS[width] + NOISE[seed] if replicate.axes["blocks"] == "variant_4" else 0.0
-    return {METRIC: 50.0 + seed + NOISE[seed - int(width) % 3] - better}
+    noise = NOISE[seed - list(EFFECTS).index(width)]
+    better = EFFECTS[width] + noise if replicate.axes["blocks"] == "variant_4" else 0.0
+    return {METRIC: 50.0 + seed - better}
 
 
 def of_steps(replicate: Replicate) -> dict[str, float]:
