@@ -48,6 +48,8 @@ def wrong_over(claim: Claim, cells: Cells, axes: Sequence[str]) -> Iterator[tupl
         yield key, f"{claim.axis} and {over} do not vary together; put both in `grid`"
     elif cells and len(labels_on(over, cells)) < 2:
         yield key, f"{over} has one value in the grid; an effect is compared over two at least"
+    elif cells and len({label for cell in cells.values() for label in cell}) < 2:
+        yield "axis", f"{claim.axis} has one value in the grid; an effect is between two"
 
 
 def labels_on(over: str, cells: Cells) -> list[str]:

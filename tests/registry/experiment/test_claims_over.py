@@ -69,6 +69,8 @@ def test_a_claim_at_several_steps_is_one_a_step_and_one_of_the_change(tmp_path: 
         (GRID, HOLDS.replace("model.depth", "blocks"), "holds_over: blocks is the claim's own axis"),
         (GRID.replace("grid", "ablate"), HOLDS, "blocks and depth do not vary together; put both in `grid`"),
         (GRID.replace("[2, 4, 8]", "[2]"), HOLDS, "depth has one value in the grid"),
+        (GRID.replace("[variant_1, variant_4]", "[variant_1]"), "{axis: blocks, interacts_with: depth}",
+         "claim.axis: blocks has one value in the grid; an effect is between two"),
         (GRID, "{axis: blocks, equivalent: [variant_1, variant_4], margin: 5%, holds_over: depth}",
          "holds_over: goes with better, not with equivalent"),
         (GRID, "{axis: blocks, interacts_with: depth, worse: variant_1}", "worse: goes with better, not with inter"),
