@@ -45,8 +45,9 @@ def of_widths(replicate: Replicate) -> dict[str, float]:
 def of_steps(replicate: Replicate) -> dict[str, float]:
     """Early variant_4 is better by 5, late by nothing."""
     early = replicate.step == 2
-    better = (5.0 * early + NOISE[replicate.seed]) if replicate.axes["blocks"] == "variant_4" else 0.0
-    return {METRIC: 50.0 - 20.0 * (not early) + replicate.seed + 0.3 * NOISE[replicate.seed - 1] - better}
+    noise = NOISE[replicate.seed - early]
+    better = 5.0 * early + noise if replicate.axes["blocks"] == "variant_4" else 0.0
+    return {METRIC: 50.0 - 20.0 * (not early) + replicate.seed - better}
 
 
 def noisy(replicate: Replicate) -> dict[str, float]:
@@ -125,7 +126,9 @@ def test_an_arm_on_its_first_plateau_is_warned_of_by_verdict_report_and_notebook
     for replicate in made:
         low = 0.1 if replicate.arm == "baseline" else 0.6
         for step in range(1, 41):
-            Recorder(replicate.training).metrics(step, {"loss": low + 0.4 * 0.5**step + 0.001 * (step % 3)})
+            Recorder(replicate.training).metrics(
+                step, {"loss": low + (1 - low) * 0.5 ** (step - 1) + 0.001 * (step % 3)}
+            )
     (told,) = run("verdict", path, "--runs", runs, "--format", "json").json["claims"]
     (warning,) = told["warnings"]
     assert warning.startswith("warning: blocks=variant_4 is still on the first plateau of its loss (seeds 0, 1 of 2")
