@@ -15,7 +15,7 @@ nothing.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +30,8 @@ FEWEST = 16  # logged values
 FIRST_FALL, STILL_LEFT = 1.1, 0.25  # of the loss at the start: over the level, and of the level
 FLAT, UNSURE = 0.02, 0.1  # of the level
 ERRORS = 2.0  # standard errors
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # steps, and the loss that was logged at each
 
 
 def on_first_plateau(steps: NDArray[np.float64], losses: NDArray[np.float64]) -> bool:
@@ -68,11 +70,11 @@ def with_plateaus(answers: Sequence[Verdict], curves: pd.DataFrame, frame: pd.Da
         return list(answers)
     ended = set(zip(*(done(frame)[name] for name in ("arm", "seed")), strict=True))
     lines = curves.dropna(subset=[LOSS])
-    logged = {
-        (str(arm), int(seed)): (own["step"].to_numpy("float64"), own[LOSS].to_numpy("float64"))
-        for (arm, seed), own in lines.groupby(["arm", "seed"], observed=True, sort=False)
-        if (arm, seed) in ended
-    }
+    logged: dict[tuple[str, int], Curve] = {}
+    for _, own in lines.groupby(["arm", "seed"], observed=True, sort=False):
+        owner = str(own["arm"].iloc[0]), int(own["seed"].iloc[0])
+        if owner in ended:
+            logged[owner] = own["step"].to_numpy("float64"), own[LOSS].to_numpy("float64")
     known: dict[tuple[str, int | None], str] = {}  # arm and step -> its warning, the same for every claim
 
     def warning(arm: str, step: int | None) -> str:
@@ -88,7 +90,7 @@ def with_plateaus(answers: Sequence[Verdict], curves: pd.DataFrame, frame: pd.Da
     return [replace(answer, warnings=(*answer.warnings, *warnings(answer))) for answer in answers]
 
 
-def _warning(arm: str, step: int | None, logged: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> str:
+def _warning(arm: str, step: int | None, logged: Mapping[int, Curve]) -> str:
     """What to say of an arm whose seeds logged these steps and losses, of those up to a step; empty for nothing."""
     stuck, levels = [], []
     for seed, (steps, losses) in logged.items():
