@@ -1,6 +1,8 @@
 """Simulated experiments in which effects are compared: over the values of another axis, or between two steps."""
 
-from analysis.simulations import ANY, SPREAD, Scenario
+from dataclasses import replace
+
+from analysis.simulations import ANY, SPREAD, Scenario, order
 from registry.experiment.claims import Kind, ResolvedClaim
 
 
@@ -8,12 +10,12 @@ def compared(kind: Kind, labels: tuple[str, str], values: str) -> ResolvedClaim:
     """Return a claim that compares the effect of two arms over values: arms a, b stand there as a1, b1, a2, b2, …"""
     arms = tuple(f"{arm}{value}" for value in values for arm in labels)
     points = tuple((("other", value),) for value in values)
-    return ResolvedClaim(kind, "arm", labels, arms, "fvd", "min", points=points, over="other")
+    return replace(order(*labels), kind=kind, arms=arms, points=points, over="other")
 
 
 def changed(first: str, second: str) -> ResolvedClaim:
     """Return a claim that the effect of two arms differs between steps 1 and 2: arms a, b are there a1, b1, a2, b2."""
-    return ResolvedClaim("change", "arm", (first, second), (first, second), "fvd", "min", step=2, since=1)
+    return replace(order(first, second), kind="change", step=2, since=1)
 
 
 # Effects that are compared, over a grid or two steps that share what a seed does to an arm.
