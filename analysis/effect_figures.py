@@ -60,4 +60,7 @@ def _axis(kind: str) -> str:
         "order": "effect, right of zero supports,",
         "equivalence": "difference, near zero supports,",
         "trend": "improvement a step, right of zero supports,",
+        "holds_over": "mean effect over values, right of zero supports,",
+        "interaction": "difference of effects, far from zero supports,",
+        "change": "change of the effect, far from zero supports,",
     }[kind]

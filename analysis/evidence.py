@@ -3,11 +3,11 @@
 Every test pairs the arms by seed. Order: the mean difference, two-sided. Equivalence: two one-sided tests of the
 difference against the edges of the margin. Trend: every step by itself, of which the least sure decides
 (intersection-union, R. L. Berger, Technometrics 24, 1982); that scores get worse, by each seed's slope on the rank.
+Claims that compare effects, over another axis or between two steps, are weighed as `analysis.effects_over` says.
 A claim about an axis of a grid is about its main effect: per seed, scores are averaged over the grid's other axes
 first, which averages the paired differences, and the slopes, over them. So n counts seeds, whatever the grid's size.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis import power
+from analysis import effects_over, power
+from analysis.effects_over import EffectAt, Growth
 from analysis.floors import Floors, below, unit_of
-from analysis.results import DONE, paired_scores, protocol_of, score_names, scores_by_arm
+from analysis.readiness import pairs, waits_for
+from analysis.results import paired_scores, protocol_of, scores_by_arm
+from analysis.scatter import scatter_warnings
 from analysis.statistics import EquivalenceTest, PairedTest, equivalence_test, paired_test, slopes_on_rank
-from analysis.stopped import STOPPED, reasons
-from registry.errors import did_you_mean
 from registry.experiment.claims import ResolvedClaim
 
 AGREEMENT = 1e-5  # of a seed's largest score: scores of two trainings are hardly ever so near to each other
@@ -67,10 +68,13 @@ class Evidence:
     """What the paired scores say about a claim.
 
     `test` holds the effect, in the score's unit: the mean difference that supports the claim (order), second less
-    first (equivalence), or the mean improvement per step (trend). `p` is None where `obstacle` says why no test is
-    made. `leaning` is the answer that the data lean to, and given where `p` is small enough. `points` has the effect at
-    each point that a main effect is averaged over, and is empty for any other claim. `agreement` says that the arms'
-    scores are all but the same, where they are; `warnings` name arms that score below a floor of their own.
+    first (equivalence), the mean improvement per step (trend), the mean over the values of the other axis (an order
+    that holds over it), or how much greater the second effect is (interaction, change). `p` is None where `obstacle`
+    says why no test is made. `leaning` is the answer that the data lean to, and given where `p` is small enough.
+    `points` has the effect at each point that a main effect is averaged over, and is empty for any other claim.
+    `agreement` says that the arms' scores are all but the same, where they are; `warnings` name arms that score below
+    a floor of their own, or whose seeds scatter oddly. Where effects are compared, `values` has them, and `growth` how
+    that of an order goes on.
     """
 
     test: PairedTest
@@ -84,13 +88,20 @@ class Evidence:
     steps: tuple[Step, ...] = ()
     step_tests: tuple[PairedTest, ...] = ()
     points: tuple[PointEffect, ...] = ()
+    values: tuple[EffectAt, ...] = ()
+    value_tests: tuple[PairedTest, ...] = ()
+    growth: Growth | None = None
     agreement: str = ""
     warnings: tuple[str, ...] = ()
 
     def seeds_needed(self, alpha: float) -> int | None:
         """An estimate of the seeds that would show what the data lean to, None beyond `power.MOST_SEEDS`."""
-        if self.step_tests and self.leaning == "supported":
-            return power.seeds_to_improve(self.step_tests, alpha=alpha)
+        every = self.step_tests or self.value_tests
+        if every and self.leaning == "supported":
+            return power.seeds_to_improve(every, alpha=alpha)
+        if self.value_tests:
+            worst = min(self.value_tests, key=lambda test: test.mean or 0.0)
+            return power.seeds_to_differ(worst.mean or 0.0, worst.sd or 0.0, alpha=alpha / len(self.value_tests))
         if self.equivalence is None:
             return power.seeds_to_differ(self.test.mean or 0.0, self.test.sd or 0.0, alpha=alpha)
         needed = power.seeds_to_be_within if self.leaning == "supported" else power.seeds_to_be_beyond
@@ -113,21 +124,27 @@ def weigh(frame: pd.DataFrame, claim: ResolvedClaim, floors: Floors = (), alpha:
     floor = unit_of(floors, claim.metric, protocol)
     by_arm = scores_by_arm(frame, claim.arms, claim.metric)
     by_point = paired_scores([by_arm[arm] for arm in claim.arms]).reshape(-1, len(claim.points), len(claim.labels))
-    waits = _waits_for(frame, claim, by_arm)
+    waits = waits_for(frame, claim, by_arm)
     obstacle = f"{pairs(len(by_point))}; {waits}" if waits else ""
     size = float(np.abs(by_point).max()) if by_point.size else 0.0
     means = {arm: float(own.mean()) for arm, own in by_arm.items()}
-    warnings = tuple(below(floors, claim.metric, protocol, means))
+    warnings = (*below(floors, claim.metric, protocol, means), *scatter_warnings(claim.metric, claim.cells, by_point))
     with np.errstate(over="ignore", invalid="ignore"):
         scores = by_point.mean(axis=1)
         points = _points(claim, by_point)
-    agreement = _agreement(scores)
+    agreement = _agreement(by_point.reshape(-1, len(claim.labels)) if claim.over else scores)
     if claim.kind == "equivalence":
         found = _equivalence(claim, scores, obstacle, protocol, floor, alpha)
     else:
         if agreement and not obstacle:
             obstacle = f"{pairs(len(scores))}; {agreement}"
-        found = _improvement(claim, scores, size, obstacle, alpha)
+        if claim.over:
+            found = _compared(claim, by_point, size, obstacle, alpha)
+            if claim.kind == "holds_over":
+                grown = effects_over.growth(frame, claim, _by_value(claim, by_point), size, alpha)
+                found = replace(found, growth=grown)
+        else:
+            found = _improvement(claim, scores, size, obstacle, alpha)
     return replace(found, protocol=protocol, floor=floor, points=points, agreement=agreement, warnings=warnings)
 
 
@@ -136,7 +153,7 @@ def _effects(claim: ResolvedClaim, scores: NDArray[np.float64]) -> NDArray[np.fl
     if claim.kind == "equivalence":
         return scores[..., 1] - scores[..., 0]
     improving = _improving(claim, scores)
-    return improving[..., 0] - improving[..., 1] if claim.kind == "order" else slopes_on_rank(improving)
+    return improving[..., 0] - improving[..., 1] if len(claim.labels) == 2 else slopes_on_rank(improving)
 
 
 def _improving(claim: ResolvedClaim, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -171,6 +188,35 @@ def _improvement(
     steps = tuple(Step(worse, better, own.mean, own.interval, own.p) for worse, better, own in neighbours)
     p = max(step.p_better for step in steps) if steps and leaning == "supported" else test.p
     return Evidence(test, None if obstacle else p, leaning, obstacle, steps=steps, step_tests=tests)
+
+
+def _compared(
+    claim: ResolvedClaim, by_point: NDArray[np.float64], size: float, obstacle: str, alpha: float
+) -> Evidence:
+    """Test a claim that compares effects by scores (seeds, points, labels)."""
+    by_value = _by_value(claim, by_point)
+    tests = effects_over.tests_by_value(by_value, size, alpha)
+    values = tuple(
+        EffectAt(value, own.mean, own.interval, own.p) for value, own in zip(claim.compared, tests, strict=True)
+    )
+    if claim.kind != "holds_over":
+        with np.errstate(over="ignore", invalid="ignore"):
+            test = paired_test(by_value[:, 1] - by_value[:, 0], alpha=alpha, size=size)
+        obstacle = obstacle or _untestable(test)
+        return Evidence(test, None if obstacle else test.p, "supported", obstacle, values=values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        test = paired_test(by_value.mean(axis=1), alpha=alpha, size=size)
+    obstacle = obstacle or _untestable(test)
+    holds = all((own.mean or 0.0) > 0 for own in tests)
+    p = effects_over.p_holds(tests) if holds else effects_over.p_fails(tests)
+    leaning: Answer = "supported" if holds else "contradicted"
+    return Evidence(test, None if obstacle else p, leaning, obstacle, values=values, value_tests=tests)
+
+
+def _by_value(claim: ResolvedClaim, by_point: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the effects (seeds, values) of scores (seeds, points, labels)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return effects_over.effects_by_value(claim, _effects(claim, by_point))
 
 
 def _agreement(scores: NDArray[np.float64]) -> str:
@@ -228,33 +274,6 @@ def _step_tests(improving: NDArray[np.float64], size: float, alpha: float) -> tu
     return tuple(paired_test(step, alpha=alpha, size=size) for step in np.diff(improving, axis=1).T)
 
 
-def _waits_for(frame: pd.DataFrame, claim: ResolvedClaim, by_arm: dict[str, pd.Series]) -> str:
-    """Why these arms are not ready for a test; empty where they are."""
-    told = []
-    arms, states = frame["arm"].to_numpy(), frame["state"].to_numpy()
-    for arm in claim.arms:
-        own = states[arms == arm]
-        open_states = Counter(str(state) for state in own if state != DONE)
-        if not len(own):
-            told.append(f"arm {arm!r} has no replicate")
-        elif STOPPED in own:
-            told.append(f"arm {arm!r} was stopped early ({reasons(frame)[arm]}), which says nothing about a claim")
-        elif open_states:
-            named = ", ".join(f"{count} {state}" for state, count in open_states.items())
-            told.append(f"{open_states.total()} of {len(own)} seeds of arm {arm!r} not done ({named})")
-    if not told and claim.metric not in frame:
-        told.append(f"no score {claim.metric!r} was recorded: {did_you_mean(claim.metric, score_names(frame))}")
-    if not told:
-        for arm, scores in by_arm.items():
-            if unusable := [seed for seed, score in zip(scores.index, scores, strict=True) if not np.isfinite(score)]:
-                told.append(f"arm {arm!r} has no finite {claim.metric} for seed {', '.join(map(str, unusable))}")
-        seeds = [set(scores.index) for scores in by_arm.values()]
-        if alone := set.union(*seeds) - set.intersection(*seeds):
-            which = "one of the two arms" if len(seeds) == 2 else "some of the arms"
-            told.append(f"seed {', '.join(map(str, sorted(alone)))} is in {which} only")
-    return "; ".join(told)
-
-
 def _untestable(test: PairedTest) -> str:
     if test.p is not None:
         return ""
@@ -265,8 +284,3 @@ def _untestable(test: PairedTest) -> str:
     if test.mean == 0:
         return f"{pairs(test.n)}; {EQUAL}{NOT_REACHED}"
     return f"{pairs(test.n)}; all differences are equal, so the spread between seeds is unknown"
-
-
-def pairs(n: int) -> str:
-    """`3 paired seeds`."""
-    return f"{n} paired seed{'' if n == 1 else 's'}"

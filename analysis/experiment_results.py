@@ -11,6 +11,7 @@ import pandas as pd
 from analysis import effects, figures, rendering, results, verdicts
 from analysis.effects import Paired
 from analysis.looks import History, seen
+from analysis.plateau import LOSS, with_plateaus
 from analysis.results_source import ResultsSource
 from analysis.run_columns import spec_values, typed
 from analysis.sample_videos import SampleVideos
@@ -124,7 +125,7 @@ class ExperimentResults:
         counts = [self.resolved.arms[arm] for arm, _ in owners]
         costs = typed({"parameters": [own.parameters for own in counts],
                        MACS: [own.macs.get("evaluated") for own in counts]})  # fmt: skip
-        hidden = ["protocol_specs", "made_by"]
+        hidden = ["protocol_specs", "made_by", "parameters"]  # the last as counted, whether trained or not
         return pd.concat([self.frame.drop(columns=hidden), costs, specs], axis=1)
 
     def curves(self, *metrics: str) -> pd.DataFrame:
@@ -204,14 +205,16 @@ class ExperimentResults:
             RunError: a claim compares scores of different data or protocols.
         """
         claims = self.resolved.resolved_claims
-        by_step = {claim.step: self.at_step(claim.step) for claim in claims if claim.step is not None}
+        by_step = {step: self.at_step(step) for claim in claims for step in claim.steps}
 
         def judged(history: History) -> list[Verdict]:
             return verdicts.judge(
                 self.frame, claims, floors=self.floors, harmless=harmless, by_step=by_step, history=history
             )
 
-        return Verdicts(self.name, seen(self.folder, self.frame, None, judged))
+        answers = seen(self.folder, self.frame, None, judged)
+        curves = self.source.curves([LOSS]) if answers else pd.DataFrame()
+        return Verdicts(self.name, with_plateaus(answers, curves, self.frame))
 
     def table(self, *metrics: str) -> Summary:
         """Return scores by arm: mean, spread over seeds, difference to the baseline; a notebook shows it as a table.

@@ -32,8 +32,9 @@ def chance_of(evidence: Evidence, most: int, level: float) -> float:
         within = min(_above(side, n, most, level) for side in sides)
         beyond = sum(_above(side, n, most, level / 2, sign=-1) for side in sides)
         return min(1.0, within + beyond)
-    down = _above(evidence.test, n, most, level / 2, sign=-1)
-    tests: Sequence[PairedTest] = evidence.step_tests or (evidence.test,)
+    contrary: Sequence[PairedTest] = evidence.value_tests or (evidence.test,)
+    down = sum(_above(own, n, most, level / 2 / len(contrary), sign=-1) for own in contrary)
+    tests: Sequence[PairedTest] = evidence.step_tests or contrary
     return min(1.0, min(_above(own, n, most, level / 2) for own in tests) + down)
 
 

@@ -139,6 +139,7 @@ def key_of(frame: pd.DataFrame, claim: ResolvedClaim) -> str:
     identities = dict(zip(frame["arm"], frame["identity"], strict=True))
     arms = [str(identities.get(arm, "")) for arm in claim.arms]
     about = [claim.kind, arms, claim.metric, claim.direction, str(claim.margin), claim.step]
+    about += [claim.over, claim.since] if claim.over else []
     return _digest(about)
 
 

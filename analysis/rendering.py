@@ -30,6 +30,9 @@ EFFECTS = {
     "order": "effect of an order: mean paired difference; positive supports the claim",
     "equivalence": "effect of an equivalence: mean paired difference, the second less the first; small supports it",
     "trend": "effect of a trend: mean improvement per step, by each seed's slope; its p is that of the least sure step",
+    "holds_over": "effect of an order over an axis: mean over its values; p is that of the least sure value",
+    "interaction": "effect of an interaction: how much greater the effect is at the second value than at the first",
+    "change": "effect of a change: how much greater the effect is at the last step than at the first",
 }
 
 

@@ -15,7 +15,7 @@ from registry.runs.records import PACE
 from registry.schema.differences import differing
 
 FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
-RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds", *PACE, "made_by")
+RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds", "parameters", *PACE, "made_by")
 DONE = "done"
 
 
@@ -41,7 +41,7 @@ def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         if names.count(name) > 1:
             raise RunError(f"two columns of the results are named {name!r}; rename the axis or the score")
     frame = pd.DataFrame([_flat(row) for row in rows], columns=names)
-    for name in ("steps", "seconds", *PACE, *scores):
+    for name in ("steps", "seconds", "parameters", *PACE, *scores):
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64")
     twice = frame[frame.duplicated(["experiment", "arm", "seed"])]
     if len(twice):

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from analysis import look_simulations, simulations
+from analysis import look_simulations, simulations, warning_simulations
+from analysis.compared_scenarios import COMPARED
 from analysis.simulations import GRIDS, NOISE, SCENARIOS, SEEDS, worst_chance
 from analysis.tables import markdown
 from registry.errors import RunError
@@ -70,6 +71,8 @@ def made(experiments: int, say: Say) -> Iterator[str]:
     yield _looks(experiments)
     say("until decided")
     yield _savings(experiments)
+    say("warnings")
+    yield _warnings(experiments)
     say("coverage")
     yield _coverage(experiments)
     say("power")
@@ -89,7 +92,7 @@ def _made_by(experiments: int, seconds: float) -> str:
 def _false_verdicts(experiments: int) -> str:
     rows = [
         [scenario.name, name, *(_percent(simulations.false_share(scenario, noise, n, experiments)) for n in SEEDS)]
-        for scenario in (*SCENARIOS, *GRIDS)
+        for scenario in (*SCENARIOS, *GRIDS, *COMPARED)
         for name, noise in NOISE.items()
     ]
     limit = _percent(worst_chance(0.05, experiments))
@@ -140,6 +143,21 @@ def _savings(experiments: int) -> str:
     )
     header = ["effect", "found", "mean seeds", "fixed design", "saved", "anytime: found", "anytime: seeds"]
     return f"{caption}\n\n{markdown(header, rows)}"
+
+
+def _warnings(experiments: int) -> str:
+    many = experiments * MORE
+    rows = []
+    for name, noise in NOISE.items():
+        for n in warning_simulations.SEEDS:
+            found = warning_simulations.alarms(noise, n, many)
+            rows.append([name, str(n), _percent(found.two_groups), _percent(found.unequal)])
+    caption = (
+        f"**Warnings.** How often chance alone sets them off, of {many:,} simulated pairs of arms that differ in "
+        "nothing and share nothing: that an arm's seeds fall into two groups, and that one arm scatters more than "
+        "three times as much as the other. What seeds do to both arms alike makes the latter rarer."
+    )
+    return f"{caption}\n\n{markdown(['noise', 'n', 'two groups', 'three times the spread'], rows)}"
 
 
 def _coverage(experiments: int) -> str:

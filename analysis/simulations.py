@@ -91,13 +91,13 @@ class Scenario:
 
 
 _EQUAL = dict.fromkeys("abcd", 0.0)
-_ANY = ("supported", "contradicted")
+ANY = ("supported", "contradicted")
 _EDGE = 5.0  # of the margin of equivalence: 5 % of the level
 _ABSOLUTE, _SHARE = Margin(value=_EDGE, unit="score"), Margin(value=_EDGE / LEVEL, unit="share")
 SCENARIOS = (
-    Scenario("A/A, 1 claim of order", _EQUAL, (order("a", "b"),), {"order": _ANY}),
-    Scenario("A/A, 3 claims of order", _EQUAL, tuple(order("a", x) for x in "bcd"), {"order": _ANY}),
-    Scenario("A/A, trend of 4 arms", _EQUAL, (trend(*"abcd"),), {"trend": _ANY}),
+    Scenario("A/A, 1 claim of order", _EQUAL, (order("a", "b"),), {"order": ANY}),
+    Scenario("A/A, 3 claims of order", _EQUAL, tuple(order("a", x) for x in "bcd"), {"order": ANY}),
+    Scenario("A/A, trend of 4 arms", _EQUAL, (trend(*"abcd"),), {"trend": ANY}),
     Scenario(
         "equivalence called supported, true difference = margin",
         {"a": 0.0, "b": _EDGE},
@@ -120,7 +120,7 @@ SCENARIOS = (
         "all three kinds at once, none of them true",
         {**_EQUAL, "e": _EDGE},
         (order("a", "b"), trend(*"abcd"), equivalence("a", "e", _ABSOLUTE)),
-        {"order": _ANY, "trend": _ANY, "equivalence": ("supported",)},
+        {"order": ANY, "trend": ANY, "equivalence": ("supported",)},
     ),
     Scenario(
         "trend of 4 arms called supported, last step worse by 1 sd",
@@ -142,14 +142,14 @@ GRIDS = (
         "grid of 2 points with opposite effects, 1 claim of order",
         {"a1": 0.0, "b1": 4 * SPREAD, "a2": 0.0, "b2": -4 * SPREAD},
         (over_grid(order("a", "b")),),
-        {"order": _ANY},
+        {"order": ANY},
         at_both_points=2 * SPREAD,
     ),
     Scenario(
         "grid of 2 points, all three kinds at once, none of them true",
         {f"{arm}{point}": _EDGE * (arm == "e") for point in "12" for arm in "abcde"},
         tuple(map(over_grid, (order("a", "b"), trend(*"abcd"), equivalence("a", "e", _ABSOLUTE)))),
-        {"order": _ANY, "trend": _ANY, "equivalence": ("supported",)},
+        {"order": ANY, "trend": ANY, "equivalence": ("supported",)},
         at_both_points=2 * SPREAD,
     ),
 )
@@ -179,7 +179,15 @@ def _judged(
         if scenario.at_both_points:
             arms, of_arm = np.unique([arm[0] for arm in scenario.effects], return_inverse=True)
             scores += scenario.at_both_points * noise(generator, (len(arms), seeds))[of_arm]
-        yield judge(template.assign(fvd=scores.ravel()), scenario.claims)
+        yield _answers(template.assign(fvd=scores.ravel()), scenario.claims)
+
+
+def _answers(frame: pd.DataFrame, claims: Sequence[ResolvedClaim]) -> list[Verdict]:
+    """Return the verdicts; of claims about two steps, arms that end in a step's number are what they are there."""
+    steps = {step for claim in claims for step in claim.steps}
+    arms = frame["arm"].str
+    at = {step: frame[arms.endswith(str(step))] for step in steps}
+    return judge(frame, claims, by_step={step: own.assign(arm=own["arm"].str[:-1]) for step, own in at.items()})
 
 
 def _scores(

@@ -13,13 +13,17 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.evidence import Answer, Evidence, PointEffect, Step, pairs, weigh
+from analysis.effects_over import EffectAt, Growth
+from analysis.evidence import Answer, Evidence, PointEffect, Step, weigh
 from analysis.floors import Floors
 from analysis.looks import History, Paid
 from analysis.mixed_code import MixedCode, lines, mixed_code_of
 from analysis.power import MOST_SEEDS, POWER
+from analysis.readiness import pairs
+from analysis.reason_words import judged_parts, said_of_points, said_of_steps, said_of_values
 from analysis.results import full_name
 from analysis.statistics import holm
+from analysis.stepwise import rows_of
 from registry.experiment.claims import ResolvedClaim
 
 REMEDY = "`launch --again` makes anew what other code made; `--mixed-code REASON` judges all the same"
@@ -29,12 +33,14 @@ REMEDY = "`launch --again` makes anew what other code made; `--mixed-code REASON
 class Verdict:
     """The answer to one claim.
 
-    `effect` is the mean paired difference that supports the claim (order), second less first (equivalence), or the
-    mean improvement per step (trend), `interval` its Student-t interval at `1 - alpha`, both in the score's unit;
+    `effect` is the mean paired difference that supports the claim (order), second less first (equivalence), the mean
+    improvement per step (trend), the mean over values (an order that holds over an axis), or how much greater the
+    second effect is than the first (interaction, change); `interval` is its Student-t interval at `1 - alpha`, both
+    are in the score's unit;
     `effect_in_floors` is in units of the mean score of real halves, None where that floor was not measured; `n` counts
     the paired seeds; `p` is adjusted by Holm, None where no test was made; `margin` (equivalence) is in the score's
     unit, `steps` (trend) are the differences between neighbours, `points` (a main effect over a grid) the effects at
-    each of its points; `reason` says in plain words why; `warnings` name arms that score below a floor of their own;
+    each of its points; `reason` says in plain words why; `warnings` say what makes the verdict weaker than it looks;
     `mixed_code` says where the arms were made by different code, and `harmless` why that is no obstacle, if it is none;
     `seeds_needed` estimates how many would decide it, None where it is decided, or nothing can be estimated; `paid` has
     the looks at this claim so far, which `p` is adjusted for as well, None where there is no test, or one is planned.
@@ -52,6 +58,8 @@ class Verdict:
     margin: float | None = None
     steps: tuple[Step, ...] = ()
     points: tuple[PointEffect, ...] = ()
+    values: tuple[EffectAt, ...] = ()
+    growth: Growth | None = None
     warnings: tuple[str, ...] = ()
     mixed_code: tuple[MixedCode, ...] = ()
     harmless: str = ""
@@ -65,6 +73,9 @@ class Verdict:
             "order": dict(zip(("better", "worse"), claim.labels, strict=False)),
             "equivalence": {"equivalent": list(claim.labels), "margin": str(claim.margin)},
             "trend": {"improving": list(claim.labels)},
+            "holds_over": {**dict(zip(("better", "worse"), claim.labels, strict=False)), "holds_over": claim.over},
+            "interaction": {"effect_of": list(claim.labels), "interacts_with": claim.over},
+            "change": {"effect_of": list(claim.labels), "at_steps": list(claim.steps)},
         }
         found: dict[str, Any] = {
             "axis": claim.axis,
@@ -84,7 +95,12 @@ class Verdict:
             found["margin_in_score"] = self.margin
         if claim.kind == "trend":
             found["steps"] = [asdict(step) for step in self.steps]
-        if claim.step is not None:
+        if self.values:
+            unsaid = () if claim.kind == "holds_over" else ("shown",)  # no claim is made about each by itself
+            found["values"] = [{k: v for k, v in asdict(own).items() if k not in unsaid} for own in self.values]
+        if self.growth:
+            found["growth"] = asdict(self.growth)
+        if claim.step is not None and claim.since is None:
             found["step"] = claim.step
         if claim.matched:
             found["matched"] = list(claim.matched)
@@ -126,28 +142,31 @@ def judge(
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
-    frames = [frame if claim.step is None else (by_step or {})[claim.step] for claim in claims]
-    claims = [replace(claim, metric=full_name(own, claim.metric)) for own, claim in zip(frames, claims, strict=True)]
+    rows = [rows_of(frame, claim, by_step or {}) for claim in claims]
+    frames = [own for own, _ in rows]
+    asked = [replace(claim, metric=full_name(own, claim.metric)) for own, claim in rows]
     if history is not None:
-        frames = [history.rows(own, claim) for own, claim in zip(frames, claims, strict=True)]
-    weighed = [weigh(own, claim, floors, alpha) for own, claim in zip(frames, claims, strict=True)]
-    mixed = [tuple(mixed_code_of(own, claim.arms, claim.metric)) for own, claim in zip(frames, claims, strict=True)]
+        frames = [history.rows(own, claim) for own, claim in zip(frames, asked, strict=True)]
+    weighed = [weigh(own, claim, floors, alpha) for own, claim in zip(frames, asked, strict=True)]
+    mixed = [tuple(mixed_code_of(own, claim.arms, claim.metric)) for own, claim in zip(frames, asked, strict=True)]
     refused = [bool(found) and not harmless for found in mixed]
     family = _Family(alpha, len(claims), history)
     paid = [
         family.paid(own, claim, evidence) if not no else None
-        for own, claim, evidence, no in zip(frames, claims, weighed, refused, strict=True)
+        for own, claim, evidence, no in zip(frames, asked, weighed, refused, strict=True)
     ]
     over_looks = [own.p if own else evidence.p for own, evidence in zip(paid, weighed, strict=True)]
     adjusted = holm([None if no else p for p, no in zip(over_looks, refused, strict=True)])
-    return [
+    answers = [
         _refused(claim, evidence, found)
         if no
         else replace(
             _verdict(claim, evidence, p, family, own), mixed_code=found, harmless=harmless if found else "", paid=own
         )
-        for claim, evidence, p, found, no, own in zip(claims, weighed, adjusted, mixed, refused, paid, strict=True)
+        for claim, evidence, p, found, no, own in zip(asked, weighed, adjusted, mixed, refused, paid, strict=True)
     ]
+    named = (replace(claim, metric=own.metric) for claim, own in zip(claims, asked, strict=True))
+    return [replace(answer, claim=claim) for answer, claim in zip(answers, named, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -208,8 +227,10 @@ def _verdict(claim: ResolvedClaim, evidence: Evidence, p: float | None, family: 
         effect_in_floors=in_floors,
         protocol=evidence.protocol,
         margin=evidence.margin,
-        steps=_judged_steps(evidence, paid.level if paid else family.level, shown),
+        steps=judged_parts(evidence.steps, evidence, paid.level if paid else family.level, shown),
         points=evidence.points,
+        values=_judged_values(claim, evidence, paid.level if paid else family.level, shown),
+        growth=evidence.growth,
         warnings=evidence.warnings,
         seeds_needed=_seeds_to_decide(evidence, family, paid) if not shown and p is not None else None,
     )
@@ -222,14 +243,21 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, family: _Family,
         place = "within" if evidence.leaning == "supported" else "beyond"
         told.insert(1, f"the mean difference is {place} the margin, ±{evidence.margin:.3g}")
     elif claim.kind == "trend":
-        told += _steps(_judged_steps(evidence, level, shown), evidence, level)
-    if evidence.points:
-        told.append(_points(evidence.points))
+        told += said_of_steps(judged_parts(evidence.steps, evidence, level, shown), evidence, level)
+    elif claim.over:
+        told += said_of_values(claim, _judged_values(claim, evidence, level, shown), evidence.growth)
+    if len(evidence.points) > len(evidence.values):
+        told.append(said_of_points(evidence.points))
     if not shown and not evidence.agreement:
         told.append(_more_seeds(claim, evidence, family, paid))
     if evidence.agreement:
         told.append(evidence.agreement)
     return "; ".join(told)
+
+
+def _judged_values(claim: ResolvedClaim, evidence: Evidence, level: float, shown: bool) -> tuple[EffectAt, ...]:
+    """Return the effects that are compared; of an order that holds over an axis, with those marked that are shown."""
+    return judged_parts(evidence.values, evidence, level, shown) if claim.kind == "holds_over" else evidence.values
 
 
 def _told(evidence: Evidence, p: float, family: _Family, paid: Paid | None) -> str:
@@ -243,41 +271,6 @@ def _told(evidence: Evidence, p: float, family: _Family, paid: Paid | None) -> s
     now = paid.looks[-1]
     earlier = p <= family.alpha and (now.leaning != paid.leaning or now.p > paid.level)
     return f"{sides}; {paid.told}{', and was shown at an earlier one' if earlier and len(paid.looks) > 1 else ''}"
-
-
-def _judged_steps(evidence: Evidence, level: float, all_shown: bool) -> tuple[Step, ...]:
-    """Return a trend's steps with those marked that are shown: all where the claim is supported, else by Holm."""
-    adjusted = holm([step.p_better for step in evidence.steps])
-    supported = all_shown and evidence.leaning == "supported"
-    return tuple(
-        replace(step, shown=not evidence.obstacle and (supported or (p or 0.0) <= level))
-        for step, p in zip(evidence.steps, adjusted, strict=True)
-    )
-
-
-def _steps(steps: Sequence[Step], evidence: Evidence, level: float) -> list[str]:
-    """`improves on the whole; steps S-B, B-L shown, L-XL not`, and the size of each step with its interval."""
-    whole = evidence.test.p is not None and evidence.test.p <= level
-    names = {shown: [f"{step.worse}-{step.better}" for step in steps if step.shown is shown] for shown in (True, False)}
-    told = ", ".join([*_marked(names[True], "shown"), *_marked(names[False], "not" if names[True] else "not shown")])
-    on_the_whole = f"{'improves' if evidence.leaning == 'supported' else 'gets worse'} on the whole"
-    sizes = []
-    for step in steps:
-        interval = f" ({step.interval[0]:.3g} to {step.interval[1]:.3g})" if step.interval else ""
-        sizes.append(f"{step.worse} to {step.better} {step.effect or 0.0:+.3g}{interval}")
-    return [*([on_the_whole] if whole else []), f"steps {told}", f"steps: {', '.join(sizes)}"]
-
-
-def _marked(names: Sequence[str], mark: str) -> list[str]:
-    return [f"{', '.join(names)} {mark}"] if names else []
-
-
-def _points(points: Sequence[PointEffect]) -> str:
-    """`effect at 4 points: -0.1 (patch=2) to +0.3 (patch=4)`: an average may hide that points disagree."""
-    ordered = sorted(points, key=lambda point: point.effect)
-    shown = (f"{own.effect:+.3g} ({', '.join(f'{axis}={label}' for axis, label in own.at.items())})" for own in ordered)
-    lowest, *_, highest = shown
-    return f"effect at {len(points)} points: {lowest} to {highest}"
 
 
 def _seeds_to_decide(evidence: Evidence, family: _Family, paid: Paid | None) -> int | None:
@@ -296,6 +289,11 @@ def _more_seeds(claim: ResolvedClaim, evidence: Evidence, family: _Family, paid:
         "trend": "steps of this size" if evidence.leaning == "supported" else "a trend of this size",
         "equivalence": f"that a difference of this size is {'within' if evidence.leaning == 'supported' else 'beyond'}"
         " the margin",
+        "holds_over": f"effects of this size at every {claim.over}"
+        if evidence.leaning == "supported"
+        else "the contrary effect at one of them",
+        "interaction": "a difference of this size",
+        "change": "a change of this size",
     }[claim.kind]
     needed = evidence.seeds_needed(alpha)
     if needed is None and any((step.effect or 0.0) <= 0 for step in evidence.steps) and evidence.leaning == "supported":

@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 
 from analysis import results, verdicts
+from analysis.curves import curves
 from analysis.looks import History, seen
+from analysis.plateau import LOSS, with_plateaus
 from analysis.verdicts import Verdict
 from experiments.plan.plan import Plan
 from registry.errors import SpecError
@@ -96,11 +98,14 @@ def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: 
     names = {arm.name for arm in plan.selected}
     claims = [claim for claim in plan.claims if not selected or set(claim.arms) <= names]
     known = read.by_step if read is not None else {}
-    steps = {claim.step for claim in claims if claim.step is not None}
+    steps = {step for claim in claims for step in claim.steps}
     by_step = {step: known[step] if step in known else frame_of(plan, step) for step in steps}
     last, floors = read.last if read is not None else frame_of(plan), floors_of(plan)
 
     def judged(history: History) -> list[Verdict]:
         return verdicts.judge(last, claims, floors=floors, harmless=harmless, by_step=by_step, history=history)
 
-    return seen(plan.folder, last, None, judged)
+    answers = seen(plan.folder, last, None, judged)
+    claimed = {arm for claim in claims for arm in claim.arms}
+    trainings = ((own.arm, own.seed, own.training) for own in plan.all_replicates if own.arm in claimed)
+    return with_plateaus(answers, curves(trainings, [LOSS]), last)

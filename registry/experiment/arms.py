@@ -6,7 +6,8 @@ from typing import Any
 
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.arm import Arm
-from registry.experiment.claims import ResolvedClaim, averageable, resolve_claims, unevaluated, unjudgeable
+from registry.experiment.claims import ResolvedClaim, resolve_claims
+from registry.experiment.comparable import averageable, unevaluated, unjudgeable
 from registry.experiment.compatibility import any_below
 from registry.experiment.expand import Draft, make_drafts, sound_axes, trial_draft
 from registry.experiment.experiment_file import ExperimentFile, dotted

@@ -7,20 +7,19 @@ from itertools import combinations
 from typing import Any, Literal
 
 from registry.errors import SpecError, did_you_mean
-from registry.experiment.evaluate_at import early_steps
-from registry.experiment.expand import Draft
-from registry.experiment.experiment_file import Experiment, ExperimentFile
+from registry.experiment.claim_forms import misshapen
+from registry.experiment.claims_over import Cells, axis_named, interactions_of, key_of_over, wrong_over
+from registry.experiment.expand import Draft, axis_names
+from registry.experiment.experiment_file import BASELINE, ExperimentFile
 from registry.experiment.grid_cells import Point, apart, cells_for, grid_cells
 from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue
-from registry.schema.claim import FORMS, Claim, Margin
-from registry.schema.differences import differing
+from registry.schema.claim import Claim, Margin
 from registry.schema.protocol import Protocol, with_preset
-from registry.schema.spec import Spec
 
-MAX_LABELS = 50  # of one claim; an equivalence of so many is 1,225 claims
 VALIDATION_LOSS = "validation_loss"
 Direction = Literal["min", "max"]
+Kind = Literal["order", "equivalence", "trend", "holds_over", "interaction", "change"]
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,13 @@ class ResolvedClaim:
     first and the second (equivalence, with its `margin`), or from worst to best (trend). A claim about an axis of a
     grid is about its main effect: `points` has the places on the grid's other axes, and `arms` as many arms for each
     of them, one after the other. Any other claim has one point, which is empty.
+
+    Three kinds compare effects, that of the first label against the second (or along the labels, of a trend's change):
+    at each value of the axis `over` of the grid (an order that `holds_over` it), between two of its values, the
+    reference first (interaction), and between the steps `since` and `step` (change).
     """
 
-    kind: Literal["order", "equivalence", "trend"]
+    kind: Kind
     axis: str
     labels: tuple[str, ...]
     arms: tuple[str, ...]
@@ -44,6 +47,8 @@ class ResolvedClaim:
     step: int | None = None  # whose evaluations are judged; None: the one that arms are compared at
     matched: tuple[str, ...] = ()  # the ways in which its arms are matched, where the experiment has several
     together: tuple[str, ...] = ()  # the scores of a claim that is judged in several; empty where it is one
+    over: str = ""  # the axis of the grid that effects are compared over
+    since: int | None = None  # the step whose effect is compared with that at `step`
 
     @property
     def statement(self) -> str:
@@ -52,12 +57,21 @@ class ResolvedClaim:
             return f"{self.labels[0]} better than {self.labels[1]}"
         if self.kind == "equivalence":
             return f"{self.labels[0]} equivalent to {self.labels[1]} within {self.margin}"
-        return f"improving from {' to '.join(self.labels)}"
+        if self.kind == "trend":
+            return f"improving from {' to '.join(self.labels)}"
+        if self.kind == "holds_over":
+            return f"{self.labels[0]} better than {self.labels[1]} at every {self.over} of {', '.join(self.compared)}"
+        effect = f"the effect of {self.labels[0]} against {self.labels[1]}"
+        if len(self.labels) > 2:
+            effect = f"the improvement from {' to '.join(self.labels)}"
+        if self.kind == "change":
+            return f"{effect} differs between steps {self.since} and {self.step}"
+        return f"{effect} differs between {self.over} {' and '.join(self.compared)}"
 
     @property
     def where(self) -> str:
         """Where it is judged, as far as it is said: `, at step 1000, frames=16, averaged over patch in 2, 4`."""
-        step = [f"step {self.step}"] if self.step is not None else []
+        step = [f"step {self.step}"] if self.step is not None and self.since is None else []
         at = ", ".join([*step, *(f"{axis}={label}" for axis, label in self.at.items())])
         over = " and ".join(f"{axis} in {', '.join(labels)}" for axis, labels in self.averaged.items())
         matched = " and ".join(part for part in (", ".join(self.matched[:-1]), *self.matched[-1:]) if part)
@@ -76,6 +90,16 @@ class ResolvedClaim:
         return [self.arms[start : start + size] for start in range(0, len(self.arms), size)]
 
     @property
+    def compared(self) -> tuple[str, ...]:
+        """The values of the axis `over` that effects are compared at, the reference of an interaction first."""
+        return tuple(dict.fromkeys(dict(point)[self.over] for point in self.points)) if self.over else ()
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps whose evaluations it is judged by, where it names any."""
+        return tuple(step for step in (self.since, self.step) if step is not None)
+
+    @property
     def averaged(self) -> dict[str, tuple[str, ...]]:
         """The other axes of the grid that the effect is averaged over, with their values."""
         return {axis: labels for axis, labels in self._others().items() if len(labels) > 1}
@@ -86,7 +110,7 @@ class ResolvedClaim:
         return {axis: labels[0] for axis, labels in self._others().items() if len(labels) == 1}
 
     def _others(self) -> dict[str, tuple[str, ...]]:
-        axes = [axis for axis, _ in self.points[0]]
+        axes = [axis for axis, _ in self.points[0] if axis != self.over]
         return {axis: tuple(dict.fromkeys(dict(point)[axis] for point in self.points)) for axis in axes}
 
 
@@ -106,8 +130,9 @@ def resolve_claims(file: ExperimentFile, drafts: Sequence[Draft]) -> tuple[list[
 def _resolve_claim(
     claim: Claim, drafts: Sequence[Draft], file: ExperimentFile
 ) -> tuple[list[ResolvedClaim], list[tuple[str, str]]]:
+    claim = _with_axes(claim, file)
     by_axis, grid = _values(drafts), grid_cells(claim.axis, drafts, file)
-    wrong = list(_misshapen(claim))
+    wrong = list(misshapen(claim, file.experiment))
     alone: Mapping[str, Draft] = by_axis.get(claim.axis, {})
     values = dict.fromkeys([*alone, *(label for cell in grid.values() for label in cell)])
     if not values:
@@ -120,32 +145,69 @@ def _resolve_claim(
         for key, label in named
         if values and label not in values
     ]
+    wrong += wrong_over(claim, grid, list(by_axis))
     scores = scores_of(_any_of(named, alone, grid, drafts).raw, file.parts)
     wrong += [("metric", text) for text in _no_scores(claim.metric, scores)]
     if wrong:
         return [], wrong
-    asked: list[tuple[Literal["order", "equivalence", "trend"], tuple[str, ...]]]
-    if claim.improving is not None:
-        asked = [("trend", claim.improving)]
-    elif claim.equivalent is not None:
-        asked = [("equivalence", pair) for pair in combinations(claim.equivalent, 2)]
-    else:
-        assert claim.better is not None
-        others = [claim.worse] if claim.worse is not None else [label for label in values if label != claim.better]
-        asked = [("order", (claim.better, worse)) for worse in others]
     judged = [scores.get(metric, (metric, "min")) for metric in claim.metric]
     together = tuple(full for full, _ in judged) if len(judged) > 1 else ()
+    baseline = next((draft for draft in drafts if draft.name == BASELINE), drafts[0])
     found = []
-    for kind, labels in asked:
-        cells = cells_for(labels, alone, grid)
+    for asked, cells in _asked(claim, alone, grid, baseline):
         if not cells:
-            wrong.append(("axis", apart(claim.axis, labels, alone)))
-        arms = tuple(cell[label].name for cell in cells.values() for label in labels)
+            wrong.append(("axis", apart(claim.axis, asked.labels, {} if asked.over else alone)))
+        arms = tuple(cell[label].name for cell in cells.values() for label in asked.labels)
         for full, own_direction in judged:
-            direction, points = claim.direction or own_direction, tuple(cells)
-            asks = ResolvedClaim(kind, claim.axis, labels, arms, full, direction, claim.margin, points, claim.step)
-            found.append(replace(asks, together=together))
+            direction = claim.direction or own_direction
+            asks = replace(asked, arms=arms, metric=full, direction=direction, points=tuple(cells), together=together)
+            found += _at_steps(asks, claim)
     return ([], wrong) if wrong else (found, [])
+
+
+def _with_axes(claim: Claim, file: ExperimentFile) -> Claim:
+    """Return the claim with the names of the axes that it means."""
+    names = axis_names(file)
+    keys = ("axis", "holds_over", "interacts_with")
+    written = {key: getattr(claim, key) for key in keys}
+    return claim.model_copy(update={key: axis_named(text, names) for key, text in written.items() if text is not None})
+
+
+def _asked(
+    claim: Claim, alone: Mapping[str, Draft], grid: Cells, baseline: Draft
+) -> Iterator[tuple[ResolvedClaim, Cells]]:
+    """Yield what a claim asks, yet without arms and score, and the points whose arms answer; none where it has none."""
+    over = getattr(claim, key_of_over(claim) or "", None) or ""
+
+    def asks(kind: Kind, labels: tuple[str, ...]) -> ResolvedClaim:
+        return ResolvedClaim(kind, claim.axis, labels, (), "", "min", claim.margin, over=over)
+
+    if claim.interacts_with is not None:
+        yield from (
+            (asks("interaction", labels), cells) for labels, cells in interactions_of(claim, grid, baseline.axes)
+        )
+    elif claim.improving is not None:
+        yield asks("trend", claim.improving), cells_for(claim.improving, alone, grid)
+    elif claim.equivalent is not None:
+        yield from (
+            (asks("equivalence", pair), cells_for(pair, alone, grid)) for pair in combinations(claim.equivalent, 2)
+        )
+    else:
+        assert claim.better is not None
+        alone = {} if over else alone
+        values = dict.fromkeys([*alone, *(label for cell in grid.values() for label in cell)])
+        others = [claim.worse] if claim.worse is not None else [label for label in values if label != claim.better]
+        for labels in ((claim.better, worse) for worse in others):
+            yield asks("holds_over" if over else "order", labels), cells_for(labels, alone, grid)
+
+
+def _at_steps(asked: ResolvedClaim, claim: Claim) -> list[ResolvedClaim]:
+    """Return a claim at each of its steps, and that its effect differs between the first and the last of several."""
+    if claim.at_steps is None:
+        return [replace(asked, step=claim.step)]
+    first, *_, last = steps = sorted(claim.at_steps)
+    change = replace(asked, kind="change", margin=None, over="", since=first, step=last)
+    return [*(replace(asked, step=step) for step in steps), change]
 
 
 def _no_scores(metrics: Sequence[str], scores: Mapping[str, tuple[str, Direction]]) -> Iterator[str]:
@@ -166,125 +228,6 @@ def _any_of(
     """Return a draft of the first label that the claim names, whose scores are those of the claim."""
     label = named[0][1] if named else ""
     return next((cell[label] for cell in (alone, *grid.values()) if label in cell), drafts[0])
-
-
-def _misshapen(claim: Claim) -> Iterator[tuple[str, str]]:
-    """What is wrong with a claim's form, as (key, message)."""
-    given = [key for key in FORMS if getattr(claim, key) is not None]
-    if not given:
-        yield "", f"give one of {', '.join(FORMS)}: what is expected to be better, equivalent or improving"
-    for key in given[1:]:
-        yield key, f"a claim has one of {', '.join(FORMS)}; this has {given[0]} as well: write two claims"
-    for key, owner in (("worse", "better"), ("margin", "equivalent")):
-        if given and getattr(claim, key) is not None and getattr(claim, owner) is None:
-            yield key, f"goes with {owner}, not with {given[0]}"
-    if claim.better is not None and claim.better == claim.worse:
-        yield "worse", f"better and worse are both {claim.better!r}"
-    if claim.equivalent is not None:
-        if claim.margin is None:
-            yield "equivalent", "say within what: margin: 5%, or 1 floor, or a number in the score's unit"
-        if claim.direction is not None:
-            yield "direction", "goes with better or improving: equivalence has no direction"
-    for key, fewest, advice in (("equivalent", 2, ""), ("improving", 3, "; for two write better and worse")):
-        labels = getattr(claim, key)
-        if labels is not None and len(labels) < fewest:
-            yield key, f"expected at least {fewest} values, got {len(labels)}{advice}"
-        if labels is not None and len(labels) > MAX_LABELS:
-            yield key, f"names {len(labels):,} values; {MAX_LABELS} are the most"
-        if labels is not None and (twice := sorted({label for label in labels if labels.count(label) > 1})):
-            yield key, f"names {', '.join(map(repr, twice))} twice"
-
-
-# What two scores must share to be compared: the score of sampled clips, and the loss on fixed clips. How clips are
-# read for scoring follows from the training where `scoring` leaves it open, so there those keys differ as well.
-SHARED_BY_SCORES = ("data.dataset", "sampling.clips", "scoring")
-SHARED_BY_LOSSES = ("data", "diffusion")
-
-
-def unjudgeable(claim: ResolvedClaim, specs: Mapping[str, Spec]) -> str:
-    """Why a claim can never be judged, or nothing where it can.
-
-    Args:
-        claim: with the arms that are kept for its labels.
-        specs: of these arms, by name.
-    """
-    for point, cell in zip(claim.points, claim.cells, strict=True):
-        at = f" at {', '.join(f'{axis}={label}' for axis, label in point)}" if point else ""
-        for (label, arm), (other_label, other) in combinations(zip(claim.labels, cell, strict=True), 2):
-            if arm == other:
-                return f"{label!r} and {other_label!r} are the same arm{at}, {arm!r}"
-        if why := incomparable(claim.metric, claim.labels, [specs[arm] for arm in cell]):
-            return why
-    return ""
-
-
-def unevaluated(claim: ResolvedClaim, specs: Mapping[str, Spec], experiment: Experiment) -> str:
-    """Why there is no evaluation at the step that a claim names, or nothing where there is one.
-
-    Args:
-        claim: with the arms that are kept for its labels.
-        specs: of these arms, by name.
-        experiment: says at which steps trainings are evaluated.
-    """
-    for arm in claim.arms if claim.step is not None else ():
-        steps = [*early_steps(experiment, specs[arm]), specs[arm].step]
-        if claim.step not in steps:
-            there = ", ".join(map(str, steps[:12])) + (", …" if len(steps) > 12 else "")
-            return f"arm {arm} is not evaluated at step {claim.step}, but at {there}; add the step to evaluate_at"
-    return ""
-
-
-def incomparable(metric: str, labels: Sequence[str], specs: Sequence[Spec]) -> str:
-    """Why the scores of a point's arms, one for each label, can never be compared, or nothing where they can."""
-    for label, spec in zip(labels[1:], specs[1:], strict=True):
-        if keys := unshared(metric, specs[0], spec):
-            open_keys = [key for key in keys if _follows_from_training(key)]
-            hint = f"; set {', '.join(open_keys)} in the base" if open_keys else ""
-            both = f"{metric} of {labels[0]} and {label}"
-            return f"{both} cannot be compared: they differ in {', '.join(keys)}{hint}"
-    return ""
-
-
-def averageable(claim: ResolvedClaim, specs: Mapping[str, Spec]) -> list[ResolvedClaim]:
-    """Return the claim once for each group of its points whose scores are of one measurement and can be averaged.
-
-    A grid that also varies the data, or how a score is measured, is not averaged over that axis: there the claim is
-    judged at each value by itself.
-
-    Args:
-        claim: with the arms that are kept for its labels.
-        specs: of these arms, by name.
-    """
-    cells = claim.cells
-    first_of = {cell: number for number, cell in reversed(list(enumerate(cells)))}  # the same arms are one point
-    groups: list[list[int]] = []
-    for cell, number in sorted(first_of.items(), key=lambda item: item[1]):
-        alike = (own for own in groups if not unshared(claim.metric, specs[cells[own[0]][0]], specs[cell[0]]))
-        group = next(alike, None)
-        groups.append([number]) if group is None else group.append(number)
-    return [
-        replace(
-            claim,
-            arms=tuple(arm for number in group for arm in cells[number]),
-            points=tuple(claim.points[number] for number in group),
-        )
-        for group in groups
-    ]
-
-
-def unshared(metric: str, left: Spec, right: Spec) -> list[str]:
-    """The keys in which two specs differ although this score of theirs is only comparable where they do not."""
-    shared = SHARED_BY_LOSSES if metric.startswith(VALIDATION_LOSS) else SHARED_BY_SCORES
-    return [
-        key
-        for key, _, _ in differing(left.science(), right.science())
-        if any(key == prefix or key.startswith(prefix + ".") for prefix in shared)
-    ]
-
-
-def _follows_from_training(key: str) -> bool:
-    section, _, name = key.partition(".")
-    return section == "scoring" and name in Protocol.model_fields and Protocol.model_fields[name].default is None
 
 
 def _values(drafts: Sequence[Draft]) -> dict[str, dict[str, Draft]]:

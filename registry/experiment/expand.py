@@ -65,7 +65,7 @@ def sound_axes(file: ExperimentFile) -> tuple[list[str], ExperimentFile]:
             kept["arms"][name] = changes
     written = {key for section in AXES for key in getattr(experiment, section)}
     dropped = written - {key for section in AXES for key in kept[section]}
-    about_dropped = [c for c in experiment.claim if any((f".{key}").endswith(f".{c.axis}") for key in dropped)]
+    about_dropped = [c for c in experiment.claim if any(f".{key}".endswith(f".{a}") for key in dropped for a in c.axes)]
     if len(kept["arms"]) < len(experiment.arms):
         about_dropped += [c for c in experiment.claim if c.axis == ARMS_AXIS]
     claims = tuple(c for c in experiment.claim if c not in about_dropped)

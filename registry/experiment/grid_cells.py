@@ -41,8 +41,16 @@ def cells_for(
 
 
 def apart(axis: str, labels: Sequence[str], alone: Mapping[str, Draft]) -> str:
-    """Return why a claim about these labels of an axis of the grid has no arms to be judged by."""
+    """Return why a claim about these labels of an axis of the grid has no arms to be judged by.
+
+    Args:
+        axis: of the claim.
+        labels: that it names.
+        alone: arms that differ from the baseline on this axis alone; empty: only the grid can judge it.
+    """
     missing = [label for label in labels if label not in alone]
+    if not alone:
+        return f"the grid has not all of {', '.join(map(repr, labels))} of axis {axis}: name values that stand in it"
     return (
         f"{', '.join(map(repr, missing))} of axis {axis} {'are' if len(missing) > 1 else 'is'} in the grid alone, and "
         f"the grid has not all of {', '.join(map(repr, labels))}: name values that stand in the grid together"

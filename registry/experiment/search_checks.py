@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from registry.errors import did_you_mean
-from registry.experiment.claims import scores_of, unshared
+from registry.experiment.claims import scores_of
+from registry.experiment.comparable import unshared
 from registry.experiment.expand import key_problems, trial_draft
 from registry.experiment.experiment_file import ExperimentFile, dotted
 from registry.experiment.resolve import UNTOLD, resolve, validate

@@ -79,7 +79,7 @@ class ResolvedExperiment(Record):
         return _CLAIMS.validate_python(self.claims)
 
 
-ADDED = ("matched", "together")  # to claims, since digests were first written
+ADDED = ("matched", "together", "over", "since")  # to claims, since digests were first written
 
 
 def digest_of(identities: dict[str, str], seeds: Sequence[int], claims: Sequence[ResolvedClaim]) -> str:

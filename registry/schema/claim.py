@@ -1,4 +1,4 @@
-"""A claim as written in an experiment file: of order, of equivalence or of trend."""
+"""A claim as written in an experiment file: of order, of equivalence, of trend or of interaction."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from registry.schema.labels import label_of
 from registry.schema.section import Section
 
 MarginUnit = Literal["share", "floor", "score"]
-FORMS = ("better", "equivalent", "improving")  # the key that says which kind of claim it is
+FORMS = ("better", "equivalent", "improving", "interacts_with")  # the key that says which kind of claim it is
 
 _MARGIN = re.compile(r"(?P<number>[^\s%a-zA-Z]+(?:[eE][-+]?[0-9]+)?)\s*(?P<unit>%|floors?)")
 
@@ -35,10 +35,12 @@ class Margin(Section):
 
 
 class Claim(Section):
-    """What an experiment is expected to show on an axis, by exactly one of three keys.
+    """What an experiment is expected to show on an axis, by exactly one of four keys.
 
-    Order: `better` scores better than `worse` (left out: than each other value of the axis). Equivalence: the scores
-    of `equivalent`, pair by pair, differ by less than `margin`. Trend: scores improve along `improving`, worst first.
+    Order: `better` scores better than `worse` (left out: than each other value of the axis), and with `holds_over` at
+    each value of another axis. Equivalence: the scores of `equivalent`, pair by pair, differ by less than `margin`.
+    Trend: scores improve along `improving`, worst first. Interaction: what a value of the axis changes differs between
+    the values of `interacts_with`.
     """
 
     axis: str
@@ -47,18 +49,29 @@ class Claim(Section):
     """Order: the value that is expected to score better."""
     worse: str | None = None
     """Order: than which one; left out: than each other value of the axis."""
+    holds_over: str | None = None
+    """Order: another axis of the grid, such as model.size, at each of whose values the order is expected to hold."""
     equivalent: tuple[str, ...] | None = None
     """Equivalence: the values that are expected to score alike, pair by pair."""
     margin: Margin | None = None
     """Equivalence: within what: 5% of the first value's score, 1 floor, or a number in the score's unit."""
     improving: tuple[str, ...] | None = None
     """Trend: values along which scores are expected to improve, worst first."""
+    interacts_with: str | None = None
+    """Interaction: another axis of the grid, between whose values the effect of each value of `axis` should differ."""
     metric: tuple[str, ...] = ("fvd",)
     """The score, or a list of scores: judged in each, and the answer says whether they agree."""
     direction: Literal["min", "max"] | None = None
     """Which way the score is better; left out: as the metric says."""
     step: NonNegativeInt | None = None
     """The training step whose evaluations are judged, of `evaluate_at`; left out: the one that arms are compared at."""
+    at_steps: tuple[NonNegativeInt, ...] | None = None
+    """Steps of `evaluate_at`: judged at each, and whether the effect differs between the first and the last of them."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes that it names."""
+        return tuple(axis for axis in (self.axis, self.holds_over, self.interacts_with) if axis is not None)
 
     @field_validator("better", "worse", mode="before")
     @classmethod

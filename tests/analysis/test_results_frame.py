@@ -13,7 +13,8 @@ def test_a_row_per_replicate_and_a_column_per_axis_and_score():
     frame = load(replicates({"a": [1.0, 2.0], "b": [3, None]}))
     assert list(frame.columns) == [
         "experiment", "arm", "seed", "identity", "state", "folder",
-        "data_digest", "protocols", "protocol_specs", "steps", "seconds", *PACE, "made_by", "blocks", "fvd",
+        "data_digest", "protocols", "protocol_specs", "steps", "seconds", "parameters", *PACE,
+        "made_by", "blocks", "fvd",
     ]  # fmt: skip
     assert frame["fvd"].dtype == "float64"
     assert frame["fvd"].tolist()[:3] == [1.0, 2.0, 3.0]

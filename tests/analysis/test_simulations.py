@@ -87,11 +87,12 @@ def test_the_command_replaces_the_tables_and_nothing_else(tmp_path):
     assert text.startswith(f"before\n{BEGIN}\n")
     assert text.endswith(f"{END}\nafter\n")
     assert "earlier tables" not in text
-    for title in ("False verdicts", "Looks", "Until decided", "Coverage", "Seeds needed", "How rough that estimate is"):
+    titles = ("False verdicts", "Looks", "Until decided", "Warnings", "Coverage", "Seeds needed")
+    for title in (*titles, "How rough that estimate is"):
         assert f"**{title}.**" in text
     assert "--experiments 3` on " in text
     assert text.count("| A/A, 3 claims of order") == 3
-    assert said == ["false verdicts", "looks", "until decided", "coverage", "power", "estimates"]
+    assert said == ["false verdicts", "looks", "until decided", "warnings", "coverage", "power", "estimates"]
 
 
 def test_a_page_without_the_marks_is_refused_before_anything_is_simulated(tmp_path):
