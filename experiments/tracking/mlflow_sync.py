@@ -18,6 +18,7 @@ from experiments.tracking import artifacts, overview, run_contents
 from experiments.tracking.above_runs import KINDS, PARENT, Above
 from experiments.tracking.metric_points import MetricLines, Points, missing
 from experiments.tracking.run_contents import LONGEST, replicate_id
+from experiments.tracking.sqlite_file import written_alone
 from experiments.tracking.store import (
     KIND,
     KIND_TAG,
@@ -162,11 +163,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _store_alone(uri: str, patience: float, waiting: Callable[[str], None] | None) -> AbstractContextManager[Any]:
-    """Nobody else writes to the same SQLite file, for whatever experiment: on a shared folder it bears one writer."""
     store = file_of(uri)
     if store is None:
         return nullcontext()
-    return leased(store.parent / FOLDER / store.name, patience, waiting)
+    return written_alone(store, store.parent / FOLDER / store.name, patience, waiting)
 
 
 def _origin(folder: Path) -> str:
