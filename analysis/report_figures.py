@@ -85,11 +85,13 @@ def drawings(results: Results) -> Iterator[Drawing]:
     for metric in results.scores:
         direction = results.directions.get(metric)
         draw = partial(scores_figure, results.frame, metric, floors=results.floors, direction=direction)
-        yield Drawing("scores", plain_name(metric), f"{metric} by arm", draw)
+        shown = shown_arms(results.frame, metric, direction)
+        yield Drawing("scores", plain_name(metric), _noted(f"{metric} by arm", shown), draw)
     yield from _by_step(results)
     for key in ("loss", "validation_loss"):
         draw = partial(curves_figure, results.logged, key, log=True, note=results.shown.note)
-        yield Drawing("curves", f"curve-{key}", f"{key.replace('_', ' ').capitalize()} during training", draw)
+        title = f"{key.replace('_', ' ').capitalize()} during training"
+        yield Drawing("curves", f"curve-{key}", _noted(title, results.shown), draw)
 
 
 def _by_step(results: Results) -> Iterator[Drawing]:
@@ -106,7 +108,12 @@ def _by_step(results: Results) -> Iterator[Drawing]:
                     lines.setdefault((arm, int(seed)), []).append({"step": step, metric: value})
         drawn = lines if not shown.note else {key: own for key, own in lines.items() if key[0] in shown.names}
         draw = partial(curves_figure, drawn, metric, note=shown.note)
-        yield Drawing("steps", f"curve-{plain_name(metric)}", f"{metric} against training steps", draw)
+        yield Drawing("steps", f"curve-{plain_name(metric)}", _noted(f"{metric} against training steps", shown), draw)
+
+
+def _noted(title: str, shown: ShownArms) -> str:
+    """A title with the note, which a screen reader does not find in the picture."""
+    return f"{title}: {shown.note}" if shown.note else title
 
 
 def plain_name(name: str) -> str:
