@@ -86,7 +86,12 @@ def test_pictures_of_many_arms_take_what_those_of_the_most_shown_take(
     """Counted, not timed: what is read, what is drawn, and the bytes of a page beside its tables."""
     read: list[Path] = []
     read_metrics = report_figures.read_metrics
-    monkeypatch.setattr(report_figures, "read_metrics", lambda folder: (read.append(folder), read_metrics(folder))[1])
+
+    def counted(folder: Path) -> list[dict[str, Any]]:
+        read.append(folder)
+        return read_metrics(folder)
+
+    monkeypatch.setattr(report_figures, "read_metrics", counted)
     sizes = []
     for arms in (MOST, 2 * MOST, 3 * MOST):
         text, results = page(tmp_path / str(arms), arms)
