@@ -15,6 +15,7 @@ from analysis.plateau import LOSS, with_plateaus
 from analysis.results_source import ResultsSource
 from analysis.run_columns import spec_values, typed
 from analysis.sample_videos import SampleVideos
+from analysis.shown_arms import shown_in_all
 from analysis.tables import BASELINE, Summary, summary
 from analysis.verdicts import Verdict
 from registry.errors import RunError, did_you_mean
@@ -231,20 +232,25 @@ class ExperimentResults:
 
     def figure(self, metric: str) -> figures.ShownFigure:
         """Return a figure of a score by arm: a dot a seed, the mean, its interval, and the floor of real halves."""
-        return figures.scores_figure(self.frame, self.score_name(metric), floors=self.floors)
+        name = self.score_name(metric)
+        return figures.scores_figure(self.frame, name, floors=self.floors, direction=self.resolved.directions.get(name))
 
     def curves_figure(self, metric: str = "loss", *, log: bool = True) -> figures.ShownFigure:
         """Return a figure of something logged against training steps: the mean of the seeds, and their band.
+
+        Of very many arms it shows those of `figure`.
 
         Args:
             metric: what was logged, such as `loss` or `validation_loss`.
             log: draw the values on a logarithmic axis.
         """
+        shown = shown_in_all(self.frame, results.score_names(self.frame), self.resolved.directions)
         lines = self.curves(metric).dropna(subset=[metric])
+        lines = lines[lines["arm"].isin(shown.names)]
         by_owner: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for arm, seed, step, value in lines[["arm", "seed", "step", metric]].itertuples(index=False):
             by_owner.setdefault((str(arm), int(seed)), []).append({"step": int(step), metric: float(value)})
-        return figures.curves_figure(by_owner, metric, log=log)
+        return figures.curves_figure(by_owner, metric, log=log, note=shown.note)
 
     def samples(self, arm: str = BASELINE, seed: int | None = None) -> SampleVideos:
         """Return the sampled videos of a replicate, which play in a notebook.

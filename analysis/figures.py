@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from analysis.figure_text import LINE, SIZE, fold, legend_below, width_of
 from analysis.floors import REAL_HALVES, Floors, floors_of
-from analysis.results import protocol_of, scores_by_seed
+from analysis.results import protocol_of, scores_by_arm
+from analysis.shown_arms import shown_arms
 from analysis.statistics import t_interval
 from registry.errors import RunError
+from registry.experiment.claims import Direction
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black stays for what is not an arm.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -40,15 +42,24 @@ class ShownFigure(Figure):
 
 
 def scores_figure(
-    frame: pd.DataFrame, metric: str, *, alpha: float = 0.05, floors: Floors = (), width: float | None = None
+    frame: pd.DataFrame,
+    metric: str,
+    *,
+    alpha: float = 0.05,
+    floors: Floors = (),
+    direction: Direction | None = None,
+    width: float | None = None,
 ) -> ShownFigure:
     """A line per arm: a dot per seed, the mean, and Student's interval of the mean; the floor of real halves in grey.
+
+    Of very many arms the baseline and the best are shown (`analysis.shown_arms`), and the caption says so.
 
     Args:
         frame: the replicates, as `analysis.results.load` gives them.
         metric: full name of the score.
         alpha: the intervals cover `1 - alpha`.
         floors: the records of floors.json.
+        direction: which way the score is better, where that is known.
         width: of the figure in inches; None: as the names of the arms need.
 
     Raises:
@@ -56,9 +67,11 @@ def scores_figure(
     """
     arms = list(dict.fromkeys(frame["arm"]))
     protocol = protocol_of(frame, arms, metric)
-    by_arm = {arm: scores[np.isfinite(scores)] for arm in arms for scores in [scores_by_seed(frame, arm, metric)]}
-    if not any(len(scores) for scores in by_arm.values()):
+    all_scores = {arm: own[np.isfinite(own)] for arm, own in scores_by_arm(frame, arms, metric).items()}
+    if not any(len(scores) for scores in all_scores.values()):
         raise RunError(f"no replicate that is done has the score {metric!r}")
+    shown = shown_arms(frame, metric, direction)
+    arms, by_arm = list(shown.names), {arm: all_scores[arm] for arm in shown.names}
     room = NAMES if width is None else min(NAMES, 0.4 * width)
     names = [fold(f"{arm}\nn = {len(by_arm[arm])}", room) for arm in arms]
     row = max(0.45, LINE * max(name.count("\n") + 1 for name in names) + 0.1)
@@ -83,6 +96,7 @@ def scores_figure(
             axes.axvspan(floor.mean - spread, floor.mean + spread, color=GREY, alpha=0.25, lw=0, zorder=0)
             axes.axvline(floor.mean, color=GREY, lw=1.2, zorder=1)
             told += ", grey: real halves ± sd"
+    told += f"\n{shown.note}" if shown.note else ""
     named = f"{metric}, protocol {protocol}" if protocol else metric
     caption(figure, f"{named}\n{told}")
     plain(axes, grid="x")
@@ -95,6 +109,7 @@ def curves_figure(
     key: str,
     *,
     log: bool = False,
+    note: str = "",
     width: float = 6.4,
 ) -> ShownFigure:
     """A curve per arm over the training steps: the mean of its seeds, and the band from the lowest to the highest.
@@ -104,6 +119,7 @@ def curves_figure(
             are passed over. Where seeds have got to different steps, each step uses those that have it.
         key: what to draw, e.g. `loss`.
         log: draw the values on a logarithmic axis.
+        note: which arms these are, where there are more; stands below the axis.
         width: of the figure, in inches.
 
     Raises:
@@ -136,7 +152,8 @@ def curves_figure(
             axes.vlines(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.5, lw=3)
     drawn = ("line", "band") if longest > 1 else ("point", "bar")
     told = f"   ({drawn[0]}: mean of the seeds, {drawn[1]}: lowest to highest)" if most > 1 else ""
-    axes.set_xlabel(fold(f"training step{told}", width - 1.0), fontsize=SIZE)
+    below = f"training step{told}" + (f"\n{note}" if note else "")
+    axes.set_xlabel(fold(below, width - 1.0), fontsize=SIZE, parse_math=False)
     axes.set_ylabel(key, parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 2.5, 5, 10]))
     if lines["step"].nunique() <= FEW:

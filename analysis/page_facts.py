@@ -1,5 +1,6 @@
 """What a report's page says in words and numbers: claims, cost, protocols, provenance, and what is undecided."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,17 +59,19 @@ def by_matching(answers: Sequence[Verdict]) -> Table:
 def costs(about: ResolvedExperiment, frame: pd.DataFrame) -> Table:
     """Return by arm: parameters, multiply-accumulates of a clip, and the mean seconds of a replicate by stage."""
     ended = done(frame)
-    stages = list(dict.fromkeys(stage for folder in ended["folder"] for stage in _seconds_of(Path(folder))))
+    read: dict[str, list[dict[str, Any]]] = {}
+    for name, folder in zip(ended["arm"], ended["folder"], strict=True):
+        read.setdefault(name, []).append(read_json(Path(folder) / "result.json") or {})
+    stages = list(dict.fromkeys(stage for results in read.values() for one in results for stage in _seconds_of(one)))
     header = ["arm", "parameters", "MACs of a clip", "replicates", "seconds", *stages, "device"]
-    rows = []
+    rows, mean_seconds = [], ended.groupby("arm")["seconds"].mean()
     for name, arm in about.arms.items():
-        own = ended[ended["arm"] == name]
-        folders = [Path(folder) for folder in own["folder"]]
-        by_stage = [_mean([_seconds_of(folder).get(stage) for folder in folders]) for stage in stages]
-        devices = sorted({str((read_json(folder / "result.json") or {}).get("device") or "") for folder in folders})
+        results = read.get(name, [])
+        by_stage = [_mean([_seconds_of(result).get(stage) for result in results]) for stage in stages]
+        devices = sorted({str(result.get("device") or "") for result in results})
         rows.append([
-            name, _count(arm.parameters), _count(arm.macs.get("evaluated")), str(len(own)), _mean(own["seconds"]),
-            *by_stage, ", ".join(filter(None, devices)) or NOTHING,
+            name, _count(arm.parameters), _count(arm.macs.get("evaluated")), str(len(results)),
+            _number(float(mean_seconds.get(name, math.nan))), *by_stage, ", ".join(filter(None, devices)) or NOTHING,
         ])  # fmt: skip
     return Table(header, rows)
 
@@ -160,8 +163,8 @@ def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield f"{prefix}{key}", ", ".join(map(str, below)) if isinstance(below, list) else str(below)
 
 
-def _seconds_of(folder: Path) -> dict[str, float]:
-    found = (read_json(folder / "result.json") or {}).get("seconds_of")
+def _seconds_of(result: Mapping[str, Any]) -> dict[str, float]:
+    found = result.get("seconds_of")
     return {str(name): float(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 

@@ -63,12 +63,13 @@ class Videos:
     notes: Sequence[str]
 
 
-def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES) -> Videos:
+def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES, shown: str = "") -> Videos:
     """Return the videos of the seed that most arms have, the first clips first, whole rows only.
 
     Args:
         frame: the replicates, as `analysis.results.load` gives them.
         most_bytes: of all files together.
+        shown: which arms these are, where there are more.
     """
     seed, by_arm = _of_one_seed(frame)
     if seed is None:
@@ -87,7 +88,8 @@ def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES) -> Videos:
         title = _title(name, spec, named)
         rows.append(VideoRow(title, [_video(arm, files.get(arm), title, seed) for arm in by_arm]))
     missing = [arm for arm in dict.fromkeys(map(str, frame["arm"])) if arm not in by_arm]
-    notes = [f"No video of seed {seed} yet: {', '.join(missing)}."] if missing else []
+    notes = [f"{shown[0].upper()}{shown[1:]}."] if shown else []
+    notes += [f"No video of seed {seed} yet: {', '.join(missing)}."] if missing else []
     if len(rows) < len(names):
         why = "" if room >= 0 else f", since videos may fill {most_bytes / 2**20:.2g} MB of this page"
         lies = first / CONTACT_SHEET.parent

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,10 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures import samples_figure
-from analysis.floors import Floors
-from analysis.report_figures import drawings, plain_name
+from analysis.report_figures import Results, drawings, plain_name
 from analysis.results import DONE
-from analysis.verdicts import Verdict
 from registry.errors import RunError
 from registry.runs.arrays import ArrayFile, DamagedError
 from registry.runs.records import read_json
@@ -29,36 +27,26 @@ MOST_DOTS = 60_000  # of a side: matplotlib draws no picture of more than 65,535
 SHOWN = 6  # sampled clips beside real ones, where there is no contact sheet
 
 
-def draw(
-    folder: Path,
-    frame: pd.DataFrame,
-    floors: Floors = (),
-    by_step: Mapping[int, pd.DataFrame] | None = None,
-    answers: Sequence[Verdict] = (),
-    form: Form = "png",
-) -> list[Path]:
+def draw(folder: Path, results: Results, form: Form = "png") -> list[Path]:
     """Draw effects, scores by arm and against steps, loss curves, and sampled beside real clips; return the files.
 
     What cannot be drawn yet (no finished replicate, arms that cannot be compared) is left out.
 
     Args:
         folder: of the report.
-        frame: its replicates, as `analysis.results.load` gives them.
-        floors: the records of its floors.json.
-        by_step: step -> the evaluations at that step, in the same form.
-        answers: to its claims.
+        results: what it says.
         form: of the files. `pdf` and `svg` are for a paper: as wide as a column of text, with their letters in them;
             samples are pixels in any form, and left out there.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for drawing in drawings(frame, floors, by_step, answers):
+    for drawing in drawings(results):
         path = figures / f"{drawing.name}.{form}"
         with contextlib.suppress(RunError):
             _save(drawing.draw() if form == "png" else drawing.draw(width=COLUMN), path)
             drawn.append(path)
-    return drawn if form != "png" else [*drawn, *_samples(figures, frame)]
+    return drawn if form != "png" else [*drawn, *_samples(figures, results.frame)]
 
 
 def paper_forms(folder: Path, asked: Sequence[Form]) -> list[Form]:

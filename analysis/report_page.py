@@ -2,24 +2,21 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis import page_facts, tables
 from analysis.agreement import agreements
-from analysis.floors import Floors
 from analysis.inline_svg import inline_svg
 from analysis.page_videos import videos_of
-from analysis.report_figures import drawings
-from analysis.results import done, score_names
-from analysis.verdicts import Verdict
+from analysis.report_figures import Results, drawings
+from analysis.results import done
 from registry.errors import RunError
 from registry.runs.resolved_experiment import ResolvedExperiment
 
@@ -34,17 +31,11 @@ class PageData:
 
     Args:
         about: what the report is of.
-        frame: all replicates, as `analysis.results.load` gives them.
-        floors: the experiment's floors.
-        answers: to all its claims.
-        by_step: step -> the evaluations at that step, in the same form.
+        results: what it says.
     """
 
     about: ResolvedExperiment
-    frame: pd.DataFrame
-    floors: Floors
-    answers: Sequence[Verdict]
-    by_step: Mapping[int, pd.DataFrame]
+    results: Results
 
 
 @dataclass(frozen=True)
@@ -62,8 +53,9 @@ class PageFigure:
 
 def report_page(data: PageData) -> str:
     """Return the page. What comes from a file is escaped; what cannot be drawn yet is left out."""
-    frame, answers = data.frame, data.answers
-    figures, notes = _figures(data)
+    results = data.results
+    frame, answers = results.frame, results.answers
+    figures, notes = _figures(results)
     agreed = agreements(answers)
     script = _file("report.js")
     page: str = (
@@ -76,7 +68,7 @@ def report_page(data: PageData) -> str:
             figures=figures,
             notes=notes,
             table_of_scores=_table(data),
-            videos=videos_of(frame),
+            videos=videos_of(results.shown_frame, shown=results.shown.note),
             costs=page_facts.costs(data.about, frame),
             protocols=page_facts.protocols(frame),
             provenance=page_facts.provenance(frame),
@@ -92,12 +84,12 @@ def report_page(data: PageData) -> str:
     return page
 
 
-def _figures(data: PageData) -> tuple[dict[str, list[PageFigure]], list[str]]:
+def _figures(results: Results) -> tuple[dict[str, list[PageFigure]], list[str]]:
     """The figures by kind, until they fill the page, and a line for each that there is no room for."""
     drawn: dict[str, list[PageFigure]] = {"effects": [], "scores": [], "steps": [], "curves": []}
     notes: list[str] = []
     room = MOST_BYTES
-    for number, drawing in enumerate(drawings(data.frame, data.floors, data.by_step, data.answers)):
+    for number, drawing in enumerate(drawings(results)):
         svg = _svg(partial(drawing.draw, width=WIDTH), drawing.title, f"figure{number}")
         if len(svg) > room:
             notes.append(f"{drawing.title}: would make this page too large; the picture lies in figures beside it")
@@ -117,9 +109,9 @@ def _svg(figure: Callable[[], Figure], title: str, name: str) -> str:
 
 def _table(data: PageData) -> Markup:
     """The table of scores; why there is none where arms cannot be compared."""
-    metrics = [name for name in score_names(data.frame) if "_band_" not in name]
+    found = data.results
     try:
-        return Markup(tables.to_html(tables.summary(data.frame, metrics, data.floors, data.about.directions)))
+        return Markup(tables.to_html(tables.summary(found.frame, found.scores, found.floors, data.about.directions)))
     except RunError as error:
         return Markup("<p>{}</p>").format(error)
 

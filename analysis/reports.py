@@ -8,37 +8,16 @@ nobody else's. `report` beside them is a link to the one of the file as it was l
 import contextlib
 import os
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from analysis import pictures, rendering, report_page
-from analysis.floors import Floors
+from analysis.report_figures import Results
 from analysis.report_page import PageData
-from analysis.verdicts import Verdict
 from registry.runs.files import locked, write_atomically
 from registry.runs.resolved_experiment import LINK, ResolvedExperiment, keep_resolved, place_of, read_kept
 
 WIDTH = 120  # of verdict.txt
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a report says.
-
-    Args:
-        frame: all replicates, as `analysis.results.load` gives them.
-        floors: the experiment's floors.
-        answers: to all its claims.
-        by_step: step -> the evaluations at that step, in the same form; empty where trainings are evaluated once.
-    """
-
-    frame: pd.DataFrame
-    floors: Floors
-    answers: Sequence[Verdict]
-    by_step: Mapping[int, pd.DataFrame]
 
 
 def write(
@@ -64,10 +43,9 @@ def write(
     with locked(place):  # the job that reports and a person may do so at the same moment
         drawn = []
         for form in ("png", *pictures.paper_forms(place, forms)):
-            drawn += pictures.draw(place, frame, floors, results.by_step, answers, form)
+            drawn += pictures.draw(place, results, form)
         kept = keep_resolved(experiment, about)
-        page = PageData(read_kept(kept, about), frame, floors, answers, results.by_step)
-        texts[report_page.NAME] = report_page.report_page(page)
+        texts[report_page.NAME] = report_page.report_page(PageData(read_kept(kept, about), results))
         for name, text in texts.items():
             write_atomically(place / name, text.rstrip("\n") + "\n")
         written = [*drawn, kept, *(place / name for name in texts)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis import reports
 from analysis.pictures import Form
-from analysis.reports import Results
+from analysis.report_figures import Results
 from analysis.verdicts import Verdict
 from experiments.launch import preparing
 from experiments.plan import reading
@@ -82,8 +82,9 @@ def report(
 def _write(plan: Plan, link: bool, harmless: str, forms: Sequence[Form]) -> tuple[list[Path], list[Verdict]]:
     read = reading.frames_of(plan)
     answers = reading.answers_of(plan, harmless=harmless, read=read)
-    results = Results(read.last, reading.floors_of(plan), answers, read.by_step)
-    return reports.write(plan.folder, resolved(plan), results, link, forms), answers
+    about = resolved(plan)
+    results = Results(read.last, reading.floors_of(plan), answers, read.by_step, about.directions)
+    return reports.write(plan.folder, about, results, link, forms), answers
 
 
 def is_overridden(plan: Plan) -> bool:

@@ -18,6 +18,7 @@ from experiments.tracking import artifacts, overview, run_contents
 from experiments.tracking.above_runs import KINDS, PARENT, Above
 from experiments.tracking.metric_points import MetricLines, Points, missing
 from experiments.tracking.run_contents import LONGEST, replicate_id
+from experiments.tracking.sqlite_file import written_alone
 from experiments.tracking.store import (
     KIND,
     KIND_TAG,
@@ -162,11 +163,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _store_alone(uri: str, patience: float, waiting: Callable[[str], None] | None) -> AbstractContextManager[Any]:
-    """Nobody else writes to the same SQLite file, for whatever experiment: on a shared folder it bears one writer."""
     store = file_of(uri)
     if store is None:
         return nullcontext()
-    return leased(store.parent / FOLDER / store.name, patience, waiting)
+    return written_alone(store, store.parent / FOLDER / store.name, patience, waiting)
 
 
 def _origin(folder: Path) -> str:
@@ -210,6 +210,7 @@ class _Importer:
         self.about = self._experiment(target.experiment)
         self.experiment_id = str(self.about.experiment_id)
         self.data_turn = threading.Lock()
+        self.params: dict[str, dict[str, str]] = {}  # by identity of the arm
         self.above = Above(client, self.experiment_id, self.resolved, origin)
 
     def _experiment(self, name: str) -> Any:
@@ -330,12 +331,18 @@ class _Importer:
         self._set_status(run, STATUS[state], events)
         tags[SYNCED] = file.mark if whole else PARTIAL
         changed = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
-        params = {key: value for key, value in run_contents.params_of(replicate).items() if key not in run.data.params}
+        params = {key: value for key, value in self._params_of(replicate).items() if key not in run.data.params}
         self._send_data(replicate, run)
         self._log(run.info.run_id, points, params, changed)
         if self._takes_files:
             artifacts.send(self.client, run, artifacts.artifacts_of(replicate, state))
         return len(points)
+
+    def _params_of(self, replicate: Replicate) -> dict[str, str]:
+        """The params of a replicate, which are those of its arm, worked out once."""
+        if replicate.identity not in self.params:
+            self.params[replicate.identity] = run_contents.params_of(replicate)
+        return self.params[replicate.identity]
 
     def _send_data(self, replicate: Replicate, run: Any) -> None:
         """Say once which data the run was trained on."""

@@ -144,9 +144,7 @@ def on_the_way(replicate: Replicate) -> list[tuple[int, Path]]:
 
     They are of the same training, for the same arm and in the same way, at earlier steps.
     """
-    folders = [
-        folder for folder in evaluations_in(replicate.training) if folder.resolve() != replicate.folder.resolve()
-    ]
+    folders = [folder for folder in evaluations_in(replicate.training) if folder.name != replicate.folder.name]
     found = []
     for folder in folders:
         if not (folder / "result.json").exists():

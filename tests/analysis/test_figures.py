@@ -6,6 +6,7 @@ from PIL import Image
 
 from analysis import pictures
 from analysis.figures import curve_figure, curves_figure, draw_curves, samples_figure, scores_figure
+from analysis.report_figures import Results
 from analysis.results import load
 from registry.errors import RunError
 from tests.fixtures.replicates import floor, replicates
@@ -140,6 +141,6 @@ def test_the_curves_of_scores_that_were_measured_are_drawn_and_none_of_none(tmp_
 
 def test_a_figure_of_very_many_arms_is_coarser_and_no_error(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "MOST_DOTS", 300)  # in place of what takes hundreds of arms and a minute
-    (path,) = pictures.draw(tmp_path, load(replicates(SCORES)))
+    (path,) = pictures.draw(tmp_path, Results(load(replicates(SCORES))))
     with Image.open(path) as picture:
         assert 290 < max(picture.size) <= 300

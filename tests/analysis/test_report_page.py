@@ -15,6 +15,7 @@ from analysis.effect_figures import effects_figure
 from analysis.figures import curves_figure
 from analysis.inline_svg import inline_svg
 from analysis.page_videos import videos_of
+from analysis.report_figures import Results
 from analysis.report_page import PageData, report_page
 from analysis.results import load
 from components.data.video.writer import write_mp4
@@ -76,7 +77,7 @@ def page_of(folder: Path, resolved: ResolvedExperiment, scores: Any = None, clip
     frame = load(rows)
     answers = verdicts.judge(frame, [claim(), equivalent()], floors=FLOORS)
     by_step = dict.fromkeys(range(steps), frame)
-    return report_page(PageData(resolved, frame, FLOORS, answers, by_step))
+    return report_page(PageData(resolved, Results(frame, FLOORS, answers, by_step)))
 
 
 def test_the_page_says_what_a_report_has_to_say(tmp_path: Path) -> None:
