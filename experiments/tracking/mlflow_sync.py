@@ -27,6 +27,7 @@ from experiments.tracking.store import (
     default_uri,
     is_server,
     lies_apart,
+    store_among,
 )
 from experiments.tracking.threads import by_threads
 from registry.errors import RunError
@@ -89,7 +90,7 @@ def sync(
         return {"runs": 0, "points": 0}
     owner = seen[0].link.parents[1]  # the experiment's folder
     folder = owner.parent / FOLDER / owner.name
-    with _store_alone(uri, patience, waiting), leased(folder, patience, waiting) as lease:
+    with _store_alone(uri, owner.parent, patience, waiting), leased(folder, patience, waiting) as lease:
         try:
             importer = _Importer(_client(uri), Target(experiment, uri, owner), _origin(folder), lease, seen)
             points = importer.run(seen, at_once=THREADS if is_server(uri) else 1)
@@ -162,11 +163,14 @@ def _first_line(error: Exception) -> str:
     return text
 
 
-def _store_alone(uri: str, patience: float, waiting: Callable[[str], None] | None) -> AbstractContextManager[Any]:
+def _store_alone(
+    uri: str, runs: Path, patience: float, waiting: Callable[[str], None] | None
+) -> AbstractContextManager[Any]:
     store = file_of(uri)
     if store is None:
         return nullcontext()
-    return written_alone(store, store.parent / FOLDER / store.name, patience, waiting)
+    turns = store.parent / FOLDER / store.name
+    return written_alone(store, turns, patience, waiting, view=uri == store_among(runs))
 
 
 def _origin(folder: Path) -> str:

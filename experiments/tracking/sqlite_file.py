@@ -3,7 +3,8 @@
 MLflow commits some ten times a run. On a busy disk most of a sync was waiting for them. The file is a view of the run
 folders, so what is written is handed to the system, which survives the end of any process, and brought onto the disk
 once, at the end. Only where the machine itself goes down in the middle can the file be damaged: a sync that finds the
-one before it without its end looks, and says what to do.
+one before it without its end looks, and says what to do. A file that somebody named may hold what is not ours: there
+every commit waits.
 """
 
 import contextlib
@@ -21,7 +22,9 @@ from registry.runs.records import Owner
 
 
 @contextlib.contextmanager
-def written_alone(file: Path, leases: Path, patience: float, waiting: Callable[[str], None] | None) -> Iterator[None]:
+def written_alone(
+    file: Path, leases: Path, patience: float, waiting: Callable[[str], None] | None, view: bool = True
+) -> Iterator[None]:
     """Be the only one who writes to an SQLite file, for whatever experiment: on a shared folder it bears one writer.
 
     Args:
@@ -29,6 +32,7 @@ def written_alone(file: Path, leases: Path, patience: float, waiting: Callable[[
         leases: the folder that says whose turn it is.
         patience: seconds to wait for another writer.
         waiting: is told once which process that is.
+        view: all that it holds can be made again of the run folders.
 
     Raises:
         RunError: another process is still at work when patience is at its end, or the file is damaged.
@@ -37,7 +41,8 @@ def written_alone(file: Path, leases: Path, patience: float, waiting: Callable[[
     with leased(leases, patience, waiting):
         if last is not None and last.ended is None:
             _check_whole(file)
-        _hand_to_the_system(str(file))
+        if view:
+            _hand_to_the_system(str(file))
         try:
             yield
         finally:

@@ -16,7 +16,12 @@ KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 
 def default_uri(runs: Path) -> str:
     """Return the tracking server that the environment names, else an SQLite file among the runs, absolute."""
-    return os.environ.get(URI_VARIABLE) or f"{FILE}{(runs / 'mlflow.db').resolve()}"
+    return os.environ.get(URI_VARIABLE) or store_among(runs)
+
+
+def store_among(runs: Path) -> str:
+    """Return the URI of the SQLite file among the runs, which holds nothing that could not be made of them again."""
+    return f"{FILE}{(runs / 'mlflow.db').resolve()}"
 
 
 def is_server(uri: str) -> bool:

@@ -43,6 +43,13 @@ def test_only_the_file_that_is_synced_is_handed_to_the_system(tmp_path: Path) ->
         assert waits_for_the_disk(other)
 
 
+def test_a_file_that_somebody_named_waits_for_the_disk(tmp_path: Path) -> None:
+    """It may hold experiments of others, which no run folder brings back."""
+    file = filled(tmp_path / "lab.db")
+    with written_alone(file, tmp_path / "leases", 1.0, None, view=False):
+        assert waits_for_the_disk(file)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_it_is_brought_onto_the_disk_once_at_the_end(
     fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
