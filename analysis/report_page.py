@@ -19,6 +19,7 @@ from analysis.inline_svg import inline_svg
 from analysis.page_videos import videos_of
 from analysis.report_figures import drawings
 from analysis.results import done, score_names
+from analysis.tunings import tuning_lines
 from analysis.verdicts import Verdict
 from registry.errors import RunError
 from registry.runs.resolved_experiment import ResolvedExperiment
@@ -77,6 +78,8 @@ def report_page(data: PageData) -> str:
             notes=notes,
             table_of_scores=_table(data),
             videos=videos_of(frame),
+            tuned=page_facts.tuned(data.about),
+            tuning_lines=tuning_lines(data.about.tuned),
             costs=page_facts.costs(data.about, frame),
             protocols=page_facts.protocols(frame),
             provenance=page_facts.provenance(frame),

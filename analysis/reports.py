@@ -55,10 +55,10 @@ def write(
     """
     frame, floors, answers = results.frame, results.floors, results.answers
     texts = {
-        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors, about.directions),
-        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors, about.directions),
-        "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH),
-        "verdict.json": rendering.verdicts_table(about.experiment, answers, "json"),
+        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors, about.directions, about.tuned),
+        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors, about.directions, about.tuned),
+        "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH, about.tuned),
+        "verdict.json": rendering.verdicts_table(about.experiment, answers, "json", tuned=about.tuned),
     }
     place = place_of(experiment, about.digest)
     with locked(place):  # the job that reports and a person may do so at the same moment

@@ -42,4 +42,5 @@ def _arm(plan: Plan, arm: Arm) -> ResolvedArm:
         steps=(*early_steps(plan.file.experiment, arm.spec), arm.spec.step),
         parameters=counts.parameters,
         macs={name: value for name, value in counts._asdict().items() if name != "parameters"},
+        tuned=plan.chosen.get(arm.name),
     )
