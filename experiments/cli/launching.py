@@ -88,7 +88,8 @@ def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
             if len(plans) == 1:
                 raise
             if found.comes_first:  # what is behind it cannot start
-                raise RunError("\n".join([*failed, f"{found.name} ({found.comes_first}): {error}"])) from None
+                verbs = "; with --tuning verbs are about it" if found.tunes is not None else ""
+                raise RunError("\n".join([*failed, f"{found.name} ({found.comes_first}{verbs}): {error}"])) from None
             failed.append(f"{found.name}: {error}")
     if failed:
         raise RunError("\n".join(failed))

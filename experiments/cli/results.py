@@ -98,7 +98,8 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) 
     frame = reading.frame_of(found, step, selected=True)
     directions = reading.directions_of(found)
     console.put(rendering.scores_table(frame, metrics, form, found.name, floors, directions, found.chosen))
-    hints.next_command(*hints.again("verdict")) if form == "table" else None
+    if form == "table" and found.tunes is None:
+        hints.next_command(*hints.again("verdict"))
 
 
 @click.command()

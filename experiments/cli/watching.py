@@ -39,8 +39,8 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     states = {row["state"] for row in found_rows}
     following = "status" if states & {"queued", "running"} else "launch"
     following = "retry" if states & {"failed", "cancelled"} else following
-    untuned = any(found.untuned for found in plans)
-    following = "verdict" if states <= {"done", "stopped"} and not untuned else following
+    if states <= {"done", "stopped"} and not any(found.untuned for found in plans):
+        following = "verdict" if all(found.tunes is None for found in plans) else "table"
     about = {"retry": {"failed", "cancelled"}, "verdict": states}.get(following)  # states of the file that it takes
     concerned = {row["experiment"] for row in found_rows if about and row["state"] in about}
     file = next((found.file.path for found in plans if found.name in concerned), None)

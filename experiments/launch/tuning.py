@@ -18,7 +18,7 @@ def settled(plan: Plan) -> Plan:
         return plan
     folder = plan.runs / f"{plan.name}{SUFFIX}"
     keys = {arm: key_of(plan, candidates) for arm, candidates in by_arm(plan).items()}
-    chosen = {arm: choice(plan, own) for arm, own in by_arm(plan).items() if read_tuned(folder, keys[arm]) is None}
-    for arm, found in chosen.items():
+    missing = {arm: own for arm, own in by_arm(plan).items() if read_tuned(folder, keys[arm]) is None}
+    for arm, found in [(arm, choice(plan, own)) for arm, own in missing.items()]:
         write_tuned(folder, keys[arm], found)
     return with_chosen(plan)

@@ -68,12 +68,12 @@ def with_chosen(plan: "Plan") -> "Plan":
     folder = plan.runs / f"{plan.name}{SUFFIX}"
     chosen: dict[str, TunedArm] = {}
     arms: dict[str, Arm] = {}
+    candidates = by_arm(plan)
     for arm in plan.arms:
-        own = by_arm(plan)[arm.name]
-        found = read_tuned(folder, key_of(plan, own))
+        found = read_tuned(folder, key_of(plan, candidates[arm.name]))
         if found is None:
             return plan
-        spec = next(candidate.spec for candidate in own if candidate.run.identity == found.identity)
+        spec = next(one.spec for one in candidates[arm.name] if one.run.identity == found.identity)
         chosen[arm.name], arms[arm.name] = found, replace(arm, spec=spec)
     selected = [arms[arm.name] for arm in plan.selected]
     return replace(plan, arms=list(arms.values()), selected=selected, chosen=chosen)

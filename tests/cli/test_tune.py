@@ -96,4 +96,4 @@ def test_verbs_with_tuning_are_about_the_short_trainings(tuning: Tuning) -> None
     table = tuning.say("table", "--tuning", "--only", "learning_rate=*")
     assert "validation_loss" in table.out
     assert "variant_4" not in table.out
-    assert "--tuning" in table.out  # the next command is about it as well
+    assert f"table {tuning.file} --runs {tuning.runs} --tuning" in tuning.say("status", "--tuning").out
