@@ -31,7 +31,7 @@ def tuning_lines(tuned: Mapping[str, TunedArm]) -> list[str]:
 
 def way_of(found: TunedArm) -> str:
     """Return how an arm was tuned, in words."""
-    weights = " of the weights, not averaged" if found.raw else ""
+    weights = " of the weights themselves" if found.raw else ""
     seeds = ", ".join(map(str, found.seeds))
     return (
         f"{', '.join(found.values)} by {found.metric}{weights} at step {found.steps}, "

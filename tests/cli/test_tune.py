@@ -68,9 +68,8 @@ def test_the_launch_tunes_and_trains_each_arm_with_its_best(tuning: Tuning) -> N
 
 
 def test_what_was_chosen_is_told_wherever_results_are(tuning: Tuning) -> None:
-    chosen = (
-        "tuned learning.learning_rate by validation_loss at step 3, seed 10000: baseline 0.01; blocks=variant_4 0.01"
-    )
+    way = "learning.learning_rate by validation_loss of the weights themselves at step 3, seed 10000"
+    chosen = f"tuned {way}: baseline 0.01; blocks=variant_4 0.01"
     edge = "warning: the best learning.learning_rate lies at the edge of the list for baseline (0.01), blocks=variant_4"
     report = tuning.runs / "toy/report"
     texts = {verb: " ".join(tuning.say(verb).out.split()) for verb in ("plan", "status", "table", "verdict")}
