@@ -42,7 +42,7 @@ def scores_table(
     title: str = "",
     floors: Floors = (),
     directions: Mapping[str, Direction] = MappingProxyType({}),
-    tuned: Mapping[str, TunedArm] = MappingProxyType({}),
+    notes: Sequence[str] = (),
 ) -> str:
     """The scores by arm in a form: table, json, md, tex, csv or html.
 
@@ -53,7 +53,7 @@ def scores_table(
         title: the experiment's name.
         floors: the records of floors.json.
         directions: score -> which way it is better; the best arm by it is marked.
-        tuned: arm -> what its tuning has chosen; told among the notes.
+        notes: lines to be told with the table's own.
 
     Raises:
         SpecError: no such score.
@@ -64,7 +64,7 @@ def scores_table(
         if metric not in names:
             raise SpecError(f"no score {metric!r}; {did_you_mean(metric, names)}")
     table = tables.summary(frame, list(metrics) or [name for name in names if "_band_" not in name], floors, directions)
-    table = replace(table, notes=(*table.notes, *tuning_lines(tuned)))
+    table = replace(table, notes=(*table.notes, *notes))
     if form != "table":
         table = replace(table, runs=tuple(runs_of(frame)))
     if form == "json":

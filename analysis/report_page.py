@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -122,7 +122,8 @@ def _table(data: PageData) -> Markup:
     """The table of scores; why there is none where arms cannot be compared."""
     metrics = [name for name in score_names(data.frame) if "_band_" not in name]
     try:
-        return Markup(tables.to_html(tables.summary(data.frame, metrics, data.floors, data.about.directions)))
+        found = tables.summary(data.frame, metrics, data.floors, data.about.directions)
+        return Markup(tables.to_html(replace(found, notes=(*found.notes, *data.about.meanings))))
     except RunError as error:
         return Markup("<p>{}</p>").format(error)
 

@@ -17,6 +17,7 @@ import pandas as pd
 from analysis import pictures, rendering, report_page
 from analysis.floors import Floors
 from analysis.report_page import PageData
+from analysis.tunings import tuning_lines
 from analysis.verdicts import Verdict
 from registry.runs.files import locked, write_atomically
 from registry.runs.resolved_experiment import LINK, ResolvedExperiment, keep_resolved, place_of, read_kept
@@ -54,9 +55,10 @@ def write(
         forms: in which figures are drawn as well as pictures; those in which they were drawn before are drawn anew.
     """
     frame, floors, answers = results.frame, results.floors, results.answers
+    notes = [*tuning_lines(about.tuned), *about.meanings]
     texts = {
-        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors, about.directions, about.tuned),
-        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors, about.directions, about.tuned),
+        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors, about.directions, notes),
+        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors, about.directions, notes),
         "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH, about.tuned),
         "verdict.json": rendering.verdicts_table(about.experiment, answers, "json", tuned=about.tuned),
     }

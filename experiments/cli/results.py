@@ -91,13 +91,15 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) 
     json as values.
     """
     from analysis import rendering
+    from analysis.tunings import tuning_lines
     from experiments.cli import console, hints
     from experiments.plan import reading
 
     floors = reading.floors_of(found)
     frame = reading.frame_of(found, step, selected=True)
     directions = reading.directions_of(found)
-    console.put(rendering.scores_table(frame, metrics, form, found.name, floors, directions, found.chosen))
+    notes = [*tuning_lines(found.chosen), *reading.meanings_of(found)]
+    console.put(rendering.scores_table(frame, metrics, form, found.name, floors, directions, notes))
     if form == "table" and found.tunes is None:
         hints.next_command(*hints.again("verdict"))
 

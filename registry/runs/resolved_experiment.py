@@ -60,6 +60,7 @@ class ResolvedExperiment(Record):
         arms: by name, the baseline first.
         seeds: of every arm.
         directions: score -> which way it is better.
+        meanings: what numbers of its metrics say, a line each, where that is not to be seen.
         claims: all of them.
         time: when it was last launched, or first reported, in seconds since 1970.
     """
@@ -73,6 +74,7 @@ class ResolvedExperiment(Record):
     arms: dict[str, ResolvedArm]
     seeds: tuple[int, ...]
     directions: dict[str, Direction] = Field(default_factory=dict)
+    meanings: tuple[str, ...] = ()
     claims: list[Any] = Field(default_factory=list)
     time: float = 0.0
 
