@@ -13,6 +13,7 @@ from analysis.matchings import side_by_side
 from analysis.rendering import COLUMNS, cells
 from analysis.results import done
 from analysis.tables import NOTHING
+from analysis.tunings import tuning_rows
 from analysis.verdicts import Verdict
 from registry.runs.records import read_json
 from registry.runs.resolved_experiment import ResolvedExperiment
@@ -54,6 +55,11 @@ def by_matching(answers: Sequence[Verdict]) -> Table:
         for one in found
     ]
     return Table(["claim", *(f"at equal {way}" for way in ways)], rows)
+
+
+def tuned(about: ResolvedExperiment) -> Table:
+    """Return every candidate of the arms that were tuned, and which of them was chosen; no rows where none was."""
+    return Table(["arm", "tried", "score", ""], tuning_rows(about.tuned))
 
 
 def costs(about: ResolvedExperiment, frame: pd.DataFrame) -> Table:

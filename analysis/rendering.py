@@ -15,9 +15,11 @@ from analysis.matchings import side_by_side
 from analysis.mixed_code import lines as lines_of_code
 from analysis.results import score_names
 from analysis.table_runs import runs_of
+from analysis.tunings import tuning_lines
 from analysis.verdicts import Verdict
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.claims import Direction
+from registry.runs.tunings import TunedArm
 
 WRITERS: dict[str, Callable[[tables.Summary], str]] = {
     "md": tables.to_markdown,
@@ -43,6 +45,7 @@ def scores_table(
     title: str = "",
     floors: Floors = (),
     directions: Mapping[str, Direction] = MappingProxyType({}),
+    notes: Sequence[str] = (),
 ) -> str:
     """The scores by arm in a form: table, json, md, tex, csv or html.
 
@@ -53,6 +56,7 @@ def scores_table(
         title: the experiment's name.
         floors: the records of floors.json.
         directions: score -> which way it is better; the best arm by it is marked.
+        notes: lines to be told with the table's own.
 
     Raises:
         SpecError: no such score.
@@ -63,6 +67,7 @@ def scores_table(
         if metric not in names:
             raise SpecError(f"no score {metric!r}; {did_you_mean(metric, names)}")
     table = tables.summary(frame, list(metrics) or [name for name in names if "_band_" not in name], floors, directions)
+    table = replace(table, notes=(*table.notes, *notes))
     if form != "table":
         table = replace(table, runs=tuple(runs_of(frame)))
     if form == "json":
@@ -87,7 +92,13 @@ def _as_json(table: tables.Summary) -> dict[str, object]:
     }
 
 
-def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width: int | None = None) -> str:
+def verdicts_table(
+    experiment: str,
+    answers: Sequence[Verdict],
+    form: str,
+    width: int | None = None,
+    tuned: Mapping[str, TunedArm] = MappingProxyType({}),
+) -> str:
     """The verdicts as JSON, or as a table with the reason of each below it; stacked where the table is too wide.
 
     Args:
@@ -95,12 +106,14 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
         answers: to its claims.
         form: `json` or `table`.
         width: columns of the table; None asks the terminal.
+        tuned: arm -> what its tuning has chosen; told below.
     """
     if form == "json":
         found = {"experiment": experiment, "claims": [answer.as_json() for answer in answers]}
         agreed = [agreement.as_json() for agreement in agreements(answers)]
         compared = [together.as_json() for together in side_by_side(answers)]
         more = ({"agreements": agreed} if agreed else {}) | ({"side_by_side": compared} if compared else {})
+        more |= {"tuned": {arm: one.model_dump(mode="json") for arm, one in tuned.items()}} if tuned else {}
         return json.dumps(found | more, indent=1)
     width = width or terminal.columns_here()
     if not answers:
@@ -113,6 +126,7 @@ def verdicts_table(experiment: str, answers: Sequence[Verdict], form: str, width
     together = [f"{found.answers[0].claim.text}: {found.text}" for found in agreements(answers)]
     together += [f"{found.claim.text} in {found.claim.metric}: {found.text}" for found in side_by_side(answers)]
     warnings = list(dict.fromkeys(warning for answer in answers for warning in (*answer.warnings, *_mixed(answer))))
+    warnings += tuning_lines(tuned)
     if len(shown) == 1:
         lines = [terminal.as_text(shown), *_legend(answers, width)]
         return "\n".join([*lines, *(terminal.wrapped(line, width) for line in (*reasons, *together, *warnings))])

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from analysis.inline_svg import inline_svg
 from analysis.page_videos import videos_of
 from analysis.report_figures import Results, drawings
 from analysis.results import done
+from analysis.tunings import tuning_lines
 from registry.errors import RunError
 from registry.runs.resolved_experiment import ResolvedExperiment
 
@@ -69,6 +70,8 @@ def report_page(data: PageData) -> str:
             notes=notes,
             table_of_scores=_table(data),
             videos=videos_of(results.shown_frame, shown=results.shown.note),
+            tuned=page_facts.tuned(data.about),
+            tuning_lines=tuning_lines(data.about.tuned),
             costs=page_facts.costs(data.about, frame),
             protocols=page_facts.protocols(frame),
             provenance=page_facts.provenance(frame),
@@ -111,7 +114,8 @@ def _table(data: PageData) -> Markup:
     """The table of scores; why there is none where arms cannot be compared."""
     found = data.results
     try:
-        return Markup(tables.to_html(tables.summary(found.frame, found.scores, found.floors, data.about.directions)))
+        table = tables.summary(found.frame, found.scores, found.floors, data.about.directions)
+        return Markup(tables.to_html(replace(table, notes=(*table.notes, *data.about.meanings))))
     except RunError as error:
         return Markup("<p>{}</p>").format(error)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from analysis import pictures, rendering, report_page
 from analysis.report_figures import Results
 from analysis.report_page import PageData
+from analysis.tunings import tuning_lines
 from registry.runs.files import locked, write_atomically
 from registry.runs.resolved_experiment import LINK, ResolvedExperiment, keep_resolved, place_of, read_kept
 
@@ -33,11 +34,12 @@ def write(
         forms: in which figures are drawn as well as pictures; those in which they were drawn before are drawn anew.
     """
     frame, floors, answers = results.frame, results.floors, results.answers
+    notes = [*tuning_lines(about.tuned), *about.meanings]
     texts = {
-        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors, about.directions),
-        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors, about.directions),
-        "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH),
-        "verdict.json": rendering.verdicts_table(about.experiment, answers, "json"),
+        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors, about.directions, notes),
+        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors, about.directions, notes),
+        "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH, about.tuned),
+        "verdict.json": rendering.verdicts_table(about.experiment, answers, "json", tuned=about.tuned),
     }
     place = place_of(experiment, about.digest)
     with locked(place):  # the job that reports and a person may do so at the same moment

@@ -134,7 +134,12 @@ TABLE: dict[str, dict[str, How]] = {
         "launch experiments/latte/small/": "programme",
     },
     "docs/sampling.md": {"": "tests/cli/test_sample.py::test_each_command_of_the_page_works"},
-    "docs/scores.md": {"score": "weights", "fetch-weights": "weights"},
+    "docs/scores.md": {
+        "score": "weights",
+        "score my_samples --against real_videos --metrics":
+            "tests/cli/test_nearest_training.py::test_copies_are_told_from_honest_samples",
+        "fetch-weights": "weights",
+    },
     "docs/slurm.md": {
         "launch FILE --executor slurm --dry-run":
             "tests/slurm/test_launch_fake.py::test_a_dry_run_shows_the_scripts_and_writes_nothing",

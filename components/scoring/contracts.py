@@ -131,7 +131,8 @@ class Metric(Protocol):
     Class literals: `scores`, the base names of what it gives (`("fvd", "fvd_extrapolated")`), `by_detector`, whether
     it measures with the protocol's detector (then names end in the detector's `score_suffix`) or with an extractor
     of its own, `needs_reference`, `higher_is_better`, and `biased`, those of its scores that are too high by something
-    that goes as 1/n_fake + 1/n_real.
+    that goes as 1/n_fake + 1/n_real. One that has `needs_held_out` is also given the features of real clips of the test
+    split, as a third argument of `score`; no floors are made of it.
     """
 
     scores: tuple[str, ...]

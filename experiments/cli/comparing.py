@@ -38,11 +38,13 @@ def diff(
         left, right = (open_run(word, runs) for word in words)
         return _show_runs(words, left, right, form)
     from experiments.plan.plan import load_plan
+    from experiments.plan.tuning import refuse_untuned
 
     file, *overrides = words
     plan = load_plan(Path(file), overrides, runs, only)
     if arms is None:
         return _show_arms(plan, form)
+    refuse_untuned(plan)
     left, right = _replicates(plan, arms, seed)
     return _show_runs((left.name, right.name), left, right, form)
 

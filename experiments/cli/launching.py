@@ -57,31 +57,39 @@ def prepare(found: "Plan") -> None:
 @WAIT
 @MOST
 @MEASURE
-@verb(several=True, assembles=True)
+@verb(several=True, assembles=True, untuned=True)
 def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
     With a `screen` in the file only the best arms run to their end; this process watches until then, on Slurm as well,
-    and can be killed: the same command goes on. What arms start from by `experiment` is trained first; this process
-    waits for it.
+    and can be killed: the same command goes on. What arms start from by `experiment` is trained first, and so are the
+    short trainings of `tune`; this process waits for them.
     """
     from experiments.cli.console import say
     from experiments.launch import making_anew
+    from experiments.launch.tuning import settled
+    from experiments.plan.tuning import waiting_text
     from experiments.search import workflow
 
     _within_budget(plans, how["executor"], how.pop("max_gpu_hours"), how.pop("measure"), again)
     failed: list[str] = []
-    for found in plans:  # one behind the other; what one has trained, the next finds done
+    for planned in plans:  # one behind the other; what one has trained, the next finds done
+        found = planned
         try:
+            if how["dry_run"] and found.untuned:
+                say(waiting_text(found))
+                continue
+            found = settled(found)
             for line in making_anew.set_aside(found) if again and not how["dry_run"] else ():
                 say(line)
-            waits = how["wait"] or bool(found.start_of)  # what starts from it is launched when it has ended
+            waits = how["wait"] or bool(found.comes_first)  # what comes behind it is launched when it has ended
             _start(found, workflow.launch, again=again, **{**how, "wait": waits})
         except RunError as error:
             if len(plans) == 1:
                 raise
-            if found.start_of:  # what is behind it cannot start
-                raise RunError("\n".join([*failed, f"{found.name} (start of {found.start_of}): {error}"])) from None
+            if found.comes_first:  # what is behind it cannot start
+                verbs = "; with --tuning verbs are about it" if found.tunes is not None else ""
+                raise RunError("\n".join([*failed, f"{found.name} ({found.comes_first}{verbs}): {error}"])) from None
             failed.append(f"{found.name}: {error}")
     if failed:
         raise RunError("\n".join(failed))
@@ -159,7 +167,7 @@ def _start(
         return
     with Bars() as bars:
         outcome = start(found, executor, wait=wait, watcher=bars)
-    launched = outcome.launched
+    launched, tuning = outcome.launched, found.tunes is not None
     if outcome.waits:
         say(f"{len(launched.submitted)} of {len(launched.todo)} replicates were submitted now")
         return hints.next_command(*hints.again("status"), "--watch")
@@ -168,6 +176,6 @@ def _start(
     print_verdict(found, "table")
     if outcome.report is not None and outcome.report.tracked and not outcome.report.page:
         hints.next_command(*hints.again("dashboard", found.file.path, selects=False))
-    hints.next_command(*hints.again("logs" if outcome.unfinished else "table", found.file.path))
+    hints.next_command(*hints.again("logs" if outcome.unfinished else "table", found.file.path, tuning=tuning))
     if outcome.unfinished:
         raise RunError("\n".join(outcome.unfinished))

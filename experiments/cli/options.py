@@ -59,6 +59,9 @@ EXECUTOR = click.option(
 PLUGINS = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
 ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")
+TUNING = click.option(
+    "--tuning", is_flag=True, help="The experiment's tuning in its place: the short trainings of `tune`."
+)
 _FILE = click.argument("file", type=FOLDER)
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides"))
 _FILES = click.argument(
@@ -77,6 +80,7 @@ def verb(
     formats: bool = False,
     selects: bool = True,
     assembles: bool = False,
+    untuned: bool = False,
 ) -> Callable[[Verb], Verb]:
     """Give a verb what all verbs share: errors for people, and on an experiment its plan.
 
@@ -86,16 +90,18 @@ def verb(
         selects: it also takes --only.
         formats: it also takes --format.
         assembles: it also finds what is wrong with parts when they are assembled, and tells it with all the rest.
+        untuned: it also takes an experiment whose arms are not tuned yet.
     """
     options = [] if not on_experiment else [_FILES, RUNS] if several else [_FILE, OVERRIDES, RUNS]
     options += [ONLY] if on_experiment and selects else []
+    options += [TUNING] if on_experiment else []
     options += [FORMAT] if formats else []
 
     def wrap(function: Verb) -> Verb:
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> None:
             with errors_for_people():
-                plans = [_plans(kwargs, several, assembles)] if on_experiment else []
+                plans = [_plans(kwargs, several, assembles, untuned)] if on_experiment else []
                 function(*plans, *args, **kwargs)
 
         return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), called)
@@ -123,15 +129,23 @@ def errors_for_people() -> Iterator[None]:
         sys.exit(1)
 
 
-def _plans(words: dict[str, Any], several: bool, assembled: bool) -> "Plan | list[Plan]":
-    """Take what names plans out of a command's words, and return the plan, or the list of plans."""
+def _plans(words: dict[str, Any], several: bool, assembled: bool, untuned: bool) -> "Plan | list[Plan]":
+    """Take what names plans out of a command's words, and return the plan, or the list of plans.
+
+    Raises:
+        RunError: arms of an experiment are not tuned yet, and the verb needs them.
+    """
     from experiments.plan.plan import load_plan
+    from experiments.plan.tuning import refuse_untuned
 
     given: dict[str, Any] = {
-        name: words.pop(name) for name in ("overrides", "runs", "only", "folders") if name in words
+        name: words.pop(name) for name in ("overrides", "runs", "only", "folders", "tuning") if name in words
     }
     given["assembled"] = assembled
-    return plans_of(words.pop("words"), given) if several else load_plan(words.pop("file"), **given)
+    plans = plans_of(words.pop("words"), given) if several else [load_plan(words.pop("file"), **given)]
+    for plan in [] if untuned else plans:
+        refuse_untuned(plan)
+    return plans if several else plans[0]
 
 
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from analysis.tunings import tuning_lines
 from experiments.cli.console import paragraph, table
 from experiments.plan.fitting import gigabytes, parts
 from experiments.plan.plan import Plan
+from experiments.plan.tuning import waiting_text
 
 
 def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
@@ -16,12 +18,12 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     lines = []
     for row in rows:
         lines.append([
-            row["arm"], row["identity"], row["depth"], f"{row['parameters']:,}",
+            row["arm"], row["identity"] or "after tuning", row["depth"], f"{row['parameters']:,}",
             f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['evaluated'] / 1e9:,.2f}",
             gigabytes(row["step_memory"]["peak"]), len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
         ])  # fmt: skip
     macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, as evaluated)"]
-    start = f" (start of {plan.start_of})" if plan.start_of else ""
+    start = f" ({plan.comes_first})" if plan.comes_first else ""
     headers = ["arm", "identity", "depth", "parameters", *macs, "memory of a step", "seeds", "state", "GPU-hours"]
     table(
         headers,
@@ -32,6 +34,8 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     for line in _about_turns(rows):
         paragraph(line)
     for line in videos.lines(plan, {row["arm"]: row["videos"] for row in rows}):
+        paragraph(line)
+    for line in [waiting_text(plan)] if plan.untuned else tuning_lines(plan.chosen):
         paragraph(line)
     for claim in plan.claims:
         paragraph(f"claim on {claim.axis}: {claim.statement} in {claim.metric}{claim.where}")

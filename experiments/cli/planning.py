@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@verb(several=True, formats=True, assembles=True)
+@verb(several=True, formats=True, assembles=True, untuned=True)
 def check(plans: "list[Plan]", form: str) -> None:
     """Validate experiments and assemble every arm without memory; everything wrong is told in one go."""
     from experiments.cli import hints
@@ -36,7 +36,7 @@ def check(plans: "list[Plan]", form: str) -> None:
         return warn(plans, apart=True)
     for row in rows:
         whose = f"{row['experiment']}: " if len(plans) > 1 else ""
-        say(f"{whose}{row['arm']}: {row['parameters']:,} parameters, identity {row['identity']}")
+        say(f"{whose}{row['arm']}: {row['parameters']:,} parameters, identity {row['identity'] or 'after tuning'}")
     warn(plans)
     hints.next_command(*hints.again("plan"))
 
@@ -46,7 +46,7 @@ def check(plans: "list[Plan]", form: str) -> None:
     "--programme", is_flag=True, help="Also what all of it costs on 8 and 64 H100s, the official way and ours."
 )
 @MEASURE
-@verb(several=True, formats=True, assembles=True)
+@verb(several=True, formats=True, assembles=True, untuned=True)
 def plan(plans: "list[Plan]", measure: bool, programme: bool, form: str) -> None:
     """Show arms, trainings that they share, parameters, MACs, a step's memory, states and GPU-hours; writes nothing.
 

@@ -91,13 +91,17 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) 
     json as values.
     """
     from analysis import rendering
+    from analysis.tunings import tuning_lines
     from experiments.cli import console, hints
     from experiments.plan import reading
 
     floors = reading.floors_of(found)
     frame = reading.frame_of(found, step, selected=True)
-    console.put(rendering.scores_table(frame, metrics, form, found.name, floors, reading.directions_of(found)))
-    hints.next_command(*hints.again("verdict")) if form == "table" else None
+    directions = reading.directions_of(found)
+    notes = [*tuning_lines(found.chosen), *reading.meanings_of(found)]
+    console.put(rendering.scores_table(frame, metrics, form, found.name, floors, directions, notes))
+    if form == "table" and found.tunes is None:
+        hints.next_command(*hints.again("verdict"))
 
 
 @click.command()
@@ -116,6 +120,7 @@ def verdict(file: Path | None, runs: Path, paper: bool, harmless: str, form: str
     in place of FILE, the claims of the paper's ablations, by whichever experiments of the runs folder test them.
     """
     from experiments.plan.plan import load_plan
+    from experiments.plan.tuning import refuse_untuned
 
     if paper and (file or harmless or any(chosen.values())):
         raise SpecError("--paper goes without FILE, overrides, --only and --mixed-code: it reads all of --runs")
@@ -125,7 +130,9 @@ def verdict(file: Path | None, runs: Path, paper: bool, harmless: str, form: str
         raise SpecError("name an experiment file, or --paper for the claims of the paper")
     if form == "md":
         raise SpecError("--format md goes with --paper; the report of an experiment has its verdict in HTML and text")
-    print_verdict(load_plan(file, chosen["overrides"], runs, chosen["only"]), form, harmless, refuses=True)
+    found = load_plan(file, chosen["overrides"], runs, chosen["only"])
+    refuse_untuned(found)
+    print_verdict(found, form, harmless, refuses=True)
 
 
 def print_scoreboard(runs: Path, form: str) -> None:
@@ -152,7 +159,7 @@ def print_verdict(found: "Plan", form: str, harmless: str = "", refuses: bool = 
     answers = reading.answers_of(found, selected=True, harmless=harmless)
     left_out = len(found.claims) - len(answers)
     if form == "json" or answers or not left_out:
-        console.put(rendering.verdicts_table(found.name, answers, form))
+        console.put(rendering.verdicts_table(found.name, answers, form, tuned=found.chosen))
     if form == "table" and left_out:
         print(f"{found.name}: --only leaves out arms of {left_out} claim{'' if left_out == 1 else 's'}")
     if harmless and form == "table" and not any(answer.mixed_code for answer in answers):

@@ -36,6 +36,9 @@ def show_scores(found: dict[str, Any]) -> None:
         say("NOTE: few videos: the intervals come from 4 slices and are rough")
     if found["shared_videos"]:
         say(f"NOTE: {found['shared_videos']} videos are on both sides; that makes a score better than it is")
+    for row in found["scores"]:
+        if said := row["details"].get("says"):
+            say(f"{row['metric']}: {said}")
     for told in found["cautions"]:
         say(told)
     say(f"wrote {Path(found['out']) / 'scores.json'}, {found['plot'] or 'no plot: too few clips for an N-curve'}")

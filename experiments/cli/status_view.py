@@ -10,10 +10,12 @@ from typing import Any, TextIO
 from rich.console import Group
 from rich.live import Live
 
+from analysis.tunings import tuning_lines
 from experiments.cli.console import console, make_tables, paragraph, say, table
 from experiments.plan.logs import log_of, replicates_of
 from experiments.plan.plan import Plan
 from experiments.plan.status import beside, code_lines, rows, title
+from experiments.plan.tuning import waiting_text
 from experiments.record.states import states
 
 WATCH_SECONDS = 5.0
@@ -40,7 +42,11 @@ def _span(seconds: int | None) -> str:
 
 def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
     """The status as a table; below it what went wrong, the jobs beside the replicates, and orphaned folders."""
+    if plan.untuned:
+        return paragraph(waiting_text(plan))
     table(COLUMNS, [cells(row) for row in found], title=title(plan, found), keys=NAMING)
+    for line in tuning_lines(plan.chosen):
+        paragraph(line)
     waiting = Counter(row["slurm"] for row in found if row["state"] == "queued" and row["slurm"])
     for told, number in waiting.most_common():
         paragraph(f"queued: {number}: {told}")

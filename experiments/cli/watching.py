@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--watch", is_flag=True, help="Again every few seconds, until nothing waits or runs.")
-@verb(several=True, formats=True)
+@verb(several=True, formats=True, untuned=True)
 def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     """How far every replicate is; read from its files and from Slurm's queue, nothing is written."""
     from experiments.cli import hints, status_view
@@ -31,11 +31,16 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
             status_view.show(found, rows)
     if form == "json":
         told = {"experiment": one_name(plans), "replicates": found_rows, "mixed_code": mixed_code}
+        if any(found.chosen for found in plans):
+            told["tuned"] = {
+                found.name: {arm: one.model_dump(mode="json") for arm, one in found.chosen.items()} for found in plans
+            }
         return print(json.dumps(told, indent=1))
     states = {row["state"] for row in found_rows}
     following = "status" if states & {"queued", "running"} else "launch"
     following = "retry" if states & {"failed", "cancelled"} else following
-    following = "verdict" if states <= {"done", "stopped"} else following
+    if states <= {"done", "stopped"} and not any(found.untuned for found in plans):
+        following = "verdict" if all(found.tunes is None for found in plans) else "table"
     about = {"retry": {"failed", "cancelled"}, "verdict": states}.get(following)  # states of the file that it takes
     concerned = {row["experiment"] for row in found_rows if about and row["state"] in about}
     file = next((found.file.path for found in plans if found.name in concerned), None)

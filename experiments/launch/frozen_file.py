@@ -19,7 +19,8 @@ def frozen_words(plan: Plan, folder: Path) -> list[str]:
         folder: of the launch.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return [str(_frozen(plan.file, folder, f"{plan.name}.yaml")), "--runs", str(plan.runs.resolve())]
+    path = _frozen(plan.tunes or plan.file, folder, f"{plan.name}.yaml")
+    return [str(path), "--runs", str(plan.runs.resolve()), *(["--tuning"] if plan.tunes is not None else [])]
 
 
 def _frozen(file: ExperimentFile, folder: Path, name: str) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from experiments.cli.progress import Bars
+from experiments.launch.tuning import settled
 from experiments.plan.plan import Plan, load_plan
 from experiments.plan.rows import rows
 from experiments.plan.starts import with_starts
@@ -85,7 +86,7 @@ class Experiment:
         only: Sequence[str] = (),
         wait: bool = True,
     ) -> "ExperimentResults":
-        """Run what is not done, with what arms start from before it, and return the results.
+        """Run what is not done, with tunings and what arms start from before it, and return the results.
 
         Interrupted and launched again it goes on where it was, as the verb `launch` does.
 
@@ -100,9 +101,10 @@ class Experiment:
             SpecError: with a line for everything that is wrong.
             RunError: replicates ended without a result; the message has a line for each. The others are kept.
         """
-        for plan in with_starts([self._plan(overrides, runs, only)]):
+        for planned in with_starts([self._plan(overrides, runs, only)]):
+            plan = settled(planned)
             with Bars() as bars:
-                outcome = workflow.launch(plan, executor, wait=wait or bool(plan.start_of), watcher=bars)
+                outcome = workflow.launch(plan, executor, wait=wait or bool(plan.comes_first), watcher=bars)
             if outcome.unfinished:
                 raise RunError("\n".join(outcome.unfinished))
         return self.results(*overrides, runs=runs)

@@ -26,9 +26,10 @@ def check(plan: Plan, with_data: bool = False, cluster: Shape | None = None) -> 
     found = counted(plan, with_data)
     refuse_too_large(plan, cluster)
     return [
-        {"experiment": plan.name, "arm": arm.name, "identity": arm.identity, "parameters": counts.parameters}
+        {"experiment": plan.name, "arm": arm.name, "identity": None if plan.untuned else arm.identity,
+         "parameters": counts.parameters}
         for arm, counts in found
-    ]
+    ]  # fmt: skip
 
 
 def counted(plan: Plan, with_data: bool = False) -> list[tuple[Arm, Any]]:

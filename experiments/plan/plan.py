@@ -1,20 +1,23 @@
 """An experiment file -> its plan: arms, claims, replicates, what they cost and how far they are. Writes nothing."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from experiments.plan.network_counts import count_for_matching
+from experiments.plan.tuning import tuning_plan, with_chosen
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.arm import Arm
 from registry.experiment.arms import resolution, select
 from registry.experiment.claims import ResolvedClaim
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.experiment_file import ExperimentFile, load_experiment
+from registry.experiment.tuning import TuningCandidate
 from registry.runs.orphans import Orphan, orphans
 from registry.runs.replicate import Replicate, open_replicate, replicate_of, replicates
+from registry.runs.tunings import TunedArm
 from registry.schema.search import is_trial
 
 
@@ -33,6 +36,9 @@ class Plan:
         overrides: of the file, as given on the command line.
         start_of: the experiment whose arms start from its arms, where it is planned for that.
         kept: arm -> the steps that others start from: it is evaluated there, and the checkpoints are kept.
+        candidates: of every arm, where the experiment tunes them.
+        chosen: arm -> what its tuning has chosen, once that is so for all arms.
+        tunes: the file of the experiment whose arms are tuned, where this is the plan of a tuning.
     """
 
     file: ExperimentFile
@@ -45,6 +51,9 @@ class Plan:
     overrides: tuple[str, ...] = ()
     start_of: str = ""
     kept: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    candidates: Sequence[TuningCandidate] = ()
+    chosen: Mapping[str, TunedArm] = field(default_factory=dict)
+    tunes: ExperimentFile | None = None
 
     @property
     def name(self) -> str:
@@ -55,13 +64,27 @@ class Plan:
         return self.runs / self.name
 
     @property
+    def untuned(self) -> bool:
+        """Whether the arms are as they are written and wait for their tuning: none has replicates then."""
+        return bool(self.candidates) and not self.chosen
+
+    @property
+    def comes_first(self) -> str:
+        """What it is to the plan that waits for it, empty where none does."""
+        if self.tunes is not None:
+            return f"tuning of {self.tunes.experiment.name}"
+        return f"start of {self.start_of}" if self.start_of else ""
+
+    @property
     def replicates(self) -> list[Replicate]:
         """The replicates of the selected arms."""
-        return replicates(self.name, self.selected, self.file.experiment.seeds, self.runs)
+        arms = [] if self.untuned else self.selected
+        return replicates(self.name, arms, self.file.experiment.seeds, self.runs)
 
     @property
     def all_replicates(self) -> list[Replicate]:
-        return replicates(self.name, self.arms, self.file.experiment.seeds, self.runs)
+        arms = [] if self.untuned else self.arms
+        return replicates(self.name, arms, self.file.experiment.seeds, self.runs)
 
     @property
     def work(self) -> list[Replicate]:
@@ -74,7 +97,7 @@ class Plan:
         seeds = self.file.experiment.seeds
         return [
             replicate_of(self.name, arm, seed, self.runs, step)
-            for arm in self.selected
+            for arm in ([] if self.untuned else self.selected)
             for step in self.early_steps(arm)
             for seed in seeds
         ]
@@ -95,7 +118,7 @@ class Plan:
 
     def orphans(self) -> list[Orphan]:
         """Run folders of this experiment that no arm owns any more."""
-        return orphans(self.name, self.arms, self.runs)
+        return [] if self.untuned else orphans(self.name, self.arms, self.runs)
 
 
 def load_plan(
@@ -105,6 +128,7 @@ def load_plan(
     only: Iterable[str] = (),
     folders: Iterable[str] = (),
     assembled: bool = False,
+    tuning: bool = False,
 ) -> Plan:
     """Read, validate and resolve an experiment file.
 
@@ -115,9 +139,11 @@ def load_plan(
         only: fnmatch patterns of arm names; `!pattern` takes away.
         folders: fnmatch patterns of run folders that are selected instead, such as those of a search's trials.
         assembled: where something is wrong, also tell what `check` would find in all that is right.
+        tuning: the plan of the experiment's tuning instead, and `only` patterns of its arms.
 
     Raises:
         SpecError: with one line for everything that is wrong.
+        RunError: the file of what a tuning has chosen is damaged.
     """
     overrides = tuple(overrides)
     file = load_experiment(path, overrides)
@@ -131,14 +157,31 @@ def load_plan(
     if folders and only:
         lines.append("--only selects arms and --folder run folders: give one of the two")
     try:
-        selected = select(found.names if lines else [arm.name for arm in found.arms], only)
+        selected = [] if tuning else select(found.names if lines else [arm.name for arm in found.arms], only)
     except SpecError as error:
         lines += error.problems
     if lines:
         raise SpecError(list(dict.fromkeys(lines)))
     arms = [arm for arm in found.arms if arm.name in selected]
-    plan = Plan(file, found.arms, found.claims, runs, arms, only, folders, overrides)
+    plan = Plan(file, found.arms, found.claims, runs, arms, only, folders, overrides, candidates=found.tuning)
+    if tuning:
+        plan = _tuning_of(plan)
+    elif plan.candidates:
+        plan = with_chosen(plan)
     return _in_folders(plan) if folders else plan
+
+
+def _tuning_of(plan: Plan) -> Plan:
+    """The plan of an experiment's tuning, with what the patterns select of it.
+
+    Raises:
+        SpecError: the experiment tunes nothing, or a pattern matches nothing.
+    """
+    if not plan.candidates:
+        raise SpecError(f"{plan.file.path}: the experiment has no `tune`, so that there is no --tuning of it")
+    tuning = replace(tuning_plan(plan), only=plan.only, folders=plan.folders)
+    names = select([arm.name for arm in tuning.arms], plan.only)
+    return replace(tuning, selected=[arm for arm in tuning.arms if arm.name in names])
 
 
 def _in_folders(plan: Plan) -> Plan:

@@ -65,6 +65,13 @@ def directions_of(plan: Plan) -> dict[str, Direction]:
     return dict(scores_of(plan.file.experiment.base, plan.file.parts).values())
 
 
+def meanings_of(plan: Plan) -> list[str]:
+    """Return what the numbers of the plan's metrics say, a line each, where a metric has to say it."""
+    names = dict.fromkeys(metric.name for arm in plan.arms for metric in arm.spec.scoring.metrics)
+    metrics = [plan.file.parts.find("metric", name) for name in names]
+    return [f"{metric.name}: {metric.fact('meaning')}" for metric in metrics if metric.fact("meaning")]
+
+
 @dataclass(frozen=True)
 class Frames:
     """The replicates of a plan, read once.

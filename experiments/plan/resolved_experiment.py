@@ -4,7 +4,7 @@ import time
 
 from experiments.plan.network_counts import count_network
 from experiments.plan.plan import Plan
-from experiments.plan.reading import directions_of
+from experiments.plan.reading import directions_of, meanings_of
 from registry.experiment.arm import Arm
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.file_head import head_of
@@ -29,6 +29,7 @@ def resolved(plan: Plan) -> ResolvedExperiment:
         arms={arm.name: _arm(plan, arm) for arm in plan.arms},
         seeds=experiment.seeds,
         directions=directions_of(plan),
+        meanings=tuple(meanings_of(plan)),
         claims=plain_claims(plan.claims),
         time=time.time(),
     )
@@ -42,4 +43,5 @@ def _arm(plan: Plan, arm: Arm) -> ResolvedArm:
         steps=(*early_steps(plan.file.experiment, arm.spec), arm.spec.step),
         parameters=counts.parameters,
         macs={name: value for name, value in counts._asdict().items() if name != "parameters"},
+        tuned=plan.chosen.get(arm.name),
     )

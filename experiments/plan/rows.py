@@ -12,6 +12,7 @@ from experiments.plan.plan import Plan
 from experiments.plan.videos import usable_videos
 from registry.parts.start_files import step_of
 from registry.runs.places import TRAININGS, training_name
+from registry.runs.records import State
 from registry.runs.replicate import Replicate, replicates
 from registry.runs.stored import desires, evaluations_in, training_state
 from registry.schema.resources import Shape, shape_of
@@ -40,7 +41,9 @@ def rows(
 
     `gpu_hours` are those of the arm alone, training and evaluations; `gpu_hours_left` are still to come, with a
     training that arms share counted for the first of them. `other_code` has the seeds that other code than the present
-    one has made, by part and loop. `task` has the most replicates that a Slurm task takes in turn, and its time limit.
+    one has made, by part and loop. `tuned` has the values that a tuning has chosen, by key; before it has, an arm has
+    no identity, and nothing of it is made. `task` has the most replicates that a Slurm task takes in turn, and its time
+    limit.
 
     Args:
         plan: what is planned.
@@ -54,18 +57,21 @@ def rows(
     counted_already = set(counted_before)
     for arm, counts in counted(plan):
         own = replicates(plan.name, [arm], experiment.seeds, plan.runs)
-        states = [replicate.state for replicate in own]
-        others = outdated(plan, own)
+        states = [State.MISSING if plan.untuned else replicate.state for replicate in own]
+        others = [] if plan.untuned else outdated(plan, own)
         anew = {one.replicate.folder for one in others} if again else set()
         trained_anew = {one.replicate.training for one in others if one.training} if again else set()
-        one = cost(arm.name, arm.spec, experiment.resources, own, counts, (paces or {}).get(arm.name),
-                   defaults)  # fmt: skip
+        pace = (paces or {}).get(arm.name)
+        made = [] if plan.untuned else own
+        one = cost(arm.name, arm.spec, experiment.resources, made, counts, pace, defaults)
         shape = shape_of(arm.name, experiment.resources, defaults or Shape())
         times = 1 + len(plan.early_steps(arm))
         evaluation, training = times * one.evaluation * one.devices, one.training * one.devices
         waiting = [one for one, state in zip(own, states, strict=True) if not state.ended or one.folder in anew]
         lacking = trained_anew | {
-            replicate.training for replicate in waiting if not training_state(replicate.training, arm.spec).ended
+            replicate.training
+            for replicate in waiting
+            if plan.untuned or not training_state(replicate.training, arm.spec).ended
         }
         left = evaluation * len(waiting) + training * len(lacking - counted_already)
         left += training * sum(_made_again(replicate) for replicate in waiting if replicate.training not in lacking)
@@ -73,14 +79,15 @@ def rows(
         found.append({
             "experiment": plan.name,
             "arm": arm.name,
-            "identity": arm.identity,
-            "training": training_name(arm.spec),
+            "identity": None if plan.untuned else arm.identity,
+            "training": training_name(arm.spec) + (f"-before-tuning-of-{plan.name}" if plan.untuned else ""),
             "evaluation": arm.spec.evaluation,
             "axes": dict(arm.axes),
             "depth": arm.spec.model.depth,
             "parameters": counts.parameters,
             "macs": {name: getattr(counts, name) for name in ("paper_convention", "per_clip", "evaluated", "trained")},
             "seeds": list(experiment.seeds),
+            "tuned": dict(plan.chosen[arm.name].values) if arm.name in plan.chosen else None,
             "evaluate_at": [*plan.early_steps(arm), arm.spec.step],
             "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
             "gpu_hours": round((training + evaluation) * len(own), 6),

@@ -1,10 +1,11 @@
-"""What the arms of plans start from: plans of their own, which come first, and whether these networks fit."""
+"""What comes before plans, as plans of their own: tunings, and what arms start from; and whether these networks fit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from experiments.plan.plan import Plan, load_plan
+from experiments.plan.tuning import tuning_plan
 from registry.errors import RunError, SpecError
 from registry.experiment.arm import Arm
 from registry.experiment.starts import Start, starts_of
@@ -14,7 +15,9 @@ from registry.schema.spec import Spec
 
 
 def with_starts(plans: Sequence[Plan]) -> list[Plan]:
-    """Return the plans with those of what their arms start from in front; a start that is among them is moved there.
+    """Return the plans with those in front that come first: tunings that are not done, and what arms start from.
+
+    A start that is among the plans is moved there.
 
     Raises:
         SpecError: an experiment that is a start cannot be planned.
@@ -28,8 +31,8 @@ def with_starts(plans: Sequence[Plan]) -> list[Plan]:
 
 
 def _moved(ordered: list[Plan], plan: Plan, todo: list[Plan]) -> list[Plan]:
-    """Put the starts of a plan in front, and whatever they start from in line."""
-    for start in _starts(plan):
+    """Put what comes before a plan in front, and whatever comes before that in line."""
+    for start in _before(plan):
         listed = [other for other in (*ordered, *todo) if _place(other) == _place(start)]
         merged = _joined(listed[0], start) if listed else start
         ordered = [merged, *(other for other in ordered if _place(other) != _place(start))]
@@ -38,8 +41,14 @@ def _moved(ordered: list[Plan], plan: Plan, todo: list[Plan]) -> list[Plan]:
     return ordered
 
 
-def _place(plan: Plan) -> Path:
-    return plan.file.path.resolve()
+def _place(plan: Plan) -> tuple[Path, bool]:
+    """What tells plans apart: the file, and whether it is that of the file's tuning."""
+    return plan.file.path.resolve(), plan.tunes is not None
+
+
+def _before(plan: Plan) -> list[Plan]:
+    """The plans that come before a plan: its tuning, where that is not done, and what its arms start from."""
+    return [*([tuning_plan(plan)] if plan.untuned else []), *_starts(plan)]
 
 
 def _starts(plan: Plan) -> list[Plan]:

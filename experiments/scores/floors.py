@@ -41,6 +41,7 @@ from experiments.scores.scoring import (
     reference,
     references_of,
     side_of,
+    takes_held_out,
     treatment_of,
     will_change_size,
 )
@@ -82,8 +83,9 @@ def protocols_of(spec: Spec, prepared: Prepared, metrics: Sequence[Any]) -> set[
 
 
 def with_reference(metrics: Sequence[Any]) -> list[Any]:
-    """The metrics that compare with real clips."""
-    return [metric for metric in metrics if metric.needs_reference]
+    """The metrics that compare samples with real clips and nothing else: of those floors are made."""
+    apart = takes_held_out(metrics)  # they have their own scale: held-out clips are at 1
+    return [metric for metric in metrics if metric.needs_reference and metric not in apart]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,17 @@ from experiments.sampling.sample_files import files_of
 from experiments.scores.floors import pool_of, real_halves, with_reference
 from experiments.scores.kept_samples import missing_samples, sample_again
 from experiments.scores.protocols import load_protocol, measured
-from experiments.scores.scoring import REFERENCES, Counts, Scores, changes_size, evaluate, reference, side_of
+from experiments.scores.scoring import (
+    REFERENCES,
+    Counts,
+    Scores,
+    changes_size,
+    evaluate,
+    held_out_side,
+    reference,
+    side_of,
+    takes_held_out,
+)
 from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import Catalogue, catalogue
@@ -133,12 +143,16 @@ def score_folders(request: Request, progress: Progress = silent) -> dict[str, An
     fake, fake_short = side_of(protocol, "fake", open_videos(request.samples, "all", data, progress))
     real, real_short = side_of(protocol, "real", open_videos(request.against, protocol.split, data, progress))
     one_size([(side.side, [clip.video for clip in side.clips]) for side in (fake, real)], protocol.resolution)
-    needed = with_reference(metrics)
+    needed = [metric for metric in metrics if metric.needs_reference]
     of_real = reference(real, needed, how, data / REFERENCES, progress)[1] if needed else {}
+    apart = held_out_side(protocol, metrics, lambda: _of_test_split(request.against, data, progress))
+    held_out = None
+    if apart is not None:
+        held_out = apart, reference(apart, takes_held_out(metrics), how, data / REFERENCES, progress)[1]
     own = data / "samples" / fake.key[:16]
     with locked(own, lambda: progress("waiting for another process that measures the same", 0, 1)):
         of_fake = measure(fake, metrics, how, own, progress)
-    found = evaluate(protocol, metrics, fake, real, (of_fake, of_real))
+    found = evaluate(protocol, metrics, fake, real, (of_fake, of_real), held_out)
     content: dict[str, Any] = {
         "samples": _about(request.samples, fake, fake_short),
         "against": _about(request.against, real, real_short),
@@ -155,7 +169,7 @@ def score_folders(request: Request, progress: Progress = silent) -> dict[str, An
     out = request.out or request.runs / SCORES_FOLDER / _name(request, fake, real)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "scores.json", content)
-    if needed and request.floors:
+    if with_reference(metrics) and request.floors:
         try:
             resized = changes_size(fake, real)
             counts, references = Counts.of(fake.clips), data / REFERENCES
@@ -251,6 +265,18 @@ def open_videos(path: Path, split: str, data: Path, progress: Progress) -> Video
     with locked(data, lambda: progress("waiting for another process that indexes videos", 0, 1)):
         dataset = VideoFolder(str(path), 0, class_folders=False)
         return PreparedVideos(prepare(dataset, data, workers=2, progress=progress), split)
+
+
+def _of_test_split(path: Path, data: Path, progress: Progress) -> Videos:
+    """The videos of a folder's test split; the arguments are those of `open_videos`.
+
+    Raises:
+        RunError: the folder has no splits, or none of its videos is of the test split.
+    """
+    videos = open_videos(path, "test", data, progress)
+    if not isinstance(videos, PreparedVideos):
+        raise RunError(f"{path}: holds clips in arrays, which are of no split")
+    return videos
 
 
 def _run_of(path: Path) -> Path | None:

@@ -123,6 +123,34 @@ def real_videos(spec: Spec, prepared: Prepared) -> PreparedVideos:
     return PreparedVideos(prepared, spec.scoring.split)
 
 
+def takes_held_out(metrics: Sequence[Any]) -> list[Any]:
+    """Return the metrics that also take real clips that were held out of training."""
+    return [metric for metric in metrics if getattr(metric, "needs_held_out", False)]
+
+
+def held_out_side(protocol: Protocol, metrics: Sequence[Any], videos: Callable[[], Videos]) -> Side | None:
+    """Return the side of held-out real clips, cut and treated like the real side; None where no metric takes them.
+
+    Args:
+        protocol: of the scores.
+        metrics: built of it.
+        videos: opens those of the test split.
+
+    Raises:
+        RunError: a metric takes them, and there are none, or none that is long enough.
+    """
+    if not (needed := takes_held_out(metrics)):
+        return None
+    try:
+        return side_of(protocol, "real", videos())[0]
+    except RunError as error:
+        names = ", ".join(name for metric in needed for name in metric.names())
+        raise RunError(
+            f"{names}: it takes real clips that were held out of training, of the test split, and there are none "
+            f"({error}); leave it out, or give the data a test split"
+        ) from None
+
+
 def will_change_size(spec: Spec, real: Side) -> bool:
     """Whether frames of either side of a spec's scores are resized, before anything is sampled."""
     return changes_size(real) or spec.scoring.resolution != spec.data.resolution
@@ -148,7 +176,9 @@ def planned_fake(spec: Spec) -> Counts:
     return Counts.of(plan_clips(videos, cut_of(spec.scoring, "fake"))[0])
 
 
-def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int, resized: bool) -> dict[str, Any]:
+def bind(
+    protocol: Protocol, metric: Any, real: Side, n_fake: int, resized: bool, held_out: Side | None = None
+) -> dict[str, Any]:
     """The complete protocol of a metric's scores: the spec, and what only data and weights tell.
 
     Keys that have no effect on these data are left out, so that equal scores have equal protocols.
@@ -159,6 +189,7 @@ def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int, resized: bool
         real: the real side.
         n_fake: clips on the fake side.
         resized: whether frames of either side change their size.
+        held_out: the side of held-out real clips, for a metric that takes them.
     """
     bound = describe(protocol)
     height, width = one_size([("real", [clip.video for clip in real.clips])], protocol.resolution)
@@ -170,6 +201,8 @@ def bind(protocol: Protocol, metric: Any, real: Side, n_fake: int, resized: bool
     bound["real"].update(clips=len(real.clips), data=real.videos.digest)
     if not metric.needs_reference:
         del bound["real"]
+    if held_out is not None and takes_held_out([metric]):
+        bound["held_out"] = {"clips": len(held_out.clips), "data": held_out.videos.digest, "split": "test"}
     extractor = metric.extractor
     about = {"name": extractor.label, "layer": extractor.layer, "fingerprint": extractor.fingerprint()}
     return {**bound, "extractor": {**about, "precision": "float32"}, "estimator": metric.estimator()}
@@ -183,7 +216,12 @@ def changes_size(*sides: Side) -> bool:
 
 
 def evaluate(
-    protocol: Protocol, metrics: Sequence[Any], fake: Side, real: Side, sides: tuple[dict[str, Features], ...]
+    protocol: Protocol,
+    metrics: Sequence[Any],
+    fake: Side,
+    real: Side,
+    sides: tuple[dict[str, Features], ...],
+    held_out: tuple[Side, dict[str, Features]] | None = None,
 ) -> Scores:
     """The scores of a fake side against a real side that are both measured; a metric that fails stops no other.
 
@@ -193,17 +231,19 @@ def evaluate(
         fake: the fake side.
         real: the real side.
         sides: features by extractor key, of the fake and of the real side.
+        held_out: the side of held-out real clips and its features, for metrics that take them.
     """
     found = Scores(len(fake.clips), len(real.clips))
     resized = changes_size(fake, real)
     for metric in metrics:
         key = extractor_key(metric.extractor)
         try:
-            scores = metric.score(sides[0][key], sides[1][key] if metric.needs_reference else None)
+            more = [held_out[1][key]] if held_out is not None and takes_held_out([metric]) else []
+            scores = metric.score(sides[0][key], sides[1][key] if metric.needs_reference else None, *more)
         except RunError as error:
             found.failed.append(str(error))  # begins with the score's name
             continue
-        bound = bind(protocol, metric, real, len(fake.clips), resized)
+        bound = bind(protocol, metric, real, len(fake.clips), resized, held_out[0] if held_out is not None else None)
         mark = fingerprint(bound)
         found.specs[mark] = bound
         found.scores |= scores
@@ -280,8 +320,14 @@ def references_of(prepared: Prepared) -> Path:
 def prepare_reference(
     spec: Spec, prepared: Prepared, metrics: Sequence[Any], how: Measuring, progress: Progress
 ) -> Path:
-    """Measure the real side of a spec's protocol, once for all arms that share it; returns its folder."""
+    """Measure the real side of a spec's protocol, once for all arms that share it; returns its folder.
+
+    Raises:
+        RunError: a metric takes clips of a test split, and there is none.
+    """
     real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
+    if held_out := held_out_side(spec.scoring, metrics, lambda: PreparedVideos(prepared, "test")):
+        reference(held_out, takes_held_out(metrics), how, references_of(prepared), progress)
     return reference(real, metrics, how, references_of(prepared), progress)[0]
 
 
@@ -315,14 +361,19 @@ def score(
             the others are in `Scores`.
     """
 
-    def plan() -> tuple[Side, Side]:
+    def plan() -> tuple[Side, Side, Side | None]:
         real, _ = side_of(spec.scoring, "real", real_videos(spec, prepared))
-        return side_of(spec.scoring, "fake", samples.videos())[0], real
+        apart = held_out_side(spec.scoring, metrics, lambda: PreparedVideos(prepared, "test"))
+        return side_of(spec.scoring, "fake", samples.videos())[0], real, apart
 
-    fake, real = processes.shared(plan() if processes.is_first else None)  # naming every clip reads all of them
+    fake, real, apart = processes.shared(plan() if processes.is_first else None)  # naming every clip reads all of them
     own, of_real = reference(real, metrics, how, references_of(prepared), progress, None, processes, stop)
+    held_out = None
+    if apart is not None:
+        needed, place = takes_held_out(metrics), references_of(prepared)
+        held_out = apart, reference(apart, needed, how, place, progress, None, processes, stop)[1]
     of_fake = measure(fake, metrics, how, folder / fake.key[:16], progress, None, processes, stop)
-    found = evaluate(spec.scoring, metrics, fake, real, (of_fake, of_real)) if processes.is_first else None
+    found = evaluate(spec.scoring, metrics, fake, real, (of_fake, of_real), held_out) if processes.is_first else None
     return processes.shared((found, own) if found else None)
 
 

@@ -11,6 +11,7 @@ from experiments.launch.report import Report, report
 from experiments.plan import status
 from experiments.plan.plan import Plan
 from experiments.plan.starts import refuse_missing
+from experiments.plan.tuning import diverged, refuse_untuned
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
 
@@ -75,6 +76,7 @@ def launch(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: 
         RunError: the data cannot be prepared, Slurm refuses, or the results cannot be reported.
         SpecError: the plan is wrong.
     """
+    refuse_untuned(plan)
     refuse_missing(plan)
     watcher = watcher or Nobody()
     detached, screened = EXECUTORS[executor].detached, plan.file.experiment.screen is not None
@@ -97,6 +99,7 @@ def retry(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: W
 
     The arguments and errors are those of `launch`.
     """
+    refuse_untuned(plan)
     refuse_missing(plan)  # before anything is marked
     again = launching.retry(plan)
     if watcher is not None:
@@ -105,7 +108,8 @@ def retry(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: W
 
 
 def _unfinished(plan: Plan, launched: Launched) -> list[str]:
-    lines = launching.unfinished(launched.todo)
+    diverging = [one for one in launched.todo if plan.tunes is not None and diverged(one)]  # which says how good it is
+    lines = launching.unfinished([replicate for replicate in launched.todo if replicate not in diverging])
     if not lines:
         return []
     total = f"{len(lines)} of {len(launched.todo)} replicates are not done"

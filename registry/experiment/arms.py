@@ -1,7 +1,7 @@
 """An experiment -> its resolved arms and claims, with matched depth where the experiment asks for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import SpecError, did_you_mean
@@ -25,6 +25,7 @@ from registry.experiment.matching import (
 from registry.experiment.resolve import UNTOLD, Problem, resolve_as_far_as_right
 from registry.experiment.search_checks import screen_problems, search_problems
 from registry.experiment.starts import with_starts
+from registry.experiment.tuning import TuningCandidate, tune_problems, tuning_candidates
 from registry.schema.spec import Spec
 from registry.schema.values import NETWORK, values_at
 from registry.strict_yaml import Key
@@ -40,6 +41,7 @@ class Resolution:
         problems: one line for each.
         names: of all arms, right or wrong.
         checkable: arms whose parts can be assembled, and the keys of each that hold no value that was written.
+        tuning: the candidates of every arm, where the experiment tunes them and nothing is wrong.
     """
 
     arms: list[Arm]
@@ -47,6 +49,7 @@ class Resolution:
     problems: list[str]
     names: list[str]
     checkable: list[tuple[Arm, list[Key]]]
+    tuning: list[TuningCandidate] = field(default_factory=list)
 
 
 def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tuple[list[Arm], list[ResolvedClaim]]:
@@ -87,9 +90,14 @@ def resolution(file: ExperimentFile, count: Count | None = None) -> Resolution:
     arms = [replace(one.arm, spec=spec) for one, spec in zip(comparable, specs, strict=True)]
     arms, claims, wrong = _once(file, arms, claims)
     lines += wrong
+    lines += (wrong := tune_problems(file))
+    tuning: list[TuningCandidate] = []
+    if file.experiment.tune is not None and not wrong:
+        tuning, wrong = tuning_candidates(file, arms)
+        lines += wrong
     checkable = [(one.arm, one.unknown) for one in found if not one.uncountable]
     names = [*(draft.name for draft in drafts), *(one.arm.name for one in found)]
-    return Resolution(arms, claims, list(dict.fromkeys(lines)), list(dict.fromkeys(names)), checkable)
+    return Resolution(arms, claims, list(dict.fromkeys(lines)), list(dict.fromkeys(names)), checkable, tuning)
 
 
 # Keys that say when a training is looked at.

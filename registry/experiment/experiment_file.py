@@ -17,10 +17,12 @@ from registry.parts.discovery import built_in
 from registry.parts.sources import file_of
 from registry.schema.claim import Claim
 from registry.schema.parameter_types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from registry.schema.percentages import share_of
 from registry.schema.resources import Resources
 from registry.schema.search import Screen, Search
 from registry.schema.section import Section
 from registry.schema.spec import Spec, default_part, slot_fields
+from registry.schema.tune import Tune
 from registry.schema.values import overlap
 from registry.strict_yaml import Key
 
@@ -57,13 +59,7 @@ class Match(Section):
     @classmethod
     def _percent(cls, value: Any) -> Any:
         """`2%` or 0.02."""
-        if isinstance(value, str) and value.endswith("%"):
-            number = strict_yaml.plain(value[:-1].strip())
-            if isinstance(number, (int, float)) and not isinstance(number, bool):
-                return number / 100
-        if isinstance(value, str):
-            raise ValueError("expected a percentage such as 2%")
-        return value
+        return share_of(value)
 
     @model_validator(mode="after")
     def _a_tolerance(self) -> "Match":
@@ -129,6 +125,8 @@ class Experiment(Section):
     """A search over keys of the spec, beside the arms."""
     screen: Screen | None = None
     """The worse arms are stopped early."""
+    tune: Tune | None = None
+    """Each arm finds its best values of some keys, such as its learning rate, before the seeds that count."""
     plugins: tuple[str, ...] = ()
     """Python modules with further parts, beside the file or installed."""
 

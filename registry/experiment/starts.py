@@ -95,6 +95,11 @@ def _arm_of(start: Start, resolve: Resolve) -> Spec:
     file = load_experiment(start.experiment, start.overrides)
     if file.experiment.match is not None:
         raise SpecError(f"{start.experiment}: matches the depth of its arms (match), so that none can be a start")
+    if file.experiment.tune is not None:
+        raise SpecError(
+            f"{start.experiment}: finds values of its arms by tuning (tune), so that none can be a start: write what "
+            "was chosen into a file of its own, and start from that"
+        )
     token = _open.set((*_open.get(), place))
     try:
         arms, problems = resolve(file)

@@ -17,6 +17,7 @@ from registry.errors import RunError
 from registry.experiment.claims import Direction, ResolvedClaim
 from registry.runs.files import write_atomically
 from registry.runs.records import Record, read_json
+from registry.runs.tunings import TunedArm
 
 FOLDER = "reports"  # in that of the experiment: a folder for each resolved experiment
 LINK = "report"  # beside it: that of the file without overrides
@@ -35,6 +36,7 @@ class ResolvedArm(Record):
         steps: at which its trainings are evaluated, in ascending order; the last one is where arms are compared.
         parameters: of its network.
         macs: multiply-accumulates by convention, as `plan` counts them.
+        tuned: what its tuning has chosen, where it was tuned.
     """
 
     identity: str
@@ -42,6 +44,7 @@ class ResolvedArm(Record):
     steps: tuple[int, ...] = ()
     parameters: int | None = None
     macs: dict[str, int] = Field(default_factory=dict)
+    tuned: TunedArm | None = None
 
 
 class ResolvedExperiment(Record):
@@ -57,6 +60,7 @@ class ResolvedExperiment(Record):
         arms: by name, the baseline first.
         seeds: of every arm.
         directions: score -> which way it is better.
+        meanings: what numbers of its metrics say, a line each, where that is not to be seen.
         claims: all of them.
         time: when it was last launched, or first reported, in seconds since 1970.
     """
@@ -70,8 +74,14 @@ class ResolvedExperiment(Record):
     arms: dict[str, ResolvedArm]
     seeds: tuple[int, ...]
     directions: dict[str, Direction] = Field(default_factory=dict)
+    meanings: tuple[str, ...] = ()
     claims: list[Any] = Field(default_factory=list)
     time: float = 0.0
+
+    @property
+    def tuned(self) -> dict[str, TunedArm]:
+        """What was chosen for the arms that were tuned."""
+        return {name: arm.tuned for name, arm in self.arms.items() if arm.tuned is not None}
 
     @property
     def resolved_claims(self) -> list[ResolvedClaim]:

@@ -67,6 +67,19 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return plan
 
 
+def test_a_tuning_goes_first_in_jobs_of_its_own(fake_slurm: Cluster, tmp_path: Path) -> None:
+    tune = "tune={learning.learning_rate: [1e-6, 1e-2], budget: 100%}"
+    lab = Lab(tmp_path, *SHORT, "ablate={}", "claim=[]", tune)
+    told = lab.launch("--wait")
+    assert told.code == 0, told.err
+    assert told.out.count(": reports when they have ended") == 2
+    (tuned,) = load_plan(lab.file, lab.overrides, lab.runs).arms
+    assert tuned.spec.learning.learning_rate == 1e-2
+    assert lab.states() == ["done"]
+    assert len(list((lab.runs / "toy-tuning/reports").glob("*/report.html"))) == 1  # a job has written it
+    assert len(list((lab.runs / "toy/reports").glob("*/report.html"))) == 1
+
+
 def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_path: Path, here: Plan) -> None:
     lab = Lab(tmp_path, *SHORT)
     told = lab.launch("--wait")

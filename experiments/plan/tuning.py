@@ -1,0 +1,151 @@
+"""An experiment's tuning: the plan of the short trainings that come first, and its arms with what these have chosen."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from registry.errors import RunError
+from registry.experiment.arm import Arm
+from registry.experiment.tuning import TuningCandidate
+from registry.runs.records import State
+from registry.runs.replicate import Replicate, replicate_of
+from registry.runs.tunings import SUFFIX, Tried, TunedArm, read_tuned, tuning_key
+from registry.schema.tune import Tune
+
+if TYPE_CHECKING:
+    from experiments.plan.plan import Plan
+
+DIVERGED = "the loss is not finite"  # what a training says that fails for it
+
+
+def tuning_plan(plan: "Plan") -> "Plan":
+    """Return the plan of an experiment's tuning: the candidates of all its arms, whichever are selected."""
+    tune, name = tune_of(plan), plan.name
+    changes = {
+        "name": name + SUFFIX,
+        "about": f"Finds {' and '.join(tune.values)} of each arm of {name} by {tune.metric}, in short trainings.",
+        "seeds": tune.seeds, "claim": (), "floors": (), "evaluate_at": None, "screen": None, "match": None,
+        "tune": None,
+    }  # fmt: skip
+    file = replace(plan.file, experiment=plan.file.experiment.model_copy(update=changes))
+    runs: dict[str, Arm] = {}
+    for candidate in plan.candidates:  # arms that share a training share its candidates
+        runs.setdefault(candidate.run.identity, candidate.run)
+    arms = list(runs.values())
+    return replace(
+        plan, file=file, arms=arms, claims=[], selected=arms, only=(), folders=(), candidates=(), tunes=plan.file
+    )
+
+
+def tune_of(plan: "Plan") -> Tune:
+    """Return what the file of an experiment that tunes its arms says of it."""
+    tune = plan.file.experiment.tune
+    assert tune is not None, "called for experiments that have one"
+    return tune
+
+
+def by_arm(plan: "Plan") -> dict[str, list[TuningCandidate]]:
+    """Return the candidates of each arm, in the order of the file."""
+    found: dict[str, list[TuningCandidate]] = {arm.name: [] for arm in plan.arms}
+    for candidate in plan.candidates:
+        found[candidate.owner].append(candidate)
+    return found
+
+
+def key_of(plan: "Plan", candidates: Sequence[TuningCandidate]) -> str:
+    """Return what names the choice among an arm's candidates."""
+    tune = tune_of(plan)
+    return tuning_key([candidate.run.identity for candidate in candidates], tune.metric, tune.seeds)
+
+
+def with_chosen(plan: "Plan") -> "Plan":
+    """Return the plan with the values that were chosen in its arms; as it is where those of some arm are not yet.
+
+    Raises:
+        DamagedError: a file of what was chosen is not as it was written.
+    """
+    folder = plan.runs / f"{plan.name}{SUFFIX}"
+    chosen: dict[str, TunedArm] = {}
+    arms: dict[str, Arm] = {}
+    candidates = by_arm(plan)
+    for arm in plan.arms:
+        found = read_tuned(folder, key_of(plan, candidates[arm.name]))
+        if found is None:
+            return plan
+        spec = next(one.spec for one in candidates[arm.name] if one.run.identity == found.identity)
+        chosen[arm.name], arms[arm.name] = found, replace(arm, spec=spec)
+    selected = [arms[arm.name] for arm in plan.selected]
+    return replace(plan, arms=list(arms.values()), selected=selected, chosen=chosen)
+
+
+def choice(plan: "Plan", candidates: Sequence[TuningCandidate]) -> TunedArm:
+    """Return the best of an arm's candidates: the least mean over the seeds, of equals the first in the file.
+
+    A candidate whose loss did not stay finite is worse than any other.
+
+    Args:
+        plan: of the experiment.
+        candidates: of one of its arms.
+
+    Raises:
+        RunError: a short training is not done, or no candidate's loss stayed finite.
+    """
+    tune, first = tune_of(plan), candidates[0]
+    scores = [_score(plan, candidate, tune) for candidate in candidates]
+    best = min(range(len(scores)), key=scores.__getitem__)
+    if math.isinf(scores[best]):
+        raise RunError(
+            f"{plan.name}{SUFFIX}: arm {first.owner}: no candidate's loss stayed finite; give tune others of "
+            f"{' and '.join(tune.values)}"
+        )
+    tried = [
+        Tried(values=dict(one.values), identity=one.run.identity, score=score if math.isfinite(score) else None)
+        for one, score in zip(candidates, scores, strict=True)
+    ]
+    return TunedArm(
+        arm=first.owner,
+        values=tried[best].values,
+        identity=tried[best].identity,
+        metric=tune.metric,
+        raw=candidates[best].raw,
+        steps=first.run.spec.learning.steps,
+        seeds=tune.seeds,
+        tried=tried,
+    )
+
+
+def _score(plan: "Plan", candidate: TuningCandidate, tune: Tune) -> float:
+    """The mean of a candidate over the seeds of the tuning; infinite where its loss did not stay finite."""
+    values = []
+    for seed in tune.seeds:
+        replicate = replicate_of(plan.name + SUFFIX, candidate.run, seed, plan.runs)
+        result = replicate.result()
+        if result is None and not diverged(replicate):
+            raise RunError(f"{plan.name}{SUFFIX}: {replicate.name} is not done, but {replicate.state}")
+        values.append(math.inf if result is None else result.scores.get(tune.metric, math.inf))
+    mean = sum(values) / len(values)
+    return mean if math.isfinite(mean) else math.inf
+
+
+def diverged(replicate: Replicate) -> bool:
+    """Return whether a replicate has failed because its loss did not stay finite, which says how good it is."""
+    last = replicate.last_word() if replicate.state is State.FAILED else None
+    return last is not None and DIVERGED in last.error
+
+
+def waiting_text(plan: "Plan") -> str:
+    """Return what an experiment says whose arms are not tuned yet."""
+    keys = " and ".join(tune_of(plan).values)
+    return f"{plan.name}: its arms get {keys} when their tuning is done; until then they have no identity and no runs"
+
+
+def refuse_untuned(plan: "Plan") -> None:
+    """Look whether the arms of a plan have their values.
+
+    Raises:
+        RunError: they are to be tuned first; with the commands that do it and show it.
+    """
+    if plan.untuned:
+        words = f"{plan.file.path} --runs {plan.runs}"
+        raise RunError(f"{waiting_text(plan)}: `launch {words}` does both, `status {words} --tuning` shows the tuning")
