@@ -20,6 +20,7 @@ from analysis.mixed_code import MixedCode, lines, mixed_code_of
 from analysis.power import MOST_SEEDS, POWER
 from analysis.results import full_name
 from analysis.statistics import holm
+from analysis.until_decided import Course, with_courses
 from registry.experiment.claims import ResolvedClaim
 
 REMEDY = "`launch --again` makes anew what other code made; `--mixed-code REASON` judges all the same"
@@ -37,7 +38,8 @@ class Verdict:
     each of its points; `reason` says in plain words why; `warnings` name arms that score below a floor of their own;
     `mixed_code` says where the arms were made by different code, and `harmless` why that is no obstacle, if it is none;
     `seeds_needed` estimates how many would decide it, None where it is decided, or nothing can be estimated; `paid` has
-    the looks at this claim so far, which `p` is adjusted for as well, None where there is no test, or one is planned.
+    the looks at this claim so far, which `p` is adjusted for as well, None where there is no test, or one is planned;
+    `course` says where the claim stands whose seeds are added until it is decided, None where they are listed.
     """
 
     claim: ResolvedClaim
@@ -57,6 +59,7 @@ class Verdict:
     harmless: str = ""
     seeds_needed: int | None = None
     paid: Paid | None = None
+    course: Course | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain JSON values: the claim as written, and the answer."""
@@ -97,6 +100,8 @@ class Verdict:
         if self.paid:
             found["level"] = self.paid.level
             found["looks"] = [look.model_dump(include={"n", "p", "share"}) for look in self.paid.looks]
+        if self.course:
+            found["until_decided"] = self.course.as_json()
         if self.mixed_code:
             differences = [mixed.as_json() for mixed in self.mixed_code]
             found["mixed_code"] = {"differences": differences, "harmless": self.harmless or None}
@@ -140,7 +145,7 @@ def judge(
     ]
     over_looks = [own.p if own else evidence.p for own, evidence in zip(paid, weighed, strict=True)]
     adjusted = holm([None if no else p for p, no in zip(over_looks, refused, strict=True)])
-    return [
+    answers = [
         _refused(claim, evidence, found)
         if no
         else replace(
@@ -148,6 +153,9 @@ def judge(
         )
         for claim, evidence, p, found, no, own in zip(claims, weighed, adjusted, mixed, refused, paid, strict=True)
     ]
+    if history is None or history.design is None:
+        return answers
+    return with_courses(answers, frames, weighed, alpha, history)
 
 
 @dataclass(frozen=True)
@@ -225,7 +233,7 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, family: _Family,
         told += _steps(_judged_steps(evidence, level, shown), evidence, level)
     if evidence.points:
         told.append(_points(evidence.points))
-    if not shown and not evidence.agreement:
+    if not shown and not evidence.agreement and not (family.history and family.history.design):
         told.append(_more_seeds(claim, evidence, family, paid))
     if evidence.agreement:
         told.append(evidence.agreement)

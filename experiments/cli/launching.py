@@ -61,8 +61,9 @@ def prepare(found: "Plan") -> None:
 def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
-    With a `screen` in the file only the best arms run to their end; this process watches until then, on Slurm as well,
-    and can be killed: the same command goes on. What arms start from by `experiment` is trained first; this process
+    With a `screen` in the file only the best arms run to their end; with `seeds: {first: 3, most: 12}` seeds are added
+    until the claims are decided. This process watches until then, on Slurm as well, and can be killed: the same command
+    goes on. What arms start from by `experiment` is trained first; this process
     waits for it.
     """
     from experiments.cli.console import say
@@ -138,8 +139,8 @@ def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measu
         defaults = EXECUTORS[executor].defaults()
         with Bars() as bars:
             rows = arm_rows(plans, measure, bars.show, defaults, again)
-        screened = any(found.file.experiment.screen is not None for found in plans)
-        costs.refuse_above(rows, most, screened)
+        experiments = [found.file.experiment for found in plans]
+        costs.refuse_above(rows, most, any(own.screen or own.until_decided for own in experiments))
 
 
 def _start(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     """How far every replicate is; read from its files and from Slurm's queue, nothing is written."""
     from experiments.cli import hints, status_view
+    from experiments.plan import until_decided
     from experiments.plan.status import mixed
     from experiments.plan.status import rows as rows_of
 
@@ -31,11 +32,15 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
             status_view.show(found, rows)
     if form == "json":
         told = {"experiment": one_name(plans), "replicates": found_rows, "mixed_code": mixed_code}
+        decisions = {found.name: until_decided.decisions(found) for found in plans}
+        if any(found.file.experiment.until_decided for found in plans):
+            told["until_decided"] = decisions
         return print(json.dumps(told, indent=1))
     states = {row["state"] for row in found_rows}
     following = "status" if states & {"queued", "running"} else "launch"
     following = "retry" if states & {"failed", "cancelled"} else following
     following = "verdict" if states <= {"done", "stopped"} else following
+    following = "launch" if following == "verdict" and any(map(until_decided.goes_on, plans)) else following
     about = {"retry": {"failed", "cancelled"}, "verdict": states}.get(following)  # states of the file that it takes
     concerned = {row["experiment"] for row in found_rows if about and row["state"] in about}
     file = next((found.file.path for found in plans if found.name in concerned), None)

@@ -1,7 +1,7 @@
 """An experiment file -> its plan: arms, claims, replicates, what they cost and how far they are. Writes nothing."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,8 +13,9 @@ from registry.experiment.arms import resolution, select
 from registry.experiment.claims import ResolvedClaim
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.experiment_file import ExperimentFile, load_experiment
+from registry.runs.given_seeds import read_given, seeds_by_identity
 from registry.runs.orphans import Orphan, orphans
-from registry.runs.replicate import Replicate, open_replicate, replicate_of, replicates
+from registry.runs.replicate import Replicate, open_replicate, replicate_of
 from registry.schema.search import is_trial
 
 
@@ -56,12 +57,34 @@ class Plan:
 
     @property
     def replicates(self) -> list[Replicate]:
-        """The replicates of the selected arms."""
-        return replicates(self.name, self.selected, self.file.experiment.seeds, self.runs)
+        """The replicates of the selected arms, with the seeds that are expected of each now."""
+        return self._replicates(self.selected)
 
     @property
     def all_replicates(self) -> list[Replicate]:
-        return replicates(self.name, self.arms, self.file.experiment.seeds, self.runs)
+        return self._replicates(self.arms)
+
+    def _replicates(self, arms: Sequence[Arm]) -> list[Replicate]:
+        seeds = self.seeds_by_identity()
+        return [replicate_of(self.name, arm, seed, self.runs) for arm in arms for seed in seeds[arm.identity]]
+
+    def seeds_by_identity(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the seeds that are expected of each arm now, by its identity: all, or those that it was given."""
+        identities = list(dict.fromkeys(arm.identity for arm in (*self.arms, *self.selected)))
+        design = self.file.experiment.until_decided
+        if design is None:
+            return dict.fromkeys(identities, self.file.experiment.all_seeds)
+        return seeds_by_identity(design, identities, read_given(self.folder))
+
+    def possible_seeds(self, arm: Arm) -> tuple[int, ...]:
+        """Return the seeds that an arm has at most: of a design that adds them, all while a claim about it is open."""
+        design, expected = self.file.experiment.until_decided, self.seeds_by_identity()[arm.identity]
+        claims = sum(arm.name in claim.arms for claim in self.claims)
+        if design is None or not claims:
+            return expected
+        made = read_given(self.folder)[-1:]
+        grows = not made or made[0].design != design or made[0].may_grow(arm.identity, claims)
+        return design.seeds if grows else expected
 
     @property
     def work(self) -> list[Replicate]:
@@ -71,12 +94,12 @@ class Plan:
     @property
     def early(self) -> list[Replicate]:
         """What evaluates the selected arms' trainings on their way: at the steps of `evaluate_at`, and those kept."""
-        seeds = self.file.experiment.seeds
+        seeds = self.seeds_by_identity()
         return [
             replicate_of(self.name, arm, seed, self.runs, step)
             for arm in self.selected
             for step in self.early_steps(arm)
-            for seed in seeds
+            for seed in seeds[arm.identity]
         ]
 
     def early_steps(self, arm: Arm) -> list[int]:

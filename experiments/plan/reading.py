@@ -31,7 +31,7 @@ def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> 
     """
     if step is None:
         return results.load(replicate.row() for replicate in (plan.replicates if selected else plan.all_replicates))
-    arms, seeds = (plan.selected if selected else plan.arms), plan.file.experiment.seeds
+    arms, seeds = (plan.selected if selected else plan.arms), plan.seeds_by_identity()
     steps = {arm.name: [*early_steps(plan.file.experiment, arm.spec), arm.spec.step] for arm in arms}
     there = [arm for arm in arms if step in steps[arm.name]]
     if not there:
@@ -40,7 +40,7 @@ def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> 
     return results.load(
         replicate_of(plan.name, arm, seed, plan.runs, step if step != arm.spec.step else None).row()
         for arm in there
-        for seed in seeds
+        for seed in seeds[arm.identity]
     )
 
 
@@ -103,4 +103,4 @@ def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: 
     def judged(history: History) -> list[Verdict]:
         return verdicts.judge(last, claims, floors=floors, harmless=harmless, by_step=by_step, history=history)
 
-    return seen(plan.folder, last, None, judged)
+    return seen(plan.folder, last, plan.file.experiment.until_decided, judged)
