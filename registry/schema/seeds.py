@@ -31,7 +31,7 @@ class UntilDecided(Section):
             raise ValueError(f"expected most to be {MOST_SEEDS} or fewer")
         if len(self.looks) > MOST_LOOKS:
             raise ValueError(
-                f"expected at most {MOST_LOOKS} looks, not {len(self.looks)}; `every: N` has N seeds from one to the next"
+                f"expected at most {MOST_LOOKS} looks, not {len(self.looks)}: `every: N` adds N seeds a look"
             )
         return self
 
