@@ -59,7 +59,7 @@ class Course:
             return f"given up at {look}: chance below {HOPELESS:.0%} that {last}, shows anything"
         if self.stage == "ended":
             return f"undecided at {last}"
-        return f"no more seeds before {look} is taken"
+        return f"{look} waits, and no seeds are added for it"
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -86,8 +86,7 @@ def with_courses(
     found = []
     for answer, frame, evidence in zip(answers, frames, weighed, strict=True):
         course = _course(answer, frame, evidence, alpha / left, history)
-        reason = f"{answer.reason}; {course.told}" if course.stage != "waits" else answer.reason
-        found.append(replace(answer, course=course, reason=reason, seeds_needed=None))
+        found.append(replace(answer, course=course, reason=f"{answer.reason}; {course.told}", seeds_needed=None))
     return found
 
 
@@ -130,7 +129,6 @@ def claim_then(answer: "Verdict", identities: Mapping[str, str]) -> ClaimThen:
     """
     course, claim = answer.course, answer.claim
     assert course is not None
-    told = course.told if course.stage != "waits" else f"waits: {answer.reason}"
     return ClaimThen(
         claim=course.claim,
         says=f"{claim.text} in {claim.metric}",
@@ -138,5 +136,5 @@ def claim_then(answer: "Verdict", identities: Mapping[str, str]) -> ClaimThen:
         seeds=course.seeds,
         stage=course.stage,
         chance=course.chance,
-        told=f"{answer.verdict}, {told}" if course.stage == "decided" else told,
+        told={"decided": f"{answer.verdict}, {course.told}", "waits": answer.reason}.get(course.stage, course.told),
     )

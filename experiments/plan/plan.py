@@ -76,15 +76,17 @@ class Plan:
             return dict.fromkeys(identities, self.file.experiment.all_seeds)
         return seeds_by_identity(design, identities, read_given(self.folder))
 
-    def possible_seeds(self, arm: Arm) -> tuple[int, ...]:
-        """Return the seeds that an arm has at most: of a design that adds them, all while a claim about it is open."""
-        design, expected = self.file.experiment.until_decided, self.seeds_by_identity()[arm.identity]
-        claims = sum(arm.name in claim.arms for claim in self.claims)
-        if design is None or not claims:
+    def possible_seeds(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the seeds that each arm has at most, by identity: all of a design while a claim about it is open."""
+        expected, design = self.seeds_by_identity(), self.file.experiment.until_decided
+        if design is None:
             return expected
+        identities = {arm.name: arm.identity for arm in self.arms}
+        claims = Counter(own for claim in self.claims for own in {identities[name] for name in claim.arms})
         made = read_given(self.folder)[-1:]
-        grows = not made or made[0].design != design or made[0].may_grow(arm.identity, claims)
-        return design.seeds if grows else expected
+        known = bool(made) and made[0].design == design
+        growing = {own for own, number in claims.items() if not known or made[0].may_grow(own, number)}
+        return {own: design.seeds if own in growing else seeds for own, seeds in expected.items()}
 
     @property
     def work(self) -> list[Replicate]:

@@ -55,8 +55,9 @@ def work_of(plans: Sequence[Plan]) -> Work:
     alone = evaluations = 0.0
     once: dict[tuple[str, int], float] = {}
     for plan in plans:
+        most = plan.possible_seeds()
         for arm in plan.selected:
-            seeds = plan.possible_seeds(arm)
+            seeds = most[arm.identity]
             found = cost(arm.name, arm.spec, Resources(tflops=1), [], count_network(arm.spec))
             training, evaluation = (hours * found.devices * 3.6e15 for hours in (found.training, found.evaluation))
             alone += training * len(seeds)

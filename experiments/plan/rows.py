@@ -53,10 +53,10 @@ def rows(
         again: count what other code than the present one has made as still to come.
     """
     found, videos = [], usable_videos(plan)
-    experiment, expected = plan.file.experiment, plan.seeds_by_identity()
+    experiment, expected, most = plan.file.experiment, plan.seeds_by_identity(), plan.possible_seeds()
     counted_already = set(counted_before)
     for arm, counts in counted(plan):
-        seeds, possible = expected[arm.identity], plan.possible_seeds(arm)
+        seeds, possible = expected[arm.identity], most[arm.identity]
         own = [replicate_of(plan.name, arm, seed, plan.runs) for seed in possible]
         states = [replicate.state for replicate in own]
         others = outdated(plan, own)

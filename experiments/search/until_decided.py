@@ -58,6 +58,7 @@ class AddingSeeds:
         assert design is not None, "called for experiments that have one"
         self.plan, self.design, self.launched, self.say = plan, design, launched, say
         self.whole = replace(plan, selected=plan.arms)
+        self.todo = self.whole.work
         self.identities = {arm.name: arm.identity for arm in plan.arms}
 
     def next(self, executor: Executor) -> Wants:
@@ -65,6 +66,7 @@ class AddingSeeds:
         by_folder = self._states()
         while not self._going(by_folder) and self._decide():
             self.launched.todo[:] = make_run_folders(self.plan, executor.snapshot.about())
+            self.todo = self.whole.work
             by_folder = self._states()
         selected = self.launched.todo
         left = [replicate for replicate in selected if by_folder[replicate.folder].startable]
@@ -75,8 +77,7 @@ class AddingSeeds:
 
     def _states(self) -> dict[Path, State]:
         """Run folder -> state, of every replicate that is expected now."""
-        todo = self.whole.work
-        return dict(zip((replicate.folder for replicate in todo), states(todo), strict=True))
+        return dict(zip((replicate.folder for replicate in self.todo), states(self.todo), strict=True))
 
     def _going(self, by_folder: dict[Path, State]) -> bool:
         """Whether anything waits or runs, or is to be started by this process."""
@@ -112,8 +113,7 @@ class AddingSeeds:
 
     def tell_who_waits(self) -> None:
         """Say which arms others have to launch before claims can be judged."""
-        todo = self.whole.work
-        missing = [one.arm for one, state in zip(todo, states(todo), strict=True) if state.startable]
+        missing = [one.arm for one, state in zip(self.todo, states(self.todo), strict=True) if state.startable]
         names = _listed(list(dict.fromkeys(missing)))
         if names:
             self.say(f"seeds: claims are about all arms of the file, and wait for {names}; launch these as well")
