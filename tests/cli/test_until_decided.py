@@ -106,6 +106,7 @@ def test_a_design_on_the_command_line(tmp_path: Path) -> None:
     refused = run("check", file, "seeds={first: 3, most: 6}", "claim=[]", "--runs", tmp_path / "runs")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("command line: seeds: there is no claim to be decided")
-    over = run("launch", file, "seeds={first: 3, most: 6}", "--max-gpu-hours", "0", "--runs", tmp_path / "runs")
+    slow = ("resources.tflops=1e-9", "--max-gpu-hours", "1e-3", "--runs", tmp_path / "runs")
+    over = run("launch", file, "seeds={first: 3, most: 6}", *slow)
     assert over.code == 2
     assert "costs at most about" in over.err
