@@ -1,7 +1,7 @@
 """Verbs that look at what runs: status, logs."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,7 +31,7 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
         if form == "table":
             status_view.show(found, rows)
     if form == "json":
-        told = {"experiment": one_name(plans), "replicates": found_rows, "mixed_code": mixed_code}
+        told: dict[str, Any] = {"experiment": one_name(plans), "replicates": found_rows, "mixed_code": mixed_code}
         decisions = {found.name: until_decided.decisions(found) for found in plans}
         if any(found.file.experiment.until_decided for found in plans):
             told["until_decided"] = decisions
