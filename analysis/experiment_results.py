@@ -55,8 +55,12 @@ class ExperimentResults:
         with_ = f" with {' '.join(self.overrides)}" if self.overrides else ""
         states = self.frame["state"].value_counts()
         counted = ", ".join(f"{number} {state}" for state, number in states.items())
-        size = f"{len(self.arms)} arms, {len(self.resolved.seeds)} seeds"
+        size = f"{len(self.arms)} arms, {self._told_seeds()}"
         return f"{self.name}{with_}: {size} ({counted}) in {self.source.place}"
+
+    def _told_seeds(self) -> str:
+        resolved = self.resolved
+        return resolved.told_seeds if resolved.until_decided is not None else f"{len(resolved.seeds)} seeds"
 
     @property
     def name(self) -> str:
@@ -119,7 +123,7 @@ class ExperimentResults:
         """
         named = {arm: spec_values(spec) for arm, spec in self.specs.items()}
         keys = list(dict.fromkeys(key for values in named.values() for key in values))
-        owners = [(arm, seed) for arm in self.arms for seed in self.resolved.seeds]
+        owners = list(zip(self.frame["arm"].tolist(), self.frame["seed"].tolist(), strict=True))
         there = set(self.source.owners())
         values = [named.get(owner[0], {}) if owner in there else {} for owner in owners]
         specs = typed({key: [own.get(key) for own in values] for key in keys})
@@ -213,7 +217,7 @@ class ExperimentResults:
                 self.frame, claims, floors=self.floors, harmless=harmless, by_step=by_step, history=history
             )
 
-        answers = seen(self.folder, self.frame, None, judged)
+        answers = seen(self.folder, self.frame, self.resolved.until_decided, judged)
         curves = self.source.curves([LOSS]) if answers else pd.DataFrame()
         return Verdicts(self.name, with_plateaus(answers, curves, self.frame))
 
@@ -265,7 +269,7 @@ class ExperimentResults:
         own = [one for owner, one in self.source.owners() if owner == self._arm(arm) and seed in (None, one)]
         if not own:
             which = f"arm {arm!r}" + (f", seed {seed}" if seed is not None else "")
-            raise RunError(f"{self.name}: {which} has no run folder yet; seeds: {_listed(self.resolved.seeds)}")
+            raise RunError(f"{self.name}: {which} has no run folder yet; {self.resolved.told_seeds}")
         states = self.frame.set_index(["arm", "seed"])["state"]
         done = [one for one in own if states[arm, one] == results.DONE]
         return self.source.samples(arm, (done or own)[0])
@@ -307,7 +311,3 @@ def _scores(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "value": value, "low": low, "high": high, "n_fake": details.get("n_fake"),
             "n_real": details.get("n_real"), "protocol": result["protocols"].get(metric),
         }  # fmt: skip
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))

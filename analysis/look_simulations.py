@@ -27,6 +27,7 @@ ALPHA = 0.05
 FIXED_SHARES = tuple(OF_WHAT_IS_LEFT * (1 - OF_WHAT_IS_LEFT) ** look for look in range(5))
 UNEQUAL: Mapping[str, float] = {"equal noise": 1.0, "arms three times as noisy": 3.0}
 EFFECTS, MEANT_FOR = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0), 1.0
+MOST_CLAIMS_AT_ONCE = 100_000  # of all experiments that are simulated at once
 GROWN = (3, 5, 8, 12, 18)  # seeds of a fixed design that is made larger as long as nothing is shown
 
 
@@ -100,10 +101,18 @@ def shares_of(design: UntilDecided) -> list[float]:
 
 
 def until_decided(drawn: Floats, design: UntilDecided) -> Course:
-    """Return what comes of a design "until decided": Holm over the claims at each look, and arms that stop.
+    """Return what comes of a design "until decided"; the baseline goes on with the last claim's arm.
 
-    A claim's arm gets no more seeds when it is shown, or hopeless; the baseline goes on with the last of them, and
     `seeds` is the mean over the claims' arms.
+    """
+    shown, seeds = ends(drawn, design)
+    return Course(float(shown.any(axis=1).mean()), float(seeds.mean()))
+
+
+def ends(drawn: Floats, design: UntilDecided) -> tuple[NDArray[np.bool_], Floats]:
+    """Return (experiments, claims) which claims a design "until decided" shows, and with how many seeds each ends.
+
+    Holm's method is over the claims at each look; a claim ends when it is shown, or hopeless.
     """
     experiments, claims, _ = drawn.shape
     values, sizes = p_values(drawn, design.looks)
@@ -122,7 +131,25 @@ def until_decided(drawn: Floats, design: UntilDecided) -> Course:
         ends = going & (shown | hopeless)
         seeds[ends] = n
         going &= ~ends
-    return Course(float((holm_of(best) <= ALPHA).any(axis=1).mean()), float(seeds.mean()))
+    return holm_of(best) <= ALPHA, seeds
+
+
+def mean_seeds(
+    claims: Sequence[Sequence[str]], design: UntilDecided, effect: float, experiments: int = 1000
+) -> dict[str, float]:
+    """Return the mean number of seeds of each arm, simulated as if all claims were of order, with normal noise.
+
+    Args:
+        claims: the arms of each; an arm goes on with the last of its claims.
+        design: how seeds are added.
+        effect: of every claim, in units of the spread of its paired difference.
+        experiments: how many are simulated, fewer where there are many claims.
+    """
+    number = max(MOST_CLAIMS_AT_ONCE // len(claims), 1)
+    drawn = differences(NOISE["normal"], min(experiments, number), len(claims), design.most, effect=effect)
+    _, seeds = ends(drawn, design)
+    own = {arm: [place for place, arms in enumerate(claims) if arm in arms] for arms in claims for arm in arms}
+    return {arm: float(seeds[:, places].max(axis=1).mean()) for arm, places in own.items()}
 
 
 def holm_of(values: Floats) -> Floats:

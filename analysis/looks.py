@@ -5,15 +5,15 @@ is called falsely as rarely as over one. The same data looked at again are the s
 
 A fixed design (`seeds: [0, 1, 2]`) says nothing of further looks: each spends three quarters of what is left, so that
 the first, which is mostly the only one, has most. A design that ends at a stated number of seeds spends what its looks
-are worth; see `analysis.spending`. No verb has such a design yet: `analysis.look_simulations` says what it would give.
+are worth; see `analysis.spending`, and `analysis.until_decided` for when it ends.
 """
 
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +24,7 @@ from analysis.evidence import Answer, Evidence
 from analysis.results import DONE, scores_by_arm
 from analysis.table_runs import runs_of
 from registry.experiment.claims import ResolvedClaim
+from registry.runs.given_seeds import given_up
 from registry.runs.looks import Look, Looked, look_files, read_looks, record_look
 from registry.schema.seeds import UntilDecided
 
@@ -44,6 +45,7 @@ class Paid:
         level: the level of the present look, two-sided, where the claim is judged at `alpha` over all looks.
         alpha: that level.
         new: whether the present data were not seen before.
+        design: how seeds are added, where they are.
     """
 
     looks: tuple[Looked, ...]
@@ -52,16 +54,18 @@ class Paid:
     level: float
     alpha: float
     new: bool
+    design: UntilDecided | None = None
 
     @property
     def told(self) -> str:
-        """`look 2 (before at 3 seeds), at 0.0087 of 0.05`."""
+        """`look 2 (before at 3 seeds), at 0.0087 of 0.05`; of a design: `look 2 of 10 (…)`."""
         before = self.looks[:-1]
+        number = self.design.told_look(self.looks[-1].n) if self.design else str(len(self.looks))
         seeds = ", ".join(str(look.n) for look in before)
         seen = f" (before at {seeds} seeds)" if before else ""
         if self.level <= 0:
-            return f"look {len(self.looks)}{seen}, for which nothing is left of the level {self.alpha:.2g}"
-        return f"look {len(self.looks)}{seen}, at level {self.level:.3g} of {self.alpha:.3g}"
+            return f"look {number}{seen}, for which nothing is left of the level {self.alpha:.2g}"
+        return f"look {number}{seen}, at level {self.level:.3g} of {self.alpha:.3g}"
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,13 @@ class History:
         looks: oldest first.
         lost: how many more there were that cannot be read.
         design: how seeds are added, where they are.
+        given_up: claim (`key_of`) -> with how many seeds it was given up before; it stays so.
     """
 
     looks: Sequence[Look] = ()
     lost: int = 0
     design: UntilDecided | None = None
+    given_up: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, frame: pd.DataFrame, claim: ResolvedClaim) -> pd.DataFrame:
         """Return what a claim is judged by: all rows, or of a design "until decided" those of its last stated look."""
@@ -120,7 +126,7 @@ class History:
         clearest = min(range(len(seen)), key=lambda number: (by_look[number], number != place))
         level = spending.levels_at(alpha, seeds, shares)[place]
         leaning = cast(Answer, seen[clearest].leaning)
-        return Paid(seen, by_look[clearest], leaning, level, alpha, known is None)
+        return Paid(seen, by_look[clearest], leaning, level, alpha, known is None, self.design)
 
     def _share(self, n: int, before: Sequence[Looked]) -> float:
         """Return the share of the level that a look with n seeds spends behind others."""
@@ -128,6 +134,20 @@ class History:
         if self.design is None:
             return OF_WHAT_IS_LEFT * left
         return max(0.0, left - (1 - spending.spent_by(n, self.design.most)))
+
+    def level_at_last(self, paid: Paid, alpha: float) -> float:
+        """Return the level that a design's last look has for a claim, if all looks before it are taken as stated.
+
+        Args:
+            paid: the looks so far.
+            alpha: the level over all looks.
+        """
+        assert self.design is not None
+        seen = list(paid.looks)
+        for n in self.design.looks:
+            if n > paid.looks[-1].n:
+                seen.append(paid.looks[-1].model_copy(update={"n": n, "share": self._share(n, seen)}))
+        return spending.levels_at(alpha, tuple(own.n for own in seen), tuple(own.share for own in seen))[-1]
 
     def share_of_next(self, paid: Paid | None, n: int) -> float:
         """Return the share of the level that a look with n seeds would spend."""
@@ -167,7 +187,7 @@ def seen(
     while True:
         files = look_files(experiment)
         looks, lost = read_looks(experiment)
-        answers = judged(History(looks, len(lost), design))
+        answers = judged(History(looks, len(lost), design, given_up(experiment)))
         warnings = [f"warning: {line}" for line in lost]
         new = [
             answer.paid.looks[-1].model_copy(update={"verdict": answer.verdict})

@@ -234,10 +234,18 @@ class MlflowRuns:
         owners = [
             (arm, seed)
             for arm, own in self.resolved.arms.items()
-            for seed in self.resolved.seeds
+            for seed in self._seeds(arm)
             if step is None or step in own.steps
         ]
         yield from self.store.each(lambda owner: self._row(*owner, step), owners)
+
+    def _seeds(self, arm: str) -> list[int]:
+        """The seeds of an arm; of a design that adds them the first ones, and those that have a run."""
+        design = self.resolved.until_decided
+        least = len(self.resolved.seeds) if design is None else design.first
+        return [
+            seed for seed in self.resolved.seeds if (arm, seed) in self._runs or seed in self.resolved.seeds[:least]
+        ]
 
     def _row(self, arm: str, seed: int, step: int | None) -> dict[str, Any]:
         resolved, run = self.resolved.arms[arm], self._runs.get((arm, seed))

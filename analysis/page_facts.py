@@ -151,6 +151,8 @@ def _takes(answer: Verdict, frame: pd.DataFrame) -> str:
     seconds = {arm: float(ended.loc[ended["arm"] == arm, "seconds"].mean()) for arm in arms}
     if missing := len(own) - len(ended):
         return f"{missing} of {len(own)} replicates are not done yet: launch the experiment again."
+    if answer.course is not None and answer.course.next is not None:
+        return f"{answer.course.next} seeds at the next look: launch the experiment again."
     if answer.seeds_needed is None:
         return ""
     more = answer.seeds_needed - answer.n

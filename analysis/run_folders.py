@@ -76,12 +76,13 @@ class RunFolders:
         return link_of(self.folder, arm, own.identity, seed, earlier(own, step))
 
     def _opened(self, step: int | None) -> Iterator[tuple[str, int, Replicate | None]]:
-        """Every arm and seed that is evaluated at a step, with the replicate where its folder is there."""
+        """Every arm and expected seed that is evaluated at a step, with the replicate where its folder is there."""
+        seeds = self.resolved.seeds_by_arm(self.folder)
         for arm, own in self.resolved.arms.items():
             if step is not None and step not in own.steps:
                 continue
             early = earlier(own, step)
-            for seed in self.resolved.seeds:
+            for seed in seeds[arm]:
                 link = self._link(arm, seed, step)
                 if link.exists():
                     opened = open_replicate(link)

@@ -24,6 +24,7 @@ from analysis.reason_words import judged_parts, said_of_points, said_of_steps, s
 from analysis.results import full_name
 from analysis.statistics import holm
 from analysis.stepwise import rows_of
+from analysis.until_decided import Course, with_courses
 from registry.experiment.claims import ResolvedClaim
 
 REMEDY = "`launch --again` makes anew what other code made; `--mixed-code REASON` judges all the same"
@@ -43,7 +44,8 @@ class Verdict:
     each of its points; `reason` says in plain words why; `warnings` say what makes the verdict weaker than it looks;
     `mixed_code` says where the arms were made by different code, and `harmless` why that is no obstacle, if it is none;
     `seeds_needed` estimates how many would decide it, None where it is decided, or nothing can be estimated; `paid` has
-    the looks at this claim so far, which `p` is adjusted for as well, None where there is no test, or one is planned.
+    the looks at this claim so far, which `p` is adjusted for as well, None where there is no test, or one is planned;
+    `course` says where the claim stands whose seeds are added until it is decided, None where they are listed.
     """
 
     claim: ResolvedClaim
@@ -65,6 +67,7 @@ class Verdict:
     harmless: str = ""
     seeds_needed: int | None = None
     paid: Paid | None = None
+    course: Course | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain JSON values: the claim as written, and the answer."""
@@ -113,6 +116,8 @@ class Verdict:
         if self.paid:
             found["level"] = self.paid.level
             found["looks"] = [look.model_dump(include={"n", "p", "share"}) for look in self.paid.looks]
+        if self.course:
+            found["until_decided"] = self.course.as_json()
         if self.mixed_code:
             differences = [mixed.as_json() for mixed in self.mixed_code]
             found["mixed_code"] = {"differences": differences, "harmless": self.harmless or None}
@@ -165,6 +170,8 @@ def judge(
         )
         for claim, evidence, p, found, no, own in zip(asked, weighed, adjusted, mixed, refused, paid, strict=True)
     ]
+    if history is not None and history.design is not None:
+        answers = with_courses(answers, frames, weighed, alpha, history)
     named = (replace(claim, metric=own.metric) for claim, own in zip(claims, asked, strict=True))
     return [replace(answer, claim=claim) for answer, claim in zip(answers, named, strict=True)]
 
@@ -248,7 +255,7 @@ def _reason(claim: ResolvedClaim, evidence: Evidence, p: float, family: _Family,
         told += said_of_values(claim, _judged_values(claim, evidence, level, shown), evidence.growth)
     if len(evidence.points) > len(evidence.values):
         told.append(said_of_points(evidence.points))
-    if not shown and not evidence.agreement:
+    if not shown and not evidence.agreement and not (family.history and family.history.design):
         told.append(_more_seeds(claim, evidence, family, paid))
     if evidence.agreement:
         told.append(evidence.agreement)

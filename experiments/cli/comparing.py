@@ -68,14 +68,15 @@ def _replicates(plan: "Plan", arms: tuple[str, str], seed: int | None) -> "list[
         SpecError: there is no such arm or seed.
         RunError: one of them was not launched.
     """
-    names, seeds = [arm.name for arm in plan.arms], plan.file.experiment.seeds
+    names = [arm.name for arm in plan.arms]
     for name in arms:
         if name not in names:
             raise SpecError(f"--arms: no arm {name!r}; {did_you_mean(name, names)}")
+    there = {(own.arm, own.seed): own for own in plan.all_replicates}
+    seeds = [one for one in plan.file.experiment.all_seeds if all((name, one) in there for name in arms)]
     if seed is not None and seed not in seeds:
         raise SpecError(f"--seed: no seed {seed}; there are {', '.join(map(str, seeds))}")
-    pairs = [[next(own for own in plan.all_replicates if (own.arm, own.seed) == (name, one)) for name in arms]
-             for one in (seeds if seed is None else (seed,))]  # fmt: skip
+    pairs = [[there[name, one] for name in arms] for one in (seeds if seed is None else (seed,))]
     launched = [pair for pair in pairs if all((own.folder / "spec.yaml").exists() for own in pair)]
     if not launched:
         raise RunError(

@@ -61,9 +61,10 @@ def prepare(found: "Plan") -> None:
 def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
     """Run every replicate that is not done; the same command again resumes, and skips what is finished.
 
-    With a `screen` in the file only the best arms run to their end; this process watches until then, on Slurm as well,
-    and can be killed: the same command goes on. What arms start from by `experiment` is trained first, and so are the
-    short trainings of `tune`; this process waits for them.
+    With a `screen` in the file only the best arms run to their end; with `seeds: {first: 3, most: 12}` seeds are added
+    until the claims are decided. This process watches until then, on Slurm as well, and can be killed: the same command
+    goes on. What arms start from by `experiment` is trained first, and so are the short trainings of `tune`; this
+    process waits for them.
     """
     from experiments.cli.console import say
     from experiments.launch import making_anew
@@ -146,8 +147,8 @@ def _within_budget(plans: "list[Plan]", executor: str, most: float | None, measu
         defaults = EXECUTORS[executor].defaults()
         with Bars() as bars:
             rows = arm_rows(plans, measure, bars.show, defaults, again)
-        screened = any(found.file.experiment.screen is not None for found in plans)
-        costs.refuse_above(rows, most, screened)
+        experiments = [found.file.experiment for found in plans]
+        costs.refuse_above(rows, most, any(own.screen or own.until_decided for own in experiments))
 
 
 def _start(

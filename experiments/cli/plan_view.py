@@ -13,14 +13,14 @@ from experiments.plan.tuning import waiting_text
 
 def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
     """The plan as a table, with totals."""
-    from experiments.plan import videos  # imports torch, which most verbs do without
+    from experiments.plan import until_decided, videos  # imports torch, which most verbs do without
 
     lines = []
     for row in rows:
         lines.append([
             row["arm"], row["identity"] or "after tuning", row["depth"], f"{row['parameters']:,}",
             f"{row['macs']['paper_convention'] / 1e9:,.2f}", f"{row['macs']['evaluated'] / 1e9:,.2f}",
-            gigabytes(row["step_memory"]["peak"]), len(row["seeds"]), row["state"], f"{row['gpu_hours']:.3g}",
+            gigabytes(row["step_memory"]["peak"]), _seeds(row), row["state"], f"{row['gpu_hours']:.3g}",
         ])  # fmt: skip
     macs = ["G MACs (paper: thop, 3 clips)", "G MACs (a clip, as evaluated)"]
     start = f" ({plan.comes_first})" if plan.comes_first else ""
@@ -39,7 +39,15 @@ def plan_table(plan: Plan, rows: list[dict[str, Any]]) -> None:
         paragraph(line)
     for claim in plan.claims:
         paragraph(f"claim on {claim.axis}: {claim.statement} in {claim.metric}{claim.where}")
+    if design := plan.file.experiment.until_decided:
+        paragraph(until_decided.told(design, until_decided.expected(plan, rows)))
     paragraph(f"floors: {', '.join(plan.file.experiment.floors) or 'not measured'}")
+
+
+def _seeds(row: Mapping[str, Any]) -> str:
+    """How many seeds an arm has: `3`, or `3 to 12` where some may be added."""
+    now, most = len(row["seeds"]), len(row["possible_seeds"])
+    return str(now) if now == most else f"{now} to {most}"
 
 
 def _about_memory(rows: list[dict[str, Any]]) -> str:
@@ -84,6 +92,8 @@ def plan_totals(
     told = "; ".join(text for how, text in sources.items() if any(row["gpu_hours_from"] == how for row in rows))
     screened = any(plan.file.experiment.screen for plan in plans)
     least = "; at most: what the screen stops is counted to its end" if screened else ""
+    if any(plan.file.experiment.until_decided for plan in plans):
+        least += "; at most: with every seed that may be added"
     alone = f" ({_hours(total['alone'])} if every arm trained alone)" if shared else ""
     left = f"still to come: {_hours(total['left'])} (from {told}{least})"
     paragraph(f"GPU-hours in all: {_hours(total['shared'])}{alone}, {left}")

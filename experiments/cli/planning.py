@@ -54,7 +54,7 @@ def plan(plans: "list[Plan]", measure: bool, programme: bool, form: str) -> None
     """
     from experiments.cli import hints, plan_view
     from experiments.cli.progress import Bars
-    from experiments.plan import fitting
+    from experiments.plan import fitting, until_decided
     from experiments.plan import rows as planned
 
     with Bars(apart=form == "json") as bars:
@@ -65,7 +65,10 @@ def plan(plans: "list[Plan]", measure: bool, programme: bool, form: str) -> None
     trainings = planned.trainings(plans, rows)
     total = planned.totals(rows, trainings)
     if form == "json":
-        told = {"experiment": one_name(plans), "arms": rows, "trainings": trainings, "gpu_hours": total}
+        told: dict[str, Any] = {"experiment": one_name(plans), "arms": rows, "trainings": trainings, "gpu_hours": total}
+        designed = [found for found in plans if found.file.experiment.until_decided]
+        if designed:
+            told["until_decided"] = {found.name: until_decided.expected(found, rows) for found in designed}
         if programme:
             told["programme"] = plan_view.programme_rows(plans)
         print(json.dumps(told, indent=1))

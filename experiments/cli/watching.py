@@ -1,7 +1,7 @@
 """Verbs that look at what runs: status, logs."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     """How far every replicate is; read from its files and from Slurm's queue, nothing is written."""
     from experiments.cli import hints, status_view
+    from experiments.plan import until_decided
     from experiments.plan.status import mixed
     from experiments.plan.status import rows as rows_of
 
@@ -30,7 +31,10 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
         if form == "table":
             status_view.show(found, rows)
     if form == "json":
-        told = {"experiment": one_name(plans), "replicates": found_rows, "mixed_code": mixed_code}
+        told: dict[str, Any] = {"experiment": one_name(plans), "replicates": found_rows, "mixed_code": mixed_code}
+        decisions = {found.name: until_decided.decisions(found) for found in plans}
+        if any(found.file.experiment.until_decided for found in plans):
+            told["until_decided"] = decisions
         if any(found.chosen for found in plans):
             told["tuned"] = {
                 found.name: {arm: one.model_dump(mode="json") for arm, one in found.chosen.items()} for found in plans
@@ -41,6 +45,7 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     following = "retry" if states & {"failed", "cancelled"} else following
     if states <= {"done", "stopped"} and not any(found.untuned for found in plans):
         following = "verdict" if all(found.tunes is None for found in plans) else "table"
+    following = "launch" if following == "verdict" and any(map(until_decided.goes_on, plans)) else following
     about = {"retry": {"failed", "cancelled"}, "verdict": states}.get(following)  # states of the file that it takes
     concerned = {row["experiment"] for row in found_rows if about and row["state"] in about}
     file = next((found.file.path for found in plans if found.name in concerned), None)

@@ -105,13 +105,13 @@ def evaluations(spec: Spec) -> int:
     return guided * executed_steps(str(sampler.parameters.get("steps", 1)))
 
 
-def refuse_above(rows: Iterable[dict[str, Any]], most: float, screened: bool = False) -> None:
+def refuse_above(rows: Iterable[dict[str, Any]], most: float, at_most: bool = False) -> None:
     """Stop a launch that would cost more than it may.
 
     Args:
         rows: of the plan, one an arm.
         most: GPU-hours that may be spent on replicates which are not done.
-        screened: whether a screen will stop some of them; they are counted to their end, as nobody knows which.
+        at_most: whether some of it may not be needed: arms that a screen stops, or seeds for claims that are decided.
 
     Raises:
         SpecError: it would cost more; with what costs most.
@@ -120,7 +120,7 @@ def refuse_above(rows: Iterable[dict[str, Any]], most: float, screened: bool = F
     total = sum(hours for hours, _ in left)
     if total > most:
         dearest = ", ".join(f"{arm} {hours:.3g}" for hours, arm in left[:3] if hours)
-        about = "at most about" if screened else "about"
+        about = "at most about" if at_most else "about"
         raise SpecError(
             f"--max-gpu-hours {most:g}: what is not done yet costs {about} {total:.3g} GPU-hours (the dearest arms: "
             f"{dearest}); nothing was launched. `plan` shows each arm; fewer seeds, or --only, cost less"

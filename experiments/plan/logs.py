@@ -45,11 +45,12 @@ def replicates_of(plan: Plan, seed: int | None) -> list[Replicate]:
     Raises:
         SpecError: no replicate has that seed.
     """
-    seeds = plan.file.experiment.seeds
+    found = plan.replicates
+    seeds = sorted({replicate.seed for replicate in found})
     if seed is not None and seed not in seeds:
         listed = ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
         raise SpecError(f"--seed {seed}: no replicate has that seed; there is {listed}")
-    return [replicate for replicate in plan.replicates if seed in (None, replicate.seed)]
+    return [replicate for replicate in found if seed in (None, replicate.seed)]
 
 
 def log_of(plan: Plan, replicate: Replicate) -> Path:

@@ -15,8 +15,9 @@ from registry.experiment.claims import ResolvedClaim
 from registry.experiment.evaluate_at import early_steps
 from registry.experiment.experiment_file import ExperimentFile, load_experiment
 from registry.experiment.tuning import TuningCandidate
+from registry.runs.given_seeds import read_given, seeds_by_identity
 from registry.runs.orphans import Orphan, orphans
-from registry.runs.replicate import Replicate, open_replicate, replicate_of, replicates
+from registry.runs.replicate import Replicate, open_replicate, replicate_of
 from registry.runs.tunings import TunedArm
 from registry.schema.search import is_trial
 
@@ -77,14 +78,37 @@ class Plan:
 
     @property
     def replicates(self) -> list[Replicate]:
-        """The replicates of the selected arms."""
-        arms = [] if self.untuned else self.selected
-        return replicates(self.name, arms, self.file.experiment.seeds, self.runs)
+        """The replicates of the selected arms, with the seeds that are expected of each now."""
+        return self._replicates(self.selected)
 
     @property
     def all_replicates(self) -> list[Replicate]:
-        arms = [] if self.untuned else self.arms
-        return replicates(self.name, arms, self.file.experiment.seeds, self.runs)
+        return self._replicates(self.arms)
+
+    def _replicates(self, arms: Sequence[Arm]) -> list[Replicate]:
+        seeds = self.seeds_by_identity()
+        made = [] if self.untuned else arms
+        return [replicate_of(self.name, arm, seed, self.runs) for arm in made for seed in seeds[arm.identity]]
+
+    def seeds_by_identity(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the seeds that are expected of each arm now, by its identity: all, or those that it was given."""
+        identities = list(dict.fromkeys(arm.identity for arm in (*self.arms, *self.selected)))
+        design = self.file.experiment.until_decided
+        if design is None:
+            return dict.fromkeys(identities, self.file.experiment.all_seeds)
+        return seeds_by_identity(design, identities, read_given(self.folder))
+
+    def possible_seeds(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the seeds that each arm has at most, by identity: all of a design while a claim about it is open."""
+        expected, design = self.seeds_by_identity(), self.file.experiment.until_decided
+        if design is None:
+            return expected
+        identities = {arm.name: arm.identity for arm in self.arms}
+        claims = Counter(own for claim in self.claims for own in {identities[name] for name in claim.arms})
+        made = read_given(self.folder)[-1:]
+        known = bool(made) and made[0].design == design
+        growing = {own for own, number in claims.items() if not known or made[0].may_grow(own, number)}
+        return {own: design.seeds if own in growing else seeds for own, seeds in expected.items()}
 
     @property
     def work(self) -> list[Replicate]:
@@ -94,12 +118,12 @@ class Plan:
     @property
     def early(self) -> list[Replicate]:
         """What evaluates the selected arms' trainings on their way: at the steps of `evaluate_at`, and those kept."""
-        seeds = self.file.experiment.seeds
+        seeds = self.seeds_by_identity()
         return [
             replicate_of(self.name, arm, seed, self.runs, step)
             for arm in ([] if self.untuned else self.selected)
             for step in self.early_steps(arm)
-            for seed in seeds
+            for seed in seeds[arm.identity]
         ]
 
     def early_steps(self, arm: Arm) -> list[int]:

@@ -51,12 +51,13 @@ class Work:
 
 
 def work_of(plans: Sequence[Plan]) -> Work:
-    """Return the FLOP of all selected arms, whatever of it is done already."""
+    """Return the FLOP of all selected arms, whatever of it is done already, with the most seeds that there may be."""
     alone = evaluations = 0.0
     once: dict[tuple[str, int], float] = {}
     for plan in plans:
-        seeds = plan.file.experiment.seeds
+        most = plan.possible_seeds()
         for arm in plan.selected:
+            seeds = most[arm.identity]
             found = cost(arm.name, arm.spec, Resources(tflops=1), [], count_network(arm.spec))
             training, evaluation = (hours * found.devices * 3.6e15 for hours in (found.training, found.evaluation))
             alone += training * len(seeds)

@@ -33,7 +33,7 @@ def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> 
     """
     if step is None:
         return results.load(replicate.row() for replicate in (plan.replicates if selected else plan.all_replicates))
-    arms, seeds = (plan.selected if selected else plan.arms), plan.file.experiment.seeds
+    arms, seeds = (plan.selected if selected else plan.arms), plan.seeds_by_identity()
     steps = {arm.name: [*early_steps(plan.file.experiment, arm.spec), arm.spec.step] for arm in arms}
     there = [arm for arm in arms if step in steps[arm.name]]
     if not there:
@@ -42,7 +42,7 @@ def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> 
     return results.load(
         replicate_of(plan.name, arm, seed, plan.runs, step if step != arm.spec.step else None).row()
         for arm in there
-        for seed in seeds
+        for seed in seeds[arm.identity]
     )
 
 
@@ -112,7 +112,7 @@ def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: 
     def judged(history: History) -> list[Verdict]:
         return verdicts.judge(last, claims, floors=floors, harmless=harmless, by_step=by_step, history=history)
 
-    answers = seen(plan.folder, last, None, judged)
+    answers = seen(plan.folder, last, plan.file.experiment.until_decided, judged)
     claimed = {arm for claim in claims for arm in claim.arms}
     trainings = ((own.arm, own.seed, own.training) for own in plan.all_replicates if own.arm in claimed)
     return with_plateaus(answers, curves(trainings, [LOSS]), last)

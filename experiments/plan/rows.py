@@ -13,7 +13,7 @@ from experiments.plan.videos import usable_videos
 from registry.parts.start_files import step_of
 from registry.runs.places import TRAININGS, training_name
 from registry.runs.records import State
-from registry.runs.replicate import Replicate, replicates
+from registry.runs.replicate import Replicate, replicate_of
 from registry.runs.stored import desires, evaluations_in, training_state
 from registry.schema.resources import Shape, shape_of
 from registry.schema.values import NETWORK, values_at
@@ -40,10 +40,11 @@ def rows(
     """Return a row for each selected arm: identities, depth, parameters, MACs, states, and what it costs, videos.
 
     `gpu_hours` are those of the arm alone, training and evaluations; `gpu_hours_left` are still to come, with a
-    training that arms share counted for the first of them. `other_code` has the seeds that other code than the present
-    one has made, by part and loop. `tuned` has the values that a tuning has chosen, by key; before it has, an arm has
-    no identity, and nothing of it is made. `task` has the most replicates that a Slurm task takes in turn, and its time
-    limit.
+    training that arms share counted for the first of them. Both are of `possible_seeds`, the most that there may be;
+    `seeds` are those that are expected now, which are fewer where seeds are added until claims are decided.
+    `other_code` has the seeds that other code than the present one has made, by part and loop. `tuned` has the values
+    that a tuning has chosen, by key; before it has, an arm has no identity, and nothing of it is made. `task` has the
+    most replicates that a Slurm task takes in turn, and its time limit.
 
     Args:
         plan: what is planned.
@@ -53,10 +54,11 @@ def rows(
         again: count what other code than the present one has made as still to come.
     """
     found, videos = [], usable_videos(plan)
-    experiment = plan.file.experiment
+    experiment, expected, most = plan.file.experiment, plan.seeds_by_identity(), plan.possible_seeds()
     counted_already = set(counted_before)
     for arm, counts in counted(plan):
-        own = replicates(plan.name, [arm], experiment.seeds, plan.runs)
+        seeds, possible = expected[arm.identity], most[arm.identity]
+        own = [replicate_of(plan.name, arm, seed, plan.runs) for seed in possible]
         states = [State.MISSING if plan.untuned else replicate.state for replicate in own]
         others = [] if plan.untuned else outdated(plan, own)
         anew = {one.replicate.folder for one in others} if again else set()
@@ -86,10 +88,11 @@ def rows(
             "depth": arm.spec.model.depth,
             "parameters": counts.parameters,
             "macs": {name: getattr(counts, name) for name in ("paper_convention", "per_clip", "evaluated", "trained")},
-            "seeds": list(experiment.seeds),
+            "seeds": list(seeds),
+            "possible_seeds": list(possible),
             "tuned": dict(plan.chosen[arm.name].values) if arm.name in plan.chosen else None,
             "evaluate_at": [*plan.early_steps(arm), arm.spec.step],
-            "state": states[0] if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items()),
+            "state": _counted(states[: len(seeds)]),
             "gpu_hours": round((training + evaluation) * len(own), 6),
             "gpu_hours_of_training": round(training * len(own), 6),
             "gpu_hours_left": round(left, 6),
@@ -99,6 +102,11 @@ def rows(
             "task": {"replicates": shape.in_turn, "minutes": shape.minutes_of(shape.in_turn)},
         })  # fmt: skip
     return found
+
+
+def _counted(states: Sequence[State]) -> str:
+    """`done`, or `2 done, 1 missing`."""
+    return str(states[0]) if len(set(states)) == 1 else ", ".join(f"{n} {s}" for s, n in Counter(states).items())
 
 
 def _made_again(replicate: Replicate) -> float:
@@ -127,10 +135,11 @@ def trainings(plans: Sequence[Plan], arms: Sequence[Mapping[str, Any]]) -> list[
         for row in (row for row in arms if row["experiment"] == plan.name and row["arm"] in own):
             found = by_place.setdefault(row["training"], {
                 "training": row["training"], "seeds": [], "arms": [], "experiments": [], "state": "", "gpu_hours": 0.0,
-                "states": {}, "an_hour": row["gpu_hours_of_training"] / len(row["seeds"]),
+                "states": {}, "an_hour": row["gpu_hours_of_training"] / len(row["possible_seeds"]), "possible": set(),
             })  # fmt: skip
             found["arms"].append(row["arm"] if len(plans) == 1 else f"{plan.name}: {row['arm']}")
             found["seeds"] = sorted({*found["seeds"], *row["seeds"]})
+            found["possible"] |= set(row["possible_seeds"])
             for seed in row["seeds"]:
                 folder = plan.runs / TRAININGS / row["training"] / f"seed-{seed}"
                 found["states"][seed] = training_state(folder, own[row["arm"]].spec)
@@ -140,7 +149,7 @@ def trainings(plans: Sequence[Plan], arms: Sequence[Mapping[str, Any]]) -> list[
         states = found.pop("states").values()
         counts = Counter(states)
         found["state"] = ", ".join(str(s) if len(counts) == 1 else f"{n} {s}" for s, n in counts.items())
-        found["gpu_hours"] = round(found.pop("an_hour") * len(found["seeds"]), 6)
+        found["gpu_hours"] = round(found.pop("an_hour") * len(found.pop("possible")), 6)
     return list(by_place.values())
 
 

@@ -58,7 +58,7 @@ def _starts(plan: Plan) -> list[Plan]:
         for start in starts_of(arm.spec):
             arms, seeds = wanted.setdefault((start.experiment, start.overrides), ({}, {}))
             arms.setdefault(start.arm, set()).update(() if start.step is None else (start.step,))
-            seeds |= dict.fromkeys(plan.file.experiment.seeds if start.seed is None else (start.seed,))
+            seeds |= dict.fromkeys(plan.file.experiment.all_seeds if start.seed is None else (start.seed,))
     found = []
     for (path, overrides), (arms, seeds) in wanted.items():
         other = load_plan(path, overrides, plan.runs)
@@ -81,9 +81,14 @@ def _joined(listed: Plan, start: Plan) -> Plan:
                 f"{listed.file.path}: arm {arm.name}: {start.start_of} starts from it as its file has it, and "
                 "overrides of this command change it; write the change into the file, or launch the file by itself"
             )
+    if listed.file.experiment.until_decided is not None:
+        raise SpecError(
+            f"{listed.file.place(('seeds',))}: seeds: are added until claims are decided, and {start.start_of} starts "
+            "from this experiment: launch it by itself first"
+        )
     names = {arm.name for arm in (*listed.selected, *start.selected)}
     selected = [arm for arm in listed.arms if arm.name in names]
-    seeds = dict.fromkeys([*listed.file.experiment.seeds, *start.file.experiment.seeds])
+    seeds = dict.fromkeys([*listed.file.experiment.all_seeds, *start.file.experiment.all_seeds])
     kept = {name: listed.kept.get(name, frozenset()) | start.kept.get(name, frozenset()) for name in names}
     return replace(_with_seeds(listed, seeds), selected=selected, start_of=start.start_of, kept=kept)
 

@@ -1,1 +1,4 @@
-"""What decides which replicates go on: Optuna's search, and successive halving. May import launch and below."""
+"""What decides which replicates go on: Optuna's search, successive halving, and seeds until claims are decided.
+
+May import launch and below.
+"""

@@ -58,7 +58,7 @@ def goals_of(plan: Plan) -> list[Goal]:
 
 def seeds_of(plan: Plan) -> tuple[int, ...]:
     """The seeds of each trial."""
-    return search_of(plan).seeds or plan.file.experiment.seeds[:1]
+    return search_of(plan).seeds or plan.file.experiment.all_seeds[:1]
 
 
 def open_study(plan: Plan, writing: bool = False) -> Study:

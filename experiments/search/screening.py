@@ -7,28 +7,22 @@ on; pausing and going on is exact. All that it knows is in files, so it can be k
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from experiments.launch.controller import Controller, Launched, Wants, Watch
-from experiments.launch.executor import Executor, ExecutorOptions
-from experiments.launch.executors import EXECUTORS, opened
-from experiments.launch.launching import make_run_folders, stop_for_good
-from experiments.plan.check import check
+from experiments.launch.controller import Launched, Wants
+from experiments.launch.executor import Executor
+from experiments.launch.launching import stop_for_good
 from experiments.plan.plan import Plan
-from experiments.plan.resolved_experiment import resolved
-from experiments.record.lease import leased
-from experiments.record.progress import Progress
 from experiments.record.recording import desire
 from experiments.record.states import states
 from experiments.search.early_metrics import by_step
 from experiments.search.halving import Cut, Decision, Standing, decide
+from experiments.search.watched import Watching, launch_watched
 from registry.errors import SpecError
 from registry.runs.attempts import numbered, take
 from registry.runs.records import State, read_json
 from registry.runs.replicate import Replicate
-from registry.runs.resolved_experiment import write_resolved
 from registry.schema.search import Screen
 
 FOLDER = "screen"  # in that of the experiment
-CONTROLLERS = "controllers"  # in it: whose turn it is
 OUT_OF_RACE = (State.FAILED, State.DAMAGED, State.CANCELLED, State.STOPPED)
 
 
@@ -121,9 +115,7 @@ def _wish(replicate: Replicate) -> tuple[str, int | None]:
     return (desired.action, desired.until) if desired else ("run", None)
 
 
-def launch_screened(
-    plan: Plan, executor: str, progress: Progress, watch: Watch, say: Callable[[str], None]
-) -> Launched:
+def launch_screened(plan: Plan, executor: str, told: Watching) -> Launched:
     """Run the selected arms as the experiment's screen says, and return when they have nothing more to do.
 
     The race is over all arms of the file, whatever is selected: a rung waits for those that others have to launch.
@@ -131,9 +123,7 @@ def launch_screened(
     Args:
         plan: what to launch.
         executor: local, slurm or debug.
-        progress: is called while data are prepared, and by `debug`.
-        watch: is called with all replicates and their states again and again.
-        say: takes a line for each rung that is decided.
+        told: who is told how it gets on.
 
     Raises:
         RunError: another process is running it; the data cannot be prepared; the executor refuses again and again.
@@ -141,16 +131,12 @@ def launch_screened(
     """
     screen = plan.file.experiment.screen
     assert screen is not None, "called for experiments that have one"
-    check(plan, with_data=True, cluster=EXECUTORS[executor].defaults())
-    with leased(plan.folder / FOLDER / CONTROLLERS, patience=0) as lease:
-        rungs = Rungs(plan, screen)
-        with opened(plan, executor, ExecutorOptions(progress, say)) as where:
-            write_resolved(plan.folder, resolved(plan))
-            launched = Launched(make_run_folders(plan, where.snapshot.about()))
-            where.prepare(plan, ())
-            race = Race(plan, rungs, launched, say)
-            Controller(where, launched, watch, say, lease).run(race)
-            race.tell_who_waits()
+
+    def race_of(launched: Launched) -> Race:
+        return Race(plan, Rungs(plan, screen), launched, told.say)
+
+    launched, race = launch_watched(plan, executor, plan.folder / FOLDER, race_of, told)
+    race.tell_who_waits()
     return launched
 
 

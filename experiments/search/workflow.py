@@ -64,12 +64,12 @@ class Outcome:
 
 
 def launch(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: Watcher | None = None) -> Outcome:
-    """Run every selected replicate that is not done, as the experiment's screen says if it has one, and report.
+    """Run every selected replicate that is not done, as a screen or seeds "until decided" have it, and report.
 
     Args:
         plan: what to launch.
         executor: `local` (a pool of processes), `slurm` (job arrays) or `debug` (this process).
-        wait: on Slurm, return when nothing waits or runs any more; a screen is always watched to its end.
+        wait: on Slurm, return when nothing waits or runs any more; what is decided on the way is always watched.
         watcher: is told how it gets on.
 
     Raises:
@@ -79,18 +79,22 @@ def launch(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: 
     refuse_untuned(plan)
     refuse_missing(plan)
     watcher = watcher or Nobody()
-    detached, screened = EXECUTORS[executor].detached, plan.file.experiment.screen is not None
-    if screened:
+    experiment, detached = plan.file.experiment, EXECUTORS[executor].detached
+    watched = experiment.screen is not None or experiment.until_decided is not None
+    if watched:
         from experiments.search.screening import launch_screened
+        from experiments.search.until_decided import launch_until_decided
+        from experiments.search.watched import Watching
 
         if detached:
             watcher.line(WATCHING)
-        launched = launch_screened(plan, executor, watcher.show, watcher.watch, watcher.line)
+        launch_deciding = launch_screened if experiment.screen is not None else launch_until_decided
+        launched = launch_deciding(plan, executor, Watching(watcher.show, watcher.watch, watcher.line))
     else:
         launched = launching.launch_all(plan, executor, watcher.show, watcher.watch, watcher.line, wait)
         if detached and not wait:
             return Outcome(launched, None, True, ())
-    written = None if detached and not screened else report(plan, watcher.show)  # else the report job has written all
+    written = None if detached and not watched else report(plan, watcher.show)  # else the report job has written all
     return Outcome(launched, written, False, _unfinished(plan, launched))
 
 

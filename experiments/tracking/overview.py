@@ -44,9 +44,7 @@ def description(experiment: Path, resolved: ResolvedExperiment | None) -> str:
         parts += ["### Scores", table]
     command = " ".join(["python run.py report", resolved.file, *resolved.overrides])
     where = [f"- report: `{place.absolute()}`, and the run `report` here", f"- command: `{command}`"]
-    where += [
-        f"- arms: {', '.join(f'`{name}`' for name in resolved.arms)}; seeds {', '.join(map(str, resolved.seeds))}"
-    ]
+    where += [f"- arms: {', '.join(f'`{name}`' for name in resolved.arms)}; {resolved.told_seeds}"]
     return _cut("\n\n".join([*parts, "### Where it is", "\n".join(where)]))
 
 

@@ -26,6 +26,7 @@ from registry.experiment.resolve import UNTOLD, Problem, resolve_as_far_as_right
 from registry.experiment.search_checks import screen_problems, search_problems
 from registry.experiment.starts import with_starts
 from registry.experiment.tuning import TuningCandidate, tune_problems, tuning_candidates
+from registry.experiment.until_decided_checks import until_decided_problems
 from registry.schema.spec import Spec
 from registry.schema.values import NETWORK, values_at
 from registry.strict_yaml import Key
@@ -86,6 +87,7 @@ def resolution(file: ExperimentFile, count: Count | None = None) -> Resolution:
     lines += search_problems(file, None if any_below([key for key, _ in inherited], SCHEDULE) else baseline)
     comparable = [one for one in found if found[0].draft is drafts[0] and one.unknown == found[0].unknown]
     lines += _compared(file, comparable, count)
+    lines += until_decided_problems(file, [(one.arm.name, one.arm.spec) for one in comparable])
     specs = _on_the_same_videos([one.draft for one in comparable], [one.arm.spec for one in comparable])
     arms = [replace(one.arm, spec=spec) for one, spec in zip(comparable, specs, strict=True)]
     arms, claims, wrong = _once(file, arms, claims)

@@ -99,7 +99,7 @@ def _too_many(kept: dict[str, dict[str, Any]], file: ExperimentFile) -> list[str
         if count > MAX_ARMS:
             wrong.append(f"{file.place((section,))}: {section}: makes {count:,} arms; {MAX_ARMS:,} are the most")
             kept[section] = {}
-    seeds, total = len(file.experiment.seeds), sum(counts.values()) + len(file.experiment.arms)
+    seeds, total = len(file.experiment.all_seeds), sum(counts.values()) + len(file.experiment.arms)
     if not wrong and total * seeds > MAX_REPLICATES:
         made = f"{seeds:,} seeds of {total:,} arms make {total * seeds:,} replicates"
         wrong.append(f"{file.place(('seeds',))}: seeds: {made}; {MAX_REPLICATES:,} are the most")

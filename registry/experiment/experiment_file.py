@@ -21,6 +21,7 @@ from registry.schema.percentages import share_of
 from registry.schema.resources import Resources
 from registry.schema.search import Screen, Search
 from registry.schema.section import Section
+from registry.schema.seeds import UntilDecided
 from registry.schema.spec import Spec, default_part, slot_fields
 from registry.schema.tune import Tune
 from registry.schema.values import overlap
@@ -105,8 +106,8 @@ class Experiment(Section):
     """Axes whose values are linked in order: the first of each, the second of each, and so on."""
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Named points that change several keys: by name, a mapping of keys to values."""
-    seeds: tuple[NonNegativeInt, ...] = (0,)
-    """One replicate of each arm a seed."""
+    seeds: tuple[NonNegativeInt, ...] | UntilDecided = (0,)
+    """One replicate of each arm a seed: a list, or `{first: 3, most: 12}`, which adds them until claims are decided."""
     evaluate_at: tuple[NonNegativeInt, ...] | Every | None = None
     """Steps at which trainings are sampled and scored on their way, or `{every: 1000}`; the last step always is."""
     claim: tuple[Claim, ...] = Field(default=(), max_length=1000)
@@ -132,10 +133,20 @@ class Experiment(Section):
 
     @field_validator("seeds")
     @classmethod
-    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or len(set(value)) < len(value):
+    def _distinct(cls, value: tuple[int, ...] | UntilDecided) -> tuple[int, ...] | UntilDecided:
+        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
             raise ValueError("expected at least one seed, each once")
         return value
+
+    @property
+    def until_decided(self) -> UntilDecided | None:
+        """How seeds are added, where they are not listed."""
+        return self.seeds if isinstance(self.seeds, UntilDecided) else None
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """All seeds that there may be."""
+        return self.seeds.seeds if isinstance(self.seeds, UntilDecided) else self.seeds
 
 
 @dataclass

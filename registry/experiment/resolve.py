@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from registry.errors import SpecError, did_you_mean, shortened
 from registry.experiment import compatibility
 from registry.experiment.requirements import broken_rules
+from registry.experiment.union_errors import as_written, below
 from registry.experiment.written import part_choice
 from registry.parts.catalogue import Catalogue, PartInfo
 from registry.parts.start_files import digest_of
@@ -105,7 +106,7 @@ def model_problems(model: type[BaseModel], values: Any) -> Iterator[Problem]:
 
 def _told(model: type[BaseModel], error: ValidationError) -> Iterator[Problem]:
     by_key: dict[Key, dict[str, None]] = {}
-    for item in error.errors(include_url=False):
+    for item in as_written(model, error.errors(include_url=False)):
         by_key.setdefault(_key(model, item["loc"]), {})[_message(model, item)] = None
     for key, messages in by_key.items():
         wanted = [message.split(", got ")[0].removeprefix("expected ") for message in messages]
@@ -122,7 +123,7 @@ def _key(model: type[BaseModel], loc: tuple[Any, ...]) -> Key:
         if isinstance(step, str) and annotation is not None and not _has_keys(annotation):
             break
         key.append(str(step))
-        annotation = _below(annotation, str(step))
+        annotation = below(annotation, str(step))
     return tuple(key)
 
 
@@ -141,6 +142,8 @@ def _message(model: type[BaseModel], item: Any) -> str:
     if kind == "literal_error":
         choices = [name.strip("' ") for name in item["ctx"]["expected"].replace(" or ", ",").split(",")]
         return f"{shortened(repr(value))} is not a choice; {did_you_mean(str(value), choices)}"
+    if kind == "model_type":
+        return f"expected a valid dictionary, got {_shown(value)}"
     if kind == "string_pattern_mismatch":
         return f"{shortened(repr(value))} is not a name: letters, digits, and . _ - behind the first"
     expected: str = item["msg"].removeprefix("Value error, ")
@@ -153,21 +156,9 @@ def _message(model: type[BaseModel], item: Any) -> str:
 def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     annotation: Any = model
     for step in loc:
-        annotation = _below(annotation, str(step))
+        annotation = below(annotation, str(step))
     found = [kind for kind in (get_args(annotation) or (annotation,)) if isinstance(kind, type)]
     return [name for kind in found if issubclass(kind, BaseModel) for name in kind.model_fields]
-
-
-def _below(annotation: Any, step: str) -> Any:
-    """The annotation of what stands at a field, an item of a list, or a key of a mapping."""
-    for kind in get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,):
-        if get_origin(kind) is tuple:
-            return get_args(kind)[0]
-        if get_origin(kind) is dict:
-            return get_args(kind)[1]
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
-            return kind.model_fields[step].annotation
-    return None
 
 
 def _part(written: Any, slot: str, parts: Catalogue) -> tuple[dict[str, Any], list[Problem]]:

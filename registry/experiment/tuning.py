@@ -57,7 +57,7 @@ def tune_problems(file: ExperimentFile) -> list[str]:
     lines = [f"{place}: tune.{key}: {text}" for key in tune.values for text in _key_problems(file, key)]
     if experiment.search is not None:
         lines.append(f"{place}: tune: does not go with a search, whose trials have values of their own; take one out")
-    if shared := sorted(set(tune.seeds) & set(experiment.seeds)):
+    if shared := sorted(set(tune.seeds) & set(experiment.all_seeds)):
         told = ", ".join(map(str, shared))
         lines.append(f"{place}: tune.seeds: {told} is among the seeds that count; give tune.seeds others")
     return lines

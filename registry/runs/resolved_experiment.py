@@ -16,8 +16,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from registry.errors import RunError
 from registry.experiment.claims import Direction, ResolvedClaim
 from registry.runs.files import write_atomically
+from registry.runs.given_seeds import read_given, seeds_by_identity
 from registry.runs.records import Record, read_json
 from registry.runs.tunings import TunedArm
+from registry.schema.seeds import UntilDecided
 
 FOLDER = "reports"  # in that of the experiment: a folder for each resolved experiment
 LINK = "report"  # beside it: that of the file without overrides
@@ -58,7 +60,8 @@ class ResolvedExperiment(Record):
         head: what the comments at the head of the file say, by label (`registry.experiment.file_head`).
         overrides: of the command line, `key.path=value`.
         arms: by name, the baseline first.
-        seeds: of every arm.
+        seeds: of every arm; where they are added until claims are decided, all that there may be.
+        until_decided: how they are added, None where they are listed.
         directions: score -> which way it is better.
         meanings: what numbers of its metrics say, a line each, where that is not to be seen.
         claims: all of them.
@@ -73,6 +76,7 @@ class ResolvedExperiment(Record):
     overrides: tuple[str, ...] = ()
     arms: dict[str, ResolvedArm]
     seeds: tuple[int, ...]
+    until_decided: UntilDecided | None = None
     directions: dict[str, Direction] = Field(default_factory=dict)
     meanings: tuple[str, ...] = ()
     claims: list[Any] = Field(default_factory=list)
@@ -88,22 +92,42 @@ class ResolvedExperiment(Record):
         """The claims as `analysis.verdicts.judge` takes them."""
         return _CLAIMS.validate_python(self.claims)
 
+    @property
+    def told_seeds(self) -> str:
+        """`seeds 0, 1, 2`, or `3 to 12 seeds, until decided`."""
+        if self.until_decided is not None:
+            return f"{self.until_decided.first} to {self.until_decided.most} seeds, until decided"
+        return f"seeds {', '.join(map(str, self.seeds))}"
+
+    def seeds_by_arm(self, experiment: Path) -> dict[str, tuple[int, ...]]:
+        """Return the seeds that are expected of each arm now.
+
+        Args:
+            experiment: the experiment's folder, which says what arms were given.
+        """
+        if self.until_decided is None:
+            return dict.fromkeys(self.arms, self.seeds)
+        identities = [arm.identity for arm in self.arms.values()]
+        given = seeds_by_identity(self.until_decided, identities, read_given(experiment))
+        return {name: given[arm.identity] for name, arm in self.arms.items()}
+
 
 ADDED = ("matched", "together", "over", "since")  # to claims, since digests were first written
 
 
-def digest_of(identities: dict[str, str], seeds: Sequence[int], claims: Sequence[ResolvedClaim]) -> str:
+def digest_of(identities: dict[str, str], seeds: Sequence[int] | UntilDecided, claims: Sequence[ResolvedClaim]) -> str:
     """Hash arms, seeds and claims: equal for equal experiments, wherever they were written.
 
     Args:
         identities: arm -> identity.
-        seeds: of every arm.
+        seeds: of every arm, or how they are added.
         claims: all of them.
     """
     plain = [{**asdict(claim), "margin": str(claim.margin)} for claim in claims]
     # What claims could not say before stands in the digest only where it is said, so that older folders keep theirs.
     plain = [{key: value for key, value in claim.items() if key not in ADDED or value} for claim in plain]
-    about = {"arms": identities, "seeds": list(seeds), "claims": plain}
+    design = seeds.model_dump(mode="json") if isinstance(seeds, UntilDecided) else list(seeds)
+    about = {"arms": identities, "seeds": design, "claims": plain}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 

@@ -107,7 +107,7 @@ def test_what_is_missing_is_said(tmp_path: Path, loaded: ExperimentResults) -> N
         (lambda: loaded.curves("los"), "nothing named 'los' was logged; did you mean 'loss'"),
         (lambda: loaded.at_step(3), "no arm is evaluated at step 3, but at 6"),
         (lambda: loaded.samples(), "baseline seed 0: has no sampled videos yet"),
-        (lambda: loaded.samples(seed=9), "seed 9 has no run folder yet; seeds: 0, 1"),
+        (lambda: loaded.samples(seed=9), "seed 9 has no run folder yet; seeds 0, 1"),
     ):
         with pytest.raises(RunError, match=message):
             call()

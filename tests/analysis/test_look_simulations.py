@@ -9,6 +9,7 @@ from analysis.look_simulations import (
     FIXED_SHARES,
     GROWN,
     differences,
+    ends,
     errors,
     holm_of,
     p_values,
@@ -22,6 +23,7 @@ from analysis.simulations import NOISE, worst_chance
 from analysis.statistics import holm
 from analysis.verdicts import judge
 from registry.runs.looks import Look
+from registry.schema.seeds import UntilDecided
 from tests.fixtures.replicates import claim, replicates
 
 EXPERIMENTS = 4000
@@ -68,6 +70,33 @@ def test_the_simulated_looks_are_those_of_the_verdict():
         shown += answer.verdict != "undecided"
     assert shown / 60 == pytest.approx(paid(drawn, GROWN, FIXED_SHARES).shown)
     assert 0.2 < shown / 60 < 1
+
+
+def test_the_simulated_design_is_that_of_the_verdict():
+    """Forty experiments of two claims until they are decided, through `judge`: what is shown, with how many seeds."""
+    design = UntilDecided(first=3, most=7)
+    drawn = differences(NOISE["normal"], 40, 2, design.most, effect=0.9)
+    shown, seeds = ends(drawn, design)
+    for number, values in enumerate(drawn):
+        looks, given_up, ended = [], {}, {}
+        for n in design.looks:
+            own = [values[place, : ended.get(place, n)].tolist() for place in (0, 1)]
+            rows = load(replicates({"a": [0.0] * n, "b": own[0], "c": own[1]}))
+            history = History(looks, 0, design, given_up)
+            answers = judge(rows, [claim("a", "b"), claim("a", "c")], history=history)
+            for place, answer in enumerate(answers):
+                if answer.course.stage == "given up":
+                    given_up.setdefault(answer.course.claim, n)
+                if answer.course.stage != "open":
+                    ended.setdefault(place, n)
+            if len(ended) == len(answers):
+                break
+            seen = (own.paid.looks[-1].model_copy(update={"verdict": own.verdict}) for own in answers)
+            looks.append(Look(claims=tuple(seen)))
+        assert [ended[0], ended[1]] == seeds[number].tolist()
+        assert [own.verdict == "supported" for own in answers] == shown[number].tolist()
+    assert 0 < shown.mean() < 1
+    assert len(set(seeds.ravel().tolist())) > 2
 
 
 def test_p_values_are_those_of_the_first_seeds():

@@ -135,6 +135,38 @@ def test_a_design_is_judged_at_its_stated_looks_only(tmp_path):
     assert sum(own.share for own in six.paid.looks) == pytest.approx(1.0)
 
 
+def test_a_design_says_where_its_claims_stand(tmp_path):
+    design = UntilDecided(first=3, most=6)
+    (first,) = look(tmp_path, 3, design=design)
+    assert (first.course.stage, first.course.next) == ("open", 4)
+    assert "look 1 of 4, at level 0.0125 of 0.05" in first.reason
+    assert "judged next with 4" in first.reason
+    assert "would show" not in first.reason, "how many seeds are needed is found out, not estimated"
+    (last,) = look(tmp_path, 6, design=design)
+    assert last.course.stage == ("decided" if last.verdict != "undecided" else "ended")
+    assert look(tmp_path, 3, design=design)[0].reason == first.reason
+    same = tmp_path / "same"
+    same.mkdir()
+    (hopeless,) = look(same, 5, b=[value + 0.1 * (-1) ** place for place, value in enumerate(A)], design=design)
+    assert hopeless.course.stage == "given up"
+    assert "given up at look 3 of 4: chance below 10%" in hopeless.reason
+    (equal,) = look(same, 3, [claim("a", "c")], design=design)
+    assert (equal.course.stage, equal.course.next) == ("waits", None)
+    assert "equal scores on every seed" in equal.reason
+
+
+def test_what_was_given_up_stays_so_unless_it_is_shown(tmp_path):
+    design = UntilDecided(first=3, most=6)
+    (open_one,) = look(tmp_path, 3, design=design)
+    frame = load(replicates({"a": A[:4], "b": UNCLEAR[:4]}))
+    history = History(design=design, given_up={open_one.course.claim: 3})
+    (answer,) = judge(frame, [claim()], history=history)
+    assert (answer.course.stage, answer.course.seeds) == ("given up", 3)
+    clear = load(replicates({"a": A, "b": [value + 9 + place / 9 for place, value in enumerate(A)]}))
+    (answer,) = judge(clear, [claim()], history=history)
+    assert answer.course.stage == "decided"
+
+
 def test_the_steps_of_a_trend_are_shown_at_the_level_of_their_look(tmp_path):
     scores = {"a": [9.0, 9.2, 9.1, 8.9], "b": [6.0, 6.5, 6.9, 6.0], "c": [3.1, 3.9, 2.4, 3.3]}
     frame = load(replicates(scores))

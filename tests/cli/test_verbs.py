@@ -114,6 +114,7 @@ def test_check(launched: Launched) -> None:
 
 
 ARM_KEYS = ["experiment", "arm", "identity", "training", "evaluation", "axes", "depth", "parameters", "macs", "seeds"]
+ARM_KEYS += ["possible_seeds"]
 ARM_KEYS += ["tuned", "evaluate_at", "state", "gpu_hours", "gpu_hours_of_training", "gpu_hours_left", "gpu_hours_from"]
 ARM_KEYS += ["videos", "other_code", "task", "step_memory"]
 VIDEOS = {"frames": 4, "long_enough": {"test": 4, "train": 12}, "of": {"test": 4, "train": 12}}

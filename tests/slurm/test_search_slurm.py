@@ -31,6 +31,10 @@ search:
   trials: 3
   parallel: 2
 """
+UNTIL_DECIDED = """
+arms: {slow: {learning.learning_rate: 1e-5}}
+claim: {axis: arms, better: baseline, worse: slow, metric: validation_loss}
+"""
 SCREEN = """
 arms: {fast: {learning.learning_rate: 5e-3}, slow: {learning.learning_rate: 1e-5}}
 screen: {rungs: [3], keep: 0.6}
@@ -97,6 +101,31 @@ def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
     journal = (tmp_path / "runs" / "toy" / "search" / "journal.log").read_text()
     lines = [json.loads(line) for line in journal.splitlines()]
     assert Counter(line["trial_id"] for line in lines if line["op_code"] == 6) == Counter(range(3))
+
+
+@pytest.mark.slow
+def test_seeds_are_added_by_a_controller_that_is_killed(slurm: Cluster, tmp_path: Path) -> None:
+    text = BASE.replace("seeds: [0]", "seeds: {first: 2, most: 5}") + UNTIL_DECIDED
+    (tmp_path / "toy.yaml").write_text(text, encoding="utf-8")
+    decisions = tmp_path / "runs" / "toy" / "seeds"
+    launch = begin(tmp_path, "launch")
+    until(lambda: (decisions / "0001.json").exists(), "the first look is taken", launch)
+    launch.kill()
+    launch.communicate()
+    first = (decisions / "0001.json").read_bytes()
+    out = finish(begin(tmp_path, "launch"))
+    assert "baseline better than slow: supported" in out
+    assert (decisions / "0001.json").read_bytes() == first
+    last = json.loads(sorted(decisions.glob("0*.json"))[-1].read_text())
+    (claim,) = last["claims"]
+    assert (claim["stage"], claim["seeds"]) == ("decided", max(last["given"].values()))
+    assert 2 < claim["seeds"] <= 5
+    plan = load_plan(tmp_path / "toy.yaml", (), tmp_path / "runs")
+    assert {replicate.state for replicate in plan.replicates} == {"done"}
+    assert len(plan.replicates) == 2 * claim["seeds"]
+    assert {len(list((one.training / "submissions").glob("*.json"))) for one in plan.replicates} == {1}
+    (frozen,) = {path.read_text() for path in tmp_path.glob("runs/toy/_launches/*/toy.yaml")}
+    assert "most: 5" in frozen
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def test_too_dear_a_launch_is_refused_with_what_costs_most() -> None:
     with pytest.raises(SpecError, match=r"costs about 10 GPU-hours \(the dearest arms: dear 9, cheap 1\)"):
         refuse_above(made, 9.99)
     with pytest.raises(SpecError, match=r"costs at most about 10 GPU-hours"):
-        refuse_above(made, 9.99, screened=True)
+        refuse_above(made, 9.99, at_most=True)
 
 
 def test_what_a_screen_stopped_costs_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

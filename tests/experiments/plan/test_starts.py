@@ -51,6 +51,26 @@ def test_a_start_is_planned_first_for_the_seeds_that_need_it(tmp_path: Path) -> 
     assert with_starts([load_plan(path, only=["baseline"])])[0].name == "video"  # nobody selected starts from it
 
 
+DESIGN = "seeds: {first: 2, most: 4}\nclaim: {axis: initialisation, better: dit_image, worse: scratch, metric: fvd}\n"
+
+
+def test_seeds_that_are_added_later_need_a_start_that_is_there(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"video.yaml:\d+: seeds: arm \S* starts from .*: give its start a `seed`"):
+        load_plan(write(tmp_path, video=DESIGN))
+    start = "{value: {name: dit_image, experiment: image.yaml, seed: 0}, label: dit_image}"
+    image, video = with_starts([load_plan(write(tmp_path, start, video=DESIGN))])
+    assert [one.seed for one in image.replicates] == [0]
+    assert {one.seed for one in video.replicates} == {0, 1}
+
+
+def test_a_start_of_its_own_design_is_launched_by_itself(tmp_path: Path) -> None:
+    claim = "claim: {axis: depth, better: 4, worse: 2, metric: validation_loss}\n"
+    path = write(tmp_path, image=f"seeds: {{first: 2, most: 4}}\nablate: {{model.depth: [2, 4]}}\n{claim}")
+    assert {one.seed for one in with_starts([load_plan(path)])[0].replicates} == {0, 1}  # as many as are needed
+    with pytest.raises(SpecError, match="video starts from this experiment: launch it by itself first"):
+        with_starts([load_plan(path), load_plan(tmp_path / "image.yaml")])
+
+
 def test_the_start_belongs_to_the_identity_and_its_file_does_not(tmp_path: Path) -> None:
     path = write(tmp_path)
     before = [arm.identity for arm in load_plan(path).arms]

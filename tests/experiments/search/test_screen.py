@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from experiments.launch import in_process, launching
-from experiments.launch.launching import launch_all
+from experiments.launch.launching import launch_all, make_run_folders
 from experiments.plan.plan import Plan, load_plan
+from experiments.record.lease import leased
 from experiments.record.recording import Recorder, desire, open_again
 from experiments.search import screening
 from experiments.search.screening import launch_screened
+from experiments.search.watched import CONTROLLERS, Watching
 from experiments.worker.run import run_training
 from registry.errors import RunError, SpecError
 from registry.runs.replicate import Replicate
@@ -40,7 +42,7 @@ def screened(folder: Path, *overrides: str, only: Sequence[str] = ()) -> Plan:
 
 def run(plan: Plan) -> list[str]:
     said: list[str] = []
-    launch_screened(plan, "debug", nothing, unwatched, said.append)
+    launch_screened(plan, "debug", Watching(nothing, unwatched, said.append))
     return said
 
 
@@ -215,14 +217,14 @@ def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
 
 def test_two_screens_at_once_are_refused(tmp_path: Path) -> None:
     plan = screened(tmp_path)
-    folder = plan.folder / screening.FOLDER / screening.CONTROLLERS
-    with screening.leased(folder, patience=0), pytest.raises(RunError, match="is at work there"):
+    folder = plan.folder / screening.FOLDER / CONTROLLERS
+    with leased(folder, patience=0), pytest.raises(RunError, match="is at work there"):
         run(plan)
 
 
 def test_what_a_person_cancelled_stays_cancelled(tmp_path: Path) -> None:
     plan = screened(tmp_path, "screen.rungs=[3]")
-    todo: Sequence[Replicate] = screening.make_run_folders(plan, {})
+    todo: Sequence[Replicate] = make_run_folders(plan, {})
     for replicate in todo:
         if replicate.arm == "slow":
             desire(replicate, "cancel", reason="by hand")
@@ -252,7 +254,7 @@ def test_the_race_is_over_all_arms_whatever_is_selected(tmp_path: Path, finished
 
 def test_an_arm_that_failed_is_not_waited_for_by_those_selected(tmp_path: Path) -> None:
     plan = screened(tmp_path, "screen.rungs=[3]")
-    screening.make_run_folders(plan, {})
+    make_run_folders(plan, {})
     for arm in ("baseline", "late"):
         Recorder(of(plan, arm).training).event("failed", error="a cosmic ray")
     run(screened(tmp_path, "screen.rungs=[3]", only=["fast", "slow"]))

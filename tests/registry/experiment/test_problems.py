@@ -152,7 +152,7 @@ def test_an_arm_that_repeats_a_mistake_is_told_of_its_own(tmp_path: Path) -> Non
     [
         ("seeds: [0, 0]", "seeds: expected at least one seed, each once"),
         ("seeds: []", "seeds: expected at least one seed, each once"),
-        ("seeds: 3", "seeds: expected a valid tuple, got 3 (int)"),
+        ("seeds: 3", "seeds: expected a valid tuple or a valid dictionary, got 3 (int)"),
         ("seeds: [a]", "seeds.0: expected a valid integer"),
         ("match: {}", "match: give parameters or macs"),
         ("match: {steps: true}", "match: give parameters or macs"),
