@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 
@@ -112,7 +113,9 @@ def verdicts_table(
         found = {"experiment": experiment, "claims": [answer.as_json() for answer in answers]}
         agreed = [agreement.as_json() for agreement in agreements(answers)]
         compared = [together.as_json() for together in side_by_side(answers)]
-        more = ({"agreements": agreed} if agreed else {}) | ({"side_by_side": compared} if compared else {})
+        more: dict[str, Any] = ({"agreements": agreed} if agreed else {}) | (
+            {"side_by_side": compared} if compared else {}
+        )
         more |= {"tuned": {arm: one.model_dump(mode="json") for arm, one in tuned.items()}} if tuned else {}
         return json.dumps(found | more, indent=1)
     width = width or terminal.columns_here()
