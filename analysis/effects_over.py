@@ -23,8 +23,20 @@ Scale = Literal["parameters", "value", "rank"]
 LEAST_GROWTH = 1.1  # of the parameters from the smallest value to the largest, for these to be a scale
 
 
+class Part:
+    """A part of a claim with an effect and a two-sided p-value of its own, such as a step of a trend."""
+
+    effect: float | None
+    p: float | None
+
+    @property
+    def p_better(self) -> float:
+        """The p-value of "its effect is above zero": 1 where its mean is not, or its spread is unknown."""
+        return self.p if self.p is not None and (self.effect or 0.0) > 0 else 1.0
+
+
 @dataclass(frozen=True)
-class EffectAt:
+class EffectAt(Part):
     """The mean effect at one value of the other axis, by itself; positive supports the order.
 
     `p` is two-sided and of this value alone; `shown` is set where the effect is shown at the level of its claim.
@@ -35,11 +47,6 @@ class EffectAt:
     interval: tuple[float, float] | None
     p: float | None = None
     shown: bool = False
-
-    @property
-    def p_better(self) -> float:
-        """The p-value of "the effect supports the order": 1 where its mean does not, or its spread is unknown."""
-        return self.p if self.p is not None and (self.effect or 0.0) > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,9 @@ def effects_by_value(claim: ResolvedClaim, effects: NDArray[np.float64]) -> NDAr
     return np.stack(columns, axis=1)
 
 
-def tests_by_value(by_value: NDArray[np.float64], size: float, alpha: float) -> tuple[PairedTest, ...]:
-    """Return a test of each value's effect by itself, from effects (seeds, values)."""
-    return tuple(paired_test(effects, alpha=alpha, size=size) for effects in by_value.T)
-
-
-def p_holds(tests: Sequence[PairedTest]) -> float:
-    """Return the p-value of "the order holds at every value": that of the value least sure."""
-    return max(test.p if test.p is not None and (test.mean or 0.0) > 0 else 1.0 for test in tests)
+def tests_of_each(effects: NDArray[np.float64], size: float, alpha: float) -> tuple[PairedTest, ...]:
+    """Return a test of each part's effect by itself, from effects (seeds, parts): values, or steps of a trend."""
+    return tuple(paired_test(own, alpha=alpha, size=size) for own in effects.T)
 
 
 def p_fails(tests: Sequence[PairedTest]) -> float:

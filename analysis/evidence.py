@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import effects_over, power
-from analysis.effects_over import EffectAt, Growth
+from analysis.effects_over import EffectAt, Growth, Part
 from analysis.floors import Floors, below, unit_of
 from analysis.readiness import pairs, waits_for
 from analysis.results import paired_scores, protocol_of, scores_by_arm
@@ -36,7 +36,7 @@ Answer = Literal["supported", "contradicted", "undecided", "refused"]  # refused
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Part):
     """The mean paired difference from one arm of a trend to the next; positive is an improvement.
 
     `p` is two-sided and of this step alone; `shown` is set where the improvement is shown at the level of its claim.
@@ -48,11 +48,6 @@ class Step:
     interval: tuple[float, float] | None
     p: float | None = None
     shown: bool = False
-
-    @property
-    def p_better(self) -> float:
-        """The p-value of "this step improves": 1 where its mean gets worse, or its spread is unknown."""
-        return self.p if self.p is not None and (self.effect or 0.0) > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -139,10 +134,11 @@ def weigh(frame: pd.DataFrame, claim: ResolvedClaim, floors: Floors = (), alpha:
         if agreement and not obstacle:
             obstacle = f"{pairs(len(scores))}; {agreement}"
         if claim.over:
-            found = _compared(claim, by_point, size, obstacle, alpha)
+            with np.errstate(over="ignore", invalid="ignore"):
+                by_value = effects_over.effects_by_value(claim, _effects(claim, by_point))
+            found = _compared(claim, by_value, size, obstacle, alpha)
             if claim.kind == "holds_over":
-                grown = effects_over.growth(frame, claim, _by_value(claim, by_point), size, alpha)
-                found = replace(found, growth=grown)
+                found = replace(found, growth=effects_over.growth(frame, claim, by_value, size, alpha))
         else:
             found = _improvement(claim, scores, size, obstacle, alpha)
     return replace(found, protocol=protocol, floor=floor, points=points, agreement=agreement, warnings=warnings)
@@ -181,7 +177,9 @@ def _improvement(
     """Test a claim of order or of trend by scores (seeds, labels)."""
     with np.errstate(over="ignore", invalid="ignore"):
         test = paired_test(_effects(claim, scores), alpha=alpha, size=size)
-        tests = _step_tests(_improving(claim, scores), size, alpha) if claim.kind == "trend" else ()
+        tests: tuple[PairedTest, ...] = ()
+        if claim.kind == "trend":
+            tests = effects_over.tests_of_each(np.diff(_improving(claim, scores), axis=1), size, alpha)
     obstacle = obstacle or _untestable(test)
     leaning: Answer = "supported" if (test.mean or 0.0) > 0 else "contradicted"
     neighbours = zip(claim.labels, claim.labels[1:], tests, strict=False)
@@ -191,11 +189,10 @@ def _improvement(
 
 
 def _compared(
-    claim: ResolvedClaim, by_point: NDArray[np.float64], size: float, obstacle: str, alpha: float
+    claim: ResolvedClaim, by_value: NDArray[np.float64], size: float, obstacle: str, alpha: float
 ) -> Evidence:
-    """Test a claim that compares effects by scores (seeds, points, labels)."""
-    by_value = _by_value(claim, by_point)
-    tests = effects_over.tests_by_value(by_value, size, alpha)
+    """Test a claim that compares effects by these (seeds, values)."""
+    tests = effects_over.tests_of_each(by_value, size, alpha)
     values = tuple(
         EffectAt(value, own.mean, own.interval, own.p) for value, own in zip(claim.compared, tests, strict=True)
     )
@@ -208,15 +205,9 @@ def _compared(
         test = paired_test(by_value.mean(axis=1), alpha=alpha, size=size)
     obstacle = obstacle or _untestable(test)
     holds = all((own.mean or 0.0) > 0 for own in tests)
-    p = effects_over.p_holds(tests) if holds else effects_over.p_fails(tests)
+    p = max(value.p_better for value in values) if holds else effects_over.p_fails(tests)
     leaning: Answer = "supported" if holds else "contradicted"
     return Evidence(test, None if obstacle else p, leaning, obstacle, values=values, value_tests=tests)
-
-
-def _by_value(claim: ResolvedClaim, by_point: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the effects (seeds, values) of scores (seeds, points, labels)."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return effects_over.effects_by_value(claim, _effects(claim, by_point))
 
 
 def _agreement(scores: NDArray[np.float64]) -> str:
@@ -267,11 +258,6 @@ def _equivalence(
     p = None if obstacle else within if inside else beyond
     leaning: Answer = "supported" if inside else "contradicted"
     return Evidence(test.difference, p, leaning, obstacle, equivalence=test, margin=margin)
-
-
-def _step_tests(improving: NDArray[np.float64], size: float, alpha: float) -> tuple[PairedTest, ...]:
-    """Return a test of each step from scores (seeds, labels) of which higher is better."""
-    return tuple(paired_test(step, alpha=alpha, size=size) for step in np.diff(improving, axis=1).T)
 
 
 def _untestable(test: PairedTest) -> str:

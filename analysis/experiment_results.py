@@ -231,8 +231,7 @@ class ExperimentResults:
             RunError: there is no such score, or it was measured on different data or by different protocols.
         """
         names = [self.score_name(metric) for metric in metrics]
-        every = [name for name in results.score_names(self.frame) if "_band_" not in name]
-        return summary(self.frame, names or every, self.floors, self.resolved.directions)
+        return summary(self.frame, names or results.shown_scores(self.frame), self.floors, self.resolved.directions)
 
     def figure(self, metric: str) -> figures.ShownFigure:
         """Return a figure of a score by arm: a dot a seed, the mean, its interval, and the floor of real halves."""

@@ -14,7 +14,7 @@ from analysis.agreement import agreements
 from analysis.floors import Floors
 from analysis.matchings import side_by_side
 from analysis.mixed_code import lines as lines_of_code
-from analysis.results import score_names
+from analysis.results import score_names, shown_scores
 from analysis.table_runs import runs_of
 from analysis.tunings import tuning_lines
 from analysis.verdicts import Verdict
@@ -67,7 +67,7 @@ def scores_table(
     for metric in metrics:
         if metric not in names:
             raise SpecError(f"no score {metric!r}; {did_you_mean(metric, names)}")
-    table = tables.summary(frame, list(metrics) or [name for name in names if "_band_" not in name], floors, directions)
+    table = tables.summary(frame, list(metrics) or shown_scores(frame), floors, directions)
     table = replace(table, notes=(*table.notes, *notes))
     if form != "table":
         table = replace(table, runs=tuple(runs_of(frame)))
@@ -111,13 +111,12 @@ def verdicts_table(
     """
     if form == "json":
         found = {"experiment": experiment, "claims": [answer.as_json() for answer in answers]}
-        agreed = [agreement.as_json() for agreement in agreements(answers)]
-        compared = [together.as_json() for together in side_by_side(answers)]
-        more: dict[str, Any] = ({"agreements": agreed} if agreed else {}) | (
-            {"side_by_side": compared} if compared else {}
-        )
-        more |= {"tuned": {arm: one.model_dump(mode="json") for arm, one in tuned.items()}} if tuned else {}
-        return json.dumps(found | more, indent=1)
+        more: dict[str, Any] = {
+            "agreements": [agreement.as_json() for agreement in agreements(answers)],
+            "side_by_side": [together.as_json() for together in side_by_side(answers)],
+            "tuned": {arm: one.model_dump(mode="json") for arm, one in tuned.items()},
+        }
+        return json.dumps(found | {name: own for name, own in more.items() if own}, indent=1)
     width = width or terminal.columns_here()
     if not answers:
         told = f"{experiment}: makes no claim; add `claim: {{axis: …, better: …, worse: …}}` to the experiment"

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.effect_figures import effects_figure
 from analysis.figures import ShownFigure, curves_figure, scores_figure
 from analysis.floors import Floors
-from analysis.results import done, score_names
+from analysis.results import done, score_names, shown_scores
 from analysis.shown_arms import ShownArms, shown_arms, shown_in_all
 from analysis.verdicts import Verdict
 from registry.experiment.claims import VALIDATION_LOSS, Direction
@@ -40,7 +40,7 @@ class Results:
     @cached_property
     def scores(self) -> list[str]:
         """The scores that are shown: all but those of single noise bands."""
-        return [name for name in score_names(self.frame) if "_band_" not in name]
+        return shown_scores(self.frame)
 
     @cached_property
     def shown(self) -> ShownArms:

@@ -62,6 +62,11 @@ def score_names(frame: pd.DataFrame) -> list[str]:
     return [str(name) for name in frame.columns if name not in fixed and frame[name].dtype == "float64"]
 
 
+def shown_scores(frame: pd.DataFrame) -> list[str]:
+    """The scores that are shown where none is named: all but those of single noise bands."""
+    return [name for name in score_names(frame) if "_band_" not in name]
+
+
 def full_name(frame: pd.DataFrame, metric: str) -> str:
     """The column of the score that a claim names; see `recorded_name`."""
     return recorded_name(metric, frame.columns if metric in frame else score_names(frame))

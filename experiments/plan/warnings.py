@@ -29,11 +29,13 @@ def warnings(plan: Plan, here: bool = False) -> list[str]:
 
 def _about_bfloat16(plan: Plan) -> list[str]:
     """Say which arms are slower in bf16 than in fp32 on this machine's processor."""
-    halves = [arm for arm in plan.selected if arm.spec.runtime.precision == "bf16"]
-    may_be = [
-        arm for arm in halves if arm.spec.runtime.device != "cuda"
-    ]  # which is refused elsewhere where there is none
-    on_cpu = [arm.name for arm in may_be if device_of(arm.spec).type == "cpu"]
+    on_cpu = [
+        arm.name
+        for arm in plan.selected
+        if (runtime := arm.spec.runtime).precision == "bf16"
+        and runtime.device != "cuda"  # which is refused elsewhere where there is none
+        and device_of(arm.spec).type == "cpu"
+    ]
     if not on_cpu or computes_bfloat16():
         return []
     place = plan.file.place(("base", "runtime", "precision"))

@@ -36,7 +36,7 @@ from experiments.training.devices import device_named
 from experiments.training.processes import Processes, joined
 from registry.errors import Interrupted, RunError, SpecError
 from registry.runs.files import locked
-from registry.runs.machine import usable_cores
+from registry.runs.machine import threads_of
 from registry.runs.records import SampledClip, Samples, read_record, sealed
 from registry.schema.differences import differing
 
@@ -158,7 +158,7 @@ class _Work:
 
     def _draw_beside(self, count: int, batches: list[range], progress: Progress) -> None:
         """Draw in processes of this machine, which take the batches one by one."""
-        given = _Given(self.folder, self.wanted, self.num, _owner(self.settings), max(1, usable_cores() // count))
+        given = _Given(self.folder, self.wanted, self.num, _owner(self.settings), threads_of(count))
         done = self.num - sum(map(len, batches))
         progress("sampling", done, self.num)
         try:

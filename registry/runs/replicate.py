@@ -1,6 +1,6 @@
 """A replicate: an arm with a seed, which is one evaluation of one training, and what its files say of its state."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,12 +221,6 @@ def replicate_of(experiment: str, arm: Arm, seed: int, runs: Path, step: int | N
         spec=spec,
         step=step,
     )
-
-
-def replicates(experiment: str, arms: Iterable[Arm], seeds: Iterable[int], runs: Path) -> list[Replicate]:
-    """Return every replicate of an experiment, arm by arm, seed by seed."""
-    seeds = list(seeds)
-    return [replicate_of(experiment, arm, seed, runs) for arm in arms for seed in seeds]
 
 
 def open_replicate(folder: Path) -> Replicate:
