@@ -26,6 +26,7 @@ ROOMS = ("registry", "components", "analysis", "experiments")
 HEAVY = ("torch._dynamo", "mlflow", "matplotlib.backends.backend_agg")  # what is imported inside functions
 # Beginnings of variables that Python and packages read when they start; with others of these a fork would not do.
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "ATEN_", "TORCH", "CUDA", "LC_", "LANG", "LD_", "TMP", "TEMP", "MPL", "HF_")
+SET_BY_IMPORTS = {"TORCHINDUCTOR_CACHE_DIR"}  # by torch._inductor, in the process of pytest, when a test imports it
 
 
 class Told(NamedTuple):
@@ -70,7 +71,8 @@ def _text(file: IO[bytes]) -> str:
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
+    names = {name for name in environment if name.startswith(READ_AT_START)} - SET_BY_IMPORTS
+    return {name: environment[name] for name in names}
 
 
 @cache
