@@ -3,11 +3,20 @@
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any, Protocol
 
 PATIENCE = 600.0  # seconds: a bound of last resort, so that what never happens ends the test and not the whole run
 
 
-def until(what: Callable[[], object], why: str, process: "subprocess.Popen[str] | None" = None) -> None:
+class Process(Protocol):
+    """A command that a test has begun, and what it said (`tests.cli.command.Begun`)."""
+
+    def poll(self) -> int | None: ...
+
+    def told(self) -> Any: ...
+
+
+def until(what: Callable[[], object], why: str, process: "Process | subprocess.Popen[str] | None" = None) -> None:
     """Wait until a question is answered with something true.
 
     Args:
@@ -21,7 +30,8 @@ def until(what: Callable[[], object], why: str, process: "subprocess.Popen[str] 
     end = time.monotonic() + PATIENCE
     while not what():
         if process is not None and process.poll() is not None and not what():
-            raise AssertionError(f"the process ended, and it is not so that {why}: {process.communicate()}")
+            told = process.communicate() if isinstance(process, subprocess.Popen) else process.told()
+            raise AssertionError(f"the process ended, and it is not so that {why}: {told}")
         if time.monotonic() > end:
             raise AssertionError(f"after {PATIENCE:.0f} s it is not so that {why}")
         time.sleep(0.02)

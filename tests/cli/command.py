@@ -15,10 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from experiments.worker.warm_start import WarmStart
+from experiments.worker.warm_start import Forked, WarmStart
 from registry.parts.sources import modules_below
 from registry.runs.machine import ROOT
 from tests.fixtures.toy_replicates import TOY, write
+from tests.waiting import PATIENCE
 
 STARTED = shlex.join([sys.executable, str(ROOT / "run.py")])  # what hints begin with
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # of what the command line is forked from
@@ -50,18 +51,52 @@ def run(*words: object, python: tuple[str, ...] | None = None, columns: int = 16
         columns: how wide the output may be.
         variables: further environment variables.
     """
+    return begin(*words, python=python, COLUMNS=str(columns), **variables).told()
+
+
+def begin(*words: object, python: tuple[str, ...] | None = None, **variables: str) -> "Begun":
+    """Start the command line in a process of its own, and go on while it runs; see `run`."""
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": str(columns), **variables}
+    environment |= {"OMP_NUM_THREADS": "1", **variables}
     command = [str(ROOT / "run.py"), *map(str, words)]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        if python is None and _read_at_start(environment) == _read_at_start(ENVIRONMENT):
-            process = _warm().start(command, environment, out, err)
-            assert process is not None, "not everything can be imported"
-            code = process.wait()
-        else:
-            started = [sys.executable, *(python or ()), *command]
-            code = subprocess.run(started, cwd=ROOT, env=environment, stdout=out, stderr=err, check=False).returncode
-        return Told(code, _text(out), _text(err))
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115, closed when it has told
+    process: subprocess.Popen[bytes] | Forked | None
+    if python is None and _read_at_start(environment) == _read_at_start(ENVIRONMENT):
+        process = _warm().start(command, environment, out, err)
+        assert process is not None, "not everything can be imported"
+    else:
+        started = [sys.executable, *(python or ()), *command]
+        process = subprocess.Popen(started, cwd=ROOT, env=environment, stdout=out, stderr=err)
+    return Begun(process, out, err)
+
+
+class Begun:
+    """A command that runs.
+
+    Args:
+        process: that it is.
+        out: the file with what it prints.
+        err: the file with its standard error.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes] | Forked", out: IO[bytes], err: IO[bytes]) -> None:
+        self.process, self.pid = process, process.pid
+        self._out, self._err = out, err
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+        return self.process.poll()
+
+    def kill(self) -> None:
+        """Kill it; what it started goes on."""
+        self.process.kill()
+        self.process.wait()
+
+    def told(self) -> Told:
+        """Wait for its end; return what it said, and how it ended."""
+        with self._out, self._err:
+            code = self.process.wait(timeout=3 * PATIENCE)
+            return Told(code, _text(self._out), _text(self._err))
 
 
 def _text(file: IO[bytes]) -> str:

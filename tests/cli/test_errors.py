@@ -4,16 +4,14 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.cli.command import ROOT, Launched, contents, run
+from tests.cli.command import Launched, begin, contents, run
 from tests.fixtures.toy_replicates import TOY, finish, made, write
-from tests.waiting import PATIENCE, until
+from tests.waiting import until
 
 ONE = ("seeds=[0]", "ablate={}", "claim=[]")
 
@@ -164,18 +162,14 @@ def test_a_failed_run_ends_with_1_is_logged_and_retried(tmp_path: Path, launched
 def test_kill_in_training_then_the_same_command_equals_undisturbed(tmp_path: Path, launched: Launched) -> None:
     path, killed = write(tmp_path), runs_beside(launched, tmp_path / "killed")
     words = [*ONE, "learning.steps=300", "runtime.checkpoint_every=40", "runtime.log_every=10"]
-    command = [sys.executable, str(ROOT / "run.py"), "launch", str(path), *words, "--runs", str(killed)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    launch = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    launch = begin("launch", path, *words, "--runs", killed)
     beat = "_trainings/*/seed-0/heartbeat.json"
     until(lambda: any(json.loads(f.read_text())["step"] >= 60 for f in killed.glob(beat)), "it trains", launch)
     folder = next(killed.glob(beat)).parent
     os.kill(json.loads((folder / "attempts" / "0001.json").read_text())["pid"], signal.SIGKILL)
-    out, err = launch.communicate(timeout=PATIENCE)
-    assert launch.returncode == 1, out + err
-    assert "interrupted" in err
+    ended = launch.told()
+    assert ended.code == 1, ended
+    assert "interrupted" in ended.err
     assert not list(folder.rglob("result.json"))
     assert list((folder / "checkpoints").glob("step-*.pt"))
 

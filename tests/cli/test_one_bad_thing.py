@@ -9,26 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import ROOT, Launched, Told, run
+from tests.cli.command import ROOT, Launched, Told, begin, run
 from tests.fixtures.toy_replicates import write
-from tests.waiting import PATIENCE, until
+from tests.waiting import until
 
 PLAIN = ("ablate={}", "claim=[]", "floors=[]")
 
 
-def started(*words: object, limit: str = "") -> "subprocess.Popen[str]":
-    """Start a verb; `limit` is set by the shell before."""
+def with_limit(limit: str, *words: object) -> Told:
+    """Run a verb, with a limit that the shell sets before."""
     command = [sys.executable, str(ROOT / "run.py"), *map(str, words)]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    return subprocess.Popen(
-        ["bash", "-c", f'{limit or "true"}; exec "$@"', "run.py", *command], cwd=ROOT,
-        env=environment | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    done = subprocess.run(
+        ["bash", "-c", f'{limit}; exec "$@"', "run.py", *command], cwd=ROOT, env=environment | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
-
-
-def ended(process: "subprocess.Popen[str]") -> Told:
-    out, err = process.communicate(timeout=PATIENCE)
-    return Told(process.returncode, out, err)
+    return Told(done.returncode, done.stdout, done.stderr)
 
 
 # ---------------------------------------------------------------- places
@@ -63,7 +59,7 @@ def test_a_runs_folder_that_was_moved_goes_on(tmp_path: Path, old_place: str) ->
 def test_a_run_folder_that_is_removed_ends_that_run_alone(tmp_path: Path) -> None:
     file, runs = write(tmp_path), tmp_path / "runs"
     words = (file, *PLAIN, "seeds=[0,1,2]", "resources.parallel=2", "learning.steps=300", "runtime.log_every=10")
-    launch = started("launch", *words, "--runs", runs)
+    launch = begin("launch", *words, "--runs", runs)
 
     def trains() -> list[Path]:
         beats = runs.glob("_trainings/*/seed-0/heartbeat.json")
@@ -72,7 +68,7 @@ def test_a_run_folder_that_is_removed_ends_that_run_alone(tmp_path: Path) -> Non
     until(trains, "seed 0 trains", launch)
     (folder,) = trains()
     until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists(), "it is removed", launch)
-    told = ended(launch)
+    told = launch.told()
     assert told.code == 1, told
     assert "Traceback" not in told.err
     assert "baseline seed 0: missing" in told.err
@@ -89,7 +85,7 @@ def test_a_disk_that_is_full_is_told_with_the_file_and_what_goes_on(tmp_path: Pa
     """A limit on the size of files stands for the disk: the system names no file in either error."""
     file, runs = write(tmp_path), tmp_path / "runs"
     words = (file, *PLAIN, "seeds=[0]", "model.width=64", "--runs", runs)
-    told = ended(started("launch", *words, limit="ulimit -f 2048"))  # KiB; a checkpoint has about 6 MiB
+    told = with_limit("ulimit -f 2048", "launch", *words)  # KiB; a checkpoint has about 6 MiB
     assert told.code == 1, told
     assert "Traceback" not in told.err
     (folder,) = runs.glob("_trainings/*/seed-0")

@@ -3,17 +3,16 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.command import ROOT, contents, run
+from tests.cli import command
+from tests.cli.command import Begun, contents, run
 from tests.fixtures.toy_replicates import TOY
-from tests.waiting import PATIENCE, until
+from tests.waiting import until
 
 BASE = TOY[: TOY.index("ablate:")]
 SEARCH = """
@@ -34,13 +33,9 @@ def write(folder: Path, text: str = BASE + SEARCH) -> Path:
     return path
 
 
-def begin(path: Path, runs: Path, *words: str) -> "subprocess.Popen[str]":
+def begin(path: Path, runs: Path, *words: str) -> Begun:
     """Start a search in the background, with no tracking server to wait for."""
-    command = [sys.executable, str(ROOT / "run.py"), "search", str(path), *words, "--runs", str(runs)]
-    environment = os.environ | NOWHERE | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return command.begin("search", path, *words, "--runs", runs, **NOWHERE)
 
 
 def attempts(runs: Path) -> dict[Path, list[dict[str, Any]]]:
@@ -62,12 +57,10 @@ def test_a_killed_controller_and_a_killed_replicate_are_made_good(tmp_path: Path
     killed, survivor = list(attempts(runs))
     os.kill(attempts(runs)[killed][0]["pid"], signal.SIGKILL)
     assert not (killed / "result.json").exists()
-    search.communicate()
 
-    again = begin(path, runs, *words)
-    out, err = again.communicate(timeout=PATIENCE)
-    assert again.returncode == 0, out + err
-    assert "not tracked yet" in out, "a tracking server that is down is told"
+    again = begin(path, runs, *words).told()
+    assert again.code == 0, again
+    assert "not tracked yet" in again.out, "a tracking server that is down is told"
     by_folder = attempts(runs)
     assert len(by_folder) == 3
     assert {folder: len(made) for folder, made in by_folder.items()} == {
@@ -152,11 +145,9 @@ def test_a_screened_launch_says_what_was_stopped_and_why(tmp_path: Path) -> None
     text = text.replace("seeds:", "screen: {rungs: [3], keep: 0.5}\nseeds:")
     path = write(tmp_path, text + "floors: []\n")
     runs = tmp_path / "runs"
-    environment = os.environ | NOWHERE | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
-    command = [sys.executable, str(ROOT / "run.py"), "launch", str(path), "--executor", "debug", "--runs", str(runs)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "screen: at step 3 2 of 3 arms go on: " in done.stdout
+    done = run("launch", path, "--executor", "debug", "--runs", runs, **NOWHERE)
+    assert done.code == 0, done.err
+    assert "screen: at step 3 2 of 3 arms go on: " in done.out
     records = (runs / "toy" / "screen").glob("*/0001.json")
     (record,) = (path for path in records if path.parent.name != "controllers")
     made = json.loads(record.read_text())

@@ -3,17 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.cli.command import ROOT, run
+from tests.cli.command import Begun, begin, run
 from tests.fixtures.toy_replicates import TOY
-from tests.waiting import PATIENCE, until
+from tests.waiting import until
 
 STEPS = 60
 HEAD = TOY[: TOY.index("ablate:")].replace("steps: 6,", f"steps: {STEPS},") + "seeds: [0]\nfloors: []\n"
@@ -29,21 +27,18 @@ def files(folder: Path) -> list[Path]:
     return found
 
 
-def begin(file: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, str(ROOT / "run.py"), "launch", str(file), "--runs", str(file.parent / "runs")]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def launch(file: Path) -> Begun:
+    return begin("launch", file, "--runs", file.parent / "runs")
 
 
-def kill_with_all_that_it_started(process: "subprocess.Popen[str]") -> None:
+def kill_with_all_that_it_started(process: Begun) -> None:
     started = psutil.Process(process.pid).children(recursive=True)
     for one in (psutil.Process(process.pid), *started):
         try:
             os.kill(one.pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    process.communicate()
+    process.told()
 
 
 def scores(runs: Path) -> dict[str, Any]:
@@ -71,14 +66,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_one_of_two_launchers_is_killed(tmp_path: Path, undisturbed: dict[str, Any], victim: str) -> None:
     first, second = files(tmp_path)
     runs = tmp_path / "runs"
-    trains = begin(first)
+    trains = launch(first)
     until(lambda: list(runs.glob("_trainings/*/seed-0/checkpoints/*.pt")), "the first one trains", trains)
-    waits = begin(second)
+    waits = launch(second)
     until(lambda: list(runs.glob("_trainings/*/seed-0/evaluations/*/desired/second.json")), "the second waits", waits)
     killed, survivor, file = (trains, waits, first) if victim == "who trains" else (waits, trains, second)
     kill_with_all_that_it_started(killed)
-    out, err = survivor.communicate(timeout=PATIENCE)
-    assert survivor.returncode == 0, out + err
+    survived = survivor.told()
+    assert survived.code == 0, survived
     told = run("launch", file, "--runs", runs)  # the killed one's command again
     assert told.code == 0, told.err
     assert scores(runs) == undisturbed

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Told, run
-from tests.cli.test_two_launchers import begin, kill_with_all_that_it_started
+from tests.cli.test_two_launchers import kill_with_all_that_it_started, launch
 from tests.fixtures.toy_replicates import TOY
 from tests.waiting import until
 
@@ -24,9 +24,9 @@ class Killed:
         self.before = self.verb("plan", "--format", "json").json
         self.table = self.verb("plan").out
         self.status = self.verb("status").out
-        launch = begin(self.file)
-        until(lambda: self.decisions, "the first look is taken", launch)
-        kill_with_all_that_it_started(launch)
+        killed = launch(self.file)
+        until(lambda: self.decisions, "the first look is taken", killed)
+        kill_with_all_that_it_started(killed)
         self.first = self.decisions[0].read_bytes()
         self.between = self.verb("status").out
         self.told = self.verb("launch", python=())

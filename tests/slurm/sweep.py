@@ -1,19 +1,15 @@
 """A sweep of small replicates that last as long as a test likes, driven by the command line as a user would."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from experiments.plan.plan import Plan, load_plan
-from experiments.tracking import mlflow_sync, store
-from registry.runs.machine import ROOT
+from experiments.tracking import mlflow_sync
 from registry.runs.records import Result
 from registry.runs.replicate import Replicate
+from tests.cli.command import run
 from tests.slurm.clusters import Cluster
-from tests.waiting import PATIENCE, until
+from tests.waiting import until
 
 # Part of the environment, not of the science: seconds that a step waits, and the folder with the files that hold arms.
 PACE, HOLDS = "SWEEP_PACE", "SWEEP_HOLDS"
@@ -111,16 +107,11 @@ class Sweep:
 
     def verb(self, verb: str, *words: str, runs: Path | None = None, pace: float | None = None, code: int = 0) -> str:
         """What a verb prints on both streams; it must exit with `code`."""
-        command = [sys.executable, str(ROOT / "run.py"), verb, str(self.file), "--runs", str(runs or self.runs), *words]
-        environment = os.environ | self.cluster.environment
-        environment |= {PACE: str(self.pace if pace is None else pace), HOLDS: str(self.holds), "OMP_NUM_THREADS": "1"}
-        environment.pop(store.URI_VARIABLE, None)
-        done = subprocess.run(
-            command, cwd=self.file.parent, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE
-        )
-        if done.returncode != code:
-            raise AssertionError(f"{verb} {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done.stdout + done.stderr
+        pauses = {PACE: str(self.pace if pace is None else pace), HOLDS: str(self.holds)}
+        told = run(verb, self.file, "--runs", runs or self.runs, *words, **self.cluster.environment, **pauses)
+        if told.code != code:
+            raise AssertionError(f"{verb} {' '.join(words)} ended with {told.code}:\n{told.out}{told.err}")
+        return told.out + told.err
 
     def plan(self, *overrides: str, runs: Path | None = None) -> Plan:
         return load_plan(self.file, overrides, runs or self.runs)
@@ -134,11 +125,10 @@ class Sweep:
 
     def rows(self, *words: str) -> dict[str, dict[str, Any]]:
         """The rows of `status` by replicate: "ARM seed N"."""
-        command = [sys.executable, str(ROOT / "run.py"), "status", str(self.file), "--runs", str(self.runs), *words]
-        environment = os.environ | self.cluster.environment
-        command += ["--format", "json"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=PATIENCE)
-        return {f"{row['arm']} seed {row['seed']}": row for row in json.loads(done.stdout)["replicates"]}
+        words = ("--runs", str(self.runs), *words, "--format", "json")
+        told = run("status", self.file, *words, **self.cluster.environment)
+        assert told.code == 0, told
+        return {f"{row['arm']} seed {row['seed']}": row for row in told.json["replicates"]}
 
     def jobs(self) -> dict[str, str]:
         """State by job id of the jobs of sweeps, other than those of other tests."""

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from experiments.launch.launching import launch_all
 from experiments.plan import status
 from experiments.plan.plan import Plan, load_plan
-from tests.cli.command import ROOT, Told, run
+from tests.cli.command import Told, begin, run
 from tests.fixtures.toy_replicates import nothing, plan_of, write
 from tests.slurm.clusters import Cluster
 from tests.waiting import until
@@ -139,12 +137,11 @@ def test_two_launchers_at_once_submit_each_replicate_once(
 ) -> None:
     monkeypatch.setenv("FAKE_SLURM_HOLD", "1")
     lab = Lab(tmp_path, "seeds=[0,1,2,3,4,5]")
-    command = [sys.executable, str(ROOT / "run.py"), *lab.words("launch", "--executor", "slurm")]
-    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    three = [begin(*lab.words("launch", "--executor", "slurm")) for _ in range(3)]
     counts = []
-    for process in both:
-        out = process.communicate()[0]
-        assert process.returncode == 0, out
+    for told in [launch.told() for launch in three]:
+        out = told.out
+        assert told.code == 0, told
         counts.append(int(next(line for line in out.splitlines() if " of 12 replicates" in line).split()[0]))
     assert sum(counts) == 12
     assert set(lab.states()) == {"queued"}

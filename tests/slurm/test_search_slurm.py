@@ -1,10 +1,7 @@
 """Searches and screens whose replicates are Slurm jobs, watched by a controller that is killed in the middle."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,10 +14,11 @@ from experiments.launch.launching import make_run_folders, stop_for_good
 from experiments.launch.preparing import bind_replicates, prepare_data
 from experiments.plan.plan import load_plan
 from registry.runs.replicate import Replicate
-from tests.cli.command import ROOT, run
+from tests.cli import command
+from tests.cli.command import Begun, run
 from tests.fixtures.toy_replicates import TOY, nothing
 from tests.slurm.clusters import Cluster
-from tests.waiting import PATIENCE, until
+from tests.waiting import until
 
 NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 BASE = TOY[: TOY.index("ablate:")] + "seeds: [0]\nfloors: []\nresources: {memory: 1G, time: 10m}\n"
@@ -41,23 +39,16 @@ screen: {rungs: [3], keep: 0.6}
 """
 
 
-def begin(folder: Path, verb: str, *overrides: str) -> "subprocess.Popen[str]":
-    """A verb on the folder's experiment, on Slurm, in the background."""
-    words = [verb, str(folder / "toy.yaml"), *overrides, "--executor", "slurm", "--runs", str(folder / "runs")]
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *words],
-        cwd=folder,
-        env=os.environ | NOWHERE | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def begin(folder: Path, verb: str, *overrides: str) -> Begun:
+    """A verb on the folder's experiment, on Slurm, in the background, with no tracking server to wait for."""
+    words = [verb, folder / "toy.yaml", *overrides, "--executor", "slurm", "--runs", folder / "runs"]
+    return command.begin(*words, **NOWHERE)
 
 
-def refused(process: "subprocess.Popen[str]", code: int = 1) -> str:
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == code, out + err
-    return err
+def refused(process: Begun, code: int = 1) -> str:
+    told = process.told()
+    assert told.code == code, told
+    return told.err
 
 
 def scripts(folder: Path, verb: str = "") -> list[Path]:
@@ -68,10 +59,10 @@ def scripts(folder: Path, verb: str = "") -> list[Path]:
     ]
 
 
-def finish(process: "subprocess.Popen[str]") -> str:
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, out + err
-    return out
+def finish(process: Begun) -> str:
+    told = process.told()
+    assert told.code == 0, told
+    return told.out
 
 
 def numbered(folder: Path, what: str) -> dict[str, list[dict[str, Any]]]:
@@ -89,7 +80,6 @@ def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
     search = begin(tmp_path, "search", *words)
     until(lambda: len(numbered(tmp_path, "attempts")) >= 2, "two trials run", search)
     search.kill()
-    search.communicate()
     out = finish(begin(tmp_path, "search", *words))
     assert "best: trial-" in out
     attempts, submissions = numbered(tmp_path, "attempts"), numbered(tmp_path, "submissions")
@@ -111,7 +101,6 @@ def test_seeds_are_added_by_a_controller_that_is_killed(slurm: Cluster, tmp_path
     launch = begin(tmp_path, "launch")
     until(lambda: (decisions / "0001.json").exists(), "the first look is taken", launch)
     launch.kill()
-    launch.communicate()
     first = (decisions / "0001.json").read_bytes()
     out = finish(begin(tmp_path, "launch"))
     assert "baseline better than slow: supported" in out
@@ -134,7 +123,6 @@ def test_a_screen_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
     launch = begin(tmp_path, "launch")
     until(lambda: len(numbered(tmp_path, "submissions")) == 3, "three are submitted", launch)
     launch.kill()
-    launch.communicate()
     out = finish(begin(tmp_path, "launch"))
     assert "screen: at step 3 2 of 3 arms go on: fast, baseline" in out
     plan = load_plan(tmp_path / "toy.yaml", (), tmp_path / "runs")
@@ -250,8 +238,8 @@ def test_a_trial_is_cancelled_by_its_folder(fake_slurm: Cluster, tmp_path: Path)
     told = run("cancel", *plan, "--folder", "trial-0-*")
     assert (told.code, "cancelled trial-0 seed 0" in told.out) == (0, True), told.err
     assert run("cancel", *plan, "--folder", "trial-*").out.count("cancelled trial-") == 1
-    out, err = search.communicate(timeout=PATIENCE)
-    assert out.count("was cancelled") >= 2, out + err
+    told = search.told()
+    assert told.out.count("was cancelled") >= 2, told
     wrong = run("cancel", *plan, "--folder", "trail-*")
     assert wrong.code == 2
     assert "no run folder in" in wrong.err
