@@ -199,6 +199,9 @@ def requeue(job: str, tries: int = 3) -> bool:
 def _run(*words: str) -> "subprocess.CompletedProcess[str] | None":
     """A command of Slurm, or None where it is not there or takes too long."""
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+        # In a session of its own: the signal that ends this job is not to end the command that asks for that.
+        return subprocess.run(
+            words, capture_output=True, text=True, timeout=SECONDS, check=False, start_new_session=True
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None

@@ -77,7 +77,8 @@ def _hand_to_the_system(file: str) -> None:
         if isinstance(connection, sqlite3.Connection):
             opened = [row[2] for row in connection.execute("PRAGMA database_list")]
             if opened and os.path.realpath(opened[0]) == os.path.realpath(file):
-                connection.execute("PRAGMA synchronous = OFF")
+                with contextlib.suppress(sqlite3.DatabaseError):  # it is damaged: MLflow says so
+                    connection.execute("PRAGMA synchronous = OFF")
 
 
 def _onto_the_disk(file: Path) -> None:

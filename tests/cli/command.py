@@ -27,7 +27,7 @@ ROOMS = ("registry", "components", "analysis", "experiments")
 HEAVY = ("torch._dynamo", "mlflow", "matplotlib.backends.backend_agg")  # what is imported inside functions
 # Beginnings of variables that Python and packages read when they start; with others of these a fork would not do.
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "ATEN_", "TORCH", "CUDA", "LC_", "LANG", "LD_", "TMP", "TEMP", "MPL", "HF_")
-SET_BY_IMPORTS = {"TORCHINDUCTOR_CACHE_DIR"}  # by torch._inductor, in the process of pytest, when a test imports it
+SET_BY_IMPORTS = ("TORCHINDUCTOR_CACHE_DIR",)  # by torch._inductor, in the process of pytest, when a test imports it
 
 
 class Told(NamedTuple):
@@ -51,17 +51,17 @@ def run(*words: object, python: tuple[str, ...] | None = None, columns: int = 16
         columns: how wide the output may be.
         variables: further environment variables.
     """
-    return begin(*words, python=python, COLUMNS=str(columns), **variables).told()
+    return begin(*words, python=python, columns=columns, **variables).told()
 
 
-def begin(*words: object, python: tuple[str, ...] | None = None, **variables: str) -> "Begun":
+def begin(*words: object, python: tuple[str, ...] | None = None, columns: int = 160, **variables: str) -> "Begun":
     """Start the command line in a process of its own, and go on while it runs; see `run`."""
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"OMP_NUM_THREADS": "1", **variables}
+    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": str(columns), **variables}
     command = [str(ROOT / "run.py"), *map(str, words)]
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115, closed when it has told
     process: subprocess.Popen[bytes] | Forked | None
-    if python is None and _read_at_start(environment) == _read_at_start(ENVIRONMENT):
+    if python is None and read_at_start(environment) == read_at_start(ENVIRONMENT):
         process = _warm().start(command, environment, out, err)
         assert process is not None, "not everything can be imported"
     else:
@@ -105,8 +105,9 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    names = {name for name in environment if name.startswith(READ_AT_START)} - SET_BY_IMPORTS
+def read_at_start(environment: Mapping[str, str], *but: str) -> dict[str, str]:
+    """Return the variables in which a fork must be like the process that forks, but for some."""
+    names = {name for name in environment if name.startswith(READ_AT_START)}.difference(SET_BY_IMPORTS, but)
     return {name: environment[name] for name in names}
 
 

@@ -1,4 +1,4 @@
-"""The helper of these tests: a plain command is forked from what has imported everything, here and in the whole suite."""
+"""The helper of these tests: a plain command is forked from what has imported everything, in the whole suite, too."""
 
 import subprocess
 

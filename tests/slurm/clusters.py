@@ -15,6 +15,7 @@ from pathlib import Path
 
 import filelock
 
+from tests.slurm import warm_jobs
 from tests.waiting import PATIENCE, until
 
 HERE = Path(__file__).parent
@@ -111,6 +112,7 @@ def fake_cluster(folder: Path, cpus: int = 4, max_array: int = 1001) -> Iterator
         "FAKE_SLURM": str(folder),
         "FAKE_SLURM_CPUS": str(cpus),
         "FAKE_SLURM_MAX_ARRAY": str(max_array),
+        "FAKE_SLURM_WARM": warm_jobs.started(),
     }
     cluster = Cluster(folder, environment, real=False)
     try:

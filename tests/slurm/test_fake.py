@@ -13,6 +13,11 @@ from tests.waiting import until
 DEAF = "trap '' TERM; echo deaf; while true; do sleep 0.1; done"
 
 
+@pytest.fixture(autouse=True)
+def _soon_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_SLURM_KILL_WAIT", "3")
+
+
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [

@@ -162,6 +162,11 @@ def cpus() -> int:
     return size("CPUS", os.cpu_count() or 1)
 
 
+def kill_wait() -> int:
+    """Seconds between SIGTERM and SIGKILL: as Slurm has it, since on a busy machine a job's last words take some."""
+    return size("KILL_WAIT", 30)
+
+
 @contextlib.contextmanager
 def opened(away: str | None = None) -> Iterator[Cluster]:
     """The cluster for as long as one holds its lock; what was changed is written at the end.

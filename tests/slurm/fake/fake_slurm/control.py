@@ -8,7 +8,7 @@ import time
 
 from fake_slurm import words
 from fake_slurm.asking import SHORT
-from fake_slurm.cluster import AWAY, NAME, Cluster, Job, Refused, Task, opened, size
+from fake_slurm.cluster import AWAY, NAME, Cluster, Job, Refused, Task, kill_wait, opened, size
 from fake_slurm.scheduling import REQUEUE_DELAY, schedule, wake_at
 from fake_slurm.signals import send
 
@@ -149,7 +149,11 @@ def _show(ids: list[str], one_line: bool) -> None:
     if what in ("config", "conf"):
         with opened(f"slurm_load_ctl_conf error: {AWAY}"):
             print(time.strftime("Configuration data as of %Y-%m-%dT%H:%M:%S"))
-        for name, value in (("ClusterName", NAME), ("KillWait", "3 sec"), ("MaxArraySize", size("MAX_ARRAY", 1001))):
+        for name, value in (
+            ("ClusterName", NAME),
+            ("KillWait", f"{kill_wait()} sec"),
+            ("MaxArraySize", size("MAX_ARRAY", 1001)),
+        ):
             print(f"{name:<23} = {value}")
         print("SLURM_VERSION           = 22.05.8\n")
     elif what in ("job", "jobs"):

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from fake_slurm import words
 from fake_slurm.cluster import NODE, Refused
 from fake_slurm.signals import note
 from fake_slurm.step import open_output
+from fake_slurm.warm import Forked, forked
 
 NAMES = {
     **{"unbuffered": "u", "output": "o=", "error": "e=", "ntasks": "n=", "kill-on-bad-exit": "K?", "label": "l"},
@@ -47,7 +49,7 @@ def _name(number: int) -> str:
 
 def _start(
     command: list[str], rank: int, ntasks: int, options: words.Options, steps: Path
-) -> "subprocess.Popen[bytes]":
+) -> "subprocess.Popen[bytes] | Forked":
     environment = os.environ | {
         "SLURM_PROCID": str(rank),
         "SLURM_LOCALID": str(rank),
@@ -63,7 +65,8 @@ def _start(
     output = open_output(options["output"], environment, mode, ".") if "output" in options else None
     error = open_output(options["error"], environment, mode, ".") if "error" in options else output
     try:
-        process = subprocess.Popen(
+        into = _descriptor(output, 1), _descriptor(error, 2)
+        process = forked(command, environment, *into) or subprocess.Popen(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -76,3 +79,9 @@ def _start(
         sys.exit(2)
     note(steps, process.pid)
     return process
+
+
+def _descriptor(target: Any, inherited: int) -> int:
+    if target is None:
+        return inherited
+    return os.open(os.devnull, os.O_WRONLY) if target == subprocess.DEVNULL else int(target.fileno())

@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fake_slurm.cluster import NAME, NODE, Cluster, Job, Task, opened, size
+from fake_slurm.cluster import NAME, NODE, Cluster, Job, Task, kill_wait, opened, size
 from fake_slurm.scheduling import REQUEUE_DELAY, schedule
 from fake_slurm.signals import note, send, send_all
 
-KILL_WAIT = 3.0  # seconds between SIGTERM and SIGKILL
 POLL = 0.05
 
 
@@ -29,7 +28,7 @@ def keep(number: int, index: str) -> None:
         steps = cluster.steps(job, index)
         process = _start(cluster, job, index, task)
         note(steps, process.pid, batch=True)
-    warned, term, kill, looked = False, 0.0, 0.0, 0.0
+    warned, term, kill, looked, patience = False, 0.0, 0.0, 0.0, kill_wait()
     limit = warn = math.inf
     while process.poll() is None:
         now = time.time()
@@ -47,11 +46,11 @@ def keep(number: int, index: str) -> None:
             with opened():  # whoever asked has noted why: it may stand in the group that is about to be signalled
                 term = now
             send_all(steps, signal.SIGTERM)
-        if term and now - term >= KILL_WAIT and now - kill >= KILL_WAIT:
+        if term and now - term >= patience and now - kill >= patience:
             kill = now
             send_all(steps, signal.SIGKILL)
         time.sleep(POLL)
-    while term and send(steps, 0) and time.time() - term < KILL_WAIT:  # steps may outlive the script, for a while
+    while term and send(steps, 0) and time.time() - term < patience:  # steps may outlive the script, for a while
         time.sleep(POLL)
     send_all(steps, signal.SIGKILL)
     with opened() as cluster:
