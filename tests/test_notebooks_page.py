@@ -1,4 +1,4 @@
-"""docs/notebooks.md, and what the README shows of it: the Python works, on the quickstart at toy size."""
+"""docs/notebooks.md, what README and docs/results.md show of it: the Python works, on the quickstart at toy size."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,8 @@ from experiments.plan.plan import load_plan
 from experiments.search import workflow
 from registry.runs.machine import ROOT
 
-PAGE, README = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/notebooks.md", "README.md"))
+NAMES = ("docs/notebooks.md", "README.md", "docs/results.md")
+PAGE, README, RESULTS = ((ROOT / name).read_text(encoding="utf-8") for name in NAMES)
 TOY = (
     "learning.steps=2", "sampling.clips=8", "sampling.sampler.steps=2", "scoring.real_clips=16", "seeds=[0, 1]",
     "match=null", "floors=[]", "data.dataset.videos=16",
@@ -31,7 +32,8 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.M
         text = block.replace('"learning.steps": 4', f'{", ".join(map(_pair, TOY[:4]))}, "data.dataset.videos": 16')
         exec(text.replace(".launch()", '.launch(executor="debug")'), names)
     assert not getattr(names["network"], "training", True)
-    for block in (own for own in blocks(README) if "analysis.load" in own or "from experiments import" in own):
+    shown = [own for own in blocks(README) if "analysis.load" in own or "from experiments import" in own]
+    for block in (*shown, *blocks(RESULTS)):
         exec(block, names)
     assert str(getattr(names["e"], "overrides", ())[0]) == TOY[0]
 
