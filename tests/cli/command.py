@@ -62,7 +62,7 @@ def begin(*words: object, python: tuple[str, ...] | None = None, columns: int = 
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115, closed when it has told
     process: subprocess.Popen[bytes] | Forked | None
     if python is None and read_at_start(environment) == read_at_start(ENVIRONMENT):
-        process = _warm().start(command, environment, out, err)
+        process = warm().start(command, environment, out, err)
         assert process is not None, "not everything can be imported"
     else:
         started = [sys.executable, *(python or ()), *command]
@@ -112,7 +112,7 @@ def read_at_start(environment: Mapping[str, str], *but: str) -> dict[str, str]:
 
 
 @cache
-def _warm() -> WarmStart:
+def warm() -> WarmStart:
     """What the command line is forked from, one for this process of pytest; it ends with it."""
     modules = [name for room in ROOMS for name in modules_below(room) if not name.endswith("__main__")]
     return WarmStart([*modules, *HEAVY], ENVIRONMENT, ROOT)

@@ -5,7 +5,7 @@ is no part of what is kept: a job imports it from where it was told to, from its
 
     python -m tests.slurm.warm_jobs SOCKET
 
-serves until its standard input ends, which it does with the process of pytest that started it. `fake_slurm.warm` asks.
+serves in a fork of the process from which commands are forked, until that ends. `fake_slurm.warm` asks.
 """
 
 import contextlib
@@ -14,30 +14,27 @@ import os
 import select
 import site
 import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 from experiments.worker.warm_start import LONGEST, _end, _run
-from registry.parts.sources import modules_below
-from registry.runs.machine import ROOT
-from tests.cli.command import ENVIRONMENT, HEAVY, ROOMS, read_at_start
+from tests.cli.command import ENVIRONMENT, ROOMS, read_at_start, warm
 
 # Variables that Python reads when it starts, and which a fork takes note of all the same; importing leaves GPUs alone.
 SET_ANEW = ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES")
+LOOK_SECONDS = 5.0  # between two looks whether anybody is left to ask
 
 
 @cache
 def started() -> str:
     """Start the server, once for this process; return the path of its socket, which is there as soon as it answers."""
     folder = tempfile.TemporaryDirectory(prefix="warm-jobs-")
+    _KEPT.append(folder)
     path = str(Path(folder.name) / "socket")
-    command = [sys.executable, "-m", "tests.slurm.warm_jobs", path]
-    _KEPT.extend([folder, subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.PIPE)])
+    with open(os.devnull, "wb") as nothing:
+        assert warm().start(["-m", "tests.slurm.warm_jobs", path], ENVIRONMENT, nothing) is not None
     return path
 
 
@@ -45,19 +42,17 @@ _KEPT: list[object] = []  # until this process ends
 
 
 def serve(path: str) -> list[str]:
-    """Import, then answer requests; return the words of a job in the fork that is to be it, none when all is over."""
-    for room in ROOMS:
-        for name in modules_below(room):
-            if not name.endswith("__main__"):
-                import_module(name)
-    for name in HEAVY:
-        import_module(name)
+    """Answer requests; return the words of a job in the fork that is to be it, none when all is over."""
     for name in [name for name in sys.modules if name.partition(".")[0] in (*ROOMS, "tests")]:
         del sys.modules[name]
+    parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(64)
-        for channel in _asked(listening):
+        while os.getppid() == parent:  # the process that forks commands, which ends with that of pytest
+            if not select.select([listening], [], [], LOOK_SECONDS)[0]:
+                continue
+            channel = listening.accept()[0]
             if os.fork() == 0:  # one process for each request: it is the job's parent, and reports its end
                 listening.close()
                 return _answer(channel)
@@ -66,11 +61,6 @@ def serve(path: str) -> list[str]:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
     return []
-
-
-def _asked(listening: socket.socket) -> Iterator[socket.socket]:
-    while 0 not in select.select([listening, 0], [], [])[0]:
-        yield listening.accept()[0]
 
 
 def _answer(channel: socket.socket) -> list[str]:
