@@ -238,6 +238,8 @@ def test_a_trial_is_cancelled_by_its_folder(fake_slurm: Cluster, tmp_path: Path)
     assert "trial-0 was sent as" in shown
     told = run("cancel", *plan, "--folder", "trial-0-*")
     assert (told.code, "cancelled trial-0 seed 0" in told.out) == (0, True), told.err
+    (events,) = tmp_path.glob("runs/toy/trial-0-*/seed-0/training/events.jsonl")
+    until(lambda: '"event": "cancelled"' in events.read_text(), "the first trial has ended")
     assert run("cancel", *plan, "--folder", "trial-*").out.count("cancelled trial-") == 1
     told = search.told()
     assert told.out.count("was cancelled") >= 2, told
