@@ -16,6 +16,7 @@ from experiments.launch.executors import EXECUTORS
 from experiments.plan.plan import load_plan
 from experiments.search.workflow import launch
 from registry.runs.machine import ROOT
+from tests.cli import command as command_line
 from tests.fixtures.toy_replicates import TOY, plan_of, write
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -64,26 +65,28 @@ def run(command: str, folder: Path, root: Path = ROOT) -> str:
         folder: that it is started in.
         root: of the workbench that runs it.
     """
-    assignment, words = re.fullmatch(r"(PYTHONPATH=\. )?python run\.py (.*)", command).groups()  # type: ignore[union-attr]
-    given = words.split()
+    assignment, rest = re.fullmatch(r"(PYTHONPATH=\. )?python run\.py (.*)", command).groups()  # type: ignore[union-attr]
+    given = rest.split()
     file = next((word for word in given if word.endswith(".yaml")), None)
     executor = ["--executor", "debug"] if given[0] == "launch" else []
+    variables = {"PYTHONPATH": "."} if assignment else {}
+    words = [*given, *(OVERRIDES[file] if file else []), *executor]
+    if root == ROOT:
+        told = command_line.run(*words, folder=folder, **variables)
+        assert told.code == 0, (command, told)
+        return told.out
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "160"} | ({"PYTHONPATH": "."} if assignment else {})
-    done = subprocess.run(
-        [sys.executable, str(root / "run.py"), *given, *(OVERRIDES[file] if file else []), *executor],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "160"} | variables
+    started = [sys.executable, str(root / "run.py"), *words]
+    done = subprocess.run(started, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
 
 
 def refused(words: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2, done
-    return done.stderr
+    told = command_line.run(*words, folder=folder)
+    assert told.code == 2, told
+    return told.err
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from registry.experiment.arms import resolve_experiment
 from registry.experiment.experiment_file import load_experiment
+from tests.cli.command import run
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -33,19 +34,13 @@ def example(tmp_path: Path) -> Path:
     return tmp_path / "ramp.yaml"
 
 
-def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *words], cwd=cwd, capture_output=True, text=True, check=False
-    )
-
-
 def test_part_from_outside_trains_and_is_scored(example: Path) -> None:
-    shown = run("launch", example.name, "--executor", "debug", *TINY, cwd=example.parent)
-    assert shown.returncode == 0, shown.stderr + shown.stdout
-    table = run("table", example.name, *TINY, "--format", "csv", cwd=example.parent)
+    shown = run("launch", example.name, "--executor", "debug", *TINY, folder=example.parent)
+    assert shown.code == 0, shown.err + shown.out
+    table = run("table", example.name, *TINY, "--format", "csv", folder=example.parent)
     rows = [
         line
-        for line in table.stdout.splitlines()
+        for line in table.out.splitlines()
         if line.startswith(("temporal_position=ramp", '"temporal_position=ramp'))
     ]
     assert len(rows) == 1
@@ -53,13 +48,13 @@ def test_part_from_outside_trains_and_is_scored(example: Path) -> None:
 
 
 def test_part_from_outside_is_held_to_its_types(example: Path) -> None:
-    shown = run("check", example.name, "model.temporal_position={name: ramp, height: -1.0}", cwd=example.parent)
-    assert shown.returncode == 2
-    assert "model.temporal_position.height: expected greater than 0" in shown.stderr
-    assert "Traceback" not in shown.stderr
-    misspelt = run("check", example.name, "model.temporal_position=ram", cwd=example.parent)
-    assert misspelt.returncode == 2
-    assert "did you mean 'ramp'" in misspelt.stderr
+    shown = run("check", example.name, "model.temporal_position={name: ramp, height: -1.0}", folder=example.parent)
+    assert shown.code == 2
+    assert "model.temporal_position.height: expected greater than 0" in shown.err
+    assert "Traceback" not in shown.err
+    misspelt = run("check", example.name, "model.temporal_position=ram", folder=example.parent)
+    assert misspelt.code == 2
+    assert "did you mean 'ramp'" in misspelt.err
 
 
 def test_experiment_of_the_readme_resolves(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.waiting import PATIENCE
 
 STARTED = shlex.join([sys.executable, str(ROOT / "run.py")])  # what hints begin with
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # of what the command line is forked from
+IN_FOLDER = Path(__file__).with_name("in_folder.py")
 ROOMS = ("registry", "components", "analysis", "experiments")
 HEAVY = ("torch._dynamo", "mlflow", "matplotlib.backends.backend_agg")  # what is imported inside functions
 # Beginnings of variables that Python and packages read when they start; with others of these a fork would not do.
@@ -42,31 +43,38 @@ class Told(NamedTuple):
         return json.loads(self.out)
 
 
-def run(*words: object, python: tuple[str, ...] | None = None, columns: int = 160, **variables: str) -> Told:
-    """Run the command line in a process of its own, in the repository's root.
+def run(
+    *words: object, python: tuple[str, ...] | None = None, folder: Path = ROOT, columns: int = 160, **variables: str
+) -> Told:
+    """Run the command line in a process of its own.
 
     Args:
         words: the verb and what stands behind it.
         python: options of an interpreter that is started anew; left out, a fork will do.
+        folder: that it is started in, the repository's root if none is given.
         columns: how wide the output may be.
         variables: further environment variables.
     """
-    return begin(*words, python=python, columns=columns, **variables).told()
+    return begin(*words, python=python, folder=folder, columns=columns, **variables).told()
 
 
-def begin(*words: object, python: tuple[str, ...] | None = None, columns: int = 160, **variables: str) -> "Begun":
+def begin(
+    *words: object, python: tuple[str, ...] | None = None, folder: Path = ROOT, columns: int = 160, **variables: str
+) -> "Begun":
     """Start the command line in a process of its own, and go on while it runs; see `run`."""
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": str(columns), **variables}
     command = [str(ROOT / "run.py"), *map(str, words)]
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115, closed when it has told
     process: subprocess.Popen[bytes] | Forked | None
-    if python is None and read_at_start(environment) == read_at_start(ENVIRONMENT):
-        process = warm().start(command, environment, out, err)
+    there = [] if folder == ROOT else [str(IN_FOLDER), str(folder)]
+    but = ("PYTHONPATH",) if there else ()  # which the script takes note of
+    if python is None and read_at_start(environment, *but) == read_at_start(ENVIRONMENT, *but):
+        process = warm().start([*there, *command], environment, out, err)
         assert process is not None, "not everything can be imported"
     else:
         started = [sys.executable, *(python or ()), *command]
-        process = subprocess.Popen(started, cwd=ROOT, env=environment, stdout=out, stderr=err)
+        process = subprocess.Popen(started, cwd=folder, env=environment, stdout=out, stderr=err)
     return Begun(process, out, err)
 
 
