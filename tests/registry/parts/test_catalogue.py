@@ -208,7 +208,7 @@ from registry.runs import replicate
 from registry.experiment.experiment_file import load_experiment
 catalogue.catalogue().parts()[0].describe()
 arms, claims = resolved.resolve_experiment(load_experiment(Path({str(path)!r})))
-replicate.replicates("toy", arms, [0], Path("runs"))[0].state
+replicate.replicate_of("toy", arms[0], 0, Path("runs")).state
 assert len(arms) == 2 and len(claims) == 1
 heavy = {{"torch", "pandas", "diffusers", "matplotlib"}} & set(sys.modules)
 assert not heavy, heavy
