@@ -52,7 +52,7 @@ def test_a_server_over_postgresql(launched: Launched, browser: webdriver.Chrome,
         runs = runs_of(server.uri, "toy")
         page = address(server.uri, runs[0].info.experiment_id)
         assert page in told.out
-        look(Pages(browser, page, tmp_path), runs, ("runs", "video"))  # what the store serves
+        look(Pages(browser, page, tmp_path), runs)
 
 
 def test_the_pictures_of_the_documentation_are_there_and_small() -> None:

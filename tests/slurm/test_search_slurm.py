@@ -75,7 +75,6 @@ def numbered(folder: Path, what: str) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.slow
 def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> None:
-    """On the real Slurm as well; a screen and looks for more seeds drive their jobs in the same way."""
     (tmp_path / "toy.yaml").write_text(BASE + SEARCH, encoding="utf-8")
     words = ["learning.steps=300", "runtime.validate_every=100", "runtime.checkpoint_every=50"]
     search = begin(tmp_path, "search", *words)
@@ -95,7 +94,7 @@ def test_a_search_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_seeds_are_added_by_a_controller_that_is_killed(fake_slurm: Cluster, tmp_path: Path) -> None:
+def test_seeds_are_added_by_a_controller_that_is_killed(slurm: Cluster, tmp_path: Path) -> None:
     text = BASE.replace("seeds: [0]", "seeds: {first: 2, most: 5}") + UNTIL_DECIDED
     (tmp_path / "toy.yaml").write_text(text, encoding="utf-8")
     decisions = tmp_path / "runs" / "toy" / "seeds"
@@ -119,7 +118,7 @@ def test_seeds_are_added_by_a_controller_that_is_killed(fake_slurm: Cluster, tmp
 
 
 @pytest.mark.slow
-def test_a_screen_whose_controller_is_killed(fake_slurm: Cluster, tmp_path: Path) -> None:
+def test_a_screen_whose_controller_is_killed(slurm: Cluster, tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(BASE + SCREEN, encoding="utf-8")
     launch = begin(tmp_path, "launch")
     until(lambda: len(numbered(tmp_path, "submissions")) == 3, "three are submitted", launch)
