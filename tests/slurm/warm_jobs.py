@@ -21,6 +21,7 @@ from pathlib import Path
 
 from experiments.worker.warm_start import LONGEST, _end, _run
 from tests.cli.command import ENVIRONMENT, ROOMS, read_at_start, warm
+from tests.waiting import until
 
 # Variables that Python reads when it starts, and which a fork takes note of all the same; importing leaves GPUs alone.
 SET_ANEW = ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES")
@@ -29,12 +30,14 @@ LOOK_SECONDS = 5.0  # between two looks whether anybody is left to ask
 
 @cache
 def started() -> str:
-    """Start the server, once for this process; return the path of its socket, which is there as soon as it answers."""
+    """Start the server, once for this process; return the path of its socket, which answers."""
     folder = tempfile.TemporaryDirectory(prefix="warm-jobs-")
     _KEPT.append(folder)
     path = str(Path(folder.name) / "socket")
     with open(os.devnull, "wb") as nothing:
-        assert warm().start(["-m", "tests.slurm.warm_jobs", path], ENVIRONMENT, nothing) is not None
+        server = warm().start(["-m", "tests.slurm.warm_jobs", path], ENVIRONMENT, nothing)
+    assert server is not None, "not everything can be imported"
+    until(lambda: os.path.exists(path) or server.poll() is not None, "the server of jobs listens")
     return path
 
 

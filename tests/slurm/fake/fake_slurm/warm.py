@@ -5,12 +5,9 @@ import json
 import os
 import signal
 import socket
-import time
 from typing import Any
 
 VARIABLE = "FAKE_SLURM_WARM"  # path of the socket on which `tests.slurm.warm_jobs` answers
-
-LONGEST = 300.0  # seconds that it may take to import
 
 
 class Forked:
@@ -35,11 +32,6 @@ def forked(command: list[str], environment: dict[str, str], output: int, error: 
     path = environment.get(VARIABLE)
     if not path or command[1:3] != ["-u", "-m"]:
         return None
-    end = time.monotonic() + LONGEST
-    while not os.path.exists(path):  # it is still importing
-        if time.monotonic() > end:
-            return None
-        time.sleep(0.05)
     channel = socket.socket(socket.AF_UNIX)
     try:
         channel.connect(path)
