@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def _minutes(item: pytest.Item) -> float:
     """How long a slow test takes, 0 for any other."""
     marker = item.get_closest_marker("slow")
     return float(marker.kwargs.get("minutes", 1)) if marker else 0.0
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Leave no variable behind: with other variables than at first no later command could be forked (`cli.command`)."""
+    before = dict(os.environ)
+    yield
+    for name in {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
 
 
 @pytest.fixture(scope="session")

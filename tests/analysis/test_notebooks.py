@@ -84,14 +84,9 @@ def test_the_tutorial_runs_in_a_kernel(here: Path, monkeypatch: pytest.MonkeyPat
     for cell in notebook.cells:
         for old, new in small:
             cell.source = cell.source.replace(old, new)
-    path = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{path}"
-    try:
-        NotebookClient(
-            notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(here)}}
-        ).execute()
-    finally:
-        os.environ["PYTHONPATH"] = path
+    path = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{path}" if path else str(ROOT))
+    NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(here)}}).execute()
     shown = [str(output) for cell in notebook.cells for output in cell.get("outputs", ())]
     assert any("4 better than 2" in output for output in shown)
     assert any("<video" in output for output in shown)

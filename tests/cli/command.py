@@ -28,7 +28,8 @@ ROOMS = ("registry", "components", "analysis", "experiments")
 HEAVY = ("torch._dynamo", "mlflow", "matplotlib.backends.backend_agg")  # what is imported inside functions
 # Beginnings of variables that Python and packages read when they start; with others of these a fork would not do.
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "ATEN_", "TORCH", "CUDA", "LC_", "LANG", "LD_", "TMP", "TEMP", "MPL", "HF_")
-SET_BY_IMPORTS = ("TORCHINDUCTOR_CACHE_DIR",)  # by torch._inductor, in the process of pytest, when a test imports it
+# By torch._inductor, and by matplotlib without a writable home, in the process of pytest when tests import them.
+SET_BY_IMPORTS = ("TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR")
 
 
 class Told(NamedTuple):
