@@ -72,7 +72,7 @@ TABLE: dict[str, dict[str, How]] = {
         "plan conditioning.yaml": Here(YOURS),
         "launch conditioning.yaml": Here((*YOURS, "--executor", "debug")),
         "verdict conditioning.yaml": Here(YOURS),
-        "launch experiments/showcase.yaml experiments/small": Here((*SHOWN, "--executor", "debug")),
+        "launch experiments/showcase.yaml experiments/captioned_shapes.yaml": Here((*SHOWN, "--executor", "debug")),
         "table experiments/quickstart.yaml": Here(QUICK),
         "verdict --paper": Here(),
         "dashboard ": "tests/cli/test_dashboard.py::test_dashboard_serves_what_was_launched_and_ends_cleanly",
@@ -159,8 +159,8 @@ TABLE: dict[str, dict[str, How]] = {
         "sample Latte-1": "tests/cli/test_sample_text.py::test_published_weights_are_drawn_from_and_imported",
         "launch captioned.yaml": "tests/cli/test_text_training.py::test_the_page_is_typed_as_it_stands",
         "sample runs/captioned": "tests/cli/test_text_training.py::test_the_page_is_typed_as_it_stands",
-        "launch experiments/small": "tests/cli/test_captioned_shapes.py::test_the_page_is_typed_as_it_stands",
-        "sample runs/small": "tests/cli/test_captioned_shapes.py::test_the_page_is_typed_as_it_stands",
+        "launch experiments/captioned_shapes.yaml": "tests/cli/test_captioned_shapes.py::test_the_page_is_typed_as_it_stands",
+        "sample runs/captioned-shapes": "tests/cli/test_captioned_shapes.py::test_the_page_is_typed_as_it_stands",
     },
     "docs/validity.md": {
         "score first-0": "tests/experiments/validity/test_validity.py::test_the_suite_measures_as_score_does",
@@ -171,7 +171,7 @@ TABLE: dict[str, dict[str, How]] = {
     "experiments/showcase.yaml": {"launch": Here((*SHOWN, "--executor", "debug"))},
     "experiments/showcase_stills.yaml": {"launch": Here((*SHOWN, "--executor", "debug"))},
     "experiments/showcase_guidance.yaml": {"launch": Here((*SHOWN, "--executor", "debug"))},
-    "experiments/small/captioned_shapes.yaml": {
+    "experiments/captioned_shapes.yaml": {
         "launch": "tests/cli/test_captioned_shapes.py::test_the_page_is_typed_as_it_stands",
     },
 }  # fmt: skip

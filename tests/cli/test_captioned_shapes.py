@@ -19,14 +19,14 @@ TINY = (
 
 def test_the_page_is_typed_as_it_stands(tmp_path: Path) -> None:
     typed = [shlex.split(line)[2:] for line in PAGE.splitlines() if line.startswith("python run.py ")]
-    (launch,) = [words for words in typed if words[:2] == ["launch", "experiments/small/captioned_shapes.yaml"]]
+    (launch,) = [words for words in typed if words[:2] == ["launch", "experiments/captioned_shapes.yaml"]]
     told = run(*launch, "--executor", "debug", "--runs", tmp_path / "runs", *TINY)
     assert told.code == 0, told.err
-    (folder,) = (tmp_path / "runs").glob("small-captioned-shapes/baseline-*/seed-0")
+    (folder,) = (tmp_path / "runs").glob("captioned-shapes/baseline-*/seed-0")
     details = json.loads((folder / "result.json").read_text())["score_details"]["caption_accuracy"]["details"]
     assert details["real"] >= 0.99
     assert 0 < details["chance"] < 0.1
-    (sample,) = [words for words in typed if words[0] == "sample" and "small-captioned-shapes" in words[1]]
+    (sample,) = [words for words in typed if words[0] == "sample" and "captioned-shapes" in words[1]]
     (source,) = tmp_path.glob(sample[1])
     told = run("sample", source, *sample[2:], "--out", tmp_path / "drawn", "--format", "json")
     assert told.code == 0, told.err

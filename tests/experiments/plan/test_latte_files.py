@@ -146,19 +146,6 @@ def test_a_file_beyond_the_paper_varies_one_slot_from_the_papers_setting(path: P
     assert {claim.metric for claim in plan.claims} == {"fvd"}
 
 
-SMALL = sorted(path for path in (ROOT / "experiments" / "small").glob("*.yaml") if not path.name.startswith("_"))
-CLAIM_NOTHING = {"image_dit", "weizmann_latent"}  # a start of others, and the paper's setting in small
-
-
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
-def test_a_small_file_resolves_and_claims_something(path: Path) -> None:
-    plan = load_plan(path)
-    command = path.read_text(encoding="utf-8").split("# Command: ")[1].split("\n")[0]
-    assert command.split()[:4] == ["python", "run.py", "launch", f"experiments/small/{path.name}"]
-    assert plan.name == "small-" + path.stem.replace("_", "-")
-    assert bool(plan.claims) == (path.stem not in CLAIM_NOTHING)
-
-
 def test_arms_that_train_at_other_intervals_are_scored_against_the_same_clips() -> None:
     arms = plan_of("interval").arms
     assert len({arm.spec.data.interval for arm in arms}) == len(arms) > 1
