@@ -3,7 +3,8 @@
     python -m analysis.programme_pages runs 'small-*' --out docs/paper
 
 writes `index.md` (each claim of the paper beside the verdicts that test it, what the experiments cost, and what they
-were run on) and a page for each experiment with such a name, from its report: question, table, verdicts and curves.
+were run on), a page for each experiment with such a name, from its report (question, table, verdicts and curves), and
+`results.tar.xz`, the results behind them.
 Samples are shown of made-up data alone: pictures of a data set may not be ours to give away.
 """
 
@@ -13,20 +14,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from PIL import Image
 
 from analysis import page_facts, scoreboard, tables
 from analysis.experiment_results import ExperimentResults
-from analysis.loading import launched, open_results
+from analysis.loading import RUNS, open_results
+from analysis.packed_results import named, pack
 from analysis.paper_claims import paper_claims
 from analysis.report_figures import plain_name
 from analysis.results import done
 from registry.errors import RunError
 from registry.runs.resolved_experiment import LINK
 
+RESULTS = "results.tar.xz"  # the file beside the pages with all that they are made of
 SIDE = 1200  # pixels, of a sheet of samples
 MADE_BY = ("commit", "processor", "GPU", "CPU cores", "Python", "torch")  # of the provenance
 
@@ -52,15 +54,13 @@ def write(runs: Path, names: str, out: Path) -> list[Path]:
     Raises:
         RunError: no such experiment was launched, one has no report, or the scoreboard leaves one out.
     """
-    every = launched(runs)
-    found = [name for name in every if fnmatchcase(name, names)]
-    if not found:
-        raise RunError(f"{runs}: no experiment {names!r} was launched, but {', '.join(every) or 'nothing'}")
+    found = named(runs, names)
     out.mkdir(parents=True, exist_ok=True)
     written = [_write_page(open_results(runs / name), out) for name in found]
     board, problems = scoreboard.scoreboard(paper_claims(), runs)
     if problems:
         raise RunError("\n".join(problems))
+    pack(runs, found, out / RESULTS)
     index = out / "index.md"
     index.write_text(_index(scoreboard.rendered(board, "md"), written), encoding="utf-8")
     return [index, *(out / f"{page.name}.md" for page in written)]
@@ -74,6 +74,8 @@ def _index(board: str, written: Sequence[_Written]) -> str:
         board, "", "What stands behind them; trainings that experiments share are counted in each of them.", "",
         tables.markdown(("experiment", "replicates", "seconds of replicates"), rows), "",
         *(f"- {name}: {value}" for name, value in facts), f"- written on {datetime.now(UTC).date()}", "",
+        f"[{RESULTS}]({RESULTS}) has the results themselves, without weights and samples: `tar xf {RESULTS}` makes",
+        f"a folder `{RUNS}`, of which `verdict --paper`, `table` and `analysis.load` read all of this back.", "",
     ])  # fmt: skip
 
 

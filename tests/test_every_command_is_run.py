@@ -159,7 +159,8 @@ TABLE: dict[str, dict[str, How]] = {
         "sample Latte-1": "tests/cli/test_sample_text.py::test_published_weights_are_drawn_from_and_imported",
         "launch captioned.yaml": "tests/cli/test_text_training.py::test_the_page_is_typed_as_it_stands",
         "sample runs/captioned": "tests/cli/test_text_training.py::test_the_page_is_typed_as_it_stands",
-        "launch experiments/captioned_shapes.yaml": "tests/cli/test_captioned_shapes.py::test_the_page_is_typed_as_it_stands",
+        "launch experiments/captioned_shapes":
+            "tests/cli/test_captioned_shapes.py::test_the_page_is_typed_as_it_stands",
         "sample runs/captioned-shapes": "tests/cli/test_captioned_shapes.py::test_the_page_is_typed_as_it_stands",
     },
     "docs/validity.md": {

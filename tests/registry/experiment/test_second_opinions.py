@@ -113,7 +113,9 @@ def test_metrics_that_are_none_are_told(tmp_path, metric: object, told: str) -> 
         claims_of(tmp_path, metric)
 
 
-@pytest.mark.parametrize("name", ["weizmann", "latte/small/weizmann_joint_images", "latte/small/weizmann_initialisation"])
+@pytest.mark.parametrize(
+    "name", ["weizmann", "latte/small/weizmann_joint_images", "latte/small/weizmann_initialisation"]
+)
 def test_real_videos_are_scored_by_detectors_that_saw_real_pictures(name: str) -> None:
     """The file says so: what a spec means does not depend on which weights lie on a machine."""
     arms, _ = resolve_experiment(load_experiment(ROOT / "experiments" / f"{name}.yaml"))
