@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 
 Word = Literal["agree", "disagree", "open"]
 DECIDED = ("supported", "contradicted")

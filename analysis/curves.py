@@ -39,7 +39,7 @@ def curves(replicates: Iterable[tuple[str, int, Path]], metrics: Sequence[str] =
     whole = pd.concat([own for _, _, own in found], ignore_index=True)
     lengths = [len(own) for _, _, own in found]
     codes = np.repeat([arms.index(arm) for arm, _, _ in found], lengths)
-    whole.insert(0, "arm", pd.Categorical.from_codes(codes, categories=arms))
+    whole.insert(0, "arm", pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(arms))))
     whole.insert(1, "seed", np.repeat([seed for _, seed, _ in found], lengths))
     return whole
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from analysis.figure_text import LINE, fold
 from analysis.figures import COLOURS, GREY, NAMES, ShownFigure, caption, plain
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 from registry.errors import RunError
 
 MARKS = {"supported": ("o", COLOURS[2]), "contradicted": ("X", COLOURS[1]), "undecided": ("D", COLOURS[0])}

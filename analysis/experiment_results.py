@@ -10,14 +10,15 @@ import pandas as pd
 
 from analysis import effects, figures, rendering, results, verdicts
 from analysis.effects import Paired
-from analysis.looks import History, seen
+from analysis.looks import History
 from analysis.plateau import LOSS, with_plateaus
+from analysis.recorded_looks import seen
 from analysis.results_source import ResultsSource
 from analysis.run_columns import spec_values, typed
 from analysis.sample_videos import SampleVideos
 from analysis.shown_arms import shown_in_all
 from analysis.tables import BASELINE, Summary, summary
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 from registry.errors import RunError, did_you_mean
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment

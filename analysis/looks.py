@@ -10,26 +10,19 @@ are worth; see `analysis.spending`, and `analysis.until_decided` for when it end
 
 import hashlib
 import json
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
 
 import pandas as pd
 
 from analysis import spending
 from analysis.evidence import Answer, Evidence
 from analysis.results import DONE, scores_by_arm
-from analysis.table_runs import runs_of
 from registry.experiment.claims import ResolvedClaim
-from registry.runs.given_seeds import given_up
-from registry.runs.looks import Look, Looked, look_files, read_looks, record_look
+from registry.runs.looks import Look, Looked
 from registry.schema.seeds import UntilDecided
-
-if TYPE_CHECKING:
-    from analysis.verdicts import Verdict
 
 OF_WHAT_IS_LEFT = 0.75  # that a look at a fixed design spends
 
@@ -171,39 +164,3 @@ def data_of(frame: pd.DataFrame, claim: ResolvedClaim) -> str:
 
 def _digest(about: object) -> str:
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-
-
-def seen(
-    experiment: Path, frame: pd.DataFrame, design: UntilDecided | None, judged: Callable[[History], list["Verdict"]]
-) -> list["Verdict"]:
-    """Return verdicts that are paid for, and write the look down where it saw something new.
-
-    Args:
-        experiment: the experiment's folder.
-        frame: the replicates, whose commits are noted.
-        design: how seeds are added, where they are.
-        judged: gives the verdicts over a history of looks.
-    """
-    while True:
-        files = look_files(experiment)
-        looks, lost = read_looks(experiment)
-        answers = judged(History(looks, len(lost), design, given_up(experiment)))
-        warnings = [f"warning: {line}" for line in lost]
-        new = [
-            answer.paid.looks[-1].model_copy(update={"verdict": answer.verdict})
-            for answer in answers
-            if answer.paid is not None and answer.paid.new
-        ]
-        if new and experiment.is_dir():
-            commits = tuple(sorted({commit for own in runs_of(frame) for commit in own.commits}))
-            seeds = tuple(sorted({int(seed) for seed in frame["seed"]}))
-            try:
-                record_look(experiment, Look(time=time.time(), seeds=seeds, commits=commits, claims=tuple(new)), files)
-            except FileExistsError:
-                continue  # another process looked meanwhile
-            except OSError as error:
-                warnings.append(
-                    f"warning: {experiment}: this look cannot be written down ({error.strerror}), "
-                    "so a later one does not know of it"
-                )
-        return [replace(answer, warnings=(*answer.warnings, *warnings)) for answer in answers]

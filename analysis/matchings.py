@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 from registry.experiment.claims import ResolvedClaim
 
 

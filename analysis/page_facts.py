@@ -14,7 +14,7 @@ from analysis.rendering import COLUMNS, cells
 from analysis.results import done
 from analysis.tables import NOTHING
 from analysis.tunings import tuning_rows
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 from registry.runs.records import read_json
 from registry.runs.resolved_experiment import ResolvedExperiment
 

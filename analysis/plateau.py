@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.results import done
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 
 LOSS = "loss"  # what is logged oftenest
 FEWEST = 16  # logged values

@@ -17,7 +17,7 @@ from analysis.mixed_code import lines as lines_of_code
 from analysis.results import score_names, shown_scores
 from analysis.table_runs import runs_of
 from analysis.tunings import tuning_lines
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 from registry.errors import SpecError, did_you_mean
 from registry.experiment.claims import Direction
 from registry.runs.tunings import TunedArm

@@ -14,7 +14,7 @@ from analysis.figures import ShownFigure, curves_figure, scores_figure
 from analysis.floors import Floors
 from analysis.results import done, score_names, shown_scores
 from analysis.shown_arms import ShownArms, shown_arms, shown_in_all
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 from registry.experiment.claims import VALIDATION_LOSS, Direction
 from registry.runs.stored import read_metrics
 

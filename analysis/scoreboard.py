@@ -14,7 +14,7 @@ from analysis.loading import launched, open_results
 from analysis.paper_claims import PaperClaim
 from analysis.run_columns import spec_values
 from analysis.tables import NOTHING
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 from registry.errors import RunError, SpecError
 
 NOT_RUN = "not run"

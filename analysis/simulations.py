@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from analysis.power import seeds_to_be_within, seeds_to_differ, seeds_to_improve
 from analysis.results import load
 from analysis.statistics import EquivalenceTest, PairedTest, t_interval
-from analysis.verdicts import Verdict, judge
+from analysis.verdict import Verdict
+from analysis.verdicts import judge
 from registry.experiment.claims import ResolvedClaim
 from registry.schema.claim import Margin
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from analysis import reports
 from analysis.pictures import Form
 from analysis.report_figures import Results
-from analysis.verdicts import Verdict
+from analysis.verdict import Verdict
 from experiments.launch import preparing
 from experiments.plan import reading
 from experiments.plan.plan import Plan, load_plan

@@ -8,9 +8,10 @@ import pandas as pd
 
 from analysis import results, verdicts
 from analysis.curves import curves
-from analysis.looks import History, seen
+from analysis.looks import History
 from analysis.plateau import LOSS, with_plateaus
-from analysis.verdicts import Verdict
+from analysis.recorded_looks import seen
+from analysis.verdict import Verdict
 from experiments.plan.plan import Plan
 from registry.errors import SpecError
 from registry.experiment.claims import Direction, scores_of

@@ -9,7 +9,8 @@ import pytest
 from analysis.agreement import agreements
 from analysis.rendering import verdicts_table
 from analysis.results import load
-from analysis.verdicts import Verdict, judge
+from analysis.verdict import Verdict
+from analysis.verdicts import judge
 from experiments.plan.plan import load_plan
 from registry.runs.replicate import Replicate
 from tests.cli.command import run

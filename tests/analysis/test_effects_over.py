@@ -14,7 +14,8 @@ from analysis.rendering import verdicts_table
 from analysis.results import load
 from analysis.simulations import NOISE, Scenario, false_share, supported_share, worst_chance
 from analysis.statistics import paired_test
-from analysis.verdicts import Verdict, judge
+from analysis.verdict import Verdict
+from analysis.verdicts import judge
 from tests.fixtures.replicates import claim, replicates
 
 SEEDS = 5

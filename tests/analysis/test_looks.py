@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from analysis.looks import History, seen
+from analysis.looks import History
+from analysis.recorded_looks import seen
 from analysis.rendering import verdicts_table
 from analysis.results import load
 from analysis.verdicts import judge
@@ -88,7 +89,7 @@ def test_a_folder_that_cannot_be_written_still_gives_a_verdict(tmp_path, monkeyp
     def refused(*_):
         raise PermissionError(13, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr("analysis.looks.record_look", refused)
+    monkeypatch.setattr("analysis.recorded_looks.record_look", refused)
     (answer,) = look(tmp_path, 3)
     assert answer.paid.level == pytest.approx(0.0375, rel=1e-3)
     assert "cannot be written down (Permission denied)" in answer.warnings[0]
