@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from experiments.launch.executors import EXECUTORS
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.search.workflow import launch
 from registry.runs.machine import ROOT
 from tests.cli import command as command_line

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.search import workflow
 from registry.runs.machine import ROOT
 

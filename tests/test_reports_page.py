@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from analysis import figures, page_videos, pictures, report_page
 from experiments.cli.app import app
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.tracking import mlflow_sync
 from registry.runs.machine import ROOT
 from tests.fixtures.finished_runs import finish

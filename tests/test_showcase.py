@@ -3,7 +3,7 @@
 import pytest
 
 from components.assembly import Assembly
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.runs.machine import ROOT
 
 

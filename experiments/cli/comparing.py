@@ -37,7 +37,7 @@ def diff(
 
         left, right = (open_run(word, runs) for word in words)
         return _show_runs(words, left, right, form)
-    from experiments.plan.plan import load_plan
+    from experiments.plan.loading import load_plan
     from experiments.plan.tuning import refuse_untuned
 
     file, *overrides = words

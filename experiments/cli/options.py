@@ -135,7 +135,7 @@ def _plans(words: dict[str, Any], several: bool, assembled: bool, untuned: bool)
     Raises:
         RunError: arms of an experiment are not tuned yet, and the verb needs them.
     """
-    from experiments.plan.plan import load_plan
+    from experiments.plan.loading import load_plan
     from experiments.plan.tuning import refuse_untuned
 
     given: dict[str, Any] = {
@@ -161,7 +161,7 @@ def plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
         SpecError: with all that is wrong with any of them.
     """
     from experiments.cli.console import complain
-    from experiments.plan.plan import load_plan
+    from experiments.plan.loading import load_plan
     from experiments.plan.starts import with_starts
 
     files = [Path(word) for word in words if not OVERRIDE.match(word)]

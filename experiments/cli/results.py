@@ -119,7 +119,7 @@ def verdict(file: Path | None, runs: Path, paper: bool, harmless: str, form: str
     Arms that were made by different code get no verdict, unless --mixed-code says why it does not matter. With --paper
     in place of FILE, the claims of the paper's ablations, by whichever experiments of the runs folder test them.
     """
-    from experiments.plan.plan import load_plan
+    from experiments.plan.loading import load_plan
     from experiments.plan.tuning import refuse_untuned
 
     if paper and (file or harmless or any(chosen.values())):

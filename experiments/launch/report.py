@@ -10,7 +10,8 @@ from analysis.report_figures import Results
 from analysis.verdict import Verdict
 from experiments.launch import preparing
 from experiments.plan import reading
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.plan.resolved_experiment import digest, resolved
 from experiments.record.progress import Progress, silent
 from experiments.tracking import mlflow_sync, store

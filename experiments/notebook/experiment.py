@@ -8,7 +8,8 @@ import pandas as pd
 
 from experiments.cli.progress import Bars
 from experiments.launch.tuning import settled
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.plan.rows import rows
 from experiments.plan.starts import with_starts
 from experiments.search import workflow

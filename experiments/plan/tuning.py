@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from experiments.plan.plan import Plan
 from registry.errors import RunError
 from registry.experiment.arm import Arm
 from registry.experiment.tuning import TuningCandidate
@@ -13,13 +13,10 @@ from registry.runs.replicate import Replicate, replicate_of
 from registry.runs.tunings import SUFFIX, Tried, TunedArm, read_tuned, tuning_key
 from registry.schema.tune import Tune
 
-if TYPE_CHECKING:
-    from experiments.plan.plan import Plan
-
 DIVERGED = "the loss is not finite"  # what a training says that fails for it
 
 
-def tuning_plan(plan: "Plan") -> "Plan":
+def tuning_plan(plan: Plan) -> Plan:
     """Return the plan of an experiment's tuning: the candidates of all its arms, whichever are selected."""
     tune, name = tune_of(plan), plan.name
     changes = {
@@ -38,14 +35,14 @@ def tuning_plan(plan: "Plan") -> "Plan":
     )
 
 
-def tune_of(plan: "Plan") -> Tune:
+def tune_of(plan: Plan) -> Tune:
     """Return what the file of an experiment that tunes its arms says of it."""
     tune = plan.file.experiment.tune
     assert tune is not None, "called for experiments that have one"
     return tune
 
 
-def by_arm(plan: "Plan") -> dict[str, list[TuningCandidate]]:
+def by_arm(plan: Plan) -> dict[str, list[TuningCandidate]]:
     """Return the candidates of each arm, in the order of the file."""
     found: dict[str, list[TuningCandidate]] = {arm.name: [] for arm in plan.arms}
     for candidate in plan.candidates:
@@ -53,13 +50,13 @@ def by_arm(plan: "Plan") -> dict[str, list[TuningCandidate]]:
     return found
 
 
-def key_of(plan: "Plan", candidates: Sequence[TuningCandidate]) -> str:
+def key_of(plan: Plan, candidates: Sequence[TuningCandidate]) -> str:
     """Return what names the choice among an arm's candidates."""
     tune = tune_of(plan)
     return tuning_key([candidate.run.identity for candidate in candidates], tune.metric, tune.seeds)
 
 
-def with_chosen(plan: "Plan") -> "Plan":
+def with_chosen(plan: Plan) -> Plan:
     """Return the plan with the values that were chosen in its arms; as it is where those of some arm are not yet.
 
     Raises:
@@ -79,7 +76,7 @@ def with_chosen(plan: "Plan") -> "Plan":
     return replace(plan, arms=list(arms.values()), selected=selected, chosen=chosen)
 
 
-def choice(plan: "Plan", candidates: Sequence[TuningCandidate]) -> TunedArm:
+def choice(plan: Plan, candidates: Sequence[TuningCandidate]) -> TunedArm:
     """Return the best of an arm's candidates: the least mean over the seeds, of equals the first in the file.
 
     A candidate whose loss did not stay finite is worse than any other.
@@ -115,7 +112,7 @@ def choice(plan: "Plan", candidates: Sequence[TuningCandidate]) -> TunedArm:
     )
 
 
-def _score(plan: "Plan", candidate: TuningCandidate, tune: Tune) -> float:
+def _score(plan: Plan, candidate: TuningCandidate, tune: Tune) -> float:
     """The mean of a candidate over the seeds of the tuning; infinite where its loss did not stay finite."""
     values = []
     for seed in tune.seeds:
@@ -134,13 +131,13 @@ def diverged(replicate: Replicate) -> bool:
     return last is not None and DIVERGED in last.error
 
 
-def waiting_text(plan: "Plan") -> str:
+def waiting_text(plan: Plan) -> str:
     """Return what an experiment says whose arms are not tuned yet."""
     keys = " and ".join(tune_of(plan).values)
     return f"{plan.name}: its arms get {keys} when their tuning is done; until then they have no identity and no runs"
 
 
-def refuse_untuned(plan: "Plan") -> None:
+def refuse_untuned(plan: Plan) -> None:
     """Look whether the arms of a plan have their values.
 
     Raises:

@@ -11,7 +11,7 @@ from analysis.rendering import verdicts_table
 from analysis.results import load
 from analysis.verdict import Verdict
 from analysis.verdicts import judge
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.runs.replicate import Replicate
 from tests.cli.command import run
 from tests.fixtures.finished_runs import finish

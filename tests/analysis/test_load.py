@@ -11,7 +11,8 @@ import pytest
 import analysis
 from analysis.curves import CACHE
 from analysis.experiment_results import ExperimentResults
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from registry.errors import RunError, SpecError
 from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish

@@ -9,7 +9,8 @@ import pytest
 import analysis
 from analysis.experiment_results import ExperimentResults
 from analysis.mlflow_names import ARTIFACTS_TAG
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.record.recording import desire
 from experiments.tracking import mlflow_sync
 from registry.errors import RunError, SpecError

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.errors import RunError
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis import packed_results, programme_pages
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from tests.analysis.test_scoreboard import worse
 from tests.cli.command import run
 from tests.fixtures.finished_runs import finish

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis import programme_pages
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.errors import RunError
 from registry.runs.resolved_experiment import LINK
 from tests.analysis.test_scoreboard import FVD, worse

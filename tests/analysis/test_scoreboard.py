@@ -6,7 +6,7 @@ import pytest
 
 from analysis.paper_claims import PaperClaim, differing, paper_claims
 from analysis.run_columns import spec_values
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.errors import SpecError
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.training.trainer import train
 from registry.runs.machine import ROOT
 from tests.fixtures.toy_replicates import make_all, never, nothing, trainer_of

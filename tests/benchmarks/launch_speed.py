@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.record.recording import Recorder
 from registry.runs.attempts import ATTEMPTS, this_process
 from registry.runs.machine import ROOT

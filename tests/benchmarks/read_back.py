@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import analysis
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY

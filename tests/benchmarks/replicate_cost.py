@@ -23,7 +23,7 @@ from pathlib import Path
 
 from experiments.launch.launching import make_run_folders
 from experiments.launch.preparing import bind_replicates, prepare_data
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.worker.run import run_folder
 from experiments.worker.starting import RUN, Starter
 from registry.runs.machine import ROOT

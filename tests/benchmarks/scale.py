@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from experiments.launch.launching import make_run_folders
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.plan.resolved_experiment import resolved
 from registry.runs.machine import ROOT
 from registry.runs.resolved_experiment import write_resolved

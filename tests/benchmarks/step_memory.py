@@ -67,8 +67,8 @@ def inside(how: str, file: str, overrides: list[str]) -> None:
     import torch
 
     from components.memory import kept
+    from experiments.plan.loading import load_plan
     from experiments.plan.one_step import OneStep
-    from experiments.plan.plan import load_plan
     from experiments.plan.step_memory import step_memory
     from registry.schema.spec import Spec
     from tests.benchmarks.measuring import most_resident

@@ -238,7 +238,7 @@ def look(pages: Pages, runs: Sequence[Any], take: Sequence[str] = NAMES) -> list
 
 def main(words: Sequence[str]) -> None:
     """Make the pictures of the documentation."""
-    from experiments.plan.plan import load_plan
+    from experiments.plan.loading import load_plan
 
     words, take = list(words), NAMES
     if "--take" in words:

@@ -14,7 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from components.data.video.writer import write_mp4
 from experiments.launch import report
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.tracking import mlflow_sync
 from registry.runs.replicate import Replicate
 from tests.fixtures.browser import DESKTOP, PHONE, axe_source, chromium, look_at, serious

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import analysis
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.record.recording import Recorder
 from registry.runs.replicate import Replicate
 from tests.cli.command import run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.runs.machine import ROOT
 from tests.cli.command import Launched, run
 from tests.fixtures.finished_runs import finish

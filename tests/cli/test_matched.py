@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import digest_of
 from tests.cli.command import run

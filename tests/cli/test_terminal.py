@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.schema.claim import Claim
 from tests.cli.command import ROOT, STARTED, run
 from tests.fixtures.toy_replicates import write

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.tracking import mlflow_sync
 from registry.runs.records import Result
 from registry.runs.replicate import Replicate

@@ -9,7 +9,8 @@ import pytest
 
 from experiments.launch.launching import launch_all
 from experiments.plan import status
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from tests.cli.command import Told, begin, run
 from tests.fixtures.toy_replicates import nothing, plan_of, write
 from tests.slurm.clusters import Cluster

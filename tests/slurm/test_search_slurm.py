@@ -12,7 +12,7 @@ from experiments.launch.executor import ExecutorOptions
 from experiments.launch.executors import opened
 from experiments.launch.launching import make_run_folders, stop_for_good
 from experiments.launch.preparing import bind_replicates, prepare_data
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.runs.replicate import Replicate
 from tests.cli import command
 from tests.cli.command import Begun, run

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.launch.launching import launch_all
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from tests.cli.command import run
 from tests.fixtures.toy_replicates import nothing, plan_of, write
 from tests.slurm.clusters import Cluster

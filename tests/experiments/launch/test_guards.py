@@ -115,5 +115,5 @@ def test_bars_on_a_terminal_follow_a_launch(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_asking_how_far_it_is_does_not_import_torch() -> None:
-    code = "import sys, experiments.plan.status, experiments.plan.plan; sys.exit('torch' in sys.modules)"
+    code = "import sys, experiments.plan.status, experiments.plan.loading; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -11,7 +11,7 @@ from components.model.checkpoints import export, inspect, open_network, to_offic
 from components.model.positions import spatial_table, temporal_table
 from experiments.launch.importing import ImportedTraining, import_checkpoint
 from experiments.plan.inventory import unreferenced
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from registry.errors import RunError, SpecError
 from registry.runs.records import State
 from registry.runs.stored import training_state

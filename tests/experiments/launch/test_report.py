@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from experiments.launch import preparing, report
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.plan.resolved_experiment import digest
 from experiments.tracking import mlflow_sync
 from registry.errors import RunError

@@ -6,7 +6,8 @@ import pytest
 
 from experiments.plan.check import check
 from experiments.plan.fitting import place_of
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from registry.errors import SpecError
 from registry.schema.resources import Resources, Shape, bytes_of
 from tests.cli.command import run

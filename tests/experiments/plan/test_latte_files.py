@@ -9,7 +9,8 @@ import torch
 from components.assembly import Assembly
 from components.model.checkpoints import to_official
 from experiments.plan.check import check
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.plan.rows import rows
 from experiments.plan.warnings import warnings
 from registry.errors import SpecError

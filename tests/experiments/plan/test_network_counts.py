@@ -10,8 +10,8 @@ import pytest
 from components.assembly import Assembly
 from experiments.plan import assembling, check, network_counts
 from experiments.plan.assembling import ATTEMPTS
+from experiments.plan.loading import load_plan
 from experiments.plan.network_counts import count_network
-from experiments.plan.plan import load_plan
 from registry.schema.spec import Spec
 from tests.fixtures.writing import TOY, write
 

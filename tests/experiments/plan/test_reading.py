@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.plan.reading import floors_of
 from experiments.scores.floors import add_floors
 from registry.runs.floors import owner_of

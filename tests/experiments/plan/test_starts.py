@@ -9,7 +9,7 @@ import torch
 from experiments.launch.frozen_file import frozen_words
 from experiments.launch.launching import make_run_folders
 from experiments.plan.check import check
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.plan.starts import other_videos, refuse_missing, with_starts
 from experiments.record.recording import Recorder
 from experiments.training.checkpoints import path_of

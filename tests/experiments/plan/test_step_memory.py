@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from experiments.plan import step_memory as traced
+from experiments.plan.loading import load_plan
 from experiments.plan.one_step import OneStep
-from experiments.plan.plan import load_plan
 from experiments.plan.step_memory import StepMemory, step_memory
 from registry.errors import SpecError
 from registry.schema.spec import Spec

@@ -8,7 +8,8 @@ import pytest
 
 from experiments.launch.frozen_file import frozen_words
 from experiments.launch.tuning import settled
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.plan.rows import rows
 from experiments.plan.starts import with_starts
 from experiments.plan.tuning import by_arm, diverged, tuning_plan

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments.plan import warnings as told
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from tests.fixtures.toy_replicates import write
 
 

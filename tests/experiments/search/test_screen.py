@@ -9,7 +9,8 @@ import pytest
 
 from experiments.launch import in_process, launching
 from experiments.launch.launching import launch_all, make_run_folders
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.record.lease import leased
 from experiments.record.recording import Recorder, desire, open_again
 from experiments.search import screening

@@ -14,7 +14,8 @@ from analysis import recorded_looks as looks_of
 from experiments.launch.controller import Controller, Launched
 from experiments.launch.launching import make_run_folders
 from experiments.plan import until_decided as said_of
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.plan.reading import answers_of, frame_of
 from experiments.plan.resolved_experiment import resolved
 from experiments.plan.rows import rows

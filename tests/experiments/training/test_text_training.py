@@ -8,7 +8,7 @@ import torch
 
 from experiments.launch.launching import make_run_folders
 from experiments.launch.preparing import prepare_data
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.training.batches import Batches
 from experiments.training.losses import Batch
 from experiments.training.open_data import open_data

@@ -13,7 +13,7 @@ from analysis import results
 from components.weights import sha256_of
 from experiments.launch.launching import launch_all, retry, unfinished
 from experiments.plan import status
-from experiments.plan.plan import load_plan
+from experiments.plan.loading import load_plan
 from experiments.record.recording import desire
 from experiments.worker.run import run_training
 from registry.errors import Interrupted

@@ -14,7 +14,8 @@ import pytest
 from experiments.launch.launching import cancel, make_run_folders, retry, unfinished
 from experiments.launch.preparing import bind_replicates, prepare_data
 from experiments.plan import status
-from experiments.plan.plan import Plan, load_plan
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
 from experiments.record.recording import Recorder, desire, open_again
 from experiments.record.states import claim
 from experiments.scores import evaluation
