@@ -1,4 +1,4 @@
-"""A resolved experiment: its arms, claims and replicates, with the seeds that are expected of each now. Writes nothing."""
+"""A resolved experiment: its arms, claims and replicates, and the seeds expected of each now. Writes nothing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
