@@ -1,4 +1,4 @@
-"""`nearest_training` through the command line: copies of training clips are told from real clips that were held out."""
+"""`nearest_training` and `fvd_test` through the command line: copies are told from real clips that were held out."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from tests.fixtures.made_sets import write_frames
 from tests.fixtures.toy_replicates import TOY
 
 NAME = "nearest_training[moving_shapes_r3d]"
+TEST, GAP = "fvd_test[moving_shapes_r3d]", "fvd_gap[moving_shapes_r3d]"
 FRAMES, SIDE = 8, 32
 
 
@@ -31,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, clips in (("train", training), ("test", held_out)):
         for number, clip in enumerate(clips):
             write_frames(root / "real" / split / f"{number:03d}", clip, side=SIDE)
-    for name, clips in (("copies", training[10:34]), ("honest", honest)):
+    for name, clips in (("copies", [training[5 * k // 2] for k in range(24)]), ("honest", honest)):
         (root / name).mkdir()
         np.save(root / name / "clips.npy", np.stack(clips))
     return root
@@ -39,21 +40,26 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def score(root: Path, samples: str, *words: str, against: str = "real") -> Told:
     places = (root / samples, "--against", root / against, "--runs", root / "runs", "--out", root / f"{samples}-scores")
-    return run("score", *places, "--metrics", "nearest_training", "--no-floors", f"frames={FRAMES}", *words)
+    return run("score", *places, "--metrics", "nearest_training,fvd_test", "--no-floors", f"frames={FRAMES}", *words)
 
 
 def test_copies_are_told_from_honest_samples(root: Path) -> None:
     found: dict[str, Any] = {}
+    gaps: dict[str, float] = {}
     for name, says in (("copies", "they look like copies"), ("honest", "no sign of copying")):
         told = score(root, name)
         assert told.code == 0, told.err
         assert f"{NAME}: samples" in told.out
         assert says in " ".join(told.out.split())
-        (found[name],) = json.loads((root / f"{name}-scores/scores.json").read_text())["scores"]
+        found[name], test, gap = json.loads((root / f"{name}-scores/scores.json").read_text())["scores"]
         assert (found[name]["metric"], found[name]["details"]["n_held_out"]) == (NAME, 24)
+        assert (test["metric"], gap["metric"]) == (TEST, GAP)
+        assert test["details"]["n_held_out"] == gap["details"]["n_each"] == 24
+        gaps[name] = gap["value"]
     assert found["copies"]["value"] < 1e-6  # the same pixels: 0 but for what a detector rounds in another batch
     assert found["honest"]["interval"][0] <= 1 <= found["honest"]["interval"][1]
     assert found["copies"]["protocol"] == found["honest"]["protocol"]
+    assert gaps["copies"] > gaps["honest"]
 
 
 def test_without_a_test_split_there_is_nothing_to_hold_samples_against(root: Path) -> None:
@@ -68,7 +74,7 @@ def test_without_a_test_split_there_is_nothing_to_hold_samples_against(root: Pat
 
 def test_an_experiment_scores_its_memory_and_says_what_the_number_means(tmp_path: Path) -> None:
     file = tmp_path / "toy.yaml"
-    text = TOY.split("ablate:")[0].replace("real_clips: 8", "real_clips: 8, metrics: [fvd, nearest_training]")
+    text = TOY.split("ablate:")[0].replace("real_clips: 8", "real_clips: 8, metrics: [fvd, nearest_training, fvd_test]")
     file.write_text(text + "seeds: [0]\nfloors: [real_halves]\n", encoding="utf-8")
     told = run("launch", file, "--runs", tmp_path / "runs", "--executor", "debug")
     assert told.code == 0, told.err
@@ -77,6 +83,8 @@ def test_an_experiment_scores_its_memory_and_says_what_the_number_means(tmp_path
     details = result["score_details"][NAME]["details"]
     assert result["scores"][NAME] == pytest.approx(details["samples"] / details["held_out"])
     assert details["says"].startswith("samples")
+    assert {TEST, GAP} <= set(result["scores"])
+    assert result["score_details"][GAP]["interval"] is None  # of four clips
     assert result["protocol_specs"][result["protocols"][NAME]]["held_out"]["clips"] == 4
     assert "held_out" not in result["protocol_specs"][result["protocols"]["fvd[moving_shapes_r3d]"]]
     meaning = "nearest_training: 1: samples are as far from training clips as held-out real clips are"
