@@ -47,14 +47,13 @@ def pack(runs: Path, names: Sequence[str], to: Path) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    own = [path for name in names for path in _members(runs / name)]
-    linked = {path.resolve() for path in own if path.is_symlink()}
-    place = runs.resolve()
-    whole = {f"{RUNS}/{path.relative_to(runs)}": path for path in own}
-    for training in {path.parent.parent for path in linked if path.parent.name == EVALUATIONS}:
-        whole |= {f"{RUNS}/{path.relative_to(place)}": path for path in _members(training)}
+    files = [path for name in names for path in _members(runs / name)]
+    evaluations = {path.resolve() for path in files if path.is_symlink()}
+    members = {f"{RUNS}/{path.relative_to(runs)}": path for path in files}
+    for training in {path.parent.parent for path in evaluations if path.parent.name == EVALUATIONS}:
+        members |= {f"{RUNS}/{path.relative_to(runs.resolve())}": path for path in _members(training)}
     with atomic(to) as file, tarfile.open(fileobj=file, mode="w:xz", format=tarfile.PAX_FORMAT) as archive:
-        for name, path in sorted(whole.items()):
+        for name, path in sorted(members.items()):
             archive.add(path, name, recursive=False, filter=_anonymous)
     return to
 

@@ -79,22 +79,20 @@ class HeldOutFVD:
         """
         name, gap_name = self.names()
         training, test = comparable(name, fake, real), comparable(name, fake, held_out)
-        whole = _sliced(frechet_distance, fake, test)
+        to_test = _sliced(frechet_distance, fake, test)
         count = min(fake.clips, test.clips)
-        own, honest = draw(fake, count), draw(test, count)
-        gap = _sliced(
-            lambda ours, far, train: frechet_distance(far, train) - frechet_distance(ours, train), own, honest, training
-        )
+        samples, others = draw(fake, count), draw(test, count)
+        gap = _sliced(_gap, samples, others, training)
         interval = _interval(gap)
         details = {
-            "samples": _sliced(frechet_distance, own, training).whole(),
-            "held_out": _sliced(frechet_distance, honest, training).whole(),
+            "samples": _sliced(frechet_distance, samples, training).whole(),
+            "held_out": _sliced(frechet_distance, others, training).whole(),
             "n_each": count,
             "n_training": training.clips,
             "says": in_words(interval),
         }
         return {
-            name: Score(whole.whole(), _interval(whole), whole.curve(), {"n_held_out": test.clips}),
+            name: Score(to_test.whole(), _interval(to_test), to_test.curve(), {"n_held_out": test.clips}),
             gap_name: Score(gap.whole(), interval, details=details),
         }
 
@@ -102,8 +100,17 @@ class HeldOutFVD:
 def _sliced(value: Callable[..., float], *sides: Features) -> Sliced:
     """Return a value of the moments of each side as a function of the slices that are in."""
     slices = cut([side.videos for side in sides], seed=0)
-    moments = [[Moments.of(side, clips) for clips in own] for side, own in zip(sides, slices, strict=True)]
-    return Sliced(lambda members: value(*(reduce(Moments.merge, [own[i] for i in members]) for own in moments)), slices)
+    moments = [[Moments.of(side, clips) for clips in parts] for side, parts in zip(sides, slices, strict=True)]
+
+    def of_members(members: tuple[int, ...]) -> float:
+        return value(*(reduce(Moments.merge, [parts[number] for number in members]) for parts in moments))
+
+    return Sliced(of_members, slices)
+
+
+def _gap(samples: Moments, held_out: Moments, training: Moments) -> float:
+    """Return how much farther held-out clips are from training clips than samples are."""
+    return frechet_distance(held_out, training) - frechet_distance(samples, training)
 
 
 def _interval(sliced: Sliced) -> tuple[float, float] | None:
