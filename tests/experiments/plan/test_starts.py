@@ -194,8 +194,8 @@ def test_what_jobs_read_later_is_frozen_with_its_starts(tmp_path: Path) -> None:
 
 
 def test_the_small_twin_plans_its_image_network_first(tmp_path: Path) -> None:
-    small = ROOT / "experiments" / "small"
-    image, video = with_starts([load_plan(small / "initialisation.yaml", [f"data.path={tmp_path}"])])
-    assert image.name == "small-image-dit"
+    small = ROOT / "experiments" / "latte" / "small"
+    image, video = with_starts([load_plan(small / "weizmann_initialisation.yaml", [f"data.path={tmp_path}"])])
+    assert image.name == "small-weizmann-stills"
     check(video)
     assert video.arms[1].spec.learning.initialisation.parameters["training"] == image.arms[0].spec.training
