@@ -38,8 +38,7 @@ def curves(replicates: Iterable[tuple[str, int, Path]], metrics: Sequence[str] =
         return pd.DataFrame({"arm": pd.Categorical([], categories=arms), "seed": [], "step": []})
     whole = pd.concat([own for _, _, own in found], ignore_index=True)
     lengths = [len(own) for _, _, own in found]
-    codes = np.repeat([arms.index(arm) for arm, _, _ in found], lengths)
-    whole.insert(0, "arm", pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(arms))))
+    whole.insert(0, "arm", pd.Series(pd.Categorical([arm for arm, _, _ in found], categories=arms).repeat(lengths)))
     whole.insert(1, "seed", np.repeat([seed for _, seed, _ in found], lengths))
     return whole
 

@@ -75,12 +75,24 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Pack the results of experiments, without weights and samples.")
+def arguments(description: str, out: str) -> argparse.ArgumentParser:
+    """Return the parser of a program about experiments of a folder of runs: `runs`, `names` and `--out`.
+
+    Args:
+        description: of the program.
+        out: what it writes.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("runs", type=Path, help="the folder of all runs")
     parser.add_argument("names", help="of experiments: a pattern such as 'small-*'")
-    parser.add_argument("--out", type=Path, required=True, help="the archive, .tar.xz")
-    given = parser.parse_args(words)
+    parser.add_argument("--out", type=Path, required=True, help=out)
+    return parser
+
+
+def main(words: list[str] | None = None) -> None:
+    given = arguments(
+        "Pack the results of experiments, without weights and samples.", "the archive, .tar.xz"
+    ).parse_args(words)
     try:
         print(pack(given.runs, named(given.runs, given.names), given.out))
     except (OSError, RunError) as error:

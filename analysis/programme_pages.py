@@ -8,7 +8,6 @@ were run on), a page for each experiment with such a name, from its report (ques
 Samples are shown of made-up data alone: pictures of a data set may not be ours to give away.
 """
 
-import argparse
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from PIL import Image
 from analysis import page_facts, scoreboard, tables
 from analysis.experiment_results import ExperimentResults
 from analysis.loading import RUNS, open_results
-from analysis.packed_results import named, pack
+from analysis.packed_results import arguments, named, pack
 from analysis.paper_claims import paper_claims
 from analysis.report_figures import plain_name
 from analysis.results import done
@@ -112,10 +111,7 @@ def _pictures(results: ExperimentResults, figures: Path, to: Path) -> Iterator[t
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Write the pages of experiments that test the paper's claims.")
-    parser.add_argument("runs", type=Path, help="the folder of all runs")
-    parser.add_argument("names", help="of experiments: a pattern such as 'small-*'")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the pages")
+    parser = arguments("Write the pages of experiments that test the paper's claims.", "the folder of the pages")
     given = parser.parse_args(words)
     try:
         for path in write(given.runs, given.names, given.out):

@@ -1,12 +1,12 @@
 """docs/paper: the results that lie there are what its pages say."""
 
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from analysis.loading import launched
 from registry.runs.machine import ROOT
+from tests.analysis.test_packed_results import unpacked
 from tests.cli.command import run
 
 PAPER = ROOT / "docs" / "paper"
@@ -15,10 +15,7 @@ PAPER = ROOT / "docs" / "paper"
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results, unpacked as the page says."""
-    folder = tmp_path_factory.mktemp("paper")
-    with tarfile.open(PAPER / "results.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "runs"
+    return unpacked(PAPER / "results.tar.xz", tmp_path_factory.mktemp("paper"))
 
 
 def test_the_scoreboard_is_that_of_the_results(runs: Path) -> None:

@@ -1,20 +1,23 @@
 """The Fréchet video distance to clips that were held out of training, and what it is from these to training clips."""
 
 from collections.abc import Callable
-from functools import reduce
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
 
 from components.scoring.contracts import Features, Score
 from components.scoring.metrics.frechet import Moments, frechet_distance
-from components.scoring.metrics.slices import Sliced, cut
-from components.scoring.refusals import Detector, comparable, one_thread
+from components.scoring.metrics.held_out import HeldOutMetric
+from components.scoring.metrics.slices import Slice, Sliced, cut
+from components.scoring.refusals import comparable, one_thread
 from registry.parts.catalogue import part
+
+Members = tuple[int, ...]  # the numbers of the slices that are in
 
 
 @part("metric", "fvd_test")
-class HeldOutFVD:
+class HeldOutFVD(HeldOutMetric):
     """FVD of samples against real clips of the test split, and whether samples are nearer to training clips than these.
 
     `fvd_test` is `fvd` with the test split for its real side. `fvd_gap` is the FVD of held-out clips against the
@@ -32,28 +35,11 @@ class HeldOutFVD:
     """
 
     scores = ("fvd_test", "fvd_gap")
-    by_detector = True
-    needs_reference = True
-    needs_held_out = True
     higher_is_better = False
     biased = ("fvd_test",)  # by 1/n_fake + 1/n_real
     meaning = (
         "against the test split; fvd_gap: above 0 where samples are nearer to training clips than held-out clips are"
     )
-    requires = (
-        (
-            "scoring.split",
-            "scoring.split == 'train'",
-            "{name} holds samples against training clips, beside clips of the test split: leave split at train",
-        ),
-    )
-
-    def __init__(self, detector: Detector) -> None:
-        self.extractor = detector
-
-    def names(self) -> tuple[str, ...]:
-        """The keys of the scores."""
-        return tuple(score + self.extractor.score_suffix for score in self.scores)
 
     def estimator(self) -> dict[str, Any]:
         """What the numbers depend on besides clips and features."""
@@ -79,14 +65,27 @@ class HeldOutFVD:
         """
         name, gap_name = self.names()
         training, test = comparable(name, fake, real), comparable(name, fake, held_out)
-        to_test = _sliced(frechet_distance, fake, test)
+        slices, moments = _sliced(fake, test)
+        to_test = Sliced(lambda members: frechet_distance(*moments(members)), slices)
         count = min(fake.clips, test.clips)
         samples, others = draw(fake, count), draw(test, count)
-        gap = _sliced(_gap, samples, others, training)
+        slices, moments_of_three = _sliced(samples, others, training)
+
+        @cache
+        def to_training(members: Members) -> tuple[float, float]:
+            near, far, trained = moments_of_three(members)
+            return frechet_distance(near, trained), frechet_distance(far, trained)
+
+        def difference(members: Members) -> float:
+            near, far = to_training(members)
+            return far - near
+
+        gap = Sliced(difference, slices)
         interval = _interval(gap)
+        of_samples, of_held_out = to_training(tuple(range(gap.count)))
         details = {
-            "samples": _sliced(frechet_distance, samples, training).whole(),
-            "held_out": _sliced(frechet_distance, others, training).whole(),
+            "samples": of_samples,
+            "held_out": of_held_out,
             "n_each": count,
             "n_training": training.clips,
             "says": in_words(interval),
@@ -97,20 +96,11 @@ class HeldOutFVD:
         }
 
 
-def _sliced(value: Callable[..., float], *sides: Features) -> Sliced:
-    """Return a value of the moments of each side as a function of the slices that are in."""
+def _sliced(*sides: Features) -> tuple[list[list[Slice]], Callable[[Members], list[Moments]]]:
+    """Return the slices of sides, and the moments of each side as a function of the slices that are in."""
     slices = cut([side.videos for side in sides], seed=0)
     moments = [[Moments.of(side, clips) for clips in parts] for side, parts in zip(sides, slices, strict=True)]
-
-    def of_members(members: tuple[int, ...]) -> float:
-        return value(*(reduce(Moments.merge, [parts[number] for number in members]) for parts in moments))
-
-    return Sliced(of_members, slices)
-
-
-def _gap(samples: Moments, held_out: Moments, training: Moments) -> float:
-    """Return how much farther held-out clips are from training clips than samples are."""
-    return frechet_distance(held_out, training) - frechet_distance(samples, training)
+    return slices, lambda members: [reduce(Moments.merge, [parts[i] for i in members]) for parts in moments]
 
 
 def _interval(sliced: Sliced) -> tuple[float, float] | None:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.scoring.contracts import BLOCK, Features, Score
-from components.scoring.refusals import Detector, comparable, one_thread
+from components.scoring.metrics.held_out import HeldOutMetric
+from components.scoring.refusals import comparable, one_thread
 from registry.errors import RunError
 from registry.parts.catalogue import part
 
@@ -17,7 +18,7 @@ NEAR = 0.5  # of the held-out clips' distance: below, samples are called copies 
 
 
 @part("metric", "nearest_training")
-class NearestTraining:
+class NearestTraining(HeldOutMetric):
     """How far samples are from their nearest training clips, as a share of that of held-out real clips; 1 is honest.
 
     The median over samples of the Euclidean distance, in the detector's features, to the nearest training clip, divided
@@ -34,26 +35,9 @@ class NearestTraining:
     """
 
     scores = ("nearest_training",)
-    by_detector = True
-    needs_reference = True
-    needs_held_out = True
     higher_is_better = True
     biased = ()
     meaning = "1: samples are as far from training clips as held-out real clips are; far below 1: copies of them"
-    requires = (
-        (
-            "scoring.split",
-            "scoring.split == 'train'",
-            "{name} holds samples against training clips, beside clips of the test split: leave split at train",
-        ),
-    )
-
-    def __init__(self, detector: Detector) -> None:
-        self.extractor = detector
-
-    def names(self) -> tuple[str, ...]:
-        """The key of the score."""
-        return tuple(score + self.extractor.score_suffix for score in self.scores)
 
     def estimator(self) -> dict[str, Any]:
         """What the number depends on besides clips and features."""
