@@ -59,9 +59,12 @@ def test_the_commands_run_and_latents_are_standardised(tmp_path: Path, videos: P
         assert told.code == 0, told.err
         assert "taef2" in told.out
     runs = ("--runs", tmp_path / "runs")
-    assert run(*check, *runs, XDG_CACHE_HOME=str(tmp_path)).code == 0
-    given = [f"data.path={videos}" if word.startswith("data.path=") else word for word in launch]
-    told = run(*given, *TINY, "--executor", "debug", *runs, XDG_CACHE_HOME=str(tmp_path))
+    check, launch = (
+        [f"data.path={videos}" if word.startswith("data.path=") else word for word in line] for line in (check, launch)
+    )
+    told = run(*check, *runs, XDG_CACHE_HOME=str(tmp_path))
+    assert told.code == 0, told.err
+    told = run(*launch, *TINY, "--executor", "debug", *runs, XDG_CACHE_HOME=str(tmp_path))
     assert told.code == 0, told.err
     assert "baseline seed 0: done" in told.out + told.err
     (noted,) = (tmp_path / "runs" / "_trainings").glob("*/seed-0/prepared.json")
