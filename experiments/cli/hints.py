@@ -22,20 +22,21 @@ def next_command(*words: str) -> None:
     say(" ".join([words[0], *map(shlex.quote, words[1:])]))
 
 
-def again(verb: str, file: Path | None = None, *, selects: bool = True, tuning: bool = False) -> list[str]:
+def again(verb: str, file: Path | None = None, *, selects: bool = True, stage: str = "") -> list[str]:
     """Return the command with another verb on the same experiment: file, overrides, runs folder and selection stay.
 
     Args:
         verb: the other one.
         file: of several that this command was given, the one that the other verb is for; None: all of them.
         selects: the other verb also takes --only.
-        tuning: it is about the file's tuning, though this command is not.
+        stage: it is about the file's `tuning` or `screen`, though this command is not.
     """
     given = click.get_current_context().params
     words = given["words"] if "words" in given else (str(given["file"]), *given["overrides"])
     if file is not None and "words" in given:
         words = (str(file), *(word for word in words if OVERRIDE.match(word)))
-    found = [command(), verb, *words, *runs_folder(), *(["--tuning"] if tuning or given.get("tuning") else [])]
+    stage = stage or str(given.get("stage") or "")
+    found = [command(), verb, *words, *runs_folder(), *([f"--{stage}"] if stage else [])]
     return found + [word for pattern in given.get("only", ()) if selects for word in ("--only", pattern)]
 
 

@@ -89,7 +89,7 @@ def launch(plans: "list[Plan]", again: bool, **how: Any) -> None:
             if len(plans) == 1:
                 raise
             if found.comes_first:  # what is behind it cannot start
-                verbs = "; with --tuning verbs are about it" if found.tunes is not None else ""
+                verbs = f"; with --{found.stage} verbs are about it" if found.stage else ""
                 raise RunError("\n".join([*failed, f"{found.name} ({found.comes_first}{verbs}): {error}"])) from None
             failed.append(f"{found.name}: {error}")
     if failed:
@@ -160,15 +160,16 @@ def _start(
     from experiments.cli.progress import Bars
     from experiments.launch.executors import EXECUTORS
     from experiments.launch.launching import preview
+    from experiments.search.scored_screening import next_of_screen
 
     warn([found], here=not EXECUTORS[executor].detached)
     if dry_run:
-        for text in preview(found, executor, again):
+        for text in preview(next_of_screen(found), executor, again):
             say(text)
         return
     with Bars() as bars:
         outcome = start(found, executor, wait=wait, watcher=bars)
-    launched, tuning = outcome.launched, found.tunes is not None
+    launched = outcome.launched
     if outcome.waits:
         say(f"{len(launched.submitted)} of {len(launched.todo)} replicates were submitted now")
         return hints.next_command(*hints.again("status"), "--watch")
@@ -177,6 +178,6 @@ def _start(
     print_verdict(found, "table")
     if outcome.report is not None and outcome.report.tracked and not outcome.report.page:
         hints.next_command(*hints.again("dashboard", found.file.path, selects=False))
-    hints.next_command(*hints.again("logs" if outcome.unfinished else "table", found.file.path, tuning=tuning))
+    hints.next_command(*hints.again("logs" if outcome.unfinished else "table", found.file.path, stage=found.stage))
     if outcome.unfinished:
         raise RunError("\n".join(outcome.unfinished))

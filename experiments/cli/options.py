@@ -60,8 +60,13 @@ PLUGINS = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", h
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
 ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")
 TUNING = click.option(
-    "--tuning", is_flag=True, help="The experiment's tuning in its place: the short trainings of `tune`."
-)
+    "--tuning", "stage", flag_value="tuning", default="",
+    help="The experiment's tuning in its place: the short trainings of `tune`.",
+)  # fmt: skip
+SCREEN = click.option(
+    "--screen", "stage", flag_value="screen",
+    help="In its place what its `screen` has sampled and scored at the rungs.",
+)  # fmt: skip
 _FILE = click.argument("file", type=FOLDER)
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...", shell_complete=completed("overrides"))
 _FILES = click.argument(
@@ -94,7 +99,7 @@ def verb(
     """
     options = [] if not on_experiment else [_FILES, RUNS] if several else [_FILE, OVERRIDES, RUNS]
     options += [ONLY] if on_experiment and selects else []
-    options += [TUNING] if on_experiment else []
+    options += [TUNING, SCREEN] if on_experiment else []
     options += [FORMAT] if formats else []
 
     def wrap(function: Verb) -> Verb:
@@ -139,7 +144,7 @@ def _plans(words: dict[str, Any], several: bool, assembled: bool, untuned: bool)
     from experiments.plan.tuning import refuse_untuned
 
     given: dict[str, Any] = {
-        name: words.pop(name) for name in ("overrides", "runs", "only", "folders", "tuning") if name in words
+        name: words.pop(name) for name in ("overrides", "runs", "only", "folders", "stage") if name in words
     }
     given["assembled"] = assembled
     plans = plans_of(words.pop("words"), given) if several else [load_plan(words.pop("file"), **given)]

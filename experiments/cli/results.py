@@ -93,14 +93,14 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) 
     from analysis import rendering
     from analysis.tunings import tuning_lines
     from experiments.cli import console, hints
-    from experiments.plan import reading
+    from experiments.plan import reading, screening
 
     floors = reading.floors_of(found)
     frame = reading.frame_of(found, step, selected=True)
     directions = reading.directions_of(found)
-    notes = [*tuning_lines(found.chosen), *reading.meanings_of(found)]
+    notes = [*tuning_lines(found.chosen), *reading.meanings_of(found), *screening.ranks(found, frame)]
     console.put(rendering.scores_table(frame, metrics, form, found.name, floors, directions, notes))
-    if form == "table" and found.tunes is None:
+    if form == "table" and not found.stage:
         hints.next_command(*hints.again("verdict"))
 
 

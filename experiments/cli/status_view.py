@@ -12,7 +12,7 @@ from rich.live import Live
 
 from analysis.tunings import tuning_lines
 from experiments.cli.console import console, make_tables, paragraph, say, table
-from experiments.plan import until_decided
+from experiments.plan import screening, until_decided
 from experiments.plan.logs import log_of, replicates_of
 from experiments.plan.plan import Plan
 from experiments.plan.status import beside, code_lines, rows, title
@@ -55,7 +55,7 @@ def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
         told = "; ".join(filter(None, (row["error"], row["slurm"])))
         if told and row["state"] not in ("queued", "running"):
             paragraph(f"{row['arm']} seed {row['seed']}: {told}")
-    for line in (*beside(plan, found), *code_lines(found), *until_decided.standing(plan)):
+    for line in (*beside(plan, found), *code_lines(found), *until_decided.standing(plan), *screening.standing(plan)):
         paragraph(line)
     for orphan in plan.orphans():
         why = "; ".join(orphan.differences) or "no arm of that name in the file"

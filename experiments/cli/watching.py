@@ -44,7 +44,7 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     following = "status" if states & {"queued", "running"} else "launch"
     following = "retry" if states & {"failed", "cancelled"} else following
     if states <= {"done", "stopped"} and not any(found.untuned for found in plans):
-        following = "verdict" if all(found.tunes is None for found in plans) else "table"
+        following = "verdict" if not any(found.stage for found in plans) else "table"
     following = "launch" if following == "verdict" and any(map(until_decided.goes_on, plans)) else following
     about = {"retry": {"failed", "cancelled"}, "verdict": states}.get(following)  # states of the file that it takes
     concerned = {row["experiment"] for row in found_rows if about and row["state"] in about}

@@ -19,8 +19,8 @@ def frozen_words(plan: Plan, folder: Path) -> list[str]:
         folder: of the launch.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = _frozen(plan.tunes or plan.file, folder, f"{plan.name}.yaml")
-    return [str(path), "--runs", str(plan.runs.resolve()), *(["--tuning"] if plan.tunes is not None else [])]
+    path = _frozen(plan.whole or plan.file, folder, f"{plan.name}.yaml")
+    return [str(path), "--runs", str(plan.runs.resolve()), *([f"--{plan.stage}"] if plan.stage else [])]
 
 
 def _frozen(file: ExperimentFile, folder: Path, name: str) -> Path:

@@ -202,12 +202,17 @@ def stop_for_good(replicates: Sequence[Replicate], reason: str, executor: Execut
     executor.cancel([replicate for replicate in waiting if not wanted(replicate.training)])
 
 
-def unfinished(todo: Sequence[Replicate]) -> list[str]:
-    """Return a line for each replicate that has ended without a result: what happened, and what makes it go on."""
+def unfinished(todo: Sequence[Replicate], flag: str = "") -> list[str]:
+    """Return a line for each replicate that has ended without a result: what happened, and what makes it go on.
+
+    Args:
+        todo: the replicates.
+        flag: by which `retry` is about them, such as --screen.
+    """
     now = states(todo)
     ended = [(one, state) for one, state in zip(todo, now, strict=True) if not state.ended and not state.active]
     endings = slurm_queue.endings([job for replicate, _ in ended if (job := _job_of(replicate))])
-    lines = []
+    lines, retry = [], f"`{' '.join(filter(None, ('retry', flag)))}`"
     for replicate, state in ended:
         last = replicate.last_word()
         told = endings.get(_job_of(replicate) or "")
@@ -215,9 +220,9 @@ def unfinished(todo: Sequence[Replicate]) -> list[str]:
         why = (last.error or last.reason if last else "") or (desired.reason if desired else "") or replicate.damage()
         if last is None or last.event in ("started", "retry"):
             why = str(told) if told else why
-        on = "mend the cause, then `retry`" if state.retried else "the same command goes on from its checkpoint"
-        on = "`retry` goes on" if state is State.CANCELLED else on
-        on = "`retry` makes it again" if state is State.DAMAGED else on
+        on = f"mend the cause, then {retry}" if state.retried else "the same command goes on from its checkpoint"
+        on = f"{retry} goes on" if state is State.CANCELLED else on
+        on = f"{retry} makes it again" if state is State.DAMAGED else on
         on = "it goes on when the other arms of the screen have come there" if state is State.PAUSED else on
         lines.append(f"{replicate.name}: {state}: {why or 'it never started'}; {on}")
     return lines

@@ -93,7 +93,7 @@ def is_overridden(plan: Plan) -> bool:
     if not plan.overrides and not plan.start_of:
         return False
     try:
-        plain = load_plan(plan.file.path, runs=plan.runs, tuning=plan.tunes is not None)
+        plain = load_plan(plan.file.path, runs=plan.runs, stage=plan.stage)
     except SpecError:  # the file is sound with its overrides only
         return True
     return plain.name == plan.name and digest(plain) != digest(plan)

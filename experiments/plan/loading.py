@@ -8,11 +8,13 @@ from pathlib import Path
 
 from experiments.plan.network_counts import count_for_matching
 from experiments.plan.plan import Plan
-from experiments.plan.tuning import tuning_plan, with_chosen
-from registry.errors import SpecError, did_you_mean
+from experiments.plan.screening import SCREEN, screen_plan
+from experiments.plan.tuning import TUNING, refuse_untuned, tuning_plan, with_chosen
+from registry.errors import RunError, SpecError, did_you_mean
 from registry.experiment.arm import Arm
 from registry.experiment.arms import resolution, select
 from registry.experiment.experiment_file import load_experiment
+from registry.runs.places import folder_name
 from registry.runs.replicate import open_replicate
 
 
@@ -23,7 +25,7 @@ def load_plan(
     only: Iterable[str] = (),
     folders: Iterable[str] = (),
     assembled: bool = False,
-    tuning: bool = False,
+    stage: str = "",
 ) -> Plan:
     """Read, validate and resolve an experiment file.
 
@@ -34,11 +36,11 @@ def load_plan(
         only: fnmatch patterns of arm names; `!pattern` takes away.
         folders: fnmatch patterns of run folders that are selected instead, such as those of a search's trials.
         assembled: where something is wrong, also tell what `check` would find in all that is right.
-        tuning: the plan of the experiment's tuning instead, and `only` patterns of its arms.
+        stage: `tuning` or `screen`: the plan of that of the experiment instead, and `only` patterns of its arms.
 
     Raises:
         SpecError: with one line for everything that is wrong.
-        RunError: the file of what a tuning has chosen is damaged.
+        RunError: the file of what a tuning has chosen is damaged, or a screen that is asked for has not begun.
     """
     overrides = tuple(overrides)
     file = load_experiment(path, overrides)
@@ -52,31 +54,61 @@ def load_plan(
     if folders and only:
         lines.append("--only selects arms and --folder run folders: give one of the two")
     try:
-        selected = [] if tuning else select(found.names if lines else [arm.name for arm in found.arms], only)
+        selected = [] if stage else select(found.names if lines else [arm.name for arm in found.arms], only)
     except SpecError as error:
         lines += error.problems
     if lines:
         raise SpecError(list(dict.fromkeys(lines)))
     arms = [arm for arm in found.arms if arm.name in selected]
     plan = Plan(file, found.arms, found.claims, runs, arms, only, folders, overrides, candidates=found.tuning)
-    if tuning:
-        plan = _tuning_of(plan)
+    if stage == TUNING:
+        plan = _selected(_tuning_of(plan), plan)
     elif plan.candidates:
         plan = with_chosen(plan)
+    if stage == SCREEN:
+        plan = _selected(_screen_of(plan), plan)
     return _in_folders(plan) if folders else plan
 
 
 def _tuning_of(plan: Plan) -> Plan:
-    """The plan of an experiment's tuning, with what the patterns select of it.
+    """The plan of an experiment's tuning.
 
     Raises:
-        SpecError: the experiment tunes nothing, or a pattern matches nothing.
+        SpecError: the experiment tunes nothing.
     """
     if not plan.candidates:
         raise SpecError(f"{plan.file.path}: the experiment has no `tune`, so that there is no --tuning of it")
-    tuning = replace(tuning_plan(plan), only=plan.only, folders=plan.folders)
-    names = select([arm.name for arm in tuning.arms], plan.only)
-    return replace(tuning, selected=[arm for arm in tuning.arms if arm.name in names])
+    return tuning_plan(plan)
+
+
+def _screen_of(plan: Plan) -> Plan:
+    """The plan of what an experiment's screen has asked for until now.
+
+    Raises:
+        RunError: the arms are not tuned yet, or the screen has not begun.
+        SpecError: it has no screen by a score.
+    """
+    if plan.file.experiment.screen is None or not plan.file.experiment.screen.by_score:
+        raise SpecError(
+            f"{plan.file.path}: the experiment has no `screen` by a score, so that there is no --screen of it"
+        )
+    refuse_untuned(plan)
+    screen = screen_plan(plan)
+    begun = [arm for arm in screen.arms if (screen.folder / folder_name(arm.name, arm.identity)).exists()]
+    if not begun:
+        raise RunError(f"{screen.name}: nothing of it was begun; `launch {plan.file.path} --runs {plan.runs}` does")
+    return replace(screen, selected=begun)
+
+
+def _selected(stage: Plan, plan: Plan) -> Plan:
+    """The plan of a stage with what the patterns of a command select of it.
+
+    Raises:
+        SpecError: a pattern matches nothing.
+    """
+    names = select([arm.name for arm in stage.selected], plan.only)
+    selected = [arm for arm in stage.selected if arm.name in names]
+    return replace(stage, selected=selected, only=plan.only, folders=plan.folders)
 
 
 def _in_folders(plan: Plan) -> Plan:

@@ -34,7 +34,8 @@ class Plan:
         kept: arm -> the steps that others start from: it is evaluated there, and the checkpoints are kept.
         candidates: of every arm, where the experiment tunes them.
         chosen: arm -> what its tuning has chosen, once that is so for all arms.
-        tunes: the file of the experiment whose arms are tuned, where this is the plan of a tuning.
+        stage: what runs before the arms and this is the plan of: `tuning` or `screen`; empty: it is the experiment.
+        whole: the file of the experiment that the stage is of.
     """
 
     file: ExperimentFile
@@ -49,7 +50,8 @@ class Plan:
     kept: Mapping[str, frozenset[int]] = field(default_factory=dict)
     candidates: Sequence[TuningCandidate] = ()
     chosen: Mapping[str, TunedArm] = field(default_factory=dict)
-    tunes: ExperimentFile | None = None
+    stage: str = ""
+    whole: ExperimentFile | None = None
 
     @property
     def name(self) -> str:
@@ -67,8 +69,8 @@ class Plan:
     @property
     def comes_first(self) -> str:
         """What it is to the plan that waits for it, empty where none does."""
-        if self.tunes is not None:
-            return f"tuning of {self.tunes.experiment.name}"
+        if self.whole is not None:
+            return f"{self.stage} of {self.whole.experiment.name}"
         return f"start of {self.start_of}" if self.start_of else ""
 
     @property

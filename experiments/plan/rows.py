@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.plan.check import counted
-from experiments.plan.costs import Pace, cost, measure
+from experiments.plan.costs import Pace, cost, evaluations, measure
 from experiments.plan.other_code import Outdated, outdated
 from experiments.plan.plan import Plan
+from experiments.plan.screening import at_rungs
 from experiments.plan.videos import usable_videos
 from registry.parts.start_files import step_of
 from registry.runs.places import TRAININGS, training_name
@@ -16,6 +17,7 @@ from registry.runs.records import State
 from registry.runs.replicate import Replicate, replicate_of
 from registry.runs.stored import desires, evaluations_in, training_state
 from registry.schema.resources import Shape, shape_of
+from registry.schema.spec import Spec
 from registry.schema.values import NETWORK, values_at
 
 # The keys that decide how long a step takes.
@@ -56,6 +58,7 @@ def rows(
     found, videos = [], usable_videos(plan)
     experiment, expected, most = plan.file.experiment, plan.seeds_by_identity(), plan.possible_seeds()
     counted_already = set(counted_before)
+    screening = {} if plan.untuned else _evaluations_of_screen(plan)
     for arm, counts in counted(plan):
         seeds, possible = expected[arm.identity], most[arm.identity]
         own = [replicate_of(plan.name, arm, seed, plan.runs) for seed in possible]
@@ -69,6 +72,7 @@ def rows(
         shape = shape_of(arm.name, experiment.resources, defaults or Shape())
         times = 1 + len(plan.early_steps(arm))
         evaluation, training = times * one.evaluation * one.devices, one.training * one.devices
+        evaluation += screening.get(arm.name, 0.0) * one.evaluation * one.devices
         waiting = [one for one, state in zip(own, states, strict=True) if not state.ended or one.folder in anew]
         lacking = trained_anew | {
             replicate.training
@@ -102,6 +106,25 @@ def rows(
             "task": {"replicates": shape.in_turn, "minutes": shape.minutes_of(shape.in_turn)},
         })  # fmt: skip
     return found
+
+
+def _evaluations_of_screen(plan: Plan) -> Mapping[str, float]:
+    """Return what the rungs of a screen by a score cost of each arm, in evaluations as the arm's own is.
+
+    Counted is how often the network is asked, for every rung, as if no arm was stopped.
+    """
+    screen = plan.file.experiment.screen
+    if screen is None or not screen.by_score:
+        return {}
+    specs = {arm.name: arm.spec for arm in plan.arms}
+    found = dict.fromkeys(specs, 0.0)
+    for one in at_rungs(plan):
+        found[one.owner] += _asked(one.run.spec) / max(_asked(specs[one.owner]), 1)
+    return found
+
+
+def _asked(spec: Spec) -> int:
+    return spec.sampling.clips * evaluations(spec)
 
 
 def _counted(states: Sequence[State]) -> str:

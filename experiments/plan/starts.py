@@ -42,9 +42,9 @@ def _moved(ordered: list[Plan], plan: Plan, todo: list[Plan]) -> list[Plan]:
     return ordered
 
 
-def _place(plan: Plan) -> tuple[Path, bool]:
-    """What tells plans apart: the file, and whether it is that of the file's tuning."""
-    return plan.file.path.resolve(), plan.tunes is not None
+def _place(plan: Plan) -> tuple[Path, str]:
+    """What tells plans apart: the file, and whether it is that of the file's tuning or screen."""
+    return plan.file.path.resolve(), plan.stage
 
 
 def _before(plan: Plan) -> list[Plan]:

@@ -13,6 +13,7 @@ from registry.runs.replicate import Replicate, replicate_of
 from registry.runs.tunings import SUFFIX, Tried, TunedArm, read_tuned, tuning_key
 from registry.schema.tune import Tune
 
+TUNING = "tuning"  # the stage of an experiment that it is
 DIVERGED = "the loss is not finite"  # what a training says that fails for it
 
 
@@ -31,8 +32,9 @@ def tuning_plan(plan: Plan) -> Plan:
         runs.setdefault(candidate.run.identity, candidate.run)
     arms = list(runs.values())
     return replace(
-        plan, file=file, arms=arms, claims=[], selected=arms, only=(), folders=(), candidates=(), tunes=plan.file
-    )
+        plan, file=file, arms=arms, claims=[], selected=arms, only=(), folders=(), candidates=(), stage=TUNING,
+        whole=plan.file,
+    )  # fmt: skip
 
 
 def tune_of(plan: Plan) -> Tune:

@@ -97,6 +97,14 @@ def create(replicate: Replicate, code: Mapping[str, Any]) -> None:
         desire(replicate, "run")
 
 
+def stop_unbegun(replicate: Replicate, reason: str) -> None:
+    """Say of a replicate that nobody has asked for until now that it is not to be made, and why."""
+    replicate.folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(replicate.folder / "spec.yaml", strict_yaml.dump(replicate.spec.model_dump(mode="json")))
+    desire(replicate, "stop", reason=reason)
+    link(replicate)
+
+
 def keep_step(training: Path, step: int) -> None:
     """Say that a training's checkpoint of a step stays, because other trainings start from it."""
     place = training / CHECKPOINTS / f"step-{step:08d}{KEEP}"

@@ -11,6 +11,7 @@ from experiments.launch.controller import Launched, Wants
 from experiments.launch.executor import Executor
 from experiments.launch.launching import stop_for_good
 from experiments.plan.plan import Plan
+from experiments.plan.screening import rungs_folder
 from experiments.record.recording import desire
 from experiments.record.states import states
 from experiments.search.early_metrics import by_step
@@ -22,7 +23,6 @@ from registry.runs.records import State, read_json
 from registry.runs.replicate import Replicate
 from registry.schema.search import Screen
 
-FOLDER = "screen"  # in that of the experiment
 OUT_OF_RACE = (State.FAILED, State.DAMAGED, State.CANCELLED, State.STOPPED)
 
 
@@ -39,7 +39,7 @@ class Rungs:
 
     def __init__(self, plan: Plan, screen: Screen) -> None:
         self.screen = screen
-        self.folder: Path = plan.folder / FOLDER / plan.arms[0].identity
+        self.folder: Path = rungs_folder(plan)
         for number, path in enumerate(numbered(self.folder)):
             made, now = read_json(path) or {}, self._terms(number)
             if any(made.get(key) != value for key, value in now.items()):
@@ -67,7 +67,8 @@ class Rungs:
     def _terms(self, number: int) -> dict[str, object]:
         rungs = self.screen.rungs
         step = rungs[number] if number < len(rungs) else None
-        return {"step": step, "metric": self.screen.metric, "keep": self.screen.keep}
+        terms: dict[str, object] = {"step": step, "metric": self.screen.metric, "keep": self.screen.keep}
+        return {**terms, "evaluation": self.screen.evaluation} if self.screen.by_score else terms
 
 
 def standings(todo: Mapping[str, Sequence[Replicate]], now: Mapping[Path, State], metric: str) -> dict[str, Standing]:
@@ -135,7 +136,7 @@ def launch_screened(plan: Plan, executor: str, told: Watching) -> Launched:
     def race_of(launched: Launched) -> Race:
         return Race(plan, Rungs(plan, screen), launched, told.say)
 
-    launched, race = launch_watched(plan, executor, plan.folder / FOLDER, race_of, told)
+    launched, race = launch_watched(plan, executor, rungs_folder(plan).parent, race_of, told)
     race.tell_who_waits()
     return launched
 
@@ -152,7 +153,6 @@ class Race:
 
     def __init__(self, plan: Plan, rungs: Rungs, launched: Launched, say: Callable[[str], None]) -> None:
         self.plan, self.screen, self.rungs, self.launched, self.say = plan, rungs.screen, rungs, launched, say
-        self.names = {arm.identity: arm.name for arm in plan.arms}
         self.todo: dict[str, list[Replicate]] = {}
         for replicate in plan.all_replicates:
             self.todo.setdefault(replicate.identity, []).append(replicate)
@@ -167,7 +167,7 @@ class Race:
             if decision.cut is None:
                 break
             self.rungs.write(decision.cut)
-            self._tell(decision.cut)
+            self.say(told(self.plan, decision.cut))
         apply(decision, self.todo, executor)
         by_folder = self._states()
         selected = self.launched.todo
@@ -194,6 +194,9 @@ class Race:
         """Run folder -> state, of every replicate of the race."""
         return dict(zip((replicate.folder for replicate in self.racing), states(self.racing), strict=True))
 
-    def _tell(self, made: Cut) -> None:
-        kept = ", ".join(self.names.get(identity, identity) for identity in made.kept)
-        self.say(f"screen: at step {made.step} {len(made.kept)} of {len(made.values)} arms go on: {kept}")
+
+def told(plan: Plan, made: Cut) -> str:
+    """Return a decision in words."""
+    names = {arm.identity: arm.name for arm in plan.arms}
+    kept = ", ".join(names.get(identity, identity) for identity in made.kept)
+    return f"screen: at step {made.step} {len(made.kept)} of {len(made.values)} arms go on: {kept}"

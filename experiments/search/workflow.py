@@ -11,7 +11,7 @@ from experiments.launch.report import Report, report
 from experiments.plan import status
 from experiments.plan.plan import Plan
 from experiments.plan.starts import refuse_missing
-from experiments.plan.tuning import diverged, refuse_untuned
+from experiments.plan.tuning import TUNING, diverged, refuse_untuned
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
 
@@ -82,14 +82,20 @@ def launch(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: 
     experiment, detached = plan.file.experiment, EXECUTORS[executor].detached
     watched = experiment.screen is not None or experiment.until_decided is not None
     if watched:
+        from experiments.search.scored_screening import launch_screened_by_score
         from experiments.search.screening import launch_screened
         from experiments.search.until_decided import launch_until_decided
         from experiments.search.watched import Watching
 
         if detached:
             watcher.line(WATCHING)
-        launch_deciding = launch_screened if experiment.screen is not None else launch_until_decided
-        launched = launch_deciding(plan, executor, Watching(watcher.show, watcher.watch, watcher.line))
+        watching = Watching(watcher.show, watcher.watch, watcher.line)
+        if experiment.screen is None:
+            launched = launch_until_decided(plan, executor, watching)
+        elif experiment.screen.by_score:
+            launched = launch_screened_by_score(plan, executor, watching)
+        else:
+            launched = launch_screened(plan, executor, watching)
     else:
         launched = launching.launch_all(plan, executor, watcher.show, watcher.watch, watcher.line, wait)
         if detached and not wait:
@@ -112,8 +118,10 @@ def retry(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: W
 
 
 def _unfinished(plan: Plan, launched: Launched) -> list[str]:
-    diverging = [one for one in launched.todo if plan.tunes is not None and diverged(one)]  # which says how good it is
-    lines = launching.unfinished([replicate for replicate in launched.todo if replicate not in diverging])
+    diverging = [one for one in launched.todo if plan.stage == TUNING and diverged(one)]  # which says how good it is
+    left = [replicate for replicate in launched.todo if replicate not in diverging]
+    own, screened = ([one for one in left if (one.experiment == plan.name) is ours] for ours in (True, False))
+    lines = [*launching.unfinished(screened, "--screen"), *launching.unfinished(own)]
     if not lines:
         return []
     total = f"{len(lines)} of {len(launched.todo)} replicates are not done"

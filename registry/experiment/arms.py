@@ -23,6 +23,7 @@ from registry.experiment.matching import (
     ways_of,
 )
 from registry.experiment.resolve import UNTOLD, Problem, resolve_as_far_as_right
+from registry.experiment.rungs import rung_arms
 from registry.experiment.search_checks import screen_problems, search_problems
 from registry.experiment.starts import with_starts
 from registry.experiment.tuning import TuningCandidate, tune_problems, tuning_candidates
@@ -97,6 +98,8 @@ def resolution(file: ExperimentFile, count: Count | None = None) -> Resolution:
     if file.experiment.tune is not None and not wrong:
         tuning, wrong = tuning_candidates(file, arms)
         lines += wrong
+    if arms and not lines and file.experiment.screen is not None and file.experiment.screen.by_score:
+        lines += rung_arms(file, arms)[1]
     checkable = [(one.arm, one.unknown) for one in found if not one.uncountable]
     names = [*(draft.name for draft in drafts), *(one.arm.name for one in found)]
     return Resolution(arms, claims, list(dict.fromkeys(lines)), list(dict.fromkeys(names)), checkable, tuning)

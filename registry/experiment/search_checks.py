@@ -76,7 +76,7 @@ def _raw(file: ExperimentFile, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def screen_problems(file: ExperimentFile, arms: Sequence[tuple[str, Spec]]) -> list[str]:
-    """A line for everything in the experiment's screen that is wrong.
+    """A line for everything in the experiment's screen that is wrong, whatever its score is (`rung_arms` says that).
 
     Args:
         file: the experiment as read.
@@ -95,11 +95,13 @@ def screen_problems(file: ExperimentFile, arms: Sequence[tuple[str, Spec]]) -> l
     steps = min(spec.learning.steps for _, spec in arms)
     for number, rung in enumerate(screen.rungs):
         place = f"{file.place(('screen', 'rungs', str(number)))}: screen.rungs: {rung}"
-        if rung % every:
+        if rung % every and not screen.by_score:
             lines.append(f"{place} is no multiple of runtime.validate_every, which is {every}: there is no loss to see")
-        if rung >= steps:
+        if rung >= steps and not screen.by_score:
             lines.append(f"{place} is not before the end of training (learning.steps is {steps})")
-    for name, spec in arms[1:]:
+        if rung > steps and screen.by_score:
+            lines.append(f"{place} is behind the end of training (learning.steps is {steps})")
+    for name, spec in arms[1:] if not screen.by_score else ():
         if keys := unshared(screen.metric, baseline[1], spec):
             both = f"{screen.metric} of arms {baseline[0]} and {name}"
             lines.append(

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -187,14 +187,25 @@ class Search(Section):
 
 
 class Screen(Section):
-    """Successive halving over the arms: all run to the first rung, the best share of them to the next, and so on."""
+    """Successive halving over the arms: all run to the first rung, the best share of them to the next, and so on.
+
+    Arms are compared by a loss on fixed clips, for which they pause at the rungs; or by a score of clips that are
+    sampled there, in a cheaper way than the arms' own where `evaluation` says so.
+    """
 
     rungs: tuple[PositiveInt, ...] = Field(min_length=1)
-    """Steps at which arms are compared, multiples of runtime.validate_every."""
+    """Steps at which arms are compared: for a loss multiples of runtime.validate_every before the last step."""
     keep: float = Field(default=1 / 3, gt=0, lt=1)
     """The share of arms that goes on from each rung, one at least."""
-    metric: Early = "validation_loss"
-    """What arms are compared by."""
+    metric: str = "validation_loss"
+    """What arms are compared by: validation_loss, one of its noise bands, or a score of sampled clips, such as fvd."""
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+    """By key of sampling or scoring: what is other at the rungs, where metric is a score; such as fewer clips."""
+
+    @property
+    def by_score(self) -> bool:
+        """Whether clips are sampled at the rungs."""
+        return self.metric not in get_args(Early)
 
     @field_validator("rungs")
     @classmethod
@@ -202,3 +213,9 @@ class Screen(Section):
         if list(value) != sorted(set(value)):
             raise ValueError("expected steps in ascending order, each once")
         return value
+
+    @model_validator(mode="after")
+    def _sampled_for_a_score(self) -> "Screen":
+        if self.evaluation and not self.by_score:
+            raise ValueError(f"expected no evaluation with {self.metric}: nothing is sampled for it; name a score")
+        return self

@@ -138,7 +138,7 @@ def test_where_nothing_stayed_finite_nothing_is_chosen(tmp_path: Path) -> None:
 
 def test_a_training_that_diverges_is_known_by_what_it_says(tmp_path: Path) -> None:
     write(tmp_path, "{learning.learning_rate: [1e-3, 1e30], budget: 20%}", PLAIN.replace("steps: 60,", "steps: 80,"))
-    tuning = plan_of(tmp_path, "runtime.log_every=1", tuning=True, only=["learning_rate=1e+30"])
+    tuning = plan_of(tmp_path, "runtime.log_every=1", stage="tuning", only=["learning_rate=1e+30"])
     (replicate,) = make_all(tuning)
     assert not diverged(replicate)
     with pytest.raises(RunError, match="not finite"):
@@ -148,10 +148,10 @@ def test_a_training_that_diverges_is_known_by_what_it_says(tmp_path: Path) -> No
 
 def test_jobs_are_told_that_they_are_of_the_tuning(tmp_path: Path) -> None:
     write(tmp_path)
-    tuning = plan_of(tmp_path, "learning.batch_size=2", tuning=True)
+    tuning = plan_of(tmp_path, "learning.batch_size=2", stage="tuning")
     file, *words = frozen_words(tuning, tmp_path / "launch")
     assert words[-1] == "--tuning"
-    frozen = load_plan(Path(file), (), tmp_path / "runs", tuning=True)
+    frozen = load_plan(Path(file), (), tmp_path / "runs", stage="tuning")
     assert [arm.identity for arm in frozen.arms] == [arm.identity for arm in tuning.arms]
 
 
@@ -187,7 +187,7 @@ def test_an_experiment_that_tunes_is_no_start_and_one_that_does_not_has_no_tunin
     with pytest.raises(SpecError, match="finds values of its arms by tuning"):
         load_plan(other)
     with pytest.raises(SpecError, match="has no `tune`"):
-        plan_of(tmp_path, "tune=null", tuning=True)
+        plan_of(tmp_path, "tune=null", stage="tuning")
 
 
 def test_a_choice_says_where_it_lies_in_its_list() -> None:

@@ -11,6 +11,7 @@ from experiments.launch import in_process, launching
 from experiments.launch.launching import launch_all, make_run_folders
 from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
+from experiments.plan.screening import rungs_folder
 from experiments.record.lease import leased
 from experiments.record.recording import Recorder, desire, open_again
 from experiments.search import screening
@@ -218,7 +219,7 @@ def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
 
 def test_two_screens_at_once_are_refused(tmp_path: Path) -> None:
     plan = screened(tmp_path)
-    folder = plan.folder / screening.FOLDER / CONTROLLERS
+    folder = rungs_folder(plan).parent / CONTROLLERS
     with leased(folder, patience=0), pytest.raises(RunError, match="is at work there"):
         run(plan)
 

@@ -1,0 +1,127 @@
+"""An experiment's screen by a score: the plan of what is sampled and scored at its rungs, and how far that is."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.screen_ranks import Rung, rank_lines
+from experiments.plan.plan import Plan
+from registry.errors import SpecError
+from registry.experiment.arm import Arm
+from registry.experiment.rungs import RungArm, rung_arms, score_of
+from registry.runs.attempts import numbered
+from registry.runs.records import State, read_json
+from registry.runs.replicate import Replicate
+from registry.schema.search import Screen
+
+SCREEN = "screen"  # the stage of an experiment that it is
+SUFFIX = "-screen"  # behind the experiment's name: that of its screen
+
+
+def screen_of(plan: Plan) -> Screen:
+    """Return what the file of an experiment that is screened says of it."""
+    screen = plan.file.experiment.screen
+    assert screen is not None, "called for experiments that have one"
+    return screen
+
+
+def screen_plan(plan: Plan) -> Plan:
+    """Return the plan of a screen by a score: every arm at every rung, whichever are selected.
+
+    Its trainings are those of the experiment's arms, so that an arm that goes on goes on from its rung.
+    """
+    name, screen = plan.name, screen_of(plan)
+    changes = {
+        "name": name + SUFFIX,
+        "about": f"Compares the arms of {name} by {screen.metric} on their way.",
+        "claim": (), "floors": (), "evaluate_at": None, "screen": None, "match": None, "tune": None,
+    }  # fmt: skip
+    file = replace(plan.file, experiment=plan.file.experiment.model_copy(update=changes))
+    arms: dict[str, Arm] = {}
+    for one in at_rungs(plan):  # arms that the screen's way of evaluating makes equal are evaluated once
+        arms.setdefault(one.run.identity, one.run)
+    every = list(arms.values())
+    return replace(
+        plan, file=file, arms=every, claims=[], selected=every, only=(), folders=(), candidates=(), chosen={}, kept={},
+        stage=SCREEN, whole=plan.file,
+    )  # fmt: skip
+
+
+def rungs_folder(plan: Plan) -> Path:
+    """Return the folder of what a screen has decided, a numbered file a rung; another baseline makes another screen."""
+    return plan.folder / SCREEN / plan.arms[0].identity
+
+
+def at_rungs(plan: Plan) -> list[RungArm]:
+    """Return every arm of an experiment at every rung.
+
+    Raises:
+        SpecError: what a tuning has chosen does not go with the screen.
+    """
+    found, wrong = rung_arms(plan.file, plan.arms)
+    if wrong:
+        raise SpecError(wrong)
+    return found
+
+
+def owners(plan: Plan) -> Mapping[tuple[str, int], str]:
+    """Return the identity of each arm of a screen, by that of the arm it belongs to, and the rung."""
+    identities = {arm.name: arm.identity for arm in plan.arms}
+    return {(identities[one.owner], one.step): one.run.identity for one in at_rungs(plan)}
+
+
+def mean_score(replicates: list[Replicate], plan: Plan) -> float | None:
+    """Return the mean score over the seeds of an arm at a rung, None where a seed has none yet.
+
+    It is turned so that lower is better.
+
+    Args:
+        replicates: of the arm at the rung.
+        plan: of the experiment.
+    """
+    score, direction = score_of(plan.file, screen_of(plan))
+    results = [replicate.result() for replicate in replicates]
+    if any(result is None for result in results):
+        return None
+    values = [result.scores.get(score, float("nan")) for result in results if result is not None]
+    return sum(values) / len(values) * (1 if direction == "min" else -1)
+
+
+def standing(plan: Plan) -> list[str]:
+    """Return a line for each rung of a screen by a score that was begun: how many of its evaluations are done."""
+    screen = plan.file.experiment.screen
+    if screen is None or not screen.by_score or plan.untuned:
+        return []
+    own = screen_plan(plan)
+    lines = []
+    for step in screen.rungs:
+        there = [one for one in own.replicates if one.spec.step == step and one.folder.exists()]
+        begun = [one for one in there if one.desired() is not None]
+        if begun:
+            done = sum(one.state is State.DONE for one in begun)
+            lines.append(f"screen: at step {step} by {screen.metric}: {done} of {len(begun)} evaluations are done")
+    if lines:
+        lines.append(f"screen: `status {plan.file.path} --screen` shows them")
+    return lines
+
+
+def ranks(plan: Plan, frame: pd.DataFrame) -> list[str]:
+    """Return a line for each decided rung of a screen by a score: the order of arms there, and when scored in full.
+
+    Args:
+        plan: of the experiment.
+        frame: its replicates, as `analysis.results.load` gives them.
+    """
+    screen = plan.file.experiment.screen
+    if screen is None or not screen.by_score:
+        return []
+    names = {arm.identity: arm.name for arm in plan.arms}
+    made = [found for path in numbered(rungs_folder(plan)) if (found := read_json(path))]
+    rungs = [Rung(one["step"], one["metric"], [names.get(own, own) for own in one["order"]]) for one in made]
+    score, direction = score_of(plan.file, screen)
+    if score not in frame:
+        return rank_lines(rungs, {})
+    means = frame.groupby("arm")[score].mean().dropna() * (1 if direction == "min" else -1)
+    return rank_lines(rungs, {str(arm): float(mean) for arm, mean in means.items()})

@@ -1,0 +1,273 @@
+"""A screen by a score: arms are sampled cheaply at its rungs, and those that are kept end as undisturbed ones."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.launch import in_process
+from experiments.launch.launching import launch_all
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
+from experiments.plan.reading import frame_of
+from experiments.plan.rows import rows
+from experiments.plan.screening import ranks, rungs_folder, screen_plan
+from experiments.record import recording
+from experiments.record.recording import Recorder, open_again
+from experiments.search import scored_screening
+from experiments.search.scored_screening import launch_screened_by_score, next_of_screen
+from experiments.search.watched import Watching
+from experiments.worker.run import run_training
+from registry.errors import RunError, SpecError
+from registry.runs.replicate import Replicate
+from tests.fixtures.toy_replicates import TOY, nothing
+
+ARMS = "arms: {fast: {learning.learning_rate: 5e-3}, slow: {learning.learning_rate: 1e-5}, late: {model.depth: 4}}"
+CHEAPER = "{sampling.clips: 4, scoring.real_clips: 4, sampling.sampler.steps: 1}"
+SCREEN = f"screen: {{rungs: [4, 9], keep: 0.5, metric: fvd, evaluation: {CHEAPER}}}\nfloors: []\n"
+
+
+class Killed(BaseException):
+    """The controller is dead."""
+
+
+def unwatched(*words: object) -> None:
+    """Nobody watches."""
+
+
+def screened(folder: Path, *overrides: str, only: Sequence[str] = (), stage: str = "") -> Plan:
+    text = TOY[: TOY.index("ablate:")].replace("steps: 6,", "steps: 9,") + f"{ARMS}\nseeds: [0]\n{SCREEN}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "toy.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_plan(path, overrides, folder / "runs", only, stage=stage)
+
+
+def run(plan: Plan) -> list[str]:
+    said: list[str] = []
+    launch_screened_by_score(plan, "debug", Watching(nothing, unwatched, said.append))
+    return said
+
+
+def states_of(plan: Plan) -> dict[str, str]:
+    return {replicate.arm: replicate.state for replicate in plan.replicates}
+
+
+def of(plan: Plan, arm: str) -> Replicate:
+    return next(replicate for replicate in plan.replicates if replicate.arm == arm)
+
+
+def records(plan: Plan) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(rungs_folder(plan).glob("0*"))]
+
+
+def scores_at(plan: Plan, step: int) -> dict[str, float]:
+    """Arm -> its score at a rung, of those that were evaluated there."""
+    found = {}
+    for replicate in screen_plan(plan).replicates:
+        if replicate.spec.step == step and (result := replicate.result()) is not None:
+            found[replicate.arm.removesuffix(f" at step {step}")] = result.scores["fvd[moving_shapes_r3d]"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """The same arms without a screen."""
+    plan = screened(tmp_path_factory.mktemp("undisturbed"), "screen=null")
+    launch_all(plan, "debug", nothing, unwatched)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, list[str]]:
+    plan = screened(tmp_path_factory.mktemp("screened"))
+    return plan, run(plan)
+
+
+def test_the_best_half_by_the_score_goes_on_from_each_rung(finished: tuple[Plan, list[str]]) -> None:
+    plan, said = finished
+    first, second = records(plan)
+    names = {arm.identity: arm.name for arm in plan.arms}
+    for made, arms in ((first, 4), (second, 2)):
+        values = {names[identity]: value for identity, value in made["values"].items()}
+        assert values == scores_at(plan, made["step"])
+        assert len(values) == arms
+        best = sorted(values, key=lambda arm, values=values: values[arm])  # type: ignore[misc]
+        assert [names[identity] for identity in made["kept"]] == best[: arms // 2]
+    assert first["evaluation"] == {"sampling.clips": 4, "scoring.real_clips": 4, "sampling.sampler.steps": 1}
+    (winner,) = (names[identity] for identity in second["kept"])
+    assert states_of(plan) == {arm: "done" if arm == winner else "stopped" for arm in states_of(plan)}
+    reasons = [desired.reason for one in plan.replicates if (desired := one.desired()) and one.arm != winner]
+    assert sorted(reasons) == [
+        "screened out at step 4, 3rd of 4", "screened out at step 4, 4th of 4", "screened out at step 9, 2nd of 2",
+    ]  # fmt: skip
+    assert [line.split(":")[1].strip() for line in said] == [
+        "at step 4 2 of 4 arms go on",
+        "at step 9 1 of 2 arms go on",
+    ]
+
+
+def test_who_is_out_is_trained_no_further(finished: tuple[Plan, list[str]]) -> None:
+    plan, _ = finished
+    for replicate in plan.replicates:
+        steps = max(int(path.stem.split("-")[1]) for path in replicate.checkpoints())
+        reason = (desired.reason if (desired := replicate.desired()) else "") or "step 9"
+        assert f"step {steps}" in reason
+
+
+def test_an_arm_that_is_kept_ends_as_without_a_screen(finished: tuple[Plan, list[str]], undisturbed: Plan) -> None:
+    plan, _ = finished
+    (winner,) = (replicate for replicate in plan.replicates if replicate.state == "done")
+    mine, theirs = winner.result(), of(undisturbed, winner.arm).result()
+    assert mine is not None
+    assert theirs is not None
+    assert mine.scores == theirs.scores
+    cheap = next(one for one in screen_plan(plan).replicates if one.arm == f"{winner.arm} at step 9").result()
+    assert cheap is not None
+    assert cheap.score_details["fvd[moving_shapes_r3d]"]["n_fake"] == 4
+    assert mine.score_details["fvd[moving_shapes_r3d]"]["n_fake"] == 6
+
+
+def test_again_nothing_happens(finished: tuple[Plan, list[str]]) -> None:
+    plan, _ = finished
+    before = records(plan), states_of(plan)
+    assert run(plan) == []
+    assert (records(plan), states_of(plan)) == before
+
+
+def test_other_terms_are_another_screen(finished: tuple[Plan, list[str]]) -> None:
+    plan, _ = finished
+    for change in ("screen.keep=0.3", "screen.metric=kvd", "screen.evaluation={sampling.clips: 5}"):
+        with pytest.raises(SpecError, match="rung 1 was decided with step 4"):
+            run(load_plan(plan.file.path, [change], plan.runs))
+
+
+def test_a_controller_killed_at_every_write_ends_as_undisturbed(
+    finished: tuple[Plan, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, left = screened(tmp_path), [0]
+    wished, started, stopped = recording.desire, in_process.run_training, scored_screening.stop_unbegun
+
+    def fuse() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+
+    def wish(*words: Any, **more: Any) -> None:
+        wished(*words, **more)
+        fuse()
+
+    def stop(*words: Any) -> None:
+        stopped(*words)
+        fuse()
+
+    def start(*words: Any) -> list[Any]:
+        fuse()
+        return started(*words)
+
+    monkeypatch.setattr(recording, "desire", wish)
+    monkeypatch.setattr(scored_screening, "stop_unbegun", stop)
+    monkeypatch.setattr(in_process, "run_training", start)
+    deaths = 0
+    while True:
+        left[0] = 3
+        try:
+            run(plan)
+        except Killed:
+            deaths += 1
+            continue
+        break
+    assert deaths > 3
+    assert states_of(plan) == states_of(finished[0])
+    assert records(plan) == records(finished[0])
+
+
+def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = screened(tmp_path, "screen.rungs=[4]")
+
+    def start(training: Path, progress: Any) -> list[Any]:
+        if training.resolve() == of(plan, "fast").training.resolve():
+            Recorder(training).event("failed", error="a cosmic ray")
+            return []
+        return run_training(training, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(in_process, "run_training", start)
+        run(plan)
+    assert sorted(states_of(plan).values()) == ["done", "done", "missing", "stopped"]
+    at_rung = screened(tmp_path, "screen.rungs=[4]", stage="screen")
+    assert {one.arm: str(one.state) for one in at_rung.replicates}["fast at step 4"] == "failed"
+    open_again(of(at_rung, "fast at step 4"))
+    run(plan)
+    assert len(records(plan)) == 1, "what was decided stays"
+    assert sorted(states_of(plan).values()) in (
+        ["done", "done", "done", "stopped"],
+        ["done", "done", "stopped", "stopped"],
+    )
+
+
+def test_the_race_is_over_all_arms_whatever_is_selected(tmp_path: Path, finished: tuple[Plan, list[str]]) -> None:
+    said = run(screened(tmp_path, only=["fast", "slow"]))
+    assert said == ["screen: those that are at step 4 wait for baseline, late; launch these as well"]
+    assert records(screened(tmp_path)) == []
+    run(screened(tmp_path, only=["baseline", "late"]))
+    plan = screened(tmp_path)
+    assert records(plan)[0] == records(finished[0])[0]
+    run(plan)
+    assert records(plan) == records(finished[0])
+    assert states_of(plan) == states_of(finished[0])
+
+
+def test_what_comes_next_is_only_looked_at(tmp_path: Path) -> None:
+    plan = screened(tmp_path)
+    assert [arm.name for arm in next_of_screen(plan).selected] == [f"{arm.name} at step 4" for arm in plan.arms]
+    assert not plan.runs.exists()
+    with pytest.raises(RunError, match="toy-screen: nothing of it was begun"):
+        screened(tmp_path, stage="screen")
+    with pytest.raises(SpecError, match="no `screen` by a score"):
+        screened(tmp_path, "screen=null", stage="screen")
+
+
+def test_both_orders_are_shown_side_by_side(tmp_path: Path) -> None:
+    plan = screened(tmp_path, "screen.keep=0.99")  # rounded up, that is every arm: a rehearsal
+    run(plan)
+    assert set(states_of(plan).values()) == {"done"}
+    first, second = ranks(plan, frame_of(plan))
+    full = {one.arm: result.scores["fvd[moving_shapes_r3d]"] for one in plan.replicates if (result := one.result())}
+    order = " < ".join(sorted(full, key=full.__getitem__))
+    for line, step in ((first, 4), (second, 9)):
+        values = scores_at(plan, step)
+        assert line.startswith(f"screen: at step {step} by fvd: {' < '.join(sorted(values, key=values.__getitem__))};")
+        assert f"scored in full: {order} (rank correlation of the 4: " in line
+
+
+def test_the_plan_counts_what_is_sampled_at_the_rungs(tmp_path: Path) -> None:
+    tflops = "resources.tflops=1e-9"
+    with_screen = rows(screened(tmp_path, tflops))[0]
+    without = rows(screened(tmp_path, tflops, "screen=null"))[0]
+    sampled = without["gpu_hours"] - without["gpu_hours_of_training"]
+    told = with_screen["gpu_hours"] - with_screen["gpu_hours_of_training"]
+    assert told / sampled == pytest.approx(1 + 2 * (4 * 1) / (6 * 2), rel=1e-3)  # clips times steps, at two rungs
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("screen.metric=fdv", "toy.yaml:17: screen.metric: no score 'fdv'; did you mean 'fvd'"),
+        ("screen.rungs=[4, 10]", "10 is behind the end of training"),
+        ("screen.evaluation={model.width: 8}", "screen.evaluation.model.width: expected a key of sampling or scoring"),
+        ("screen.evaluation={sampling.step: 3}", "screen.evaluation.sampling.step: screen.rungs says at which steps"),
+        ("screen.evaluation={scoring.protocol: demo}", "scoring.protocol: name what that protocol sets"),
+        ("screen.evaluation={sampling.clisp: 3}", "arm baseline: screen.evaluation: sampling.clisp"),
+        ("screen.metric=validation_loss", "nothing is sampled for it; name a score"),
+        ("evaluate_at=[2]", "does not go with a screen"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_runs(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(SpecError) as told:
+        screened(tmp_path, change)
+    assert message.split(": ", 1)[-1] in str(told.value)
