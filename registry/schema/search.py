@@ -198,7 +198,7 @@ class Screen(Section):
     keep: float = Field(default=1 / 3, gt=0, lt=1)
     """The share of arms that goes on from each rung, one at least."""
     metric: str = "validation_loss"
-    """What arms are compared by: validation_loss, one of its noise bands, or a score of sampled clips, such as fvd."""
+    """What arms are compared by: validation_loss, one of its noise bands, or a score of sampled clips."""
     evaluation: dict[str, Any] = Field(default_factory=dict)
     """By key of sampling or scoring: what is other at the rungs, where metric is a score; such as fewer clips."""
 

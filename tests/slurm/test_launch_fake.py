@@ -79,6 +79,19 @@ def test_a_tuning_goes_first_in_jobs_of_its_own(fake_slurm: Cluster, tmp_path: P
     assert len(list((lab.runs / "toy/reports").glob("*/report.html"))) == 1
 
 
+def test_a_screen_by_a_score_samples_at_its_rung_in_jobs_of_its_own(fake_slurm: Cluster, tmp_path: Path) -> None:
+    evaluation = "{sampling.clips: 4, scoring.real_clips: 4}"
+    screen = f"screen={{rungs: [2], keep: 0.5, metric: fvd, evaluation: {evaluation}}}"
+    lab = Lab(tmp_path, *SHORT, "ablate={learning.learning_rate: [1e-2]}", "claim=[]", screen)
+    told = lab.launch()
+    assert told.code == 0, told.err
+    assert "screen: at step 2 1 of 2 arms go on: " in told.out
+    assert sorted(lab.states()) == ["done", "stopped"]
+    at_rung = load_plan(lab.file, lab.overrides, lab.runs, stage="screen").replicates
+    assert [str(one.state) for one in at_rung] == ["done", "done"]
+    assert all(one.result().score_details["fvd[moving_shapes_r3d]"]["n_real"] == 4 for one in at_rung)  # type: ignore[union-attr]
+
+
 def test_the_same_numbers_as_here_then_nothing_again(fake_slurm: Cluster, tmp_path: Path, here: Plan) -> None:
     lab = Lab(tmp_path, *SHORT)
     told = lab.launch("--wait")
