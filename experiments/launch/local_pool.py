@@ -25,6 +25,7 @@ from registry.runs.stored import wanted
 from registry.schema.resources import Resources, Shape, shape_of
 
 CLOSE_SECONDS = 60.0  # that processes are given to end of themselves, and once more when they are told to end at once
+ROUNDING = 1e-9  # shares of a GPU add up to it but for so much
 ENDING_SECONDS = 0.1  # between two looks at processes that are ending
 
 
@@ -32,7 +33,7 @@ class LocalPool(ThisMachine):
     """Runs trainings in processes of this machine, so many at once.
 
     Args:
-        resources: `parallel` at once; `tasks_per_node` and `gpus` of each.
+        resources: `parallel` at once; `tasks_per_node` and `gpus` of each, and how many share a GPU.
         snapshot: the code that they run.
         progress: is called while data are prepared.
     """
@@ -46,7 +47,7 @@ class LocalPool(ThisMachine):
         self.parallel = resources.parallel or 1
         self._waiting: list[Claim] = []
         self._started: dict[int, tuple[Claim, Process, list[str]]] = {}
-        self._free = visible_gpus()
+        self._free = dict.fromkeys(visible_gpus(), 1.0)  # the share of each GPU that nobody has
         self._starter = Starter(snapshot.environment())
 
     @classmethod
@@ -69,7 +70,7 @@ class LocalPool(ThisMachine):
         for pid, (claimed, process, held) in list(self._started.items()):
             if (code := process.poll()) is not None:
                 del self._started[pid]
-                self._free += held
+                self._give_back(claimed, held)
                 with _surviving(claimed):
                     claimed.submission.end()
                     note_silent_death(claimed.training, code)
@@ -88,7 +89,7 @@ class LocalPool(ThisMachine):
                 process = self._start(claimed, gpus)
                 self._started[process.pid] = (claimed, process, gpus)
                 continue
-            self._free += gpus
+            self._give_back(claimed, gpus)
 
     @property
     def busy(self) -> bool:
@@ -140,14 +141,25 @@ class LocalPool(ThisMachine):
         return shape_of(claimed.replicates[0].arm, self.resources, Shape())
 
     def _gpus_for(self, shape: Shape) -> list[str] | None:
-        """The GPUs of one replicate: as many as it has processes, none without GPUs, None if too few are free now."""
-        if not visible_gpus():
-            return []
-        wanted = min(shape.tasks, len(visible_gpus()))
-        if len(self._free) < wanted:
+        """The GPUs of one replicate: as many as it has processes, none without GPUs, None if too few are free now.
+
+        Where replicates share a GPU, the emptiest come first.
+        """
+        share = 1 / shape.at_once
+        roomy = sorted((gpu for gpu, free in self._free.items() if free > share - ROUNDING), key=self._used)
+        wanted = min(shape.tasks, len(self._free))
+        if len(roomy) < wanted:
             return None
-        taken, self._free = self._free[:wanted], self._free[wanted:]
-        return taken
+        for gpu in roomy[:wanted]:
+            self._free[gpu] -= share
+        return roomy[:wanted]
+
+    def _used(self, gpu: str) -> float:
+        return round(1 - self._free[gpu], 9)
+
+    def _give_back(self, claimed: Claim, gpus: Sequence[str]) -> None:
+        for gpu in gpus:
+            self._free[gpu] += 1 / self._shape(claimed).at_once
 
     def _start(self, claimed: Claim, gpus: list[str]) -> Process:
         tasks = self._shape(claimed).tasks

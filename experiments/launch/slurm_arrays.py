@@ -74,7 +74,7 @@ def chunks(tasks: Sequence[Task], resources: Resources, cluster: Cluster, defaul
     cut = [
         (shape, array)
         for shape, own in by_shape.values()
-        for array in _parts(_parts(own, shape.in_turn), cluster.max_array)
+        for array in _parts(_parts(own, shape.of_a_task), cluster.max_array)
     ]
     # Arrays stand in lanes: those of a lane run one behind the other, and the lanes share out what may run at once.
     lanes = min(len(cut), resources.parallel or len(cut))
@@ -156,9 +156,9 @@ class SlurmArrays:
         tasks = [[mine[training.training] for training in task] for task in chunk.tasks]
         pairs = [[(str(one.training.resolve()), str(one.submission.number)) for one in task] for task in tasks]
         try:
-            if chunk.shape.in_turn > 1:
+            if chunk.shape.of_a_task > 1:
                 seconds, grace = 60 * chunk.shape.minutes_of(1), chunk.shape.signal_seconds or 0
-                jobs = executor.map_array(InTurn(seconds - grace, grace), pairs)
+                jobs = executor.map_array(InTurn(seconds - grace, grace, chunk.shape.at_once), pairs)
             else:
                 jobs = executor.map_array(TrainingTask(), *zip(*(own for (own,) in pairs), strict=True))
         except (FailedJobError, FailedSubmissionError) as error:

@@ -199,12 +199,19 @@ def refuse_too_long(plan: Plan, cluster: Shape) -> None:
         shape = shape_of(arm.name, plan.file.experiment.resources, cluster)
         longest = [limits.get(name) for name in (shape.partition or "").split(",")]
         most = None if None in longest else max(found for found in longest if found is not None)
-        if shape.qos or most is None or shape.minutes_of(shape.in_turn) <= most:
+        if shape.qos or most is None or shape.minutes_of(shape.of_a_task) <= most:
             continue
-        turns = f"{shape.in_turn} replicates of {shape.time} in turn take" if shape.in_turn > 1 else "a replicate takes"
-        remedy = f"at most {most // shape.minutes_of(1)} fit" if shape.in_turn > 1 else "a job out of time goes on anew"
+        how = "in turn" if shape.at_once == 1 else f"{shape.at_once} at once"
+        turns = (
+            f"{shape.of_a_task} replicates of {shape.time} {how} take" if shape.of_a_task > 1 else "a replicate takes"
+        )
+        remedy = (
+            f"at most {shape.at_once * (most // shape.minutes_of(1))} fit"
+            if shape.of_a_task > 1
+            else "a job out of time goes on anew"
+        )
         text = (
-            f"resources.time: {turns} {shape.minutes_of(shape.in_turn):,} minutes, and partition "
+            f"resources.time: {turns} {shape.minutes_of(shape.of_a_task):,} minutes, and partition "
             f"{shape.partition or '(the default)'} ends jobs after {most:,}: {remedy}"
         )
         lines.setdefault(text, []).append(arm.name)

@@ -22,13 +22,13 @@ class Cost:
     Args:
         training: hours of its training, which other arms may share.
         evaluation: hours of sampling and scoring it.
-        devices: GPUs (or, without GPUs, nodes) that it keeps busy.
+        devices: GPUs (or, without GPUs, nodes) that it keeps busy; less than one where several share it.
         how: `finished`, `measured` or `arithmetic`.
     """
 
     training: float
     evaluation: float
-    devices: int
+    devices: float
     how: str
 
     @property
@@ -80,12 +80,13 @@ def cost(
         pace: of one device, as measured just now; several share a batch out. Scoring is not counted.
         defaults: what the user's file says of the cluster.
     """
-    devices = shape_of(arm, resources, defaults or Shape()).devices
+    shape = shape_of(arm, resources, defaults or Shape())
+    devices = shape.devices
     results = [result for replicate in own if (result := replicate.result())]
     if results:
         trained = [result.seconds_of.get("training", 0.0) for result in results]
         hours = sum(trained) / len(results) / 3600, sum(result.seconds for result in results) / len(results) / 3600
-        return Cost(hours[0], hours[1] - hours[0], devices, "finished")
+        return Cost(hours[0], hours[1] - hours[0], devices / shape.at_once, "finished")
     if pace is not None:
         hours = spec.step * pace.step / 3600, spec.sampling.clips * pace.clip / 3600
         return Cost(hours[0] / devices, hours[1] / devices, devices, "measured")

@@ -56,8 +56,8 @@ def place_of(arm: Arm, plan: Plan, cluster: Shape | None = None) -> Place:
     shape = shape_of(arm.name, plan.file.experiment.resources, cluster or Shape())
     tasks, gpus, device = shape.tasks_per_node or 1, shape.gpus or 0, arm.spec.runtime.device
     if device == "cuda" or (device == "auto" and gpus):
-        return Place(True, shape.tasks, -(-tasks // max(gpus, 1)), "gpu_memory", shape.gpu_memory)
-    return Place(False, shape.tasks, tasks, "memory", shape.memory)
+        return Place(True, shape.tasks, shape.at_once * -(-tasks // max(gpus, 1)), "gpu_memory", shape.gpu_memory)
+    return Place(False, shape.tasks, shape.at_once * tasks, "memory", shape.memory)
 
 
 def memories(plan: Plan) -> dict[str, dict[str, Any]]:

@@ -103,7 +103,7 @@ def rows(
             "gpu_hours_from": one.how,
             "videos": videos[arm.name],
             "other_code": _other_code(others),
-            "task": {"replicates": shape.in_turn, "minutes": shape.minutes_of(shape.in_turn)},
+            "task": {"replicates": shape.of_a_task, "minutes": shape.minutes_of(shape.of_a_task)},
         })  # fmt: skip
     return found
 

@@ -56,6 +56,9 @@ class Shape(Section):
     replicates_per_task: OfANode | None = None
     """Replicates that one Slurm task takes in turn, each in a process of its own; left out: one. `time` is that of one,
     and the task's is so many times as long."""
+    replicates_per_gpu: OfANode | None = None
+    """Small replicates that share one GPU at once, each in a process of its own; left out: one. A Slurm task takes as
+    many, or as many as replicates_per_task says, so many of them at once."""
     gpus: Annotated[int, Field(ge=0, le=4096)] | None = None
     """GPUs of a node."""
     gres: str | None = None
@@ -106,13 +109,18 @@ class Shape(Section):
         return (self.nodes or 1) * (self.tasks_per_node or 1)
 
     @property
-    def in_turn(self) -> int:
-        """Replicates that one task takes at most, one behind the other."""
-        return self.replicates_per_task or 1
+    def at_once(self) -> int:
+        """Replicates that share a GPU."""
+        return self.replicates_per_gpu or 1
+
+    @property
+    def of_a_task(self) -> int:
+        """Replicates that one task takes at most, in turn or at once."""
+        return self.replicates_per_task or self.at_once
 
     def minutes_of(self, replicates: int) -> int:
-        """Return the time limit of a task that takes so many replicates in turn."""
-        return replicates * minutes(self.time or "")
+        """Return the time limit of a task that takes so many replicates."""
+        return -(-replicates // self.at_once) * minutes(self.time or "")
 
     @property
     def devices(self) -> int:
@@ -127,7 +135,9 @@ def _gpus_of(gres: str) -> int:
 
 
 BUILT_IN = Shape(nodes=1, gpus=0, cpus=1, time="4h", signal_seconds=120)
-SMALL = Shape(nodes=1, tasks_per_node=1, replicates_per_task=1)  # the jobs beside the replicates have one process
+SMALL = Shape(
+    nodes=1, tasks_per_node=1, replicates_per_task=1, replicates_per_gpu=1
+)  # the jobs beside the replicates have one process
 
 
 class Resources(Shape):
@@ -162,9 +172,13 @@ def shape_of(arm: str, resources: Resources, cluster: Shape) -> Shape:
             "told to write its checkpoint as soon as it begins; give it more time"
         )
     shape = shape if shape.tasks_per_node else shape.below(Shape(tasks_per_node=max(1, shape.gpus or 0)))
-    if shape.in_turn > 1 and shape.tasks > 1:
-        raise SpecError(
-            f"resources.replicates_per_task {shape.in_turn}: {arm or 'a replicate'} has {shape.tasks} processes, and "
-            "only replicates of one process are taken in turn; leave it out, or set tasks_per_node to 1"
-        )
+    for key, number, how in (
+        ("replicates_per_gpu", shape.at_once, "share a GPU"),
+        ("replicates_per_task", shape.of_a_task, "are taken in turn"),
+    ):
+        if number > 1 and shape.tasks > 1:
+            raise SpecError(
+                f"resources.{key} {number}: {arm or 'a replicate'} has {shape.tasks} processes, and only replicates of "
+                f"one process {how}; leave it out, or set tasks_per_node to 1"
+            )
     return shape

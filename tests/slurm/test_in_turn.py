@@ -94,6 +94,20 @@ def test_those_that_die_end_alone_and_the_numbers_are_those_of_one_a_task(
     assert scores(lab) == scores(alone)
 
 
+def test_those_that_share_a_gpu_run_at_once_with_the_same_numbers(fake_slurm: Cluster, tmp_path: Path) -> None:
+    shared = ("resources.gpus=1", "resources.replicates_per_gpu=2", "runtime.device=cpu")
+    lab = Lab(tmp_path, *THREE, *shared)
+    told = lab.launch()
+    assert ": 3 trainings in 1 task" in told.out, told.err
+    until(lambda: lab.states() == ["done"] * 3, "all have ended")
+    first, second, third = map(attempt, lab.rows())
+    assert max(first["time"], second["time"]) < min(first["ended"], second["ended"])  # both run
+    assert third["time"] >= min(first["ended"], second["ended"])  # it takes the place of the first that ends
+    alone = plan_of(tmp_path / "alone", *THREE[:-1])
+    launch_all(alone, "debug", nothing, lambda todo, states: None)
+    assert scores(lab) == scores(alone)
+
+
 @pytest.mark.slow
 def test_cancelling_one_leaves_its_neighbours(fake_slurm: Cluster, tmp_path: Path) -> None:
     lab = Lab(tmp_path, *SLOW)

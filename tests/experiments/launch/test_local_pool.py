@@ -134,6 +134,32 @@ def test_each_has_gpus_of_its_own(
     assert environment_of(four[2])["CUDA_VISIBLE_DEVICES"] == "3"
 
 
+def test_so_many_share_a_gpu_and_the_emptiest_comes_first(
+    four: list[Replicate], pool_of: Callable[..., LocalPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    pool = pool_of(parallel=3, replicates_per_gpu=2)
+    pool.submit(four)
+    until(lambda: len(begun(four)) == 3, "three have begun")
+    assert [environment_of(replicate)["CUDA_VISIBLE_DEVICES"] for replicate in four[:3]] == ["3", "5", "3"]
+    end(four[1])
+    until(lambda: pool.poll() or len(begun(four)) == 4, "the last has begun")
+    assert environment_of(four[3])["CUDA_VISIBLE_DEVICES"] == "5"
+
+
+def test_a_full_gpu_is_not_shared_further(
+    four: list[Replicate], pool_of: Callable[..., LocalPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    pool = pool_of(parallel=4, replicates_per_gpu=3)
+    pool.submit(four)
+    until(lambda: len(begun(four)) == 3, "three have begun")
+    pool.poll()
+    assert begun(four) == [0, 1, 2]
+    end(four[1])
+    until(lambda: pool.poll() or len(begun(four)) == 4, "its place is taken")
+
+
 def test_two_pools_do_not_start_the_same(four: list[Replicate], pool_of: Callable[..., LocalPool]) -> None:
     first, second = pool_of(parallel=1), pool_of(parallel=4)
     assert len(first.submit(four[:3])) == 3

@@ -142,6 +142,16 @@ def test_a_task_has_the_time_of_all_that_it_takes_in_turn(tmp_path: Path, replic
     assert "#SBATCH --time=60\n" in script(arrays.verb_executor("report"))
 
 
+@pytest.mark.usefixtures("_srun")
+def test_a_task_that_takes_some_at_once_needs_less_time(tmp_path: Path, replicate: Replicate) -> None:
+    for per_task, tasks, limit in ((None, [3, 3], 60), (6, [6], 120), (5, [5, 1], 120)):
+        resources = Resources(gpus=1, replicates_per_task=per_task, replicates_per_gpu=3, time="1h", signal_seconds=60)
+        arrays = arrays_of(tmp_path, resources)
+        (chunk,) = chunks(named(replicate, ["a"] * 6), arrays.resources, arrays.cluster, arrays.defaults)
+        assert [len(task) for task in chunk.tasks] == tasks
+        assert f"#SBATCH --time={limit}\n" in script(arrays.executor(chunk), len(chunk.tasks))
+
+
 def test_of_jobs_that_were_not_asked_about_nothing_is_said() -> None:
     queue = Queue(frozenset({"7"}))
     assert queue.hint("7_3") == ""

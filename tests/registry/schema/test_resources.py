@@ -110,8 +110,10 @@ def test_a_job_has_more_time_than_its_warning() -> None:
 
 def test_replicates_of_several_processes_are_not_taken_in_turn() -> None:
     resources = Resources(gpus=1, replicates_per_task=8, arms={"large": Shape(gpus=8)})
-    assert shape_of("small", resources, Shape()).in_turn == 8
+    assert shape_of("small", resources, Shape()).of_a_task == 8
     with pytest.raises(SpecError, match=r"replicates_per_task 8: large has 8 processes"):
         shape_of("large", resources, Shape())
-    assert shape_of("small", Resources(), Shape(replicates_per_task=3)).in_turn == 3
-    assert shape_of("small", Resources(), Shape()).in_turn == 1
+    with pytest.raises(SpecError, match=r"replicates_per_gpu 2: large has 8 processes"):
+        shape_of("large", Resources(gpus=8, replicates_per_gpu=2), Shape())
+    assert shape_of("small", Resources(), Shape(replicates_per_task=3)).of_a_task == 3
+    assert shape_of("small", Resources(), Shape()).of_a_task == 1
