@@ -8,7 +8,7 @@ that a killed process decides nothing twice.
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from experiments.launch.controller import Launched
 from experiments.launch.launching import AllToTheEnd
@@ -19,19 +19,6 @@ from experiments.search.halving import Decision, Standing, decide
 from experiments.search.screening import OUT_OF_RACE, Rungs, told
 from experiments.search.watched import Watching, launch_watched
 from registry.runs.replicate import Replicate
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a screen wants launched next.
-
-    Args:
-        plan: of a rung, or of the experiment where all rungs are decided; `selected` has the arms.
-        step: of the rung, None behind the last one.
-    """
-
-    plan: Plan
-    step: int | None
 
 
 def launch_screened_by_score(plan: Plan, executor: str, watching: Watching) -> Launched:
@@ -50,9 +37,9 @@ def launch_screened_by_score(plan: Plan, executor: str, watching: Watching) -> L
     """
     race = ScoredRace(plan, watching.say)
     launched = Launched([])
-    for stage in race.stages():
-        policy = functools.partial(AllToTheEnd, stage.plan)
-        ended, _ = launch_watched(stage.plan, executor, rungs_folder(plan).parent, policy, watching)
+    for wanted in race.plans():
+        policy = functools.partial(AllToTheEnd, wanted)
+        ended, _ = launch_watched(wanted, executor, rungs_folder(plan).parent, policy, watching)
         launched.todo += ended.todo
         launched.submitted += ended.submitted
     race.tell_who_waits()
@@ -75,8 +62,11 @@ class ScoredRace:
         for replicate in self.own.replicates:
             self.replicates.setdefault(replicate.identity, []).append(replicate)
 
-    def stages(self) -> Iterator[Stage]:
-        """Yield what is to be launched, one behind the other; what a launch leaves undone is not wanted again."""
+    def plans(self) -> Iterator[Plan]:
+        """Yield what is to be launched, one behind the other: rung by rung, then the arms that are kept.
+
+        What a launch leaves undone is not wanted again.
+        """
         tried: set[str] = set()
         while True:
             decision = self.decide()
@@ -87,10 +77,10 @@ class ScoredRace:
                 break
             tried |= set(wanted)
             selected = [arm for arm in self.own.arms if arm.identity in wanted]
-            yield Stage(replace(self.own, selected=selected), selected[0].spec.step)
+            yield replace(self.own, selected=selected)
         going = [arm for arm in self.plan.selected if decision.until.get(arm.identity, 0) is None]
         if going:
-            yield Stage(replace(self.plan, selected=going), None)
+            yield replace(self.plan, selected=going)
 
     def decide(self) -> Decision:
         """Decide every rung that can be decided, and return what is wanted then."""
@@ -157,5 +147,4 @@ def next_of_screen(plan: Plan) -> Plan:
     screen = plan.file.experiment.screen
     if screen is None or not screen.by_score:
         return plan
-    race = ScoredRace(plan, None)
-    return next((stage.plan for stage in race.stages()), replace(plan, selected=[]))
+    return next(ScoredRace(plan, None).plans(), replace(plan, selected=[]))
