@@ -1,6 +1,5 @@
 """A screen by a score: arms are sampled cheaply at its rungs, and those that are kept end as undisturbed ones."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,57 +12,30 @@ from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
 from experiments.plan.reading import frame_of
 from experiments.plan.rows import rows
-from experiments.plan.screening import ranks, rungs_folder, screen_plan
+from experiments.plan.screening import ranks, screen_plan
 from experiments.record import recording
-from experiments.record.recording import Recorder, open_again
+from experiments.record.recording import open_again
 from experiments.search import scored_screening
 from experiments.search.scored_screening import launch_screened_by_score, next_of_screen
 from experiments.search.watched import Watching
-from experiments.worker.run import run_training
 from registry.errors import RunError, SpecError
-from registry.runs.replicate import Replicate
-from tests.fixtures.toy_replicates import TOY, nothing
+from tests.experiments.search import screened_toys
+from tests.experiments.search.screened_toys import Fuse, deaths_until_done, failing, of, records, states_of, unwatched
+from tests.fixtures.toy_replicates import nothing
 
-ARMS = "arms: {fast: {learning.learning_rate: 5e-3}, slow: {learning.learning_rate: 1e-5}, late: {model.depth: 4}}"
 CHEAPER = "{sampling.clips: 4, scoring.real_clips: 4, sampling.sampler.steps: 1}"
-SCREEN = f"screen: {{rungs: [4, 9], keep: 0.5, metric: fvd, evaluation: {CHEAPER}}}\nfloors: []\n"
-
-
+SCREEN = f"screen: {{rungs: [4, 9], keep: 0.5, metric: fvd, evaluation: {CHEAPER}}}"
 RUNG = ("screen.rungs=[4]",)
 
 
-class Killed(BaseException):
-    """The controller is dead."""
-
-
-def unwatched(*words: object) -> None:
-    """Nobody watches."""
-
-
 def screened(folder: Path, *overrides: str, only: Sequence[str] = (), stage: str = "") -> Plan:
-    text = TOY[: TOY.index("ablate:")].replace("steps: 6,", "steps: 9,") + f"{ARMS}\nseeds: [0]\n{SCREEN}"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "toy.yaml"
-    path.write_text(text, encoding="utf-8")
-    return load_plan(path, overrides, folder / "runs", only, stage=stage)
+    return screened_toys.screened(folder, SCREEN, *overrides, only=only, stage=stage)
 
 
 def run(plan: Plan) -> list[str]:
     said: list[str] = []
     launch_screened_by_score(plan, "debug", Watching(nothing, unwatched, said.append))
     return said
-
-
-def states_of(plan: Plan) -> dict[str, str]:
-    return {replicate.arm: replicate.state for replicate in plan.replicates}
-
-
-def of(plan: Plan, arm: str) -> Replicate:
-    return next(replicate for replicate in plan.replicates if replicate.arm == arm)
-
-
-def records(plan: Plan) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(rungs_folder(plan).glob("0*"))]
 
 
 def scores_at(plan: Plan, step: int) -> dict[str, float]:
@@ -150,38 +122,25 @@ def test_other_terms_are_another_screen(finished: tuple[Plan, list[str]]) -> Non
 def test_a_controller_killed_at_every_write_ends_as_undisturbed(
     finished: tuple[Plan, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan, left = screened(tmp_path, *RUNG), [0]
+    plan, fuse = screened(tmp_path, *RUNG), Fuse()
     wished, started, stopping = recording.desire, in_process.run_training, scored_screening.stop_unbegun
-
-    def fuse() -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
 
     def wish(*words: Any, **more: Any) -> None:
         wished(*words, **more)
-        fuse()
+        fuse.burn()
 
     def stop(*words: Any) -> None:
         stopping(*words)
-        fuse()
+        fuse.burn()
 
     def start(*words: Any) -> list[Any]:
-        fuse()
+        fuse.burn()
         return started(*words)
 
     monkeypatch.setattr(recording, "desire", wish)
     monkeypatch.setattr(scored_screening, "stop_unbegun", stop)
     monkeypatch.setattr(in_process, "run_training", start)
-    deaths = 0
-    while True:
-        left[0] = 3
-        try:
-            run(plan)
-        except Killed:
-            deaths += 1
-            continue
-        break
+    deaths = deaths_until_done(lambda: run(plan), fuse)
     assert deaths > 3
     assert records(plan) == records(finished[0])[:1]
     stopped = {one.arm for one in finished[0].replicates if (why := one.desired()) and "step 4" in why.reason}
@@ -194,14 +153,8 @@ def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
 ) -> None:
     plan = screened(tmp_path, *RUNG)
 
-    def start(training: Path, progress: Any) -> list[Any]:
-        if training.resolve() == of(plan, "fast").training.resolve():
-            Recorder(training).event("failed", error="a cosmic ray")
-            return []
-        return run_training(training, progress)
-
     with monkeypatch.context() as patched:
-        patched.setattr(in_process, "run_training", start)
+        patched.setattr(in_process, "run_training", failing(plan, "fast"))
         run(plan)
     assert sorted(states_of(plan).values()) == ["done", "done", "missing", "stopped"]
     at_rung = screened(tmp_path, *RUNG, stage="screen")

@@ -1,6 +1,5 @@
 """A screen that trains: arms pause, stop and go on, wherever its controller was killed, and end as undisturbed ones."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,43 +16,23 @@ from experiments.record.recording import Recorder, desire, open_again
 from experiments.search import screening
 from experiments.search.screening import launch_screened
 from experiments.search.watched import CONTROLLERS, Watching
-from experiments.worker.run import run_training
 from registry.errors import RunError, SpecError
 from registry.runs.replicate import Replicate
-from tests.fixtures.toy_replicates import TOY, nothing
+from tests.experiments.search import screened_toys
+from tests.experiments.search.screened_toys import Fuse, deaths_until_done, failing, of, records, states_of, unwatched
+from tests.fixtures.toy_replicates import nothing
 
-ARMS = "arms: {fast: {learning.learning_rate: 5e-3}, slow: {learning.learning_rate: 1e-5}, late: {model.depth: 4}}"
-SCREEN = "screen: {rungs: [3, 6], keep: 0.5}\nfloors: []\n"
-
-
-class Killed(BaseException):
-    """The controller is dead."""
-
-
-def unwatched(*words: object) -> None:
-    """Nobody watches."""
+SCREEN = "screen: {rungs: [3, 6], keep: 0.5}"
 
 
 def screened(folder: Path, *overrides: str, only: Sequence[str] = ()) -> Plan:
-    text = TOY[: TOY.index("ablate:")].replace("steps: 6,", "steps: 9,") + f"{ARMS}\nseeds: [0]\n{SCREEN}"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "toy.yaml"
-    path.write_text(text, encoding="utf-8")
-    return load_plan(path, overrides, folder / "runs", only)
+    return screened_toys.screened(folder, SCREEN, *overrides, only=only)
 
 
 def run(plan: Plan) -> list[str]:
     said: list[str] = []
     launch_screened(plan, "debug", Watching(nothing, unwatched, said.append))
     return said
-
-
-def states_of(plan: Plan) -> dict[str, str]:
-    return {replicate.arm: replicate.state for replicate in plan.replicates}
-
-
-def of(plan: Plan, arm: str) -> Replicate:
-    return next(replicate for replicate in plan.replicates if replicate.arm == arm)
 
 
 def reason_of(plan: Plan, arm: str) -> str:
@@ -73,12 +52,6 @@ def loss_at(replicate: Replicate, step: int) -> float:
             if line["step"] == step and "validation_loss" in line
         )
     )
-
-
-def records(plan: Plan) -> list[dict[str, Any]]:
-    return [
-        json.loads(path.read_text()) for path in sorted((plan.folder / "screen" / plan.arms[0].identity).glob("0*"))
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -153,35 +126,21 @@ def test_other_rungs_are_another_screen(finished: tuple[Plan, list[str]]) -> Non
 def test_a_controller_killed_at_every_wish_ends_as_undisturbed(
     finished: tuple[Plan, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = screened(tmp_path)
+    plan, fuse = screened(tmp_path), Fuse()
     wished, started = desire, in_process.run_training
-    left = [0]
-
-    def fuse() -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
 
     def wish(*words: Any, **more: Any) -> None:
         wished(*words, **more)
-        fuse()
+        fuse.burn()
 
     def start(*words: Any) -> list[Any]:
-        fuse()
+        fuse.burn()
         return started(*words)
 
     monkeypatch.setattr(screening, "desire", wish)
     monkeypatch.setattr(launching, "desire", wish)
     monkeypatch.setattr(in_process, "run_training", start)
-    deaths = 0
-    while True:
-        left[0] = 3
-        try:
-            run(plan)
-        except Killed:
-            deaths += 1
-            continue
-        break
+    deaths = deaths_until_done(lambda: run(plan), fuse)
     assert deaths > 3
     assert states_of(plan) == states_of(finished[0])
     assert records(plan) == records(finished[0])
@@ -200,14 +159,8 @@ def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
 ) -> None:
     plan = screened(tmp_path, "screen.rungs=[3]")
 
-    def start(training: Path, progress: Any) -> list[Any]:
-        if training.resolve() == of(plan, "fast").training.resolve():
-            Recorder(training).event("failed", error="a cosmic ray")
-            return []
-        return run_training(training, progress)
-
     with monkeypatch.context() as patched:
-        patched.setattr(in_process, "run_training", start)
+        patched.setattr(in_process, "run_training", failing(plan, "fast"))
         run(plan)
     assert states_of(plan)["fast"] == "failed"
     assert sorted(states_of(plan).values()) == ["done", "done", "failed", "stopped"]
