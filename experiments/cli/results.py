@@ -93,12 +93,12 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) 
     from analysis import rendering
     from analysis.tunings import tuning_lines
     from experiments.cli import console, hints
-    from experiments.plan import reading, screening
+    from experiments.plan import reading
 
     floors = reading.floors_of(found)
     frame = reading.frame_of(found, step, selected=True)
     directions = reading.directions_of(found)
-    notes = [*tuning_lines(found.chosen), *reading.meanings_of(found), *screening.ranks(found, frame)]
+    notes = [*tuning_lines(found.chosen), *reading.meanings_of(found), *reading.ranks_of(found, frame)]
     console.put(rendering.scores_table(frame, metrics, form, found.name, floors, directions, notes))
     if form == "table" and not found.stage:
         hints.next_command(*hints.again("verdict"))

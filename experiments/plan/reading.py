@@ -11,12 +11,17 @@ from analysis.curves import curves
 from analysis.looks import History
 from analysis.plateau import LOSS, with_plateaus
 from analysis.recorded_looks import seen
+from analysis.screen_ranks import Rung, rank_lines
 from analysis.verdict import Verdict
 from experiments.plan.plan import Plan
+from experiments.plan.screening import rungs_folder
 from registry.errors import SpecError
 from registry.experiment.claims import Direction, scores_of
 from registry.experiment.evaluate_at import early_steps
+from registry.experiment.rungs import score_of
+from registry.runs.attempts import numbered
 from registry.runs.floors import own_floors, owner_of
+from registry.runs.records import read_json
 from registry.runs.replicate import replicate_of
 
 
@@ -64,6 +69,26 @@ def floors_of(plan: Plan) -> list[dict[str, Any]]:
 def directions_of(plan: Plan) -> dict[str, Direction]:
     """Return which way each score of the experiment is better."""
     return dict(scores_of(plan.file.experiment.base, plan.file.parts).values())
+
+
+def ranks_of(plan: Plan, frame: pd.DataFrame) -> list[str]:
+    """Return a line for each decided rung of a screen by a score: the order of arms there, and when scored in full.
+
+    Args:
+        plan: of the experiment.
+        frame: its replicates, as `analysis.results.load` gives them.
+    """
+    screen = plan.file.experiment.screen
+    if screen is None or not screen.by_score:
+        return []
+    names = {arm.identity: arm.name for arm in plan.arms}
+    made = [found for path in numbered(rungs_folder(plan)) if (found := read_json(path))]
+    rungs = [Rung(one["step"], one["metric"], [names.get(own, own) for own in one["order"]]) for one in made]
+    score, direction = score_of(plan.file, screen)
+    if score not in frame:
+        return rank_lines(rungs, {})
+    means = frame.groupby("arm")[score].mean().dropna() * (1 if direction == "min" else -1)
+    return rank_lines(rungs, {str(arm): float(mean) for arm, mean in means.items()})
 
 
 def meanings_of(plan: Plan) -> list[str]:

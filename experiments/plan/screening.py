@@ -4,15 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from analysis.screen_ranks import Rung, rank_lines
 from experiments.plan.plan import Plan
 from registry.errors import SpecError
 from registry.experiment.arm import Arm
 from registry.experiment.rungs import RungArm, rung_arms, score_of
-from registry.runs.attempts import numbered
-from registry.runs.records import State, read_json
+from registry.runs.records import State
 from registry.runs.replicate import Replicate
 from registry.schema.search import Screen
 
@@ -105,23 +101,3 @@ def standing(plan: Plan) -> list[str]:
     if lines:
         lines.append(f"screen: `status {plan.file.path} --screen` shows them")
     return lines
-
-
-def ranks(plan: Plan, frame: pd.DataFrame) -> list[str]:
-    """Return a line for each decided rung of a screen by a score: the order of arms there, and when scored in full.
-
-    Args:
-        plan: of the experiment.
-        frame: its replicates, as `analysis.results.load` gives them.
-    """
-    screen = plan.file.experiment.screen
-    if screen is None or not screen.by_score:
-        return []
-    names = {arm.identity: arm.name for arm in plan.arms}
-    made = [found for path in numbered(rungs_folder(plan)) if (found := read_json(path))]
-    rungs = [Rung(one["step"], one["metric"], [names.get(own, own) for own in one["order"]]) for one in made]
-    score, direction = score_of(plan.file, screen)
-    if score not in frame:
-        return rank_lines(rungs, {})
-    means = frame.groupby("arm")[score].mean().dropna() * (1 if direction == "min" else -1)
-    return rank_lines(rungs, {str(arm): float(mean) for arm, mean in means.items()})

@@ -10,9 +10,9 @@ from experiments.launch import in_process
 from experiments.launch.launching import launch_all
 from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
-from experiments.plan.reading import frame_of
+from experiments.plan.reading import frame_of, ranks_of
 from experiments.plan.rows import rows
-from experiments.plan.screening import ranks, screen_plan
+from experiments.plan.screening import screen_plan
 from experiments.record import recording
 from experiments.record.recording import open_again
 from experiments.search import scored_screening
@@ -194,7 +194,7 @@ def test_both_orders_are_shown_side_by_side(tmp_path: Path) -> None:
     plan = screened(tmp_path, "screen.keep=0.99")  # rounded up, that is every arm: a rehearsal
     run(plan)
     assert set(states_of(plan).values()) == {"done"}
-    first, second = ranks(plan, frame_of(plan))
+    first, second = ranks_of(plan, frame_of(plan))
     full = {one.arm: result.scores["fvd[moving_shapes_r3d]"] for one in plan.replicates if (result := one.result())}
     order = " < ".join(sorted(full, key=full.__getitem__))
     for line, step in ((first, 4), (second, 9)):
