@@ -4,6 +4,7 @@ The controller only writes what is desired of each replicate (pause at a step, o
 on; pausing and going on is exact. All that it knows is in files, so it can be killed and the same command goes on.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -68,7 +69,9 @@ class Rungs:
         rungs = self.screen.rungs
         step = rungs[number] if number < len(rungs) else None
         terms: dict[str, object] = {"step": step, "metric": self.screen.metric, "keep": self.screen.keep}
-        return {**terms, "evaluation": self.screen.evaluation} if self.screen.by_score else terms
+        if self.screen.by_score:
+            terms["evaluation"] = json.loads(json.dumps(self.screen.evaluation))  # lists, as they are read back
+        return terms
 
 
 def standings(todo: Mapping[str, Sequence[Replicate]], now: Mapping[Path, State], metric: str) -> dict[str, Standing]:

@@ -23,7 +23,7 @@ from tests.experiments.search import screened_toys
 from tests.experiments.search.screened_toys import Fuse, deaths_until_done, failing, of, records, states_of, unwatched
 from tests.fixtures.toy_replicates import nothing
 
-CHEAPER = "{sampling.clips: 4, scoring.real_clips: 4, sampling.sampler.steps: 1}"
+CHEAPER = "{sampling.clips: 4, scoring.real_clips: 4, sampling.sampler.steps: 1, scoring.second_opinions: []}"
 SCREEN = f"screen: {{rungs: [4, 9], keep: 0.5, metric: fvd, evaluation: {CHEAPER}}}"
 RUNG = ("screen.rungs=[4]",)
 
@@ -71,7 +71,9 @@ def test_the_best_half_by_the_score_goes_on_from_each_rung(finished: tuple[Plan,
         assert len(values) == arms
         best = sorted(values, key=lambda arm, values=values: values[arm])  # type: ignore[misc]
         assert [names[identity] for identity in made["kept"]] == best[: arms // 2]
-    assert first["evaluation"] == {"sampling.clips": 4, "scoring.real_clips": 4, "sampling.sampler.steps": 1}
+    assert first["evaluation"] == {
+        "sampling.clips": 4, "scoring.real_clips": 4, "sampling.sampler.steps": 1, "scoring.second_opinions": [],
+    }  # fmt: skip
     (winner,) = (names[identity] for identity in second["kept"])
     assert states_of(plan) == {arm: "done" if arm == winner else "stopped" for arm in states_of(plan)}
     reasons = [desired.reason for one in plan.replicates if (desired := one.desired()) and one.arm != winner]
