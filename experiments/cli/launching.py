@@ -160,10 +160,11 @@ def _start(
     from experiments.cli.progress import Bars
     from experiments.launch.executors import EXECUTORS
     from experiments.launch.launching import preview
-    from experiments.search.scored_screening import next_of_screen
 
     warn([found], here=not EXECUTORS[executor].detached)
     if dry_run:
+        from experiments.search.scored_screening import next_of_screen
+
         for text in preview(next_of_screen(found), executor, again):
             say(text)
         return

@@ -212,7 +212,7 @@ def unfinished(todo: Sequence[Replicate], flag: str = "") -> list[str]:
     now = states(todo)
     ended = [(one, state) for one, state in zip(todo, now, strict=True) if not state.ended and not state.active]
     endings = slurm_queue.endings([job for replicate, _ in ended if (job := _job_of(replicate))])
-    lines, retry = [], f"`{' '.join(filter(None, ('retry', flag)))}`"
+    lines, retry = [], f"`{f'retry {flag}'.strip()}`"
     for replicate, state in ended:
         last = replicate.last_word()
         told = endings.get(_job_of(replicate) or "")

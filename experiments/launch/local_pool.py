@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Self
 
 import psutil
@@ -25,7 +26,6 @@ from registry.runs.stored import wanted
 from registry.schema.resources import Resources, Shape, shape_of
 
 CLOSE_SECONDS = 60.0  # that processes are given to end of themselves, and once more when they are told to end at once
-ROUNDING = 1e-9  # shares of a GPU add up to it but for so much
 ENDING_SECONDS = 0.1  # between two looks at processes that are ending
 
 
@@ -47,7 +47,7 @@ class LocalPool(ThisMachine):
         self.parallel = resources.parallel or 1
         self._waiting: list[Claim] = []
         self._started: dict[int, tuple[Claim, Process, list[str]]] = {}
-        self._free = dict.fromkeys(visible_gpus(), 1.0)  # the share of each GPU that nobody has
+        self._free = dict.fromkeys(visible_gpus(), Fraction(1))  # the share of each GPU that nobody has
         self._starter = Starter(snapshot.environment())
 
     @classmethod
@@ -145,8 +145,8 @@ class LocalPool(ThisMachine):
 
         Where replicates share a GPU, the emptiest come first.
         """
-        share = 1 / shape.at_once
-        roomy = sorted((gpu for gpu, free in self._free.items() if free > share - ROUNDING), key=self._used)
+        share = Fraction(1, shape.at_once)
+        roomy = sorted((gpu for gpu, free in self._free.items() if free >= share), key=lambda gpu: -self._free[gpu])
         wanted = min(shape.tasks, len(self._free))
         if len(roomy) < wanted:
             return None
@@ -154,12 +154,9 @@ class LocalPool(ThisMachine):
             self._free[gpu] -= share
         return roomy[:wanted]
 
-    def _used(self, gpu: str) -> float:
-        return round(1 - self._free[gpu], 9)
-
     def _give_back(self, claimed: Claim, gpus: Sequence[str]) -> None:
         for gpu in gpus:
-            self._free[gpu] += 1 / self._shape(claimed).at_once
+            self._free[gpu] += Fraction(1, self._shape(claimed).at_once)
 
     def _start(self, claimed: Claim, gpus: list[str]) -> Process:
         tasks = self._shape(claimed).tasks

@@ -88,7 +88,7 @@ def _screen_of(plan: Plan) -> Plan:
         RunError: the arms are not tuned yet, or the screen has not begun.
         SpecError: it has no screen by a score.
     """
-    if plan.file.experiment.screen is None or not plan.file.experiment.screen.by_score:
+    if plan.file.experiment.scored_screen is None:
         raise SpecError(
             f"{plan.file.path}: the experiment has no `screen` by a score, so that there is no --screen of it"
         )

@@ -78,8 +78,8 @@ def ranks_of(plan: Plan, frame: pd.DataFrame) -> list[str]:
         plan: of the experiment.
         frame: its replicates, as `analysis.results.load` gives them.
     """
-    screen = plan.file.experiment.screen
-    if screen is None or not screen.by_score:
+    screen = plan.file.experiment.scored_screen
+    if screen is None:
         return []
     names = {arm.identity: arm.name for arm in plan.arms}
     made = [found for path in numbered(rungs_folder(plan)) if (found := read_json(path))]

@@ -113,8 +113,7 @@ def _evaluations_of_screen(plan: Plan) -> Mapping[str, float]:
 
     Counted is how often the network is asked, for every rung, as if no arm was stopped.
     """
-    screen = plan.file.experiment.screen
-    if screen is None or not screen.by_score:
+    if plan.file.experiment.scored_screen is None:
         return {}
     specs = {arm.name: arm.spec for arm in plan.arms}
     found = dict.fromkeys(specs, 0.0)

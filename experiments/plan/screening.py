@@ -7,7 +7,8 @@ from pathlib import Path
 from experiments.plan.plan import Plan
 from registry.errors import SpecError
 from registry.experiment.arm import Arm
-from registry.experiment.rungs import RungArm, rung_arms, score_of
+from registry.experiment.claims import Direction
+from registry.experiment.rungs import RungArm, rung_arms
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
 from registry.schema.search import Screen
@@ -17,8 +18,8 @@ SUFFIX = "-screen"  # behind the experiment's name: that of its screen
 
 
 def screen_of(plan: Plan) -> Screen:
-    """Return what the file of an experiment that is screened says of it."""
-    screen = plan.file.experiment.screen
+    """Return what the file of an experiment that is screened by a score says of it."""
+    screen = plan.file.experiment.scored_screen
     assert screen is not None, "called for experiments that have one"
     return screen
 
@@ -68,16 +69,16 @@ def owners(plan: Plan) -> Mapping[tuple[str, int], str]:
     return {(identities[one.owner], one.step): one.run.identity for one in at_rungs(plan)}
 
 
-def mean_score(replicates: list[Replicate], plan: Plan) -> float | None:
+def mean_score(replicates: list[Replicate], score: str, direction: Direction) -> float | None:
     """Return the mean score over the seeds of an arm at a rung, None where a seed has none yet.
 
     It is turned so that lower is better.
 
     Args:
         replicates: of the arm at the rung.
-        plan: of the experiment.
+        score: its full name.
+        direction: which way it is better.
     """
-    score, direction = score_of(plan.file, screen_of(plan))
     results = [replicate.result() for replicate in replicates]
     if any(result is None for result in results):
         return None
@@ -87,8 +88,8 @@ def mean_score(replicates: list[Replicate], plan: Plan) -> float | None:
 
 def standing(plan: Plan) -> list[str]:
     """Return a line for each rung of a screen by a score that was begun: how many of its evaluations are done."""
-    screen = plan.file.experiment.screen
-    if screen is None or not screen.by_score or plan.untuned:
+    screen = plan.file.experiment.scored_screen
+    if screen is None or plan.untuned:
         return []
     own = screen_plan(plan)
     lines = []

@@ -17,7 +17,8 @@ from experiments.plan.screening import mean_score, owners, rungs_folder, screen_
 from experiments.record.recording import desire, stop_unbegun
 from experiments.search.halving import Decision, Standing, decide
 from experiments.search.screening import OUT_OF_RACE, Rungs, told
-from experiments.search.watched import Watching, launch_watched
+from experiments.search.watched import Watching, launch_watched, listed
+from registry.experiment.rungs import score_of
 from registry.runs.replicate import Replicate
 
 
@@ -57,7 +58,8 @@ class ScoredRace:
     def __init__(self, plan: Plan, say: Callable[[str], None] | None) -> None:
         self.plan, self.screen, self.say = plan, screen_of(plan), say
         self.rungs, self.own, self.owners = Rungs(plan, self.screen), screen_plan(plan), owners(plan)
-        self.decided = self.rungs.decided()
+        self.decided, self.score = self.rungs.decided(), score_of(plan.file, self.screen)
+        self.standings: Mapping[str, Standing] = {}  # at the last look
         self.replicates: dict[str, list[Replicate]] = {}
         for replicate in self.own.replicates:
             self.replicates.setdefault(replicate.identity, []).append(replicate)
@@ -83,9 +85,10 @@ class ScoredRace:
             yield replace(self.plan, selected=going)
 
     def decide(self) -> Decision:
-        """Decide every rung that can be decided, and return what is wanted then."""
+        """Look at every arm, decide every rung that can be decided, and return what is wanted then."""
+        self.standings = self._look()
         while True:
-            decision = decide(self._standings(), self.screen.rungs, self.screen.keep, self.decided)
+            decision = decide(self.standings, self.screen.rungs, self.screen.keep, self.decided)
             if decision.cut is None:
                 return decision
             self.decided[decision.cut.step] = decision.cut
@@ -94,14 +97,14 @@ class ScoredRace:
                 self.decided = self.rungs.decided()  # another process may have been quicker
                 self.say(told(self.plan, self.decided[decision.cut.step]))
 
-    def _standings(self) -> Mapping[str, Standing]:
+    def _look(self) -> Mapping[str, Standing]:
         """How far every arm is; an arm with a seed that failed or was cancelled is not waited for."""
         found = {}
         for arm in self.plan.arms:
             values, able = {}, True
             for step in self.screen.rungs:
                 replicates = self.replicates[self.owners[arm.identity, step]]
-                value = mean_score(replicates, self.plan)
+                value = mean_score(replicates, *self.score)
                 if value is not None:
                     values[step] = value
                 elif any(one.state in OUT_OF_RACE for one in replicates):
@@ -112,11 +115,10 @@ class ScoredRace:
     def _at_rung(self, decision: Decision) -> list[str]:
         """The evaluations at a rung that selected arms lack, by identity."""
         selected = {arm.identity for arm in self.plan.selected}
-        standings = self._standings()
         return [
             self.owners[identity, step]
             for identity, step in decision.until.items()
-            if step is not None and identity in selected and step not in standings[identity].values
+            if step is not None and identity in selected and step not in self.standings[identity].values
         ]
 
     def _stop(self, decision: Decision) -> None:
@@ -132,19 +134,17 @@ class ScoredRace:
 
     def tell_who_waits(self) -> None:
         """Say which arms others have to launch before those that are at a rung can go on."""
-        decision, standings = self.decide(), self._standings()
+        decision, standings = self.decide(), self.standings
         waiting = {identity: step for identity, step in decision.until.items() if step is not None}
         lacking = [own for own, step in waiting.items() if standings[own].able and step not in standings[own].values]
         missing = [arm.name for arm in self.plan.arms if arm.identity in lacking]
         if self.say is not None and missing and len(missing) < len(waiting):
-            first = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
             step = next(iter(waiting.values()))
-            self.say(f"screen: those that are at step {step} wait for {first}; launch these as well")
+            self.say(f"screen: those that are at step {step} wait for {listed(missing)}; launch these as well")
 
 
 def next_of_screen(plan: Plan) -> Plan:
     """Return what a launch of an experiment would launch first: of a screen by a score a rung; writes nothing."""
-    screen = plan.file.experiment.screen
-    if screen is None or not screen.by_score:
+    if plan.file.experiment.scored_screen is None:
         return plan
     return next(ScoredRace(plan, None).plans(), replace(plan, selected=[]))

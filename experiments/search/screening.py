@@ -17,7 +17,7 @@ from experiments.record.recording import desire
 from experiments.record.states import states
 from experiments.search.early_metrics import by_step
 from experiments.search.halving import Cut, Decision, Standing, decide
-from experiments.search.watched import Watching, launch_watched
+from experiments.search.watched import Watching, launch_watched, listed
 from registry.errors import SpecError
 from registry.runs.attempts import numbered, take
 from registry.runs.records import State, read_json
@@ -187,10 +187,9 @@ class Race:
         missing = [replicate for replicate in self.racing if by_folder[replicate.folder].startable]
         names = list(dict.fromkeys(replicate.arm for replicate in missing))
         if step is not None and names:
-            first = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
             self.say(
-                f"screen: the race is between all arms of the file: those that are at step {step} wait for {first}; "
-                "launch these as well"
+                f"screen: the race is between all arms of the file: those that are at step {step} wait for "
+                f"{listed(names)}; launch these as well"
             )
 
     def _states(self) -> dict[Path, State]:

@@ -6,7 +6,7 @@ command goes on: the same results give the same decisions.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from experiments.launch.launching import make_run_folders
 from experiments.plan.plan import Plan
 from experiments.plan.reading import answers_of
 from experiments.record.states import states
-from experiments.search.watched import Watching, launch_watched
+from experiments.search.watched import Watching, launch_watched, listed
 from registry.runs.given_seeds import FOLDER, GivenSeeds, read_given, write_given
 from registry.runs.records import State
 
@@ -114,10 +114,6 @@ class AddingSeeds:
     def tell_who_waits(self) -> None:
         """Say which arms others have to launch before claims can be judged."""
         missing = [one.arm for one, state in zip(self.todo, states(self.todo), strict=True) if state.startable]
-        names = _listed(list(dict.fromkeys(missing)))
+        names = listed(list(dict.fromkeys(missing)))
         if names:
             self.say(f"seeds: claims are about all arms of the file, and wait for {names}; launch these as well")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

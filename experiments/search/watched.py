@@ -1,6 +1,6 @@
 """A launch that one process watches to its end, on Slurm as well: its policy decides while replicates run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -61,3 +61,8 @@ def launch_watched(
             where.prepare(plan, ())
             Controller(where, launched, told.watch, told.say, lease).run(policy)
     return launched, policy
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of arms, and how many more there are."""
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -92,7 +92,7 @@ def launch(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: 
         watching = Watching(watcher.show, watcher.watch, watcher.line)
         if experiment.screen is None:
             launched = launch_until_decided(plan, executor, watching)
-        elif experiment.screen.by_score:
+        elif experiment.scored_screen is not None:
             launched = launch_screened_by_score(plan, executor, watching)
         else:
             launched = launch_screened(plan, executor, watching)

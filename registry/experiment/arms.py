@@ -98,7 +98,7 @@ def resolution(file: ExperimentFile, count: Count | None = None) -> Resolution:
     if file.experiment.tune is not None and not wrong:
         tuning, wrong = tuning_candidates(file, arms)
         lines += wrong
-    if arms and not lines and file.experiment.screen is not None and file.experiment.screen.by_score:
+    if arms and not lines and file.experiment.scored_screen is not None:
         lines += rung_arms(file, arms)[1]
     checkable = [(one.arm, one.unknown) for one in found if not one.uncountable]
     names = [*(draft.name for draft in drafts), *(one.arm.name for one in found)]

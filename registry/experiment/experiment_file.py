@@ -144,6 +144,11 @@ class Experiment(Section):
         return self.seeds if isinstance(self.seeds, UntilDecided) else None
 
     @property
+    def scored_screen(self) -> Screen | None:
+        """The screen, where it compares arms by a score of sampled clips."""
+        return self.screen if self.screen is not None and self.screen.by_score else None
+
+    @property
     def all_seeds(self) -> tuple[int, ...]:
         """All seeds that there may be."""
         return self.seeds.seeds if isinstance(self.seeds, UntilDecided) else self.seeds
