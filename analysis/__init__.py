@@ -1,4 +1,4 @@
-"""Reading: results -> pandas -> statistics -> verdicts, figures and reports. May import registry; no torch.
+"""Reading: results -> pandas -> statistics -> verdicts, tables, figures and reports. May import registry; no torch.
 
 In a notebook: `import analysis; e = analysis.load("experiments/quickstart.yaml")`, then `e.runs`, `e.table()`,
 `e.verdict()` (docs/notebooks.md).
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analysis.experiment_results import ExperimentResults
+    from analysis.reading.experiment_results import ExperimentResults
 
 
 def load(
@@ -35,6 +35,8 @@ def load(
         RunError: there is no such folder, nothing was launched in it, or not with these overrides; MLflow does not
             answer, or does not have what is asked for.
     """
-    from analysis.loading import open_results  # pandas, which whoever imports another module of this room may not need
+    from analysis.reading.loading import (
+        open_results,  # pandas, which whoever imports another module of this room may not need
+    )
 
     return open_results(source, runs, overrides, experiment)

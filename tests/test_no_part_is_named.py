@@ -40,15 +40,15 @@ ALLOWED = {
     ("registry/schema/claim.py", "fvd"): DEFAULT,
     ("experiments/scores/protocols.py", "i3d"): EXAMPLE,
     ("experiments/search/goals.py", "fvd"): EXAMPLE,
-    ("analysis/simulations.py", "fvd"): "the name of a score that is made up",
+    ("analysis/studies/simulations.py", "fvd"): "the name of a score that is made up",
     ("registry/schema/protocol.py", "uniform"): HOMONYM,  # where clips start
     ("registry/schema/protocol.py", "pixels"): HOMONYM,  # a key of a bound protocol
     ("experiments/scores/scoring.py", "pixels"): HOMONYM,
     ("experiments/search/results.py", "linear"): HOMONYM,  # a scale of an axis
-    ("analysis/search_figures.py", "linear"): HOMONYM,
+    ("analysis/figures/searches.py", "linear"): HOMONYM,
     ("experiments/tracking/arms_view.py", "linear"): HOMONYM,  # a scale of an axis
-    ("analysis/search_figures.py", "none"): HOMONYM,  # no colour
-    ("analysis/figures.py", "none"): HOMONYM,
+    ("analysis/figures/searches.py", "none"): HOMONYM,  # no colour
+    ("analysis/figures/arm_figures.py", "none"): HOMONYM,
     ("experiments/cli/score_view.py", "none"): HOMONYM,  # an empty list
     ("experiments/launch/importing.py", "checkpoint"): "what a training of no steps starts from",
     ("experiments/cli/checkpoints.py", "checkpoint"): HOMONYM,  # a verb

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.loading import launched
+from analysis.reading.loading import launched
 from registry.runs.machine import ROOT
-from tests.analysis.test_packed_results import unpacked
+from tests.analysis.reading.test_packed_results import unpacked
 from tests.cli.command import run
 
 PAPER = ROOT / "docs" / "paper"

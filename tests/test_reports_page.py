@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from analysis import figures, page_videos, pictures, report_page
+from analysis.figures import arm_figures, pictures
+from analysis.report import page, page_videos
 from experiments.cli.app import app
 from experiments.plan.loading import load_plan
 from experiments.tracking import mlflow_sync
@@ -41,6 +42,6 @@ def test_the_bounds_are_those_of_the_code() -> None:
     mega = 2**20
     assert f"at most {page_videos.MOST_ROWS} clips of each arm" in text
     assert f"{page_videos.MOST_BYTES // mega} MB of video files" in text
-    assert f"{report_page.MOST_BYTES // mega} MB of figures, and {figures.MOST_STEPS} steps of a curve" in text
+    assert f"{page.MOST_BYTES // mega} MB of figures, and {arm_figures.MOST_STEPS} steps of a curve" in text
     assert f"{pictures.COLUMN:g} inches wide" in text
     assert (ROOT / "docs" / "report.png").stat().st_size < 150_000

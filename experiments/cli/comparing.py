@@ -33,7 +33,7 @@ def diff(
     where spec, protocol, code, environment and result differ, and nothing else.
     """
     if len(words) == 2 and not Path(words[0]).is_file() and not OVERRIDE.match(words[1]):
-        from analysis.run_differences import open_run
+        from analysis.results.run_differences import open_run
 
         left, right = (open_run(word, runs) for word in words)
         return _show_runs(words, left, right, form)
@@ -87,7 +87,7 @@ def _replicates(plan: "Plan", arms: tuple[str, str], seed: int | None) -> "list[
 
 def _show_runs(names: tuple[str, ...], left: "Replicate", right: "Replicate", form: str) -> None:
     """Print where two runs differ, section by section."""
-    from analysis.run_differences import SECTIONS, differences
+    from analysis.results.run_differences import SECTIONS, differences
     from experiments.cli import console
 
     found: dict[str, list[Any]] = {section: [] for section in SECTIONS}
@@ -123,7 +123,9 @@ def compare(left: Path, right: Path, metrics: tuple[str, ...], runs: Path | None
     Each is an experiment file or its folder among the runs. Scores by different protocols are refused, with what
     differs.
     """
-    from analysis import comparing, load, terminal
+    from analysis import load
+    from analysis.reading import comparing
+    from analysis.tables import terminal
     from experiments.cli import console
 
     ours, theirs = (load(place, runs if place.is_file() else None) for place in (left, right))

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from analysis import terminal
+from analysis.tables import terminal
 from registry.schema.labels import printable
 
 console = Console(soft_wrap=True)

@@ -33,7 +33,7 @@ def dashboard(words: tuple[str, ...], runs: Path, tracking_uri: str | None, port
 
     Where the store is a server already none is started. A server that is started listens on this machine only.
     """
-    from analysis.mlflow_names import file_of
+    from analysis.results.mlflow_names import file_of
     from experiments.cli.console import say
     from experiments.tracking import server, store
 

@@ -59,12 +59,24 @@ EXECUTOR = click.option(
 PLUGINS = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Also read parts from this module.")
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
 ONLY = click.option("--only", multiple=True, metavar="PATTERN", help="Arms by name (fnmatch; !PATTERN takes away).")
+
+
+def _take_stage(context: click.Context, option: click.Parameter, given: bool) -> None:
+    """Hand a verb the stage of the experiment that it is about, of which a command can name one.
+
+    Raises:
+        click.UsageError: it names both.
+    """
+    if given and context.params.setdefault("stage", option.name) != option.name:
+        raise click.UsageError("--tuning and --screen name two stages of the experiment: give one of the two")
+
+
 TUNING = click.option(
-    "--tuning", "stage", flag_value="tuning", default="",
+    "--tuning", is_flag=True, expose_value=False, callback=_take_stage,
     help="The experiment's tuning in its place: the short trainings of `tune`.",
 )  # fmt: skip
 SCREEN = click.option(
-    "--screen", "stage", flag_value="screen",
+    "--screen", is_flag=True, expose_value=False, callback=_take_stage,
     help="In its place what its `screen` has sampled and scored at the rungs.",
 )  # fmt: skip
 _FILE = click.argument("file", type=FOLDER)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.tunings import tuning_lines
+from analysis.results.tunings import tuning_lines
 from experiments.cli.console import paragraph, table
 from experiments.plan.fitting import gigabytes, parts
 from experiments.plan.plan import Plan

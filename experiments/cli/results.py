@@ -10,7 +10,7 @@ from experiments.cli.options import FOLDER, ONLY, OVERRIDES, RUNS, verb
 from registry.errors import RunError, SpecError
 
 if TYPE_CHECKING:
-    from analysis.pictures import Form
+    from analysis.figures.pictures import Form
     from experiments.launch.report import Report
     from experiments.plan.plan import Plan
 
@@ -90,8 +90,8 @@ def table(found: "Plan", metrics: tuple[str, ...], form: str, step: int | None) 
     The forms for files also name the runs behind the numbers, and their commit: md, tex and html in a comment, csv and
     json as values.
     """
-    from analysis import rendering
-    from analysis.tunings import tuning_lines
+    from analysis.results.tunings import tuning_lines
+    from analysis.tables import rendering
     from experiments.cli import console, hints
     from experiments.plan import reading
 
@@ -137,8 +137,8 @@ def verdict(file: Path | None, runs: Path, paper: bool, harmless: str, form: str
 
 def print_scoreboard(runs: Path, form: str) -> None:
     """Print the paper's claims beside what was run."""
-    from analysis.paper_claims import paper_claims
-    from analysis.scoreboard import rendered, scoreboard
+    from analysis.paper.claims import paper_claims
+    from analysis.paper.scoreboard import rendered, scoreboard
     from experiments.cli import console
 
     rows, problems = scoreboard(paper_claims(), runs)
@@ -152,7 +152,8 @@ def print_verdict(found: "Plan", form: str, harmless: str = "", refuses: bool = 
     Raises:
         RunError: an answer is refused, where that is an error.
     """
-    from analysis import rendering, verdicts
+    from analysis.tables import rendering
+    from analysis.verdicts import judging
     from experiments.cli import console
     from experiments.plan import reading
 
@@ -164,7 +165,7 @@ def print_verdict(found: "Plan", form: str, harmless: str = "", refuses: bool = 
         print(f"{found.name}: --only leaves out arms of {left_out} claim{'' if left_out == 1 else 's'}")
     if harmless and form == "table" and not any(answer.mixed_code for answer in answers):
         console.say(f"{found.name}: one code made all of these arms; --mixed-code is not needed")
-    if refuses and (why := verdicts.refusal(answers)):
+    if refuses and (why := judging.refusal(answers)):
         raise RunError(why)
 
 

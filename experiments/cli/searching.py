@@ -21,14 +21,14 @@ def search(found: "Plan", executor: str, show: bool, form: str) -> None:
 
     On Slurm this process only submits and watches: it may run on the login node or in a job, and be killed.
     """
-    from analysis import search_figures
+    from analysis.figures import searches
     from experiments.cli import hints, search_view
     from experiments.cli.console import say
     from experiments.search import results
 
     study = results.read(found) if show else _searched(found, executor, apart=form == "json")
     told = results.summary(found, study)
-    drawn = [] if show else search_figures.draw(**results.for_figures(found, told))
+    drawn = [] if show else searches.draw(**results.for_figures(found, told))
     if form == "json":
         return print(json.dumps(told, indent=1))
     search_view.show_search(told)

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from rich.console import Group
 from rich.live import Live
 
-from analysis.tunings import tuning_lines
+from analysis.results.tunings import tuning_lines
 from experiments.cli.console import console, make_tables, paragraph, say, table
 from experiments.plan import screening, until_decided
 from experiments.plan.logs import log_of, replicates_of

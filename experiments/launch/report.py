@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis import reports
-from analysis.pictures import Form
-from analysis.report_figures import Results
-from analysis.verdict import Verdict
+from analysis.figures.pictures import Form
+from analysis.figures.report_figures import Results
+from analysis.report import writing
+from analysis.verdicts.verdict import Verdict
 from experiments.launch import preparing
 from experiments.plan import reading
 from experiments.plan.loading import load_plan
@@ -85,7 +85,7 @@ def _write(plan: Plan, link: bool, harmless: str, forms: Sequence[Form]) -> tupl
     answers = reading.answers_of(plan, harmless=harmless, read=read)
     about = resolved(plan)
     results = Results(read.last, reading.floors_of(plan), answers, read.by_step, about.directions)
-    return reports.write(plan.folder, about, results, link, forms), answers
+    return writing.write(plan.folder, about, results, link, forms), answers
 
 
 def is_overridden(plan: Plan) -> bool:

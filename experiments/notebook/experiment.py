@@ -18,7 +18,7 @@ from registry.errors import RunError, SpecError
 from registry.runs.files import write_atomically
 
 if TYPE_CHECKING:
-    from analysis.experiment_results import ExperimentResults
+    from analysis.reading.experiment_results import ExperimentResults
 
 HEAD = "# Written by experiments.Experiment from Python: change it there, or remove this line and keep the file."
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from experiments.plan.network_counts import count_for_matching
 from experiments.plan.plan import Plan
-from experiments.plan.screening import SCREEN, screen_plan
-from experiments.plan.tuning import TUNING, refuse_untuned, tuning_plan, with_chosen
+from experiments.plan.screening import screen_plan
+from experiments.plan.stages import SCREEN, TUNING
+from experiments.plan.tuning import refuse_untuned, tuning_plan, with_chosen
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.experiment.arm import Arm
 from registry.experiment.arms import resolution, select

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.mixed_code import named
+from analysis.results.mixed_code import named
 from experiments.plan.plan import Plan
 from experiments.record import code_digests
 from registry.runs.code_used import made_by, other_than

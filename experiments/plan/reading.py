@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import results, verdicts
-from analysis.curves import curves
-from analysis.looks import History
-from analysis.plateau import LOSS, with_plateaus
-from analysis.recorded_looks import seen
-from analysis.screen_ranks import Rung, rank_lines
-from analysis.verdict import Verdict
+from analysis.results import results_frame
+from analysis.results.curves import curves
+from analysis.tables.screen_ranks import Rung, rank_lines
+from analysis.verdicts import judging
+from analysis.verdicts.looks import History
+from analysis.verdicts.plateau import LOSS, with_plateaus
+from analysis.verdicts.recorded_looks import seen
+from analysis.verdicts.verdict import Verdict
 from experiments.plan.plan import Plan
 from experiments.plan.screening import rungs_folder
 from registry.errors import SpecError
@@ -26,7 +27,7 @@ from registry.runs.replicate import replicate_of
 
 
 def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> pd.DataFrame:
-    """Return the plan's replicates as `analysis.results.load` gives them, all or those of the selected arms.
+    """Return the plan's replicates as `results_frame.load` gives them, all or those of the selected arms.
 
     Args:
         plan: whose replicates.
@@ -38,14 +39,16 @@ def frame_of(plan: Plan, step: int | None = None, *, selected: bool = False) -> 
         RunError: a run folder was edited, or an axis has the name of another column.
     """
     if step is None:
-        return results.load(replicate.row() for replicate in (plan.replicates if selected else plan.all_replicates))
+        return results_frame.load(
+            replicate.row() for replicate in (plan.replicates if selected else plan.all_replicates)
+        )
     arms, seeds = (plan.selected if selected else plan.arms), plan.seeds_by_identity()
     steps = {arm.name: [*early_steps(plan.file.experiment, arm.spec), arm.spec.step] for arm in arms}
     there = [arm for arm in arms if step in steps[arm.name]]
     if not there:
         known = ", ".join(map(str, sorted({one for own in steps.values() for one in own})))
         raise SpecError(f"no arm is evaluated at step {step}, but at {known} (evaluate_at)")
-    return results.load(
+    return results_frame.load(
         replicate_of(plan.name, arm, seed, plan.runs, step if step != arm.spec.step else None).row()
         for arm in there
         for seed in seeds[arm.identity]
@@ -76,7 +79,7 @@ def ranks_of(plan: Plan, frame: pd.DataFrame) -> list[str]:
 
     Args:
         plan: of the experiment.
-        frame: its replicates, as `analysis.results.load` gives them.
+        frame: its replicates, as `analysis.results.results_frame.load` gives them.
     """
     screen = plan.file.experiment.scored_screen
     if screen is None:
@@ -136,7 +139,7 @@ def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: 
     last, floors = read.last if read is not None else frame_of(plan), floors_of(plan)
 
     def judged(history: History) -> list[Verdict]:
-        return verdicts.judge(last, claims, floors=floors, harmless=harmless, by_step=by_step, history=history)
+        return judging.judge(last, claims, floors=floors, harmless=harmless, by_step=by_step, history=history)
 
     answers = seen(plan.folder, last, plan.file.experiment.until_decided, judged)
     claimed = {arm for claim in claims for arm in claim.arms}

@@ -1,19 +1,17 @@
 """An experiment's screen by a score: the plan of what is sampled and scored at its rungs, and how far that is."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from experiments.plan.plan import Plan
+from experiments.plan.stages import SCREEN, stage_plan
 from registry.errors import SpecError
-from registry.experiment.arm import Arm
 from registry.experiment.claims import Direction
 from registry.experiment.rungs import RungArm, rung_arms
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
 from registry.schema.search import Screen
 
-SCREEN = "screen"  # the stage of an experiment that it is
 SUFFIX = "-screen"  # behind the experiment's name: that of its screen
 
 
@@ -29,21 +27,9 @@ def screen_plan(plan: Plan) -> Plan:
 
     Its trainings are those of the experiment's arms, so that an arm that goes on goes on from its rung.
     """
-    name, screen = plan.name, screen_of(plan)
-    changes = {
-        "name": name + SUFFIX,
-        "about": f"Compares the arms of {name} by {screen.metric} on their way.",
-        "claim": (), "floors": (), "evaluate_at": None, "screen": None, "match": None, "tune": None,
-    }  # fmt: skip
-    file = replace(plan.file, experiment=plan.file.experiment.model_copy(update=changes))
-    arms: dict[str, Arm] = {}
-    for one in at_rungs(plan):  # arms that the screen's way of evaluating makes equal are evaluated once
-        arms.setdefault(one.run.identity, one.run)
-    every = list(arms.values())
-    return replace(
-        plan, file=file, arms=every, claims=[], selected=every, only=(), folders=(), candidates=(), chosen={}, kept={},
-        stage=SCREEN, whole=plan.file,
-    )  # fmt: skip
+    about = f"Compares the arms of {plan.name} by {screen_of(plan).metric} on their way."
+    runs = [one.run for one in at_rungs(plan)]  # equal ones, as the screen evaluates them, are evaluated once
+    return stage_plan(plan, SCREEN, plan.name + SUFFIX, runs, {"about": about})
 
 
 def rungs_folder(plan: Plan) -> Path:

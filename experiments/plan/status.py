@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.mixed_code import MixedCode, lines, mixed_code
+from analysis.results.mixed_code import MixedCode, lines, mixed_code
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.slurm_queue import Ending, Queue

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from experiments.plan.plan import Plan
+from experiments.plan.stages import TUNING, stage_plan
 from registry.errors import RunError
 from registry.experiment.arm import Arm
 from registry.experiment.tuning import TuningCandidate
@@ -13,28 +14,15 @@ from registry.runs.replicate import Replicate, replicate_of
 from registry.runs.tunings import SUFFIX, Tried, TunedArm, read_tuned, tuning_key
 from registry.schema.tune import Tune
 
-TUNING = "tuning"  # the stage of an experiment that it is
 DIVERGED = "the loss is not finite"  # what a training says that fails for it
 
 
 def tuning_plan(plan: Plan) -> Plan:
     """Return the plan of an experiment's tuning: the candidates of all its arms, whichever are selected."""
     tune, name = tune_of(plan), plan.name
-    changes = {
-        "name": name + SUFFIX,
-        "about": f"Finds {' and '.join(tune.values)} of each arm of {name} by {tune.metric}, in short trainings.",
-        "seeds": tune.seeds, "claim": (), "floors": (), "evaluate_at": None, "screen": None, "match": None,
-        "tune": None,
-    }  # fmt: skip
-    file = replace(plan.file, experiment=plan.file.experiment.model_copy(update=changes))
-    runs: dict[str, Arm] = {}
-    for candidate in plan.candidates:  # arms that share a training share its candidates
-        runs.setdefault(candidate.run.identity, candidate.run)
-    arms = list(runs.values())
-    return replace(
-        plan, file=file, arms=arms, claims=[], selected=arms, only=(), folders=(), candidates=(), stage=TUNING,
-        whole=plan.file,
-    )  # fmt: skip
+    about = f"Finds {' and '.join(tune.values)} of each arm of {name} by {tune.metric}, in short trainings."
+    runs = [candidate.run for candidate in plan.candidates]  # arms that share a training share its candidates
+    return stage_plan(plan, TUNING, name + SUFFIX, runs, {"about": about, "seeds": tune.seeds})
 
 
 def tune_of(plan: Plan) -> Tune:

@@ -19,9 +19,9 @@ def expected(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         `first`: if all ends at the first look; `most`: if every claim takes all seeds; and of each simulated effect
-        (`analysis.look_simulations.mean_seeds`) `gpu_hours`, and `seeds`, the mean over the arms of claims.
+        (`analysis.studies.look_simulations.mean_seeds`) `gpu_hours`, and `seeds`, the mean over the arms of claims.
     """
-    from analysis.look_simulations import mean_seeds  # imports scipy, which `status` does without
+    from analysis.studies.look_simulations import mean_seeds  # imports scipy, which `status` does without
 
     design = plan.file.experiment.until_decided
     assert design is not None, "called for experiments that have one"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures import draw_curves
+from analysis.figures.arm_figures import draw_curves
 from components.data.datasets.video_folder import VideoFolder
 from components.data.prepare import prepare
 from components.data.video.frame_folder import is_picture

@@ -72,7 +72,7 @@ def read(plan: Plan) -> Study:
 
 
 def for_figures(plan: Plan, found: dict[str, Any]) -> dict[str, Any]:
-    """A summary as `analysis.search_figures.draw` takes it."""
+    """A summary as `analysis.figures.searches.draw` takes it."""
     scales = {
         key: "choices" if dimension.choices is not None else "log" if dimension.log else "linear"
         for key, dimension in search_of(plan).space.items()

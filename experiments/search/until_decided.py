@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.until_decided import claim_then, seeds_wanted
+from analysis.verdicts.until_decided import claim_then, seeds_wanted
 from experiments.launch.controller import Launched, Wants
 from experiments.launch.executor import Executor
 from experiments.launch.launching import make_run_folders

@@ -10,8 +10,9 @@ from experiments.launch.executors import EXECUTORS
 from experiments.launch.report import Report, report
 from experiments.plan import status
 from experiments.plan.plan import Plan
+from experiments.plan.stages import TUNING
 from experiments.plan.starts import refuse_missing
-from experiments.plan.tuning import TUNING, diverged, refuse_untuned
+from experiments.plan.tuning import diverged, refuse_untuned
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
 

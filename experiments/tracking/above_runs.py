@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.mlflow_names import ARM, ARTIFACTS_TAG, REPORT, SEARCH, TRIAL
+from analysis.results.mlflow_names import ARM, ARTIFACTS_TAG, REPORT, SEARCH, TRIAL
 from experiments.tracking import overview
 from experiments.tracking.artifacts import Artifact, send
 from experiments.tracking.run_contents import SOURCE_TYPE, kind_of, own_tags

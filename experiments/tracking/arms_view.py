@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.mlflow_names import REPLICATE
+from analysis.results.mlflow_names import REPLICATE
 from experiments.tracking.run_contents import LONGEST
 
 KEY = "arms"  # in the address: `viewStateShareKey=arms`

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from analysis.mlflow_names import ARTIFACTS_TAG, RESULT, SAMPLES, SPEC, result_at
+from analysis.results.mlflow_names import ARTIFACTS_TAG, RESULT, SAMPLES, SPEC, result_at
 from experiments.tracking.run_contents import on_the_way
 from registry.runs.records import State
 from registry.runs.replicate import Replicate

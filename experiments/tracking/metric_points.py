@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.mlflow_names import MAXIMUM, metric_key
+from analysis.results.mlflow_names import MAXIMUM, metric_key
 
 Point = tuple[str, int]  # metric, step
 Points = dict[Point, tuple[float, int]]  # -> value, time in milliseconds

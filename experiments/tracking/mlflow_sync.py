@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.mlflow_names import file_of
-from analysis.mlflow_names import open_client as _client
+from analysis.results.mlflow_names import file_of
+from analysis.results.mlflow_names import open_client as _client
 from experiments.record.lease import Lease, leased
 from experiments.record.progress import Progress, silent
 from experiments.tracking import artifacts, overview, run_contents

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.mlflow_names import metric_key
+from analysis.results.mlflow_names import metric_key
 from experiments.tracking import arms_view
 from experiments.tracking.metric_points import MetricLines
 from experiments.tracking.run_contents import LONGEST

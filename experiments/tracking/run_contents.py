@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.mixed_code import mixed_code
-from analysis.mlflow_names import REPLICATE, TRIAL, metric_key
+from analysis.results.mixed_code import mixed_code
+from analysis.results.mlflow_names import REPLICATE, TRIAL, metric_key
 from experiments.record.recording import bound_code, prepared_data
 from experiments.tracking.metric_points import MetricLines, flat
 from registry.errors import RunError

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO
 
-from analysis.mlflow_names import QUIET, check_file
+from analysis.results.mlflow_names import QUIET, check_file
 from experiments.tracking.store import artifact_root
 from registry.errors import RunError
 

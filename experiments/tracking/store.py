@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from analysis.mlflow_names import FILE, file_of
+from analysis.results.mlflow_names import FILE, file_of
 from experiments.tracking.arms_view import KEY
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"

@@ -24,11 +24,11 @@ class ClaimThen(Record):
     """Where a claim stood when seeds were given.
 
     Args:
-        claim: digest of what is claimed of which arms (`analysis.looks.key_of`).
+        claim: digest of what is claimed of which arms (`analysis.verdicts.looks.key_of`).
         says: the claim in words, with its score.
         arms: the identities of those that it is about.
         seeds: that it was judged with.
-        stage: `decided`, `open`, `given up`, `ended` or `waits` (`analysis.until_decided`).
+        stage: `decided`, `open`, `given up`, `ended` or `waits` (`analysis.verdicts.until_decided`).
         chance: that it, or its contrary, is shown at the last look, at most; None where nothing was estimated.
         told: all this in words.
     """

@@ -1,7 +1,7 @@
 """The looks that were taken at an experiment's claims: `looks/0001.json`, …, one where data had grown, none removed.
 
 A look is what `verdict`, a report or a notebook shows. Testing again as data grow makes false verdicts, so each look is
-written down and paid for (`analysis.looks`). The next number goes to one process only, as with attempts.
+written down and paid for (`analysis.verdicts.looks`). The next number goes to one process only, as with attempts.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Looked(Record):
     """A claim as it was seen.
 
     Args:
-        claim: digest of what is claimed of which arms (`analysis.looks.key_of`).
+        claim: digest of what is claimed of which arms (`analysis.verdicts.looks.key_of`).
         says: the claim in words.
         metric: the score's full name.
         protocol: fingerprint of how it was measured.

@@ -172,7 +172,7 @@ class Replicate:
         return readable(self.training / "heartbeat.json", Heartbeat)
 
     def row(self) -> dict[str, Any]:
-        """Return the replicate as `analysis.results.load` takes it.
+        """Return the replicate as `analysis.results.results_frame.load` takes it.
 
         Raises:
             RunError: a finished replicate's stored spec no longer hashes to its identity.

@@ -89,7 +89,7 @@ class ResolvedExperiment(Record):
 
     @property
     def resolved_claims(self) -> list[ResolvedClaim]:
-        """The claims as `analysis.verdicts.judge` takes them."""
+        """The claims as `analysis.verdicts.judging.judge` takes them."""
         return _CLAIMS.validate_python(self.claims)
 
     @property

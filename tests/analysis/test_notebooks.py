@@ -64,7 +64,7 @@ def test_a_pair_says_the_same_and_holds_no_output(name: str) -> None:
 
 @pytest.mark.parametrize("name", READING)
 def test_without_results_it_says_what_to_launch(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.loading.RUNS", "no-runs")  # the checkout may have some
+    monkeypatch.setattr("analysis.reading.loading.RUNS", "no-runs")  # the checkout may have some
     with pytest.raises(RunError, match=r"launch it with `python run\.py launch"):
         exec(compile(code_of(name), name, "exec"), {})
 

@@ -197,7 +197,7 @@ def dashboard(*words: object) -> Iterator[str]:
 
 def runs_of(uri: str, experiment: str) -> list[Any]:
     """The runs of an experiment as MLflow has them, in the order in which they were started."""
-    from analysis.mlflow_names import open_client
+    from analysis.results.mlflow_names import open_client
 
     client = open_client(uri)
     number = client.get_experiment_by_name(experiment).experiment_id

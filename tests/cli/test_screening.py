@@ -59,6 +59,12 @@ def test_verbs_with_screen_are_about_what_ran_at_the_rung(screening: Screening) 
     assert "fast at step 6" in table.out
 
 
+def test_a_command_is_about_one_stage(screening: Screening) -> None:
+    both = screening.say("status", "--screen", "--tuning")
+    assert both.code == 2
+    assert "--tuning and --screen name two stages of the experiment: give one of the two" in both.err
+
+
 def test_the_table_has_both_orders(screening: Screening) -> None:
     first, second = sorted(
         screening.say("table", "--screen", "--format", "json").json["arms"],

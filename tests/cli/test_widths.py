@@ -125,7 +125,7 @@ def test_nothing_is_cut(words: list[str], widest: dict[str, str], columns: int, 
 
 
 def test_the_written_verdict_has_a_width_of_its_own(tmp_path: Path, words: list[str]) -> None:
-    from analysis.rendering import verdicts_table
+    from analysis.tables.rendering import verdicts_table
     from experiments.plan.reading import answers_of
 
     answers = answers_of(load_plan(Path(words[0]), runs=Path(words[2])))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import reports
+from analysis.report import writing
 from experiments.record import slurm_queue
 from registry.runs.stored import read_lines
 from tests.slurm.clusters import Cluster
@@ -100,7 +100,7 @@ def test_what_happens_to_sweeps(real_slurm: Cluster, tmp_path: Path) -> None:
         granted = real_slurm.ask("sacct", "-X", "-n", "-P", "-j", rows[name]["job"], "--format=AllocTRES")
         assert "gres/gpu=1" in granted
 
-    table = (sweep.plan().folder / reports.LINK / "table.md").read_text()  # by the report job
+    table = (sweep.plan().folder / writing.LINK / "table.md").read_text()  # by the report job
     assert "late" in table
 
     sweep.verb("retry", "--only", "cancelled", "--executor", "slurm")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.paper_claims import paper_claims
+from analysis.paper.claims import paper_claims
 from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
 from registry.runs.machine import ROOT
-from tests.analysis.test_scoreboard import ids_tested
+from tests.analysis.paper.test_scoreboard import ids_tested
 from tests.experiments.plan.test_latte_files import head_of
 
 FOLDER = ROOT / "experiments" / "latte" / "small"

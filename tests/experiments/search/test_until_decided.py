@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis import recorded_looks as looks_of
+from analysis.verdicts import recorded_looks as looks_of
 from experiments.launch.controller import Controller, Launched
 from experiments.launch.launching import make_run_folders
 from experiments.plan import until_decided as said_of

@@ -54,7 +54,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_what_was_brought_is_read_back(either: str, name: str, tmp_path: Path) -> None:
-    """The whole of reading is in tests/analysis/test_mlflow_results.py; here it is asked of a server as well."""
+    """All of reading is in tests/analysis/reading/test_mlflow_results.py; here it is asked of a server as well."""
     plan = plan_of(tmp_path, f"name={name}", "evaluate_at=[3]")
     for replicate in finish(plan, lambda one: {"fvd[moving_shapes_r3d]": 3.0 + one.seed + len(one.arm)}, losses=3):
         desire(replicate, "run")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis import mlflow_names
+from analysis.results import mlflow_names
 from experiments.record.recording import Recorder
 from experiments.tracking import artifacts, mlflow_sync, overview, store
 from registry.runs.files import write_atomically

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from analysis import results
+from analysis.results import results_frame
 from components.weights import sha256_of
 from experiments.launch.launching import launch_all, retry, unfinished
 from experiments.plan import status
@@ -60,8 +60,8 @@ def test_a_damaged_result_does_not_count_and_is_made_again(copied: Path, damage:
     assert replicate.result() is None
     (row,) = [row for row in status.rows(plan) if row["state"] == "damaged"]
     assert told in row["error"]
-    frame = results.load(replicate.row() for replicate in plan.replicates)
-    assert len(results.done(frame)) == 3
+    frame = results_frame.load(replicate.row() for replicate in plan.replicates)
+    assert len(results_frame.done(frame)) == 3
     launch_all(plan, "debug", nothing, lambda todo, states: None)
     assert replicate.state is State.DAMAGED  # until `retry`
     assert "`retry` makes it again" in unfinished(plan.replicates)[0]

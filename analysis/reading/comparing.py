@@ -1,0 +1,151 @@
+"""Two experiments, or two sites of one experiment, arm by arm: the scores on either side, and how far they are apart.
+
+The runs of two sites are not paired, whatever their seeds: another machine or another commit draws anew. So Welch's
+interval is that of the difference of two means (B. L. Welch, Biometrika 34, 1947). Scores of different data or by
+different protocols are refused.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+
+from analysis.reading.experiment_results import ExperimentResults
+from analysis.results.mixed_code import lines, mixed_code_of
+from analysis.results.results_frame import protocol_of, score_names, scores_by_arm
+from analysis.statistics.t_tests import welch_interval
+from analysis.tables import score_table
+from registry.errors import RunError, did_you_mean
+from registry.schema.differences import differing
+
+MOST_KEYS = 6  # of an arm whose specs differ, in a note
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """A score of one arm on either side; `difference` is right less left, None where it is not defined.
+
+    Args:
+        arm: its name.
+        metric: full name of the score.
+        left: mean, sd (n - 1) and n; numbers that are not defined are None.
+        right: likewise.
+        difference: of the means.
+        interval: Welch's, at 95 %.
+    """
+
+    arm: str
+    metric: str
+    left: tuple[float | None, float | None, int]
+    right: tuple[float | None, float | None, int]
+    difference: float | None
+    interval: tuple[float, float] | None
+
+    def cells(self) -> list[str]:
+        """Return the row as texts."""
+        sides = [
+            f"{score_table.with_spread(_or_nan(mean), _or_nan(sd))} (n = {n})"
+            for mean, sd, n in (self.left, self.right)
+        ]
+        shown = score_table.NOTHING if self.difference is None else f"{self.difference:+.3g}"
+        interval = f"{self.interval[0]:+.3g} to {self.interval[1]:+.3g}" if self.interval else score_table.NOTHING
+        return [self.arm, self.metric, *sides, shown, interval]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two experiments side by side.
+
+    Args:
+        left, right: what to call them.
+        rows: every score of every arm that both have.
+        protocols: metric -> the fingerprint that both sides share.
+        notes: arms on one side alone, specs that differ, mixed code.
+    """
+
+    left: str
+    right: str
+    rows: Sequence[ArmScores]
+    protocols: dict[str, str | None]
+    notes: Sequence[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def compare(left: ExperimentResults, right: ExperimentResults, metrics: Sequence[str] = ()) -> Comparison:
+    """Return the scores of the arms that two experiments share by name.
+
+    Args:
+        left, right: the experiments.
+        metrics: only these scores, in short or in full; none: all that both have but those of single noise bands.
+
+    Raises:
+        RunError: both are one, no arm or no score is in both, or a score was measured on different data or by
+            different protocols.
+    """
+    if (left.source.place, left.resolved.digest) == (right.source.place, right.resolved.digest):
+        raise RunError(f"{left.source.place}: both are the same experiment in the same folder; name another one")
+    names = (left.name, right.name) if left.name != right.name else (left.source.place, right.source.place)
+    shared = [arm for arm in left.arms if arm in right.arms]
+    if not shared:
+        raise RunError(
+            f"no arm is in both: {names[0]} has {', '.join(left.arms)}; {names[1]} has {', '.join(right.arms)}"
+        )
+    sides = [side.frame[side.frame["arm"].isin(shared)] for side in (left, right)]
+    frame = pd.concat([own.assign(arm=f"{name}: " + own["arm"]) for name, own in zip(names, sides, strict=True)])
+    found, protocols = [], {}
+    for metric in _metrics(left, sides, metrics):
+        protocols[metric] = protocol_of(frame, list(dict.fromkeys(frame["arm"])), metric)
+        ours, theirs = (scores_by_arm(side, shared, metric) for side in sides)
+        found += [_row(arm, metric, ours[arm].dropna(), theirs[arm].dropna()) for arm in shared]
+    return Comparison(*names, found, protocols, [*_notes(left, right, names), *lines(mixed_code_of(frame))])
+
+
+def _metrics(left: ExperimentResults, sides: Sequence[pd.DataFrame], asked: Sequence[str]) -> list[str]:
+    known = [name for name in score_names(sides[0]) if name in score_names(sides[1]) and "_band_" not in name]
+    if not known:
+        raise RunError("no score is in both: one of the two has no finished replicate, or they measure other things")
+    names = [left.score_name(metric) for metric in asked]
+    for name in names:
+        if name not in known:
+            raise RunError(f"no score {name!r} in both; {did_you_mean(name, known)}")
+    return names or known
+
+
+def _row(arm: str, metric: str, ours: pd.Series, theirs: pd.Series) -> ArmScores:
+    sides = [(_known(own.mean()), _known(own.std(ddof=1)), len(own)) for own in (ours, theirs)]
+    difference = _known(theirs.mean() - ours.mean())
+    return ArmScores(arm, metric, sides[0], sides[1], difference, welch_interval(ours.to_numpy(), theirs.to_numpy()))
+
+
+def _notes(left: ExperimentResults, right: ExperimentResults, names: tuple[str, str]) -> list[str]:
+    told = []
+    for name, own, other in ((names[0], left, right), (names[1], right, left)):
+        if alone := [arm for arm in own.arms if arm not in other.arms]:
+            told.append(f"only in {name}: {', '.join(alone)}")
+    for arm in left.arms:
+        if arm in right.arms and left.resolved.arms[arm].identity != right.resolved.arms[arm].identity:
+            told.append(f"{arm}: is not the same spec on both sides{_keys(arm, left, right)}")
+    return told
+
+
+def _keys(arm: str, left: ExperimentResults, right: ExperimentResults) -> str:
+    specs = [side.specs.get(arm) for side in (left, right)]
+    if specs[0] is None or specs[1] is None:
+        return ""
+    keys = differing(specs[0].science(), specs[1].science())
+    shown = [f"{key} {one} / {other}" for key, one, other in islice(keys, MOST_KEYS)]
+    return f": {', '.join(shown)}" + (" and more" if next(keys, None) else "")
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,171 @@
+"""Replicates -> one tidy frame: a row per replicate, a column per axis and per score; and what may be compared."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from registry.errors import RunError
+from registry.experiment.claims import VALIDATION_LOSS, recorded_name
+from registry.runs.records import PACE
+from registry.schema.differences import differing
+
+FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
+RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds", "parameters", *PACE, "made_by")
+DONE = "done"
+
+
+def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The replicates as a frame: the columns of `FIXED` and `RECORDED`, one per axis, one per score.
+
+    A replicate without a result keeps its row; its recorded columns and scores are missing. `protocols` holds a
+    mapping from each score's name to its protocol's fingerprint, `protocol_specs` one from fingerprint to protocol, and
+    `made_by` the digests of the code that made it (`analysis.results.mixed_code`).
+
+    Args:
+        rows: one mapping per replicate with the keys of `FIXED`, `axes` (axis -> value) and `result`
+            (the content of result.json, or None).
+
+    Raises:
+        RunError: an axis or a score has the name of another column, or a replicate appears twice.
+    """
+    rows = list(rows)
+    axes = list(dict.fromkeys(axis for row in rows for axis in row["axes"]))
+    scores = list(dict.fromkeys(name for row in rows for name in (row["result"] or {}).get("scores", {})))
+    names = [*FIXED, *RECORDED, *axes, *scores]
+    for name in names:
+        if names.count(name) > 1:
+            raise RunError(f"two columns of the results are named {name!r}; rename the axis or the score")
+    frame = pd.DataFrame([_flat(row) for row in rows], columns=names)
+    for name in ("steps", "seconds", "parameters", *PACE, *scores):
+        frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64")
+    twice = frame[frame.duplicated(["experiment", "arm", "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        folders = frame.loc[(frame["arm"] == row["arm"]) & (frame["seed"] == row["seed"]), "folder"]
+        raise RunError(f"arm {row['arm']!r} has seed {row['seed']} twice: {', '.join(map(str, folders))}")
+    return frame
+
+
+def done(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the replicates that are done."""
+    return frame[frame["state"] == DONE]
+
+
+def score_names(frame: pd.DataFrame) -> list[str]:
+    """The columns that hold scores."""
+    fixed = {*FIXED, *RECORDED}
+    return [str(name) for name in frame.columns if name not in fixed and frame[name].dtype == "float64"]
+
+
+def shown_scores(frame: pd.DataFrame) -> list[str]:
+    """The scores that are shown where none is named: all but those of single noise bands."""
+    return [name for name in score_names(frame) if "_band_" not in name]
+
+
+def full_name(frame: pd.DataFrame, metric: str) -> str:
+    """The column of the score that a claim names; see `recorded_name`."""
+    return recorded_name(metric, frame.columns if metric in frame else score_names(frame))
+
+
+def scores_by_seed(frame: pd.DataFrame, arm: str, metric: str) -> pd.Series:
+    """An arm's score for every planned seed, float64, indexed by seed; missing where there is none (yet)."""
+    return scores_by_arm(frame, [arm], metric)[arm]
+
+
+def scores_by_arm(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> dict[str, pd.Series]:
+    """`scores_by_seed` of several arms."""
+    places, seeds = frame.groupby("arm", sort=False).indices, frame["seed"].to_numpy()
+    nowhere = np.array([], dtype=np.intp)
+    scores = frame[metric].to_numpy("float64") if metric in frame else np.full(len(frame), np.nan)
+    scores = np.where(frame["state"].to_numpy() == DONE, scores, np.nan)
+    own = {arm: np.asarray(places.get(arm, nowhere)) for arm in arms}
+    return {arm: pd.Series(scores[at], index=pd.Index(seeds[at])) for arm, at in own.items()}
+
+
+def paired_scores(scores: Sequence[pd.Series]) -> NDArray[np.float64]:
+    """(seeds, arms) float64: the scores of the seeds that are finite in every arm, in the order of the seeds.
+
+    Args:
+        scores: one series per arm, as `scores_by_seed` gives them.
+    """
+    by_seed = [dict(zip(own.index.tolist(), own.tolist(), strict=True)) for own in scores]
+    shared = sorted(set(by_seed[0]).intersection(*by_seed[1:]))
+    table = np.array([[own[seed] for own in by_seed] for seed in shared], dtype=np.float64).reshape(-1, len(by_seed))
+    finite: NDArray[np.float64] = table[np.isfinite(table).all(axis=1)]
+    return finite
+
+
+def refuse_mixed(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> None:
+    """Make sure that this score of these arms was measured on the same data by the same protocol.
+
+    Raises:
+        RunError: it was not; the message names the arms on either side and shows where the protocols differ.
+    """
+    protocol_of(frame, arms, metric)
+
+
+def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | None:
+    """The fingerprint of the one protocol by which this score of these arms was measured, None where there is none.
+
+    Raises:
+        RunError: as `refuse_mixed`.
+    """
+    arms_by_digest: dict[str | None, dict[str, None]] = {}
+    arms_by_protocol: dict[str | None, dict[str, None]] = {}
+    specs: dict[str | None, Any] = {}
+    wanted = set(arms)
+    scores = frame[metric].tolist() if metric in frame else [None] * len(frame)
+    columns = (frame[name].tolist() for name in ("arm", "state", "data_digest", "protocols", "protocol_specs"))
+    for arm, state, digest, protocols, own_specs, score in zip(*columns, scores, strict=True):
+        named = protocols if isinstance(protocols, Mapping) else {}
+        if arm not in wanted or state != DONE or ((score is None or math.isnan(score)) and metric not in named):
+            continue
+        fingerprint = None if metric == VALIDATION_LOSS else named.get(metric)
+        specs |= own_specs if isinstance(own_specs, Mapping) else {}
+        for value, owners in ((digest, arms_by_digest), (fingerprint, arms_by_protocol)):
+            owners.setdefault(value if isinstance(value, str) else None, {})[arm] = None
+    if len(arms_by_digest) > 1:
+        raise RunError(_refusal(metric, "data", arms_by_digest, []))
+    if len(arms_by_protocol) > 1:
+        raise RunError(_refusal(metric, "protocols", arms_by_protocol, _differences(list(arms_by_protocol), specs)))
+    return next(iter(arms_by_protocol), None)
+
+
+def _refusal(metric: str, what: str, owners: Mapping[str | None, Iterable[str]], lines: Sequence[str]) -> str:
+    sides = "; ".join(f"{_known(value)} (arm {', '.join(named)})" for value, named in owners.items())
+    of_other = "on the data of the other" if what == "data" else "with the scoring of the other"
+    advice = f"see them apart with `table --only ARM`; to compare them, run one of the two again {of_other}"
+    return "\n".join([f"{metric} of different {what} cannot be compared: {sides}", *lines, advice])
+
+
+def _differences(fingerprints: Sequence[str | None], specs: Mapping[str | None, Any]) -> list[str]:
+    """Where each of the other protocols differs from the first one."""
+    first, *others = fingerprints
+    lines = []
+    for other in others:
+        left, right = specs.get(first), specs.get(other)
+        if left is None or right is None:
+            lines.append(f"  where {_known(first)} and {_known(other)} differ was not recorded")
+            continue
+        lines.append(f"  {_known(first)} / {_known(other)}:")
+        lines += [f"    {key}: {_shown(a)} / {_shown(b)}" for key, a, b in differing(left, right)]
+    return lines
+
+
+def _known(value: str | None) -> str:
+    return "not recorded" if value is None else value
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    result = row["result"] or {}
+    recorded = {name: result.get(name) for name in RECORDED} | result.get("pace", {})
+    return {**{name: row[name] for name in FIXED}, **recorded, **row["axes"], **result.get("scores", {})}

@@ -1,0 +1,207 @@
+"""`analysis.load`: from a file or a folder of runs to frames, comparisons, tables, figures and videos."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.reading.experiment_results import ExperimentResults
+from analysis.results.curves import CACHE
+from experiments.plan.loading import load_plan
+from experiments.plan.plan import Plan
+from registry.errors import RunError, SpecError
+from registry.runs.replicate import Replicate
+from tests.fixtures.finished_runs import finish
+from tests.fixtures.toy_replicates import TOY, write
+
+FVD = "fvd[moving_shapes_r3d]"
+GRID = TOY.replace("ablate:", "grid:").replace(
+    "model.blocks: [variant_1, variant_4]",
+    "model.blocks: [variant_1, variant_4]\n  model.temporal_position: [absolute, rotary]",
+).replace("seeds: [0, 1]", "seeds: [0, 1, 2]").split("claim:")[0]  # fmt: skip
+
+
+def plan_of(folder: Path, *overrides: str, text: str = TOY) -> Plan:
+    return load_plan(write(folder, text), overrides, folder / "runs")
+
+
+def score(replicate: Replicate) -> dict[str, float] | None:
+    """Variant 4 is worse by about 5, rotary by about 1, and both together by 2 more."""
+    worse = 5.0 * ("variant_4" in replicate.arm) + 1.0 * ("rotary" in replicate.arm)
+    worse += 2.0 * ("variant_4" in replicate.arm and "rotary" in replicate.arm)
+    return {FVD: 30.0 + replicate.seed + worse * (1 + 0.01 * replicate.seed), "validation_loss": 0.5}
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> ExperimentResults:
+    finish(plan_of(tmp_path), score, losses=3)
+    return analysis.load(tmp_path / "toy.yaml")
+
+
+def test_runs_have_axes_scores_costs_and_the_spec_with_its_types(loaded: ExperimentResults) -> None:
+    runs = loaded.runs
+    assert list(zip(runs["arm"], runs["seed"], strict=True)) == [
+        ("baseline", 0), ("baseline", 1), ("blocks=variant_4", 0), ("blocks=variant_4", 1)
+    ]  # fmt: skip
+    assert runs["blocks"].tolist() == ["variant_1", "variant_1", "variant_4", "variant_4"]
+    assert runs[FVD].tolist() == pytest.approx([30.0, 31.0, 35.0, 36.05])
+    assert (runs["parameters"] > 0).all()
+    assert (runs["macs"] > 0).all()
+    kinds = {key: str(runs[key].dtype) for key in ("model.width", "learning.learning_rate", "data.antialias")}
+    assert kinds == {"model.width": "Int64", "learning.learning_rate": "float64", "data.antialias": "boolean"}
+    assert runs["sampling.sampler"].tolist() == ["ddim"] * 4
+    assert runs["sampling.sampler.steps"].tolist() == [2] * 4
+
+
+def test_what_has_not_run_is_a_row_and_missing(tmp_path: Path) -> None:
+    finish(plan_of(tmp_path), lambda one: score(one) if one.seed == 0 else None)
+    found = analysis.load(tmp_path / "toy.yaml")
+    assert found.frame["state"].tolist() == ["done", "missing"] * 2
+    assert found.runs[FVD].isna().tolist() == [False, True] * 2
+    assert "2 done, 2 missing" in repr(found)
+
+
+def test_a_folder_of_runs_and_that_of_an_experiment_say_the_same(loaded: ExperimentResults, tmp_path: Path) -> None:
+    for place in (tmp_path / "runs", tmp_path / "runs" / "toy"):
+        pd.testing.assert_frame_equal(analysis.load(place).runs, loaded.runs)
+
+
+def test_from_any_folder(loaded: ExperimentResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the runs, far below them, and far away with the file's path alone."""
+    deep = tmp_path / "analysis" / "notebooks"
+    deep.mkdir(parents=True)
+    for folder, file in ((tmp_path, "toy.yaml"), (deep, "../../toy.yaml"), (Path("/"), str(tmp_path / "toy.yaml"))):
+        monkeypatch.chdir(folder)
+        pd.testing.assert_frame_equal(analysis.load(file).runs.drop(columns="folder"),
+                                      loaded.runs.drop(columns="folder"))  # fmt: skip
+
+
+def test_it_says_which_overrides_were_used(loaded: ExperimentResults, tmp_path: Path) -> None:
+    finish(plan_of(tmp_path, "learning.steps=7"), score)
+    newest = analysis.load(tmp_path / "toy.yaml")
+    assert newest.overrides == ("learning.steps=7",)
+    assert repr(newest).startswith("toy with learning.steps=7: 2 arms, 2 seeds (4 done)")
+    assert set(newest.runs["learning.steps"]) == {7}
+    assert set(analysis.load(tmp_path / "toy.yaml", overrides=[]).runs["learning.steps"]) == {6}
+    with pytest.raises(
+        RunError, match=r"never launched with learning\.steps=8, but with learning\.steps=7; no overrides"
+    ):
+        analysis.load(tmp_path / "toy.yaml", overrides=["learning.steps=8"])
+
+
+def test_what_is_missing_is_said(tmp_path: Path, loaded: ExperimentResults) -> None:
+    elsewhere = write(tmp_path / "other", TOY.replace("name: toy", "name: other"))
+    for call, message in (
+        (lambda: analysis.load(tmp_path / "tyo.yaml"), "tyo.yaml: no such file or folder"),
+        (lambda: analysis.load(elsewhere, runs=tmp_path / "runs"), "holds no runs of 'other'; .* launched in it: toy"),
+        (lambda: analysis.load(tmp_path / "runs" / "_trainings"), "holds no launched experiment; valid: toy"),
+        (
+            lambda: loaded.paired("fvd", "blocks=variant_3"),
+            "no arm 'blocks=variant_3'; did you mean 'blocks=variant_4'",
+        ),
+        (lambda: loaded.paired("fid", "blocks=variant_4"), "no score 'fid'; valid: fvd"),
+        (lambda: loaded.pareto("fvd", "makes"), "no column 'makes' with numbers; did you mean 'macs'"),
+        (lambda: loaded.curves("los"), "nothing named 'los' was logged; did you mean 'loss'"),
+        (lambda: loaded.at_step(3), "no arm is evaluated at step 3, but at 6"),
+        (lambda: loaded.samples(), "baseline seed 0: has no sampled videos yet"),
+        (lambda: loaded.samples(seed=9), "seed 9 has no run folder yet; seeds 0, 1"),
+    ):
+        with pytest.raises(RunError, match=message):
+            call()
+    with pytest.raises(SpecError, match=re.escape("did you mean 'base'?")):
+        analysis.load(write(tmp_path / "wrong", TOY.replace("base:", "bass:")))
+
+
+def test_a_pair_of_arms_by_seed(loaded: ExperimentResults) -> None:
+    found = loaded.paired("fvd", "blocks=variant_4")
+    assert found.by_seed["difference"].tolist() == pytest.approx([5.0, 5.05])
+    assert found.by_seed.index.tolist() == [0, 1]
+    assert found.mean == pytest.approx(5.025)
+    assert found.interval is not None
+    # Student's t with one degree of freedom is Cauchy: its 97.5 % point is tan(0.475 pi)
+    half = np.tan(0.475 * np.pi) * np.std([5.0, 5.05], ddof=1) / np.sqrt(2)
+    assert found.interval == pytest.approx((5.025 - half, 5.025 + half))
+    assert str(found).startswith(f"blocks=variant_4 less baseline in {FVD}: +5.02 (")
+    assert "n = 2" in found._repr_html_()
+
+
+def test_effects_of_a_grid(tmp_path: Path) -> None:
+    finish(plan_of(tmp_path, text=GRID), score)
+    found = analysis.load(tmp_path / "toy.yaml")
+    main = found.main_effects("fvd").set_index(["axis", "value"])
+    # averaged over the other axis: (5 + 7) / 2 and (1 + 3) / 2, a hundredth more for each seed
+    assert main.loc[("blocks", "variant_4"), "effect"] == pytest.approx(6.0 * 1.01)
+    assert main.loc[("temporal_position", "rotary"), "effect"] == pytest.approx(2.0 * 1.01)
+    assert main["points"].tolist() == [2, 2]
+    (crossed,) = found.interactions("fvd").to_dict("records")
+    assert (crossed["axis"], crossed["other_axis"], crossed["n"]) == ("blocks", "temporal_position", 3)
+    assert crossed["effect"] == pytest.approx(2.0 * 1.01)
+
+
+def test_an_ablation_has_main_effects_and_no_interactions(loaded: ExperimentResults) -> None:
+    (effect,) = loaded.main_effects("fvd").to_dict("records")
+    assert (effect["axis"], effect["value"], effect["against"]) == ("blocks", "variant_4", "variant_1")
+    assert effect["effect"] == pytest.approx(loaded.paired("fvd", "blocks=variant_4").mean)
+    assert loaded.interactions("fvd").empty
+
+
+def test_score_and_cost(loaded: ExperimentResults) -> None:
+    front = loaded.pareto("fvd", "parameters")
+    assert front["arm"].tolist() == ["baseline", "blocks=variant_4"]
+    assert front["on_front"].tolist() == [True, False]  # larger and worse
+    assert front["mean"].tolist() == pytest.approx([30.5, 35.525])
+
+
+def test_scores_are_tidy(loaded: ExperimentResults) -> None:
+    scores = loaded.scores()
+    assert len(scores) == 8
+    assert {"arm", "blocks", "seed", "step", "metric", "value", "low", "high", "protocol"} <= set(scores.columns)
+    wide = scores.pivot(index=["arm", "seed"], columns="metric", values="value")
+    assert wide[FVD].tolist() == loaded.frame[FVD].tolist()
+    assert set(scores["step"]) == {6}
+
+
+def test_curves_are_never_stale(loaded: ExperimentResults) -> None:
+    first = loaded.curves("loss")
+    assert first.groupby("arm", observed=True)["loss"].count().tolist() == [6, 6]
+    cached = list((loaded.folder.parent / CACHE).glob("*.parquet"))
+    assert len(cached) == 4
+    pd.testing.assert_frame_equal(loaded.curves("loss"), first)  # from the cache
+    file = loaded.replicates[0].training / "metrics.jsonl"
+    with file.open("a") as lines:
+        lines.write(
+            "\n".join([json.dumps({"step": 3, "loss": 9.0}), json.dumps({"step": 4, "loss": 0.25}), '{"step": 5'])
+        )
+    changed = loaded.curves("loss").query("arm == 'baseline' and seed == 0")
+    assert changed["step"].tolist() == [1, 2, 3, 4]  # the line that was cut is not there
+    assert changed["loss"].tolist() == [1.0, 0.5, 9.0, 0.25]  # a step that was made again counts as it is now
+    cached[0].write_bytes(b"no parquet")
+    assert len(loaded.curves("loss")) == len(first) + 1
+
+
+def test_the_verdict_is_that_of_the_verb(loaded: ExperimentResults) -> None:
+    (answer,) = loaded.verdict()
+    assert (answer.claim.arms, answer.verdict, answer.n) == (("baseline", "blocks=variant_4"), "supported", 2)
+    assert "toy: verdict" in loaded.verdict()._repr_html_()
+
+
+def test_a_table_and_figures_show_themselves(loaded: ExperimentResults) -> None:
+    shown = loaded.table("fvd")._repr_html_()
+    assert shown.count("<tr>") == 3
+    assert "blocks=variant_4" in shown
+    for figure in (loaded.figure("fvd"), loaded.curves_figure()):
+        assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_samples_play_in_a_notebook(loaded: ExperimentResults) -> None:
+    previews = loaded.replicates[1].folder / "previews"
+    previews.mkdir()
+    (previews / "clip-000.mp4").write_bytes(b"video")
+    shown = loaded.samples(seed=1)
+    assert [clip.name for clip in shown.clips] == ["clip-000.mp4"]
+    assert "<video src='data:video/mp4;base64,dmlkZW8='" in shown._repr_html_()
+    assert "autoplay loop muted" in shown._repr_html_()
