@@ -1,5 +1,6 @@
 """The Fréchet distance between two sets of features, from moments that are streamed in float64."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ Array = NDArray[np.float64]
 class Moments:
     """Count, sum and sum of outer products of feature vectors, float64.
 
+    While there are no more vectors than dimensions they are kept themselves, in no more memory than the products take:
+    a distance through them takes a fraction of the time, and has no root of what is 0 but for rounding.
+
     Args:
         dimensions: the length D of a feature vector.
     """
@@ -23,7 +27,8 @@ class Moments:
     def __init__(self, dimensions: int) -> None:
         self.count = 0
         self.sum: Array = np.zeros(dimensions)
-        self.outer: Array = np.zeros((dimensions, dimensions))
+        self._rows: list[Array] | None = []  # None: there are more than dimensions
+        self._outer: Array | None = None  # None: nobody has asked for it yet
 
     @classmethod
     def of(cls, features: Features, clips: Sequence[int] | NDArray[np.int64] | None = None) -> "Moments":
@@ -56,9 +61,12 @@ class Moments:
                 f"{bad.size} of {len(rows)} feature vectors are not finite (first: number {self.count + bad[0]})"
             )
         exact = rows.astype(np.float64)
+        if self._rows is not None and self.count + len(exact) <= self.dimensions:
+            self._rows, self._outer = [*self._rows, exact], None
+        else:
+            self._rows, self._outer = None, self.outer + exact.T @ exact
         self.count += len(exact)
         self.sum += exact.sum(axis=0)
-        self.outer += exact.T @ exact
 
     def merge(self, other: "Moments") -> "Moments":
         """The moments of both sets together.
@@ -70,8 +78,24 @@ class Moments:
         both = Moments(self.dimensions)
         both.count = self.count + other.count
         both.sum = self.sum + other.sum
-        both.outer = self.outer + other.outer
+        if self._rows is not None and other._rows is not None and both.count <= both.dimensions:
+            both._rows = [*self._rows, *other._rows]
+        else:
+            both._rows, both._outer = None, self.outer + other.outer
         return both
+
+    @property
+    def outer(self) -> Array:
+        """The sum of outer products (D, D)."""
+        if self._outer is None:
+            self._outer = np.zeros((self.dimensions, self.dimensions))
+            for block in self._rows or ():
+                self._outer += block.T @ block
+        return self._outer
+
+    def centred(self) -> Array | None:
+        """The vectors (count, D) without their mean; None where there are more than dimensions."""
+        return None if self._rows is None else np.concatenate(self._rows) - self.mean()
 
     def mean(self) -> Array:
         """The mean (D,)."""
@@ -87,9 +111,6 @@ class Moments:
 def frechet_distance(a: Moments, b: Moments, *, unbiased: bool = False) -> float:
     """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), float64.
 
-    The trace of the root is the sum of the roots of the eigenvalues of S1^(1/2) S2 S1^(1/2), with the negative ones,
-    which are rounding, cut to 0. A set of n has covariance of rank n - 1 at most, so with fewer members than
-    dimensions the smallest eigenvalues are 0 but for rounding, whose roots would not be small: they are left out.
     Sets of equal moments may come out at about -1e-13.
 
     Raises:
@@ -99,14 +120,45 @@ def frechet_distance(a: Moments, b: Moments, *, unbiased: bool = False) -> float
     for moments in (a, b):
         if moments.count < 2:
             raise RunError(f"a Fréchet distance needs at least 2 feature vectors on either side, not {moments.count}")
-    first, second = a.covariance(unbiased=unbiased), b.covariance(unbiased=unbiased)
-    values, vectors = np.linalg.eigh(first)
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    product = root @ second @ root
-    of_product = np.linalg.eigvalsh((product + product.T) / 2)[-(min(a.count, b.count) - 1) :]
-    trace_of_root = np.sqrt(np.clip(of_product, 0, None)).sum()
     difference = a.mean() - b.mean()
-    return float(difference @ difference + np.trace(first) + np.trace(second) - 2 * trace_of_root)
+    traces = sum(_trace(moments, unbiased) for moments in (a, b))
+    return float(difference @ difference + traces - 2 * _trace_of_root(a, b, unbiased))
+
+
+def _trace(moments: Moments, unbiased: bool) -> float:
+    factor = _factor(moments, unbiased)
+    return float(np.trace(moments.covariance(unbiased=unbiased)) if factor is None else np.square(factor).sum())
+
+
+def _factor(moments: Moments, unbiased: bool) -> Array | None:
+    """X (count, D) of the covariance X'X; None where there are more vectors than dimensions."""
+    centred = moments.centred()
+    return None if centred is None else centred / math.sqrt(moments.count - unbiased)
+
+
+def _trace_of_root(a: Moments, b: Moments, unbiased: bool) -> float:
+    """tr (S1 S2)^(1/2), the sum of the roots of the eigenvalues of S1 S2, which are those of its cyclic products.
+
+    With S1 = X'X and S2 = Y'Y they are the squares of the singular values of XY'; else the eigenvalues of X S2 X', with
+    the symmetric root of S1 as X if its vectors are many. Negative ones are rounding, cut to 0. The covariance of n has
+    rank n - 1 at most, so that all but n - 1 are 0 but for rounding, whose roots would not be small: they are left out.
+    """
+    first, second = _factor(a, unbiased), _factor(b, unbiased)
+    if first is not None and second is not None:
+        return float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
+    if second is not None:
+        return _trace_of_root(b, a, unbiased)
+    left = _root(a.covariance(unbiased=unbiased)) if first is None else first
+    product = left @ b.covariance(unbiased=unbiased) @ left.T
+    values = np.linalg.eigvalsh((product + product.T) / 2)[-(min(a.count, b.count) - 1) :]
+    return float(np.sqrt(np.clip(values, 0, None)).sum())
+
+
+def _root(covariance: Array) -> Array:
+    """The symmetric root (D, D) of a covariance (D, D)."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: Array = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return root
 
 
 def _refuse_different(a: Moments, b: Moments) -> None:

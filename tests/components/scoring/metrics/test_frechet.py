@@ -83,9 +83,12 @@ def test_bad_features_are_refused():
         Moments(5).merge(Moments(6))
 
 
-@pytest.mark.parametrize(("first", "second"), [(4, 9), (12, 40), (40, 12), (39, 41)])
-def test_fewer_clips_than_dimensions_lose_no_accuracy(first, second):
-    """The trace of the root is also the sum of the singular values of X1 X2^T of the centred features."""
+@pytest.mark.parametrize(("first", "second"), [(4, 9), (12, 40), (12, 60), (60, 12), (39, 41), (60, 70)])
+def test_neither_few_nor_many_clips_lose_accuracy(first, second):
+    """The trace of the root is also the sum of the singular values of X1 X2^T of the centred features.
+
+    Of 40 dimensions, so that vectors are few on both sides, on one, or on none.
+    """
     a, b = rows(first, 40), rows(second, 40, seed=1)
     x, y = (side.astype(np.float64) - side.astype(np.float64).mean(0) for side in (a, b))
     root = np.linalg.svd(x @ y.T, compute_uv=False).sum() / (first * second) ** 0.5
