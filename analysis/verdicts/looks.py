@@ -1,7 +1,8 @@
 """Looks at claims whose data grow: what was seen before, and what is left of the level for this look.
 
 Testing again and again as seeds are added makes false verdicts. So a claim's looks share its level: over all of them it
-is called falsely as rarely as over one. The same data looked at again are the same look, whoever looks.
+is called falsely as rarely as over one. The same data looked at again are the same look, whoever looks; so are scores
+that other code has made anew where no more than their last digits changed.
 
 A fixed design (`seeds: [0, 1, 2]`) says nothing of further looks: each spends three quarters of what is left, so that
 the first, which is mostly the only one, has most. A design that ends at a stated number of seeds spends what its looks
@@ -10,6 +11,7 @@ are worth; see `analysis.statistics.spending`, and `analysis.verdicts.until_deci
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from registry.runs.looks import Look, Looked
 from registry.schema.seeds import UntilDecided
 
 OF_WHAT_IS_LEFT = 0.75  # that a look at a fixed design spends
+ROUNDING = 1e-6  # relative: what code that calculates in another order changes of p and effect at most
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,13 @@ class History:
             return None
         key, data = key_of(frame, claim), data_of(frame, claim)
         before = [own for look in self.looks for own in look.claims if own.claim == key]
-        known = next((place for place, own in enumerate(before) if own.data == data), None)
         now = Looked(
             claim=key, says=claim.text, metric=claim.metric, protocol=evidence.protocol, data=data, n=evidence.test.n,
-            p=evidence.p, leaning=evidence.leaning, effect=evidence.test.mean,
-            share=self._share(evidence.test.n, before) if known is None else before[known].share,
+            p=evidence.p, leaning=evidence.leaning, effect=evidence.test.mean, share=0.0,
         )  # fmt: skip
+        known = next((place for place, own in enumerate(before) if _same_data(own, now)), None)
+        share = self._share(now.n, before) if known is None else before[known].share
+        now = now.model_copy(update={"share": share})
         seen = (*before[:known], now)  # of data that were seen before, what came after them says nothing
         place = len(seen) - 1
         seeds, shares = tuple(own.n for own in seen), tuple(own.share for own in seen)
@@ -160,6 +164,14 @@ def data_of(frame: pd.DataFrame, claim: ResolvedClaim) -> str:
     """Return a digest of the scores that a claim is judged by, each with its seed."""
     by_arm = scores_by_arm(frame, claim.arms, claim.metric)
     return _digest([sorted(zip(own.index.tolist(), own.tolist(), strict=True)) for own in by_arm.values()])
+
+
+def _same_data(one: Looked, other: Looked) -> bool:
+    """Whether two looks saw the same scores, but for digits that rounding decides."""
+    if one.data == other.data or one.n != other.n or one.effect is None or other.effect is None:
+        return one.data == other.data
+    numbers = ((one.p, other.p), (one.effect, other.effect))
+    return all(math.isclose(a, b, rel_tol=ROUNDING) for a, b in numbers)
 
 
 def _digest(about: object) -> str:

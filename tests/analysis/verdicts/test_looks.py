@@ -66,6 +66,15 @@ def test_other_claims_and_other_arms_have_looks_of_their_own(tmp_path):
     assert len(changed.paid.looks) == 1
 
 
+def test_scores_made_anew_that_differ_by_rounding_are_no_further_look(tmp_path):
+    (first,) = look(tmp_path, 4)
+    (again,) = look(tmp_path, 4, b=[score * (1 + 1e-12) for score in UNCLEAR])
+    assert len(again.paid.looks) == 1
+    assert again.paid.level == first.paid.level
+    (other,) = look(tmp_path, 4, b=[score * (1 + 1e-4) for score in UNCLEAR])
+    assert len(other.paid.looks) == 2
+
+
 def test_what_cannot_be_tested_is_no_look(tmp_path):
     frame = load(replicates({"a": A[:3], "b": [*UNCLEAR[:2], None]}))
     (waiting,) = seen(tmp_path, frame, None, lambda history: judge(frame, [claim()], history=history))
