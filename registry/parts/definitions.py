@@ -111,7 +111,7 @@ def runs_at_import(statement: ast.stmt) -> bool:
             isinstance(node, ast.Attribute | ast.Subscript) for target in targets for node in ast.walk(target)
         )
         return not plain or any(isinstance(node, ast.Call) for node in ast.walk(statement.value))
-    return not _is_for_scripts(statement)
+    return not is_passed_over(statement)
 
 
 def _called(decorator: ast.expr) -> str:
@@ -119,8 +119,8 @@ def _called(decorator: ast.expr) -> str:
     return name[-1] if name else ""
 
 
-def _is_for_scripts(statement: ast.stmt) -> bool:
-    """`if __name__ == "__main__":`, and `if TYPE_CHECKING:`, which is for type checkers."""
+def is_passed_over(statement: ast.stmt) -> bool:
+    """Return whether importing its module passes over a statement: below `__name__ == "__main__"` or TYPE_CHECKING."""
     if not isinstance(statement, ast.If) or statement.orelse:
         return False
     test = statement.test

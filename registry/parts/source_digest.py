@@ -16,7 +16,7 @@ from pathlib import Path
 
 from registry.errors import SpecError
 from registry.parts.catalogue import Catalogue
-from registry.parts.definitions import Name, runs_at_import, unit_of
+from registry.parts.definitions import Name, is_passed_over, runs_at_import, unit_of
 from registry.parts.sources import Imported, Module, Sources, Stamp, flattened, imported_by, stamp_of
 from registry.schema.section import Part
 from registry.schema.spec import Spec, slot_fields
@@ -148,7 +148,8 @@ class _Code:
                 self._import(name.rpartition(".")[0])
             module = self._modules[name] = self._read(name) if self._counts(name) else None
             if module is not None:
-                for statement in flattened(module.tree.body):
+                runs = (statement for statement in module.tree.body if not is_passed_over(statement))
+                for statement in flattened(runs):
                     for _, target in imported_by(statement, module.package):
                         self._import_target(target)
                 for statement in filter(runs_at_import, module.tree.body):

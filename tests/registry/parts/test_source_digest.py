@@ -272,6 +272,14 @@ def test_all_of_the_modules_counts_and_what_is_left_out_does_not(package: Callab
     assert package(loop=loop.replace("write()", "write(1)")) != before
 
 
+def test_what_is_imported_for_type_checkers_does_not_count(package: Callable[..., str]) -> None:
+    loop = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from .notes import Note\n\n\ndef train(): ...\n"
+    before = package(loop=loop, notes="print('imported')\n\n\nclass Note: ...\n")
+    assert package(notes="print('imported again')\n\n\nclass Note: ...\n") == before
+    runs = loop.replace("if TYPE_CHECKING", "if not TYPE_CHECKING")
+    assert package(loop=runs, notes="print(1)\n") != package(loop=runs, notes="print(2)\n")
+
+
 def test_modules_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"there is no Python module .no\.such\.module"):
         digest_of_modules(["no.such.module"])
@@ -342,6 +350,8 @@ def test_edits_of_the_workbench_change_what_is_made_of_them(tmp_path: Path) -> N
         ("experiments/training/validation.py", "BANDS = ", "BANDS = 1 + "): {"training"},
         ("registry/schema/sizes.py", "384", "385"): set(),
         ("experiments/cli/console.py", "WIDTH = 160", "WIDTH = 150"): set(),
+        # what runs when it is imported, by those for whom `experiments` names the doors of notebooks
+        ("experiments/cli/console.py", "WIDTH = 160", "WIDTH = int(150)"): set(),
     }
     done = subprocess.run(
         [sys.executable, "-c", EDITS, str(tmp_path), json.dumps(list(edits))],
