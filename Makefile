@@ -48,7 +48,9 @@ test: env
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal --durations 15 $(PYTEST)
 
 parity: env
-	@settings=$$($(BIN)/python -m tests.parity.processors) && for setting in $$settings; do \
+	@settings=$$($(BIN)/python -m tests.parity.processors) || exit 1; \
+	[ -n "$$settings" ] || echo "parity: no setting changes what this processor does; make test has these tests"; \
+	for setting in $$settings; do \
 		echo "parity: pytest tests/parity with $$setting"; \
 		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) tests/parity || exit 1; done
 

@@ -35,8 +35,7 @@ def load(
         RunError: there is no such folder, nothing was launched in it, or not with these overrides; MLflow does not
             answer, or does not have what is asked for.
     """
-    from analysis.reading.loading import (
-        open_results,  # pandas, which whoever imports another module of this room may not need
-    )
+    # pandas, which whoever imports another module of this room may not need
+    from analysis.reading.loading import open_results
 
     return open_results(source, runs, overrides, experiment)

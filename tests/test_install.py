@@ -11,15 +11,27 @@ import pytest
 
 FILE = Path(__file__).parents[1] / ".ci" / "install.py"
 
-# As `pip config list` prints them: a variable (:env:) counts more than `install`, that more than `global`.
-LISTED = """:env:.cert='/etc/ssl/ours.crt'
-:env:.default-timeout='180'
-global.cert='/etc/ssl/others.crt'
-global.extra-index-url='https://one.example/simple\\nhttps://two.example/simple'
-global.index-url='https://all.example/simple'
-install.find-links='/opt/wheels /opt/more'
-install.index-url='https://install.example/simple'
-"""
+# By section: a variable of the environment counts more than `install`, that more than `global`.
+SETTINGS = {
+    ":env:.cert": "/etc/ssl/ours.crt",
+    ":env:.default-timeout": "15.5",
+    "global.cert": "/etc/ssl/others.crt",
+    "global.extra-index-url": "https://one.example/simple\nhttps://two.example/simple",
+    "global.index-url": "https://all.example/simple",
+    "global.proxy": "http://proxy.example:3128",
+    "install.find-links": "/opt/wheels /opt/more",
+    "install.index-url": "https://install.example/simple",
+    "install.no-index": "true",
+}
+
+
+def ask(*asked: str) -> str:
+    """What pip prints: of a setting that stands in two files a line each, and asked for it the one that counts."""
+    if asked == ("config", "list"):
+        return "".join(f"{name}='another'\n{name}={value!r}\n" for name, value in SETTINGS.items())
+    verb, get, name = asked
+    assert (verb, get) == ("config", "get")
+    return SETTINGS[name] + "\n"
 
 
 @pytest.fixture
@@ -29,25 +41,29 @@ def install(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert found.loader is not None
     module = module_from_spec(found)
     found.loader.exec_module(module)
-    for variable in module.NAMES.values():  # as this machine may have them
+    for variable in (*module.VARIABLES.values(), "UV_INDEX_STRATEGY"):  # as this machine may have them
         monkeypatch.delenv(variable, raising=False)
     return module
 
 
 def test_uv_is_told_what_pip_is_told(install: ModuleType) -> None:
-    assert install.as_uv_reads_them(install.pip_settings(LISTED)) == {
+    settings = install.pip_settings(ask)
+    assert install.words(settings) == ["--no-index"]
+    assert install.words({**settings, "no-index": "false"}) == []
+    assert install.variables(settings) == {
         "SSL_CERT_FILE": "/etc/ssl/ours.crt",
-        "UV_HTTP_TIMEOUT": "180",
+        "UV_HTTP_TIMEOUT": "16",
         "UV_INDEX": "https://one.example/simple https://two.example/simple",
         "UV_DEFAULT_INDEX": "https://install.example/simple",
         "UV_FIND_LINKS": "/opt/wheels,/opt/more",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "ALL_PROXY": "http://proxy.example:3128",
     }
 
 
 def test_what_uv_was_told_itself_stays(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://mine.example/simple")
-    assert "UV_DEFAULT_INDEX" not in install.as_uv_reads_them(install.pip_settings(LISTED))
+    assert "UV_DEFAULT_INDEX" not in install.variables(install.pip_settings(ask))
 
 
 def test_pip_installs_where_uv_cannot(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ class ExperimentResults:
         return effects.paired(self.frame, self.score_name(metric), self._arm(arm), self._arm(against))
 
     def main_effects(self, metric: str) -> pd.DataFrame:
-        """Return what each value of each axis changes against the baseline's (`effects.main_effects`)."""
+        """Return what each value of each axis changes against the baseline's (`analysis.reading.effects`)."""
         return effects.main_effects(self.frame, self.score_name(metric), self._axes)
 
     def interactions(self, metric: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
 """How often the rule of the verdicts is right: simulations, and one arm against itself.
 
-Imported by nobody; may import tables and below.
+Imported by `plan` alone, which says what seeds until decided are expected to cost; may import tables and below.
 """

@@ -1,8 +1,8 @@
 """How often looks at growing data are wrong, what they find, and how many seeds they take, by simulation.
 
 Simulated are the paired differences of claims of order, in units of their standard deviation, many experiments at
-once; levels, and what goes on, are those of `statistics.spending` and `verdicts.futility`, of which `verdict` takes
-the levels. A family of three has three arms against one baseline.
+once; levels, and what goes on, are those of `analysis.statistics.spending` and `analysis.verdicts.futility`, of which
+`verdict` takes the levels. A family of three has three arms against one baseline.
 """
 
 from collections.abc import Mapping, Sequence

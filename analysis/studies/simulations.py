@@ -263,7 +263,10 @@ class Power:
 
 
 def powers(experiments: int) -> list[Power]:
-    """The seeds that `statistics.power` asks for, were mean and spread known, and the share that finds the effect."""
+    """Return the seeds that `analysis.statistics.power` asks for, were mean and spread known, and what they find.
+
+    Found is the share of simulated experiments whose effect is shown.
+    """
     found = []
     for size in (0.8, 1.2, 2.0):
         effects = {"a": 0.0, "b": size * DIFFERENCE_SD}

@@ -1,4 +1,4 @@
-"""How often chance alone sets off the warnings of `statistics.scatter`, of simulated arms that differ in nothing."""
+"""How often chance sets off the warnings of `analysis.statistics.scatter`, of simulated arms that differ in nothing."""
 
 from dataclasses import dataclass
 

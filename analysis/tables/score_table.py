@@ -33,9 +33,9 @@ class Summary:
     `rows` has a line per floor and then one per arm, in the order of the frame, with the columns `arm`, `kind`
     (`floor` or `arm`), `done` and `planned` (seeds, or draws of a floor), `stopped` (why an arm was stopped early; only
     there where one was), and per metric its mean, `<metric> sd` (n - 1), `<metric> delta`, the mean difference to the
-    baseline over the seeds that both have, `<metric> mark` (`tables.best_arms`), and `<metric> protocol`. A number
-    that is not defined is missing. `protocols` maps each metric to the fingerprint that all its scores share; `notes`
-    say what the numbers do not; `runs`, where they were asked for, are those behind them.
+    baseline over the seeds that both have, `<metric> mark` (`analysis.tables.best_arms`), and `<metric> protocol`. A
+    number that is not defined is missing. `protocols` maps each metric to the fingerprint that all its scores share;
+    `notes` say what the numbers do not; `runs`, where they were asked for, are those behind them.
     """
 
     rows: pd.DataFrame

@@ -3,7 +3,7 @@
 Every test pairs the arms by seed. Order: the mean difference, two-sided. Equivalence: two one-sided tests of the
 difference against the edges of the margin. Trend: every step by itself, of which the least sure decides
 (intersection-union, R. L. Berger, Technometrics 24, 1982); that scores get worse, by each seed's slope on the rank.
-Claims that compare effects, over another axis or between two steps, are weighed as `verdicts.effects_over` says.
+Claims that compare effects, over another axis or between two steps, are weighed as in `analysis.verdicts.effects_over`.
 A claim about an axis of a grid is about its main effect: per seed, scores are averaged over the grid's other axes
 first, which averages the paired differences, and the slopes, over them. So n counts seeds, whatever the grid's size.
 """

@@ -2,7 +2,7 @@
 
 Testing again and again as seeds are added makes false verdicts. So a claim's looks share its level: over all of them it
 is called falsely as rarely as over one. The same data looked at again are the same look, whoever looks; so are scores
-that other code has made anew where no more than their last digits changed.
+that other code has made anew where n, p and effect changed in no more than their last digits.
 
 A fixed design (`seeds: [0, 1, 2]`) says nothing of further looks: each spends three quarters of what is left, so that
 the first, which is mostly the only one, has most. A design that ends at a stated number of seeds spends what its looks
@@ -167,8 +167,14 @@ def data_of(frame: pd.DataFrame, claim: ResolvedClaim) -> str:
 
 
 def _same_data(one: Looked, other: Looked) -> bool:
-    """Whether two looks saw the same scores, but for digits that rounding decides."""
-    if one.data == other.data or one.n != other.n or one.effect is None or other.effect is None:
+    """Return whether all that a test decides by is the same at two looks, but for digits that rounding decides."""
+    if (
+        one.data == other.data
+        or one.leaning != other.leaning
+        or one.n != other.n
+        or one.effect is None
+        or other.effect is None
+    ):
         return one.data == other.data
     numbers = ((one.p, other.p), (one.effect, other.effect))
     return all(math.isclose(a, b, rel_tol=ROUNDING) for a, b in numbers)

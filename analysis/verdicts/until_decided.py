@@ -1,7 +1,7 @@
 """Seeds that are added until claims are decided: where each claim stands, and which arms get more.
 
-The looks share the level (`verdicts.looks`), and a claim whose chance is small is given up (`verdicts.futility`), which
-makes no false verdict. `analysis.studies.look_simulations` simulates the same rule.
+The looks share the level (`analysis.verdicts.looks`), and a claim whose chance is small is given up, which makes no
+false verdict (`analysis.verdicts.futility`). `analysis.studies.look_simulations` simulates the same rule.
 """
 
 from collections.abc import Mapping, Sequence

@@ -138,8 +138,8 @@ def _begun_at(replicate: Replicate) -> int:
 def _preview(replicate: Replicate, prepared: Prepared) -> list[str]:
     """Write the previews of the samples; return what went wrong, a line each: no run fails because of a picture."""
     spec, folder = replicate.spec, replicate.folder
-    # Not the experiment: others whose arm is the same show this picture, too.
-    title = f"{replicate.arm}, seed {replicate.seed}, step {spec.step} (training {spec.training})"
+    # Experiments that share it show it too, each under its own name of the arm.
+    title = f"seed {replicate.seed}, step {spec.step} (training {spec.training}, evaluation {spec.evaluation})"
     classes = prepared.classes if spec.model.classes else ()
     try:
         real = RealClips(spec, prepared)

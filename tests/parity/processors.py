@@ -5,7 +5,7 @@ Those that would change nothing are left out: under the instructions that it use
 
 from collections.abc import Iterator
 
-SETTINGS = {  # of the environment -> the instructions beyond which a processor notices it, as torch names them
+SETTINGS = {  # of the environment -> the instructions of processors that notice it, as torch names them
     "ATEN_CPU_CAPABILITY=default": ("AVX2", "AVX512"),
     "ATEN_CPU_CAPABILITY=avx2": ("AVX512",),
     "ONEDNN_MAX_CPU_ISA=AVX2": ("AVX512",),

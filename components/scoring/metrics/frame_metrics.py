@@ -17,7 +17,7 @@ from components.scoring.refusals import Detector, comparable, one_thread
 from registry.parts.catalogue import part
 from registry.schema.parameter_types import Count
 
-AGREE = 1e-3  # clean-fid's matrix root and ours by eigenvalues, relative; beyond, the root was not stable
+AGREE = 1e-3  # clean-fid's matrix root and our trace of it, relative; beyond, the root was not stable
 
 
 @part("metric", "fid")
@@ -30,9 +30,9 @@ class FID:
     With any other scripted network the score is named `fid[<first 8 of the file's SHA-256>]`, and `sha256` has to say
     the whole of it, because such a file is a program. All frames of a clip count; they are alike, so there are fewer
     independent frames than frames. The details have the same distance by
-    eigenvalues (`by_eigenvalues`), because the general matrix root of clean-fid is not stable where there are fewer
-    frames than the 2048 features; where it fails altogether (SciPy 1.18 drops an argument that it uses), that value
-    is the score, and the details say so.
+    eigenvalues or, of few frames, singular values (`by_eigenvalues`), because the general matrix root of clean-fid is
+    not stable where there are fewer frames than the 2048 features; where it fails altogether (SciPy 1.18 drops an
+    argument that it uses), that value is the score, and the details say so.
 
     Source: Heusel et al. 2017, arXiv 1706.08500; Parmar et al. 2022, arXiv 2104.11222 (clean-fid)
     Official code: yes, clean-fid's package is what computes it; the copy in Latte's tools is broken

@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 class Moments:
     """Count, sum and sum of outer products of feature vectors, float64.
 
-    While there are no more vectors than dimensions they are kept themselves, in no more memory than the products take:
-    a distance through them takes a fraction of the time, and has no root of what is 0 but for rounding.
+    While there are no more vectors than dimensions they are kept themselves, in no more memory than the products take
+    (which may come beside them): a distance through them takes a fraction of the time.
 
     Args:
         dimensions: the length D of a feature vector.
@@ -86,7 +86,7 @@ class Moments:
 
     @property
     def outer(self) -> Array:
-        """The sum of outer products (D, D)."""
+        """Return the sum of outer products (D, D)."""
         if self._outer is None:
             self._outer = np.zeros((self.dimensions, self.dimensions))
             for block in self._rows or ():
@@ -94,7 +94,7 @@ class Moments:
         return self._outer
 
     def centred(self) -> Array | None:
-        """The vectors (count, D) without their mean; None where there are more than dimensions."""
+        """Return the vectors (count, D) without their mean; None where there are more than dimensions."""
         return None if self._rows is None else np.concatenate(self._rows) - self.mean()
 
     def mean(self) -> Array:
@@ -131,13 +131,13 @@ def _trace(moments: Moments, unbiased: bool) -> float:
 
 
 def _factor(moments: Moments, unbiased: bool) -> Array | None:
-    """X (count, D) of the covariance X'X; None where there are more vectors than dimensions."""
+    """Return X (count, D) of the covariance X'X; None where there are more vectors than dimensions."""
     centred = moments.centred()
     return None if centred is None else centred / math.sqrt(moments.count - unbiased)
 
 
 def _trace_of_root(a: Moments, b: Moments, unbiased: bool) -> float:
-    """tr (S1 S2)^(1/2), the sum of the roots of the eigenvalues of S1 S2, which are those of its cyclic products.
+    """Return tr (S1 S2)^(1/2): the sum of the roots of the eigenvalues of S1 S2, or of a cyclic product of it.
 
     With S1 = X'X and S2 = Y'Y they are the squares of the singular values of XY'; else the eigenvalues of X S2 X', with
     the symmetric root of S1 as X if its vectors are many. Negative ones are rounding, cut to 0. The covariance of n has
@@ -155,7 +155,7 @@ def _trace_of_root(a: Moments, b: Moments, unbiased: bool) -> float:
 
 
 def _root(covariance: Array) -> Array:
-    """The symmetric root (D, D) of a covariance (D, D)."""
+    """Return the symmetric root (D, D) of a covariance (D, D)."""
     values, vectors = np.linalg.eigh(covariance)
     root: Array = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     return root

@@ -25,11 +25,12 @@ class FVD:
     many clips: in simulation it held that mean in 94 to 100 % of draws (90 % once, with heavy tails), and was up to
     1.7 times too wide where both laws are equal. The limit of heavy-tailed features kept up to 7 % of the bias; its
     interval held the truth in 92 to 100 %, three times too wide where just two sizes can be fitted. Memory: the
-    moments of 8 slices of a side, 10 MB for I3D.
+    moments of 8 slices of a side, at most 20 MB for I3D.
 
     Source: paper section 4.1 (evaluation by FVD, after StyleGAN-V); Unterthiner et al. 2018, arXiv 1812.01717;
         extrapolation after Chong and Forsyth 2020, arXiv 1911.07023
-    Official code: yes, in tools/ (StyleGAN-V's metric); ours takes the matrix root by eigenvalues
+    Official code: yes, in tools/ (StyleGAN-V's metric); ours takes the trace of the root by
+        eigenvalues, or where clips are few by singular values
     """
 
     scores = ("fvd", "fvd_extrapolated")

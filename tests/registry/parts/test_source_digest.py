@@ -276,8 +276,9 @@ def test_what_is_imported_for_type_checkers_does_not_count(package: Callable[...
     loop = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from .notes import Note\n\n\ndef train(): ...\n"
     before = package(loop=loop, notes="print('imported')\n\n\nclass Note: ...\n")
     assert package(notes="print('imported again')\n\n\nclass Note: ...\n") == before
-    runs = loop.replace("if TYPE_CHECKING", "if not TYPE_CHECKING")
-    assert package(loop=runs, notes="print(1)\n") != package(loop=runs, notes="print(2)\n")
+    for condition in ("if not TYPE_CHECKING", "if __name__ != '__main__'"):
+        runs = loop.replace("if TYPE_CHECKING", condition)
+        assert package(loop=runs, notes="print(1)\n") != package(loop=runs, notes="print(2)\n")
 
 
 def test_modules_that_are_not_there(tmp_path: Path) -> None:
