@@ -208,7 +208,8 @@ def replicate_of(experiment: str, arm: Arm, seed: int, runs: Path, step: int | N
     spec = arm.spec
     if step is not None:
         spec = spec.model_copy(update={"sampling": spec.sampling.model_copy(update={"step": step})})
-    training = runs / TRAININGS / training_name(spec) / f"seed-{seed}"
+    link = link_of(runs / experiment, arm.name, arm.identity, seed, step)
+    training = _of_absent_videos(spec, link) or runs / TRAININGS / training_name(spec) / f"seed-{seed}"
     return Replicate(
         experiment=experiment,
         arm=arm.name,
@@ -217,10 +218,27 @@ def replicate_of(experiment: str, arm: Arm, seed: int, runs: Path, step: int | N
         seed=seed,
         training=training,
         folder=training / EVALUATIONS / spec.evaluation,
-        link=link_of(runs / experiment, arm.name, arm.identity, seed, step),
+        link=link,
         spec=spec,
         step=step,
     )
+
+
+def _of_absent_videos(spec: Spec, link: Path) -> Path | None:
+    """Return the training that an experiment's link names, where neither its videos nor those of the spec are here.
+
+    Such runs came from another machine, and are read all the same: where the videos lay there says nothing here.
+    """
+    path = spec.data.path
+    if path is None or not link.is_symlink() or Path(path).expanduser().exists():
+        return None
+    try:
+        stored = read_spec(link.resolve())
+    except RunError:
+        return None
+    made_from = stored.data.path
+    same = stored.training == spec.training and stored.evaluation == spec.evaluation
+    return link.resolve().parent.parent if same and made_from and not Path(made_from).exists() else None
 
 
 def open_replicate(folder: Path) -> Replicate:
