@@ -124,5 +124,6 @@ def is_passed_over(statement: ast.stmt) -> bool:
     if not isinstance(statement, ast.If) or statement.orelse:
         return False
     test = statement.test
-    equal = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq)
-    return (equal and dotted(test.left) == ("__name__",)) or dotted(test)[-1:] == ("TYPE_CHECKING",)
+    if isinstance(test, ast.Compare):
+        return isinstance(test.ops[0], ast.Eq) and dotted(test.left) == ("__name__",)
+    return dotted(test)[-1:] == ("TYPE_CHECKING",)
