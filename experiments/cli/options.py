@@ -180,6 +180,7 @@ def plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
     from experiments.cli.console import complain
     from experiments.plan.loading import load_plan
     from experiments.plan.starts import with_starts
+    from experiments.plan.together import with_later_evaluations
 
     files = [Path(word) for word in words if not OVERRIDE.match(word)]
     overrides = [word for word in words if OVERRIDE.match(word)]
@@ -202,4 +203,4 @@ def plans_of(words: Sequence[str], given: dict[str, Any]) -> "list[Plan]":
             wrong.append(f"{plan.file.path}: name: {other} has the name {plan.name!r} as well; give each file its own")
     if wrong:
         raise SpecError(list(dict.fromkeys(wrong)))
-    return with_starts(plans)
+    return with_later_evaluations(with_starts(plans))

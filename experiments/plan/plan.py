@@ -32,6 +32,8 @@ class Plan:
         overrides: of the file, as given on the command line.
         start_of: the experiment whose arms start from its arms, where it is planned for that.
         kept: arm -> the steps that others start from: it is evaluated there, and the checkpoints are kept.
+        shared_early: arm -> the earlier steps at which experiments that are launched behind this one evaluate the same
+            training: it is evaluated there on its way, since afterwards it would have to be trained to there again.
         candidates: of every arm, where the experiment tunes them.
         chosen: arm -> what its tuning has chosen, once that is so for all arms.
         stage: what runs before the arms and this is the plan of: `tuning` or `screen`; empty: it is the experiment.
@@ -48,6 +50,7 @@ class Plan:
     overrides: tuple[str, ...] = ()
     start_of: str = ""
     kept: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    shared_early: Mapping[str, frozenset[int]] = field(default_factory=dict)
     candidates: Sequence[TuningCandidate] = ()
     chosen: Mapping[str, TunedArm] = field(default_factory=dict)
     stage: str = ""
@@ -114,7 +117,7 @@ class Plan:
 
     @property
     def early(self) -> list[Replicate]:
-        """What evaluates the selected arms' trainings on their way: at the steps of `evaluate_at`, and those kept."""
+        """What evaluates the selected arms' trainings on their way: at the steps of `evaluate_at`, and of others."""
         seeds = self.seeds_by_identity()
         return [
             replicate_of(self.name, arm, seed, self.runs, step)
@@ -125,8 +128,8 @@ class Plan:
 
     def early_steps(self, arm: Arm) -> list[int]:
         """Return the steps before its own at which an arm is evaluated, in ascending order."""
-        kept = {step for step in self.kept.get(arm.name, ()) if step < arm.spec.step}
-        return sorted({*early_steps(self.file.experiment, arm.spec), *kept})
+        of_others = (*self.kept.get(arm.name, ()), *self.shared_early.get(arm.name, ()))
+        return sorted({*early_steps(self.file.experiment, arm.spec), *(s for s in of_others if s < arm.spec.step)})
 
     @property
     def with_trials(self) -> list[Replicate]:

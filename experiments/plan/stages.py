@@ -29,5 +29,5 @@ def stage_plan(plan: Plan, stage: str, name: str, arms: Sequence[Arm], changes: 
     selected = list(once.values())
     return replace(
         plan, file=replace(plan.file, experiment=experiment), arms=selected, claims=[], selected=selected, only=(),
-        folders=(), candidates=(), chosen={}, kept={}, stage=stage, whole=plan.file,
+        folders=(), candidates=(), chosen={}, kept={}, shared_early={}, stage=stage, whole=plan.file,
     )  # fmt: skip

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from registry.runs.code_used import code_used
+from registry.runs.places import TRAININGS
 from tests.cli.command import Launched, run
 from tests.fixtures.toy_replicates import TOY, write
 
@@ -61,3 +63,18 @@ def test_a_step_that_nobody_evaluates_is_refused(tmp_path: Path, words: tuple[st
     found = run(verb, write(tmp_path), *more, "--runs", tmp_path / "runs")
     assert (found.code, found.out) == (2, "")
     assert told in found.err
+
+
+def test_files_of_one_command_train_to_an_earlier_step_once(tmp_path: Path) -> None:
+    """The baseline is both files'; the one that is launched first does not evaluate it on its way, the other does."""
+    plain = TOY[: TOY.index("ablate:")].replace("name: toy", "name: {name}") + "seeds: [0]\nfloors: []\n"
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(plain.replace("{name}", "first"), encoding="utf-8")
+    second.write_text(plain.replace("{name}", "second") + "evaluate_at: [2]\n", encoding="utf-8")
+    assert run("launch", first, second, "--executor", "debug", "--runs", tmp_path / "runs").code == 0
+    (training,) = (tmp_path / "runs" / TRAININGS).glob("*/seed-0")
+    assert [(used.begun_at, used.until) for used in code_used(training)] == [(0, None)]  # it never went back
+    at_2 = run("table", second, "--at-step", "2", "--runs", tmp_path / "runs", "--format", "json").json
+    assert [row["done"] for row in at_2["arms"]] == [1]
+    alone = run("table", first, "--runs", tmp_path / "runs", "--format", "json").json
+    assert [row["arm"] for row in alone["arms"]] == ["baseline"]
