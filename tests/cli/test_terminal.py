@@ -55,9 +55,10 @@ def test_hints_are_as_the_command_was_started(tmp_path: Path) -> None:
         (str(scripts / "latte-workbench"),): f"{scripts}/latte-workbench",
         ("latte-workbench",): "latte-workbench",
     }
-    with_scripts = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    others = os.pathsep.join(place for place in os.environ["PATH"].split(os.pathsep) if Path(place) != scripts)
     for words, shown in started.items():
-        environment = with_scripts if words == ("latte-workbench",) else os.environ
+        path = f"{scripts}{os.pathsep}{others}" if words == ("latte-workbench",) else others  # as if not activated
+        environment = os.environ | {"PATH": path}
         command = [*words, "parts", "--slot", "blocks"]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == f"next: {shown} check experiments/quickstart.yaml"
