@@ -1,4 +1,4 @@
-"""Experiments that one command launches one behind the other: what a later one wants of trainings that an earlier makes."""
+"""Experiments that one command launches one behind the other: what a later one wants of an earlier one's trainings."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ from registry.runs.attempts import ATTEMPTS, Hint, Kind, is_alive, latest, numbe
 from registry.runs.code_used import FILE as CODE_FILE
 from registry.runs.files import locked, naming, write_atomically, write_new
 from registry.runs.machine import processor_name
-from registry.runs.places import DESIRED, LOAD_FILE, PREPARED
+from registry.runs.places import DESIRED, LOAD_FILE, PREPARED, SECONDS_FILE
 from registry.runs.records import (
     Attempt,
     CodeUsed,
@@ -346,6 +346,11 @@ class Recorder:
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics at an optimiser step."""
         self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
+
+    def seconds(self, begun: int, until: int, seconds: float) -> None:
+        """Note what the steps from one to another have taken."""
+        about = {"begun": begun, "until": until, "seconds": round(seconds, 2)}
+        self._append(SECONDS_FILE, {"time": time.time(), **about})
 
     def load(self, values: Mapping[str, float]) -> None:
         """One line on how fast the work is, beside those of `experiments.record.machine_load`."""

@@ -30,7 +30,7 @@ from registry.runs.code_used import worked_on
 from registry.runs.machine import ROOT
 from registry.runs.records import Result
 from registry.runs.replicate import Replicate
-from registry.runs.stored import read_events, trained
+from registry.runs.stored import training_seconds
 
 
 def can_be_evaluated(replicate: Replicate, prepared: Prepared) -> bool:
@@ -94,7 +94,8 @@ def evaluate(
         print(f"warning: {problem}", file=sys.stderr, flush=True)
     if scores.failed:  # the features stay, so that another try measures nothing again
         raise RunError("; ".join(scores.failed))
-    spent = _spent(replicate) | {"sampling": sampled - began, "scoring": ended - sampled}
+    training_took = training_seconds(replicate.training, spec.step)
+    spent = {"training": training_took, "sampling": sampled - began, "scoring": ended - sampled}
     result = Result(
         identity=replicate.identity,
         training=spec.training,
@@ -149,14 +150,6 @@ def _preview(replicate: Replicate, prepared: Prepared) -> list[str]:
     except Exception as error:  # whatever it is, the scores are what the run is for
         traceback.print_exc()
         return [f"previews: {type(error).__name__}: {error}"]
-
-
-def _spent(replicate: Replicate) -> dict[str, float]:
-    """Seconds of the training up to now, over all its attempts."""
-    known = trained(replicate.training)
-    if known is not None:
-        return {"training": known.seconds}
-    return {"training": sum(event.seconds for event in read_events(replicate.training))}
 
 
 def free(device: torch.device) -> None:

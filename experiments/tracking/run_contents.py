@@ -177,8 +177,8 @@ def _facts(result: Result, arm: ResolvedArm | None) -> dict[str, float]:
     sampled = max((_count(details, "n_fake") for details in result.score_details.values()), default=0)
     if sampled and (seconds := result.seconds_of.get("sampling")):
         facts["resources/clips_per_second"] = sampled / seconds
-    if result.steps and (seconds := result.seconds_of.get("training")):
-        facts["resources/steps_per_second"] = result.steps / seconds
+    if result.step and (seconds := result.seconds_of.get("training")):
+        facts["resources/steps_per_second"] = result.step / seconds
     for score, details in result.score_details.items():
         low, high = (details.get("interval") or (None, None)) if isinstance(details, Mapping) else (None, None)
         if isinstance(low, float) and isinstance(high, float):

@@ -334,6 +334,7 @@ def _train(
         stopping = processes.any(stop(step)) and step < until
         if step % runtime.checkpoint_every == 0 or step == until or stopping:
             trainer.save()
+            speed.note_stretch()
         if stopping:
             raise Interrupted(f"stopped at step {step} of {steps}; the same command goes on from there")
     final = trainer.validation_losses()
@@ -379,7 +380,15 @@ class _Speed:
         self.trainer, self.first = trainer, trainer.step
         self.since = time.monotonic()
         self._last = (self.first, self.since, 0.0)
+        self._stretch = (self.first, self.since)
         self._share: MachineShare | None = None
+
+    def note_stretch(self) -> None:
+        """Note what the steps since the last checkpoint of this attempt have taken, with validation and checkpoint."""
+        (begun, since), now = self._stretch, time.monotonic()
+        self._stretch = (self.trainer.step, now)
+        if self.trainer.processes.is_first:
+            self.trainer.recorder.seconds(begun, self.trainer.step, now - since)
 
     def lately(self) -> dict[str, float]:
         """Return clips a second of all processes, their share of the machine, and how long steps waited for data.

@@ -50,10 +50,6 @@ class Books:
         self.recorder.event("failed", attempt=self.attempt.number, evaluation=evaluation, **_told(error))
         self.failures.append(f"evaluation {evaluation}: {error}")
 
-    def trained(self) -> float:
-        """Note that the last step is made; return the seconds that the attempt took."""
-        return time.monotonic() - self.began
-
     def done(self) -> None:
         """Note that nothing that is wanted is left to do, or only what has failed."""
         self._event("done")

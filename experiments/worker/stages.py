@@ -18,19 +18,13 @@ from registry.errors import Interrupted, RunError
 from registry.parts.start_files import checkpoints_in, step_of
 from registry.runs.records import Result, Trained
 from registry.runs.replicate import Replicate, open_replicate
-from registry.runs.stored import evaluations_in, has_failed, read_events, wanted
+from registry.runs.stored import evaluations_in, training_seconds, wanted
 from registry.schema.spec import Spec
 
 
 def waiting(training: Path) -> list[Path]:
     """Return the evaluations that are wanted, have no result and have not failed, by name."""
-    events = read_events(training)
-    asked = dict.fromkeys(folder for folder, _ in wanted(training))
-    return [
-        folder
-        for folder in asked
-        if not has_failed(event for event in events if event.evaluation in (None, folder.name))
-    ]
+    return list(dict.fromkeys(folder for folder, _ in wanted(training)))
 
 
 def progress_of(training: Path) -> list[int]:
@@ -158,7 +152,6 @@ class _Stages:
         """Note what there is to say of the training, behind its last step."""
         if not self._first or self.books is None or (self.training / "trained.json").exists():
             return
-        earlier = sum(event.seconds for event in read_events(self.training))
         about = Trained(
             training=self.spec.training,
             seed=trainer.seed,
@@ -166,7 +159,7 @@ class _Stages:
             parameters=sum(p.numel() for p in trainer.model.parameters()),
             validation_split=trainer.validation_split,
             data_digest=trainer.prepared.digest,
-            seconds=round(earlier + self.books.trained(), 2),
+            seconds=round(training_seconds(self.training, trainer.step), 2),
             attempts=self.books.attempt.number,
             device=str(trainer.device),
             processes=self.processes.world,

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.record.recording import ClaimedError, OwnAttempt
 from registry.runs.records import Desired
-from registry.runs.stored import desires, evaluations_in
+from registry.runs.stored import desires, open_evaluations
 
 TWICE_SECONDS = 1.0  # within which a signal is the same one: on Ctrl-C, torchrun and the terminal both send it
 LOOK_SECONDS = 2.0  # between looks at what is desired, which may lie on a slow shared file system
@@ -83,9 +83,8 @@ class Stop:
 
 
 def _unfinished(training: Path) -> list[Desired]:
-    """What is wanted, or no longer wanted, of the evaluations without a result."""
-    unfinished = (folder for folder in evaluations_in(training) if not (folder / "result.json").exists())
-    return [desired for folder in unfinished for desired in desires(folder)]
+    """What is wanted, or no longer wanted, of the evaluations that have neither a result nor failed."""
+    return [desired for folder in open_evaluations(training) for desired in desires(folder)]
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ runs/_trainings/<training>/seed-<n>/           a training: what is learned once,
     events.jsonl      what happened to attempts    metrics.jsonl    one line a logged step
     attempts/         0001.json, …: who ran it     submissions/     0001.json, …: who sent it to an executor
     heartbeat.json    step and speed now           log.txt          what it printed
-    trained.json      written behind the last step
+    trained.json      written behind the last step   seconds.jsonl  what each stretch of steps took
     code.jsonl        digests of the code that worked on it
     system.jsonl      load of the machine meanwhile
     evaluations/<evaluation>/                  one way to sample and score it
@@ -33,6 +33,7 @@ EARLIER = "-earlier-"  # and a number: behind the name of a training or an evalu
 FLOORS_FILE = "floors.json"
 PREPARED = "prepared.json"  # of a training
 LOAD_FILE = "system.jsonl"  # of a training
+SECONDS_FILE = "seconds.jsonl"  # of a training
 IMPORTED = "imported.json"  # of a training that was made elsewhere
 LAUNCHES = "_launches"  # folder in that of the experiment: one a launch, with submitit's files and logs
 

@@ -11,7 +11,7 @@ from registry import strict_yaml
 from registry.errors import RunError, SpecError
 from registry.parts.start_files import checkpoints_in, step_of
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest
-from registry.runs.places import DESIRED, EVALUATIONS, LOAD_FILE
+from registry.runs.places import DESIRED, EVALUATIONS, LOAD_FILE, SECONDS_FILE
 from registry.runs.records import (
     PACE,
     Attempt,
@@ -74,14 +74,21 @@ def desires(evaluation: Path) -> list[Desired]:
     return [desired for desired in found if desired is not None]
 
 
-def wanted(training: Path) -> list[tuple[Path, Desired]]:
-    """Return the evaluations without a result that are still wanted, once for each experiment that wants them."""
+def open_evaluations(training: Path) -> list[Path]:
+    """Return the evaluations that have neither a result nor failed, by name; after a failure `retry` opens them."""
+    found = [folder for folder in evaluations_in(training) if not (folder / "result.json").exists()]
+    events = read_events(training) if found else []
     return [
-        (folder, desired)
-        for folder in evaluations_in(training)
-        if not (folder / "result.json").exists()
-        for desired in desires(folder)
-        if not desired.over
+        folder
+        for folder in found
+        if not has_failed(event for event in events if event.evaluation in (None, folder.name))
+    ]
+
+
+def wanted(training: Path) -> list[tuple[Path, Desired]]:
+    """Return the open evaluations that are still wanted, once for each experiment that wants them."""
+    return [
+        (folder, desired) for folder in open_evaluations(training) for desired in desires(folder) if not desired.over
     ]
 
 
@@ -96,6 +103,23 @@ def has_failed(events: Iterable[Event]) -> bool:
 def trained(training: Path) -> Trained | None:
     """Return what there is to say of a training that has made its last step."""
     return readable(training / "trained.json", Trained)
+
+
+def training_seconds(training: Path, step: int) -> float:
+    """Return the seconds that steps up to one have taken, over all attempts, and validation with them.
+
+    Neither starting a process nor evaluating on the way is training. A training that says nothing of it, since older
+    code made it, has all its attempts' seconds when it has ended, and 0 before that.
+
+    Args:
+        training: its folder.
+        step: that it was trained to.
+    """
+    stretches = [line for line in read_lines(training / SECONDS_FILE) if type(line.get("until")) is int]
+    if stretches:
+        return float(sum(line.get("seconds", 0.0) for line in stretches if line["until"] <= step))
+    known = trained(training)
+    return known.seconds if known is not None else 0.0
 
 
 def training_state(training: Path, spec: Spec, hint: Hint | None = None) -> State:

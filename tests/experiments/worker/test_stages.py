@@ -24,7 +24,7 @@ from experiments.worker.run import run_training
 from registry.errors import Interrupted, RunError
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
-from registry.runs.stored import training_state
+from registry.runs.stored import read_events, trained, training_state
 from tests.cli.command import run
 from tests.fixtures.toy_replicates import at, clips, finish, made, nothing, plan_of, scores, write_ablation
 
@@ -194,6 +194,20 @@ def test_an_evaluation_that_fails_does_so_alone(tmp_path: Path, monkeypatch: pyt
     assert result.evaluation == todo[1].folder.name
 
 
+def test_a_failed_evaluation_keeps_no_training_going(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it until `retry`, so that a training ends when what is left of it is cancelled."""
+    monkeypatch.setattr(stopping, "LOOK_SECONDS", 0.0)
+    last, early = made(tmp_path, *ONE, "ablate={}", "evaluate_at=[2]")
+
+    def failing(*_: Any) -> Any:
+        raise ValueError("a cosmic ray")
+
+    monkeypatch.setattr(evaluation, "score", failing)
+    with pytest.raises(Interrupted, match="stopped at step 4 of 6"):
+        run_training(last.training, at("training", 4, lambda: desire(last, "cancel", reason="by a test")))
+    assert (last.state, early.state) == ("cancelled", "failed")
+
+
 def test_a_training_that_failed_is_no_more_failed_after_retry(tmp_path: Path) -> None:
     replicate, other = made(tmp_path, *GUIDED, only=())
     recorder = Recorder(replicate.training)
@@ -223,6 +237,21 @@ def test_evaluating_on_the_way_changes_nothing(undisturbed: Replicate, stepped: 
         for one in (last, undisturbed)
     ]
     assert logged[0] == logged[1]
+
+
+def test_seconds_of_training_are_those_of_the_steps_up_to_the_evaluation(stepped: list[Replicate]) -> None:
+    """An early evaluation has its own share, and what it took itself is no time of the training."""
+    last, *early = stepped
+    lines = [json.loads(line) for line in (last.training / "seconds.jsonl").read_text().splitlines()]
+    assert [(line["begun"], line["until"]) for line in lines] == [(0, 2), (2, 4), (4, 6)]
+    sums = [sum(line["seconds"] for line in lines[: number + 1]) for number in range(3)]
+    results = [one.result() for one in (*early, last)]
+    assert [result.seconds_of["training"] for result in results if result] == pytest.approx(sums, abs=0.011)
+    about, ended = trained(last.training), read_events(last.training)[-1]
+    assert about is not None
+    assert about.seconds == pytest.approx(sums[-1], abs=0.011)
+    evaluating = sum(result.seconds - result.seconds_of["training"] for result in results if result)
+    assert sums[-1] + evaluating <= ended.seconds + 0.1  # all of it is rounded to 0.01
 
 
 def test_a_step_whose_checkpoint_is_gone_is_come_to_again(tmp_path: Path, stepped: list[Replicate]) -> None:

@@ -123,7 +123,7 @@ def test_a_cancelled_job_that_is_signalled_is_cancelled_and_not_started_anew(rep
 def test_the_file_is_looked_at_now_and_then_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "LOOK_SECONDS", 3600.0)
     looked = []
-    monkeypatch.setattr(stopping, "evaluations_in", lambda training: looked.append(training) or [])
+    monkeypatch.setattr(stopping, "open_evaluations", lambda training: looked.append(training) or [])
     stop = Stop(tmp_path)
     for step in range(100):
         assert not stop(step)
