@@ -28,10 +28,14 @@ def cells(row: dict[str, Any]) -> list[Any]:
     """A row as the table shows it."""
     stage = f" {row['stage']}" if row["stage"] not in (None, "training") else ""
     return [
-        row["arm"], row["seed"], row["state"], f"{row['step'] or 0}/{row['steps']}{stage}",
+        _arm(row), row["seed"], row["state"], f"{row['step'] or 0}/{row['steps']}{stage}",
         f"{row['loss']:.4g}" if row["loss"] is not None else "", row["steps_per_second"],
         _span(row["eta_seconds"]), row["node"], row["job"], row["attempts"],
     ]  # fmt: skip
+
+
+def _arm(row: dict[str, Any]) -> str:
+    return str(row["arm"]) + (f" at step {row['at_step']}" if row["at_step"] is not None else "")
 
 
 def _span(seconds: int | None) -> str:
@@ -54,7 +58,7 @@ def show(plan: Plan, found: Sequence[dict[str, Any]]) -> None:
     for row in found:
         told = "; ".join(filter(None, (row["error"], row["slurm"])))
         if told and row["state"] not in ("queued", "running"):
-            paragraph(f"{row['arm']} seed {row['seed']}: {told}")
+            paragraph(f"{_arm(row)} seed {row['seed']}: {told}")
     for line in (*beside(plan, found), *code_lines(found), *until_decided.standing(plan), *screening.standing(plan)):
         paragraph(line)
     for orphan in plan.orphans():
@@ -111,7 +115,7 @@ def _live(plan: Plan, found: Sequence[dict[str, Any]]) -> Group:
 def show_logs(found: Sequence[dict[str, Any]]) -> None:
     """Print rows of `experiments.plan.logs`."""
     for row in found:
-        say(f"== {row['arm']} seed {row['seed']} ({row['state']}): {row['log'] or 'no log'}")
+        say(f"== {_arm(row)} seed {row['seed']} ({row['state']}): {row['log'] or 'no log'}")
         for line in [*row["lines"], *(row["traceback"] or "").splitlines()]:
             say(f"  {line}")
 

@@ -75,7 +75,7 @@ def report(
         if preparing.late_floor(plan, plan.all_replicates, progress):
             written, answers = _write(plan, link, harmless, forms)
             untracked = untracked or mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress)
-    except RunError as error:
+    except (RunError, SpecError, OSError) as error:  # the videos may be gone by now
         notes.append(f"the floor of resampling was not measured: {error}")
     return Report(place_of(plan.folder, digest(plan)), written, answers, notes, page, not untracked)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.plan.plan import Plan
 from experiments.record.slurm_queue import base
-from experiments.record.states import states
+from experiments.record.states import in_state, states
 from registry.errors import SpecError, shortened
 from registry.runs.places import LAUNCHES
 from registry.runs.replicate import Replicate
@@ -18,6 +18,8 @@ FIRST_TAIL, TAIL_BYTES = 2**15, 2**24  # bytes from the end of a log that are re
 def rows(plan: Plan, seed: int | None, lines: int) -> list[dict[str, Any]]:
     """Return a row a replicate: the end of its log and, if it failed, the recorded traceback.
 
+    Evaluations at earlier steps have one where only `retry` goes on with them.
+
     Args:
         plan: whose selected replicates are looked at.
         seed: only this one.
@@ -26,13 +28,15 @@ def rows(plan: Plan, seed: int | None, lines: int) -> list[dict[str, Any]]:
     Raises:
         SpecError: no replicate has that seed.
     """
-    todo = replicates_of(plan, seed)
+    early = [replicate for replicate in plan.early if seed in (None, replicate.seed)]
+    todo = [*replicates_of(plan, seed), *in_state(early, lambda state: state.retried)]
     found = []
     for replicate, state in zip(todo, states(todo), strict=True):
         log = log_of(plan, replicate)
         failures = [event.traceback for event in replicate.events() if event.traceback] if state == "failed" else []
         found.append({
-            "arm": replicate.arm, "seed": replicate.seed, "state": state, "log": str(log) if log.is_file() else None,
+            "arm": replicate.arm, "seed": replicate.seed, "at_step": replicate.step, "state": state,
+            "log": str(log) if log.is_file() else None,
             "lines": [shortened(line, LONGEST_LINE) for line in last_lines(log, lines)],
             "traceback": failures[-1] if failures else None,
         })  # fmt: skip

@@ -9,7 +9,7 @@ from analysis.results.mixed_code import MixedCode, lines, mixed_code
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.slurm_queue import Ending, Queue
-from experiments.record.states import queue_of, states
+from experiments.record.states import in_state, queue_of, states
 from registry.runs import code_used
 from registry.runs.attempts import ATTEMPTS, latest
 from registry.runs.places import LAUNCHES
@@ -27,8 +27,11 @@ ALIVE = (
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
-    """Return a row for each replicate, from its files and from what Slurm says of its job."""
-    todo = plan.replicates
+    """Return a row for each replicate, from its files and from what Slurm says of its job.
+
+    Evaluations at earlier steps have one where only `retry` goes on with them.
+    """
+    todo = [*plan.replicates, *in_state(plan.early, lambda state: state.retried)]
     queue = queue_of(todo)
     now = states(todo, queue)
     silent = {_sent_as(one) for one, state in zip(todo, now, strict=True) if state.startable}
@@ -53,7 +56,7 @@ def _row(replicate: Replicate, state: State, queue: Queue, endings: dict[str, En
     rate = beat.steps_per_second if running else None
     left = (beat.steps - beat.step) / rate if rate else None
     return {
-        "arm": replicate.arm, "seed": replicate.seed, "state": state,
+        "arm": replicate.arm, "seed": replicate.seed, "at_step": replicate.step, "state": state,
         "training": replicate.training.parent.name, "evaluation": replicate.folder.name,
         "stage": beat.stage if running else None,
         "step": result.step if result else beat.step, "steps": replicate.spec.step,
@@ -106,10 +109,11 @@ def title(plan: Plan, found: Sequence[dict[str, Any]]) -> str:
 
 def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
     """Jobs beside the replicates that have failed: one that should have prepared the data, or the last report."""
+    missing = {(row["arm"], row["seed"]) for row in found if row["state"] == "missing"}
     waiting = {
         submission.token
-        for replicate, row in zip(plan.replicates, found, strict=True)
-        if row["state"] == "missing" and (submission := replicate.submission())
+        for replicate in plan.replicates
+        if (replicate.arm, replicate.seed) in missing and (submission := replicate.submission())
     }
     jobs: dict[str, tuple[str, Path]] = {}
     for folder in (plan.folder / LAUNCHES / token for token in sorted(waiting - {""})):

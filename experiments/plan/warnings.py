@@ -24,7 +24,22 @@ def warnings(plan: Plan, here: bool = False) -> list[str]:
             arms_of.setdefault((learning.ema_decay, learning.steps, arm.spec.sampling.weights), []).append(arm.name)
     averages = [_about_average(plan, *values, arms) for values, arms in arms_of.items()]
     slow = _about_bfloat16(plan) if here else []
-    return [*averages, *_about_presets(plan), *other_videos(plan), *slow, *_about_code(plan)]
+    return [*averages, *_about_early_steps(plan), *_about_presets(plan), *other_videos(plan), *slow, *_about_code(plan)]
+
+
+def _about_early_steps(plan: Plan) -> list[str]:
+    """Say which steps of `evaluate_at` no arm of the experiment comes to before its end."""
+    wanted, steps = plan.file.experiment.evaluate_at, [arm.spec.step for arm in plan.arms]
+    if wanted is None or not steps:
+        return []
+    first = wanted if isinstance(wanted, tuple) else (wanted.every,)
+    behind = [step for step in first if step > max(steps)]
+    if not behind:
+        return []
+    return [
+        f"{plan.file.place(('evaluate_at',))}: warning: evaluate_at: {', '.join(map(str, behind))}: no arm is trained "
+        f"so far ({max(steps)} steps), so nothing is evaluated there"
+    ]
 
 
 def _about_bfloat16(plan: Plan) -> list[str]:

@@ -10,7 +10,7 @@ from components.data.autoencoders import Decoder
 from components.data.manifest import Manifest
 from components.model.latte import Latte
 from components.weights import sha256_of
-from experiments.record.recording import bound_data
+from experiments.record.recording import bound_data, prepared_data
 from experiments.sampling.captions import Captions, captions_of, of_training
 from experiments.sampling.trainings import trained_network
 from experiments.training.open_data import open_decoder
@@ -111,7 +111,7 @@ class TrainedHere(Source):
         return captions_of(self.spec, self.training) if there else ()
 
     def encoded_by(self) -> str:
-        data = bound_data(self.training)
+        data = prepared_data(self.training)
         return data.text_encoder if data is not None else ""
 
     def embedded(self) -> Captions | None:

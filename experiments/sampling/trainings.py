@@ -15,7 +15,7 @@ from components.data.autoencoders import Decoder
 from components.diffusion.respacing import executed_steps
 from components.model.latte import Latte
 from experiments.record.progress import Progress
-from experiments.record.recording import bound_data
+from experiments.record.recording import prepared_data
 from experiments.sampling.captions import asked, of_training
 from experiments.sampling.drawing import Drawing, draw, missing_batches, see_all
 from experiments.sampling.sample_files import files_of
@@ -110,7 +110,7 @@ def trained_network(spec: Spec, training: Path, seed: int, device: torch.device,
     Raises:
         RunError: there is no checkpoint of that step that can be believed, or its weights do not fit the spec's shapes.
     """
-    data = bound_data(training)
+    data = prepared_data(training)  # which says what they were, wherever they are now
     # What is drawn may be of another shape than what was trained, so the training is that of its folder.
     origin = Origin(read_spec(training).training, seed, data.digest if data is not None else "")
     state = read_written(path_of(training, spec.step), origin, processes, device)

@@ -40,7 +40,7 @@ from registry.errors import RunError, SpecError
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.runs.files import locked
 from registry.runs.floors import read_floors
-from registry.runs.places import DATA_FOLDER
+from registry.runs.places import DATA_FOLDER, experiment_of
 from registry.runs.records import Floor
 from registry.runs.replicate import is_replicate, open_replicate
 from registry.schema.differences import differing
@@ -302,7 +302,7 @@ def _floors_of_run(samples: Path) -> list[Floor]:
     """The floors that the experiment of a run folder has measured."""
     if not is_replicate(samples) or not samples.is_symlink():  # the folder behind it belongs to no one experiment
         return []
-    return [floor for floor in read_floors(samples.absolute().parent.parent) if floor.floor != "real_halves"]
+    return [floor for floor in read_floors(experiment_of(samples.absolute())) if floor.floor != "real_halves"]
 
 
 def _about(path: Path, side: Side, short: Sequence[Video]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from experiments.tracking.store import (
 from experiments.tracking.threads import by_threads
 from registry.errors import RunError
 from registry.runs.files import write_atomically
+from registry.runs.places import experiment_of
 from registry.runs.records import Event, State
 from registry.runs.replicate import Replicate
 
@@ -88,7 +89,7 @@ def sync(
     seen = [replicate for replicate in todo if replicate.link.exists()]
     if not seen:
         return {"runs": 0, "points": 0}
-    owner = seen[0].link.parents[1]  # the experiment's folder
+    owner = experiment_of(seen[0].link)
     folder = owner.parent / FOLDER / owner.name
     with _store_alone(uri, owner.parent, patience, waiting), leased(folder, patience, waiting) as lease:
         try:

@@ -14,7 +14,7 @@ from registry.errors import RunError
 from registry.runs.code_used import made_by
 from registry.runs.floors import own_floors
 from registry.runs.machine import ROOT
-from registry.runs.places import LOAD_FILE
+from registry.runs.places import LOAD_FILE, experiment_of
 from registry.runs.records import PACE, MadeBy, Result, State
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
@@ -193,7 +193,8 @@ def _count(details: Any, name: str) -> int:
 
 def _floors(replicate: Replicate) -> dict[str, float]:
     """Score -> what real clips score against real clips, the mean over draws."""
-    return _real_floors(replicate.link.parents[1], _mtime(replicate.link.parents[1] / "floors.json"))
+    experiment = experiment_of(replicate.link)
+    return _real_floors(experiment, _mtime(experiment / "floors.json"))
 
 
 @functools.lru_cache(maxsize=8)

@@ -30,6 +30,7 @@ DATA_FOLDER = "_data"
 TRAININGS = "_trainings"
 EVALUATIONS, DESIRED = "evaluations", "desired"  # folders of a training, and of an evaluation
 EARLIER = "-earlier-"  # and a number: behind the name of a training or an evaluation that was set aside
+AT_STEP = "at-step-"  # and a number: folder of evaluations on the way, in that of the arm
 FLOORS_FILE = "floors.json"
 PREPARED = "prepared.json"  # of a training
 LOAD_FILE = "system.jsonl"  # of a training
@@ -67,4 +68,10 @@ def link_of(experiment: Path, arm: str, identity: str, seed: int, step: int | No
         step: an earlier one than the arm's own, where it is evaluated there.
     """
     place = experiment / folder_name(arm, identity)
-    return (place if step is None else place / f"at-step-{step}") / f"seed-{seed}"
+    return (place if step is None else place / f"{AT_STEP}{step}") / f"seed-{seed}"
+
+
+def experiment_of(link: Path) -> Path:
+    """Return the folder of the experiment that a replicate's place among the runs, as of `link_of`, is in."""
+    place = link.parent
+    return (place.parent if place.name.startswith(AT_STEP) else place).parent

@@ -9,7 +9,7 @@ from registry.errors import RunError
 from registry.experiment.arm import Arm
 from registry.parts.start_files import checkpoints_in
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered
-from registry.runs.places import DESIRED, EARLIER, EVALUATIONS, TRAININGS, link_of, training_name
+from registry.runs.places import DESIRED, EARLIER, EVALUATIONS, TRAININGS, experiment_of, link_of, training_name
 from registry.runs.records import (
     Attempt,
     DamagedError,
@@ -263,8 +263,8 @@ def open_replicate(folder: Path) -> Replicate:
             f"{folder / 'spec.yaml'}: hashes to evaluation {spec.evaluation} of training {spec.training}, which the "
             "folder is not; the stored spec was edited, or it was written by another version of the workbench"
         )
-    asked = sorted(desires(folder), key=lambda desired: (link is None or desired.experiment != link.parent.parent.name,
-                                                         desired.time))  # fmt: skip
+    own = experiment_of(link).name if link is not None else None
+    asked = sorted(desires(folder), key=lambda desired: (desired.experiment != own, desired.time))
     desired = asked[0] if asked else Desired(experiment="", arm="")
     return Replicate(
         desired.experiment, desired.arm, desired.axes, spec.identity, int(training.name.removeprefix("seed-")),

@@ -40,6 +40,9 @@ def test_a_runs_folder_that_was_moved_goes_on(tmp_path: Path, old_place: str) ->
     shutil.move(old, new) if old_place == "gone" else shutil.copytree(old, new, symlinks=True)
     for data in (old / "_data").rglob("*.*"):
         data.write_bytes(b"of somebody else") if data.is_file() else None
+    (link,) = new.glob("toy/*/seed-0")
+    drawn = run("sample", link, "--num", 1, "--out", tmp_path / "drawn")
+    assert drawn.code == 0, drawn.err
     (training,) = new.glob("_trainings/*/seed-0")  # as if it had been killed behind step 4
     for gone in (*training.glob("evaluations/*/result.json"), training / "trained.json",
                  *training.glob("checkpoints/step-00000006.*"), *training.glob("evaluations/*/samples/*")):  # fmt: skip

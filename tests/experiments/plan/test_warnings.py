@@ -27,3 +27,14 @@ def test_bfloat16_on_a_processor_without_it(
     said = [line for line in told.warnings(plan, here) if "no instructions for bfloat16" in line]
     assert len(said) == lines
     assert all(line.startswith("command line: warning: this machine's processor") for line in said)
+
+
+@pytest.mark.parametrize(
+    ("evaluate_at", "told_of"),
+    [("[2, 50, 60]", "50, 60"), ("{every: 50}", "50"), ("[2, 6]", ""), ("{every: 2}", "")],
+)
+def test_steps_that_no_arm_comes_to_are_named(evaluate_at: str, told_of: str, tmp_path: Path) -> None:
+    plan = load_plan(write(tmp_path), [f"evaluate_at={evaluate_at}"])
+    said = [line for line in told.warnings(plan) if "evaluate_at" in line]
+    assert len(said) == bool(told_of)
+    assert all(f"evaluate_at: {told_of}: no arm is trained so far (6 steps)" in line for line in said)

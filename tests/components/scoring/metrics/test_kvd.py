@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from components.scoring import contracts
+from components.scoring.contracts import Features
 from components.scoring.metrics.kernel import KVD, mmd2
 from registry.errors import RunError
 from tests.fixtures.gaussians import Detector, features, reordered, spoiled, stored
@@ -17,15 +18,16 @@ def everything(side):
     return side.of(range(side.clips)).astype(np.float64)
 
 
-def by_pairs(x, y):
+def by_pairs(x, y, of_x=None, of_y=None):
     """The definition, pair by pair."""
     dimensions = x.shape[1]
 
-    def mean(a, b, skip):
-        pairs = [(i, j) for i in range(len(a)) for j in range(len(b)) if not (skip and i == j)]
+    def mean(a, b, videos=None):
+        pairs = [(i, j) for i in range(len(a)) for j in range(len(b)) if videos is None or videos[i] != videos[j]]
         return np.mean([(a[i] @ b[j] / dimensions + 1) ** 3 for i, j in pairs])
 
-    return mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
+    of_x, of_y = (range(len(rows)) if of is None else of for rows, of in ((x, of_x), (y, of_y)))
+    return mean(x, x, of_x) + mean(y, y, of_y) - 2 * mean(x, y)
 
 
 def test_it_is_the_definition():
@@ -40,9 +42,31 @@ def test_blocks_and_slices_leave_the_value(n_fake, n_real):
     assert found.value == pytest.approx(mmd2(everything(fake), everything(real)), rel=1e-9)
 
 
-def test_rows_of_frames_count_as_rows():
+def of_videos(side):
+    return np.repeat(side.videos, side.rows_per_clip)
+
+
+def test_frames_of_a_clip_are_no_pairs():
     fake, real = features(20, rows_per_clip=3, shift=0.3), features(30, rows_per_clip=3, seed=1)
-    assert score(fake, real).value == pytest.approx(mmd2(everything(fake), everything(real)), rel=1e-9)
+    rows, videos = [everything(side) for side in (fake, real)], [of_videos(side) for side in (fake, real)]
+    assert score(fake, real).value == pytest.approx(by_pairs(*rows, *videos), rel=1e-9)
+    assert score(fake, real).value == pytest.approx(mmd2(*rows, *videos), rel=1e-9)
+
+
+@pytest.mark.parametrize(("frames", "clips_of_a_video"), [(8, 1), (1, 4), (4, 2)])
+def test_it_is_unbiased_where_frames_and_clips_are_alike(frames, clips_of_a_video):
+    """Rows of one video have a correlation of 0.9; both sides are of one law, so that the true value is 0."""
+    random, values = np.random.default_rng(0), []
+    for _ in range(60):
+        sides = []
+        for videos in (16, 20):
+            own = random.standard_normal((videos, 1, 1, 16)) * 0.9**0.5
+            rows = own + random.standard_normal((videos, clips_of_a_video, frames, 16)) * 0.1**0.5
+            array = rows.reshape(videos * clips_of_a_video, frames, 16).astype(np.float32)
+            sides.append(Features(array, videos=np.repeat(np.arange(videos), clips_of_a_video)))
+        values.append(score(*sides).value)
+    assert abs(np.mean(values)) < 4 * np.std(values, ddof=1) / len(values) ** 0.5
+    assert min(values) < 0
 
 
 def test_it_does_not_depend_on_the_order_or_the_place(tmp_path):
@@ -94,3 +118,5 @@ def test_bad_sides_are_refused():
         score(features(1), features(4))
     with pytest.raises(RunError, match=r"kvd\[given\]: the features of 1 of 5 real clips"):
         score(features(4), spoiled(features(5), [2]))
+    with pytest.raises(RunError, match=r"kvd\[given\]: at least 2 real videos are needed, and all clips are of one"):
+        score(features(4), Features(everything(features(4)).astype(np.float32)[:, None], videos=[7, 7, 7, 7]))
