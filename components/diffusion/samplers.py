@@ -17,7 +17,7 @@ from components.diffusion.multistep import Solver, multistep_scheduler, solve
 from components.diffusion.tables import DiffusionTables
 from registry.errors import SpecError
 from registry.parts.catalogue import part
-from registry.schema.parameter_types import Count, NonNegativeFloat
+from registry.schema.parameter_types import Count, Fraction
 
 
 class _Ancestral:
@@ -130,7 +130,7 @@ class DDIM(_Ancestral):
         objective: DiscreteObjective,
         *,
         steps: Count | str = 50,
-        eta: NonNegativeFloat = 0.0,
+        eta: Fraction = 0.0,
         clip_denoised: bool = False,
     ) -> None:
         refuse_unless_legal(self, objective, "objective", self.objectives)
@@ -154,7 +154,7 @@ class DDIM(_Ancestral):
         epsilon = process.epsilon_from_x0(self._tables, x, index, x0)
         abar, abar_prev = (self._tables.gather(name, index) for name in ("alphas_cumprod", "alphas_cumprod_prev"))
         sigma = self._eta * torch.sqrt((1 - abar_prev) / (1 - abar)) * torch.sqrt(1 - abar / abar_prev)
-        mean = x0 * torch.sqrt(abar_prev) + torch.sqrt(1 - abar_prev - sigma**2) * epsilon
+        mean = x0 * torch.sqrt(abar_prev) + torch.sqrt((1 - abar_prev - sigma**2).clamp(min=0)) * epsilon
         return mean if noise is None else mean + sigma * noise
 
 

@@ -64,7 +64,7 @@ class Muon:
 
     def __call__(self, model: Latte, learning_rate: float) -> Steps:
         """Return the optimiser of a network."""
-        matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
+        matrices = [layer.weight for layer in model.blocks.modules() if isinstance(layer, nn.Linear)]
         taken = {id(weight) for weight in matrices}
         others = [weight for weight in model.parameters() if id(weight) not in taken]
         muon = torch.optim.Muon(

@@ -72,8 +72,13 @@ class Drawing:
             # The outer block keeps the weights' casts from step to step.
             with self._autocast(), tf32(self.tf32, self.device), self._autocast(enabled=False):
                 latents = self.sampler.sample(self._denoiser(numbers), streams.draw(), streams.draw, on_step)
-            if self.precision == "fp16" and not latents.isfinite().all():
-                raise RunError(f"clips {numbers.start} to {numbers.stop - 1} are not finite in fp16; take bf16 or fp32")
+            if not latents.isfinite().all():
+                where = (
+                    " in fp16; take bf16 or fp32"
+                    if self.precision == "fp16"
+                    else "; look at the losses of the training"
+                )
+                raise RunError(f"clips {numbers.start} to {numbers.stop - 1} are not finite{where}")
             return self._decoded(latents)
 
     def _denoiser(self, numbers: range) -> Denoise:

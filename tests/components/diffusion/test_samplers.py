@@ -110,6 +110,15 @@ def test_step_noise_does_not_matter_to_deterministic_ddim_and_is_needed_by_the_o
             sampler.sample(network_of(sampler), noise)
 
 
+@pytest.mark.parametrize("schedule", [Linear(), Cosine()])
+@pytest.mark.parametrize("steps", [2, 25])
+def test_ddim_as_noisy_as_ddpm_is_finite(schedule: Any, steps: int) -> None:
+    """At eta 1 and few steps all of a step may be noise, and rounding puts what is left of the rest below zero."""
+    noise, draw = noises(0, 2)
+    sampler = DDIM(VPrediction(schedule), steps=steps, eta=1.0)
+    assert sampler.sample(network_of(sampler), noise, draw).isfinite().all()
+
+
 def test_the_last_step_adds_no_noise() -> None:
     noise, _ = noises(0, 2)
     sampler = DDPM(V, steps=3)

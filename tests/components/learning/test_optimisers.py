@@ -11,6 +11,7 @@ from components.learning.optimisers import AdamW, Muon
 from components.model.latte import Latte
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
+from tests.components.model.test_text_conditioning import text_network
 from tests.fixtures.toy_networks import toy_network, toy_spec
 from tests.fixtures.toy_replicates import assert_same
 
@@ -44,12 +45,26 @@ def test_adamw_is_torchs_with_the_parts_settings() -> None:
 
 
 def test_muon_steps_matrices_of_blocks_and_adamw_the_rest() -> None:
-    network, plain = toy_network(classes=2), toy_network(classes=2)
+    _matrices_alone(toy_network(classes=2), toy_network(classes=2), {"qkv", "proj", "fc1", "fc2", "1"})
+
+
+def test_muon_leaves_a_blocks_table_of_embeddings_to_adamw() -> None:
+    """Text conditioning has a table (6, D) in each block, which is no matrix that anything is multiplied by."""
+    network, plain = text_network(), text_network()
+    assert "blocks.0.adaLN_modulation.table" in dict(network.named_parameters())
+    _matrices_alone(network, plain, {"qkv", "proj", "fc1", "fc2", "q", "kv"})
+
+
+def _matrices_alone(network: Latte, plain: Latte, kinds: set[str]) -> None:
+    """Step a network by Muon and one like it by AdamW, and compare; `kinds` are the names of its linear layers."""
     for one in (network, plain):
         with_gradients(one, 0)
     steps, by_adamw = moved(network, Muon()(network, RATE)), moved(plain, AdamW()(plain, RATE))
-    matrices = {name for name, weight in network.named_parameters() if name.startswith("blocks.") and weight.ndim == 2}
-    assert {name.rsplit(".", 2)[-2] for name in matrices} == {"qkv", "proj", "fc1", "fc2", "1"}
+    weights = {
+        name for name, _ in network.named_parameters() if name.startswith("blocks.") and name.endswith(".weight")
+    }
+    matrices = {name for name in weights if steps[name].ndim == 2}
+    assert {name.rsplit(".", 2)[-2] for name in matrices} == kinds
     for name, step in steps.items():
         if name not in matrices:
             assert torch.equal(step, by_adamw[name]), name

@@ -76,10 +76,21 @@ def test_few_frames_are_decoded_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert counts == [(FRAMES_AT_ONCE, torch.float32)] * 2 + [(4, torch.float32)]  # 9 clips of 4 frames
 
 
-def test_what_is_not_finite_in_half_precision_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = replace(toy(tmp_path), precision="fp16")
-    monkeypatch.setattr(one.network, "forward", lambda x, t, labels=None: x.half() * 60000 * 60000)
-    with pytest.raises(RunError, match="clips 0 to 1 are not finite in fp16; take bf16 or fp32"):
+@pytest.mark.parametrize(
+    ("precision", "told"),
+    [
+        ("fp16", "clips 0 to 1 are not finite in fp16; take bf16 or fp32"),
+        ("fp32", "clips 0 to 1 are not finite; look at the losses of the training"),
+    ],
+)
+def test_what_is_not_finite_is_told_and_not_drawn_black(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, told: str
+) -> None:
+    one, most = replace(toy(tmp_path), precision=precision), 60000 if precision == "fp16" else 1e30
+    monkeypatch.setattr(
+        one.network, "forward", lambda x, t, labels=None: (x.half() if most == 60000 else x) * most * most
+    )
+    with pytest.raises(RunError, match=told):
         one.clips(range(2))
 
 
