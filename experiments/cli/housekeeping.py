@@ -51,7 +51,7 @@ def prune(runs: Path, dry_run: bool, yes: bool, form: str) -> None:
     if not yes and not sys.stdin.isatty():
         raise SpecError("prune removes folders for good: add --yes, or --dry-run to only look")
     if yes or click.confirm("Remove these for good?"):
-        freed = inventory.prune(found)
+        freed = inventory.prune(runs, found)
         say(f"{freed / 1e6:,.1f} MB freed") if form == "table" else None
 
 

@@ -17,6 +17,8 @@ from registry.runs.places import IMPORTED, TRAININGS
 from registry.runs.records import State
 from registry.runs.stored import evaluations_in, read_spec, training_state
 
+BEING_MADE = 0.01  # days: a training's folder is made before anything in it says what for
+
 
 @dataclass(frozen=True)
 class Unreferenced:
@@ -81,8 +83,9 @@ def unreferenced(runs: Path) -> list[Unreferenced]:
         if not own and (training / IMPORTED).exists():
             continue  # it was not made here, and may be the only copy
         without = [evaluation for evaluation in own if evaluation.resolve() not in referring]
-        why = "it runs, or waits in Slurm" if without or not own else ""
-        kept = why if why and is_active(training) else ""
+        kept = "it runs, or waits in Slurm" if (without or not own) and is_active(training) else ""
+        if not own and _age(training) < BEING_MADE:
+            kept = "somebody may be making it"
         if len(without) == len(own):
             found.append(Unreferenced(training, "training", _size(training), kept))
         else:
@@ -95,15 +98,21 @@ def unreferenced(runs: Path) -> list[Unreferenced]:
     return found
 
 
-def prune(found: Sequence[Unreferenced]) -> int:
+def prune(runs: Path, found: Sequence[Unreferenced]) -> int:
     """Remove what nothing refers to, and return how many bytes that were.
+
+    What somebody has begun to use since it was found stays.
+
+    Args:
+        runs: the folder of all runs.
+        found: what was found unreferenced there.
 
     Raises:
         RunError: something cannot be removed; what was removed before stays so.
     """
-    freed = 0
+    freed, still = 0, {one.path for one in unreferenced(runs) if not one.kept}
     for one in found:
-        if one.kept:
+        if one.kept or one.path not in still:
             continue
         try:
             shutil.rmtree(one.path)

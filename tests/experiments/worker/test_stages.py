@@ -13,7 +13,7 @@ import pytest
 
 from experiments.launch.launching import cancel, make_run_folders, retry, unfinished
 from experiments.launch.preparing import bind_replicates, prepare_data
-from experiments.plan import status
+from experiments.plan import logs, status
 from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
 from experiments.record.recording import Recorder, desire, open_again
@@ -206,6 +206,10 @@ def test_a_failed_evaluation_keeps_no_training_going(tmp_path: Path, monkeypatch
     with pytest.raises(Interrupted, match="stopped at step 4 of 6"):
         run_training(last.training, at("training", 4, lambda: desire(last, "cancel", reason="by a test")))
     assert (last.state, early.state) == ("cancelled", "failed")
+    plan = plan_of(tmp_path, *ONE, "ablate={}", "evaluate_at=[2]")
+    told = [(row["at_step"], row["state"], row["error"]) for row in status.rows(plan)]
+    assert told == [(None, "cancelled", "by a test"), (2, "failed", "ValueError: a cosmic ray")]
+    assert ["a cosmic ray" in (row["traceback"] or "") for row in logs.rows(plan, None, 1)] == [False, True]
 
 
 def test_a_training_that_failed_is_no_more_failed_after_retry(tmp_path: Path) -> None:
