@@ -5,7 +5,6 @@ further layout is a further module, and a line in `opening.LAYOUTS`.
 """
 
 from components.model.checkpoints.description import Assumed, Description, digest_of
-from components.model.checkpoints.dit import load_dit
 from components.model.checkpoints.official import from_official, load_official, read_official, to_official
 from components.model.checkpoints.opening import Checkpoint, export, inspect, open_network, refusals, suffixes, whole
 
@@ -17,7 +16,6 @@ __all__ = [
     "export",
     "from_official",
     "inspect",
-    "load_dit",
     "load_official",
     "open_network",
     "read_official",
