@@ -1,6 +1,6 @@
 """The Slurm jobs that prepare data before trainings, since a launch may come from a login node."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,9 @@ class PreparingJobs:
             elif any(replicate.training in job.trainings for replicate in lacking):
                 self._confirm(job)
                 there |= job.trainings  # another machine may see what it wrote a little before this one does
-        new = [replicate for replicate in lacking if replicate.training not in there]
-        there |= self._send(plan, [replicate for replicate in new if not self._shares(plan, replicate, pending, there)])
+        new = [one for one in lacking if one.training not in there and values_at(one.spec, SHARED) not in pending]
+        there |= _bind_as_others(plan, new)
+        there |= self._send(plan, [replicate for replicate in new if replicate.training not in there])
         return [replicate for replicate in replicates if replicate.training in there]
 
     def _confirm(self, job: _Job) -> None:
@@ -102,17 +103,6 @@ class PreparingJobs:
         if told is None or told.state != "COMPLETED":
             self._jobs.remove(job)
             raise RunError(slurm_queue.failed_beside("prepares the data", job.name, told, job.log))
-
-    def _shares(self, plan: Plan, replicate: Replicate, pending: set[str], there: set[Path]) -> bool:
-        """Whether the replicate's data need no job of their own: they are there, or a job is at work on them."""
-        shared = values_at(replicate.spec, SHARED)
-        if shared in pending:
-            return True
-        known = next(_bound_alike(plan, shared), None) if bound_data(replicate.training) is None else None
-        if known is not None:
-            bind_data(replicate.training, known)
-            there.add(replicate.training)
-        return known is not None
 
     def _send(self, plan: Plan, replicates: Sequence[Replicate]) -> set[Path]:
         """Submit the job that prepares the data of replicates; their trainings."""
@@ -129,14 +119,31 @@ class PreparingJobs:
         return set(trainings)
 
 
-def _bound_alike(plan: Plan, shared: str) -> Iterator[PreparedData]:
-    """What the experiment's trainings with the same data say of them."""
-    for path in sorted(plan.folder.glob("*/seed-*")):
+def _bind_as_others(plan: Plan, replicates: Sequence[Replicate]) -> set[Path]:
+    """Note the data of replicates as a training of the experiment with the same data has them; which are noted now."""
+    unbound: dict[str, list[Replicate]] = {}
+    for replicate in replicates:
+        if bound_data(replicate.training) is None:
+            unbound.setdefault(values_at(replicate.spec, SHARED), []).append(replicate)
+    known = _bound_alike(plan, unbound.keys())
+    noted = {replicate.training: data for shared, data in known.items() for replicate in unbound[shared]}
+    for training, data in noted.items():
+        bind_data(training, data)
+    return set(noted)
+
+
+def _bound_alike(plan: Plan, wanted: Set[str]) -> dict[str, PreparedData]:
+    """What the experiment's trainings say of their data, by what these follow from, as far as that is wanted."""
+    known: dict[str, PreparedData] = {}
+    for path in sorted(plan.folder.glob("*/seed-*")) if wanted else ():
+        if known.keys() == wanted:
+            break
         try:
             if (data := bound_data(path / "training")) is None:
                 continue
             replicate = open_replicate(path)
         except RunError:  # of another version
             continue
-        if values_at(replicate.spec, SHARED) == shared:
-            yield data
+        if (shared := values_at(replicate.spec, SHARED)) in wanted:
+            known.setdefault(shared, data)
+    return known
