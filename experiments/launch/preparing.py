@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from components.assembly import Assembly
 from components.data.autoencoders import Autoencoder
@@ -10,22 +9,14 @@ from components.data.caption_cache import CaptionFiles
 from components.data.clips import frames_needed
 from components.data.datasets import remarks
 from components.data.prepare import Prepared, prepare
-from components.scoring.features.extraction import Measuring
+from experiments.launch.early_floors import measure_early
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
 from experiments.record.recording import bind_data
 from experiments.scores import floors
-from experiments.scores.scoring import (
-    how_measured,
-    planned_fake,
-    prepare_reference,
-    real_videos,
-    references_of,
-    side_of,
-    will_change_size,
-)
+from experiments.scores.scoring import how_measured, prepare_reference
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
@@ -39,6 +30,14 @@ from registry.schema.values import values_at
 PREPARING = "preparing"  # folder among the prepared data: whose turn it is to prepare
 PATIENCE = 86400.0  # seconds to wait for another process that prepares
 SHARED = ("data", "scoring", "sampling.clips", "model.classes", "runtime.device")  # what prepared data follow from
+
+
+def shared_by(spec: Spec) -> str:
+    """Return what a spec's prepared data follow from, as a text that is the same however the videos' place is named."""
+    if spec.data.path is not None:
+        data = spec.data.model_copy(update={"path": str(Path(spec.data.path).expanduser().resolve())})
+        spec = spec.model_copy(update={"data": data})
+    return values_at(spec, SHARED)
 
 
 class PreparedHere:
@@ -59,7 +58,7 @@ class PreparedHere:
             RunError: nothing readable, or a training came from other data.
             SpecError: a path or split that is wrong.
         """
-        keys = {arm.name: values_at(arm.spec, SHARED) for arm in plan.selected}
+        keys = {arm.name: shared_by(arm.spec) for arm in plan.selected}
         if not self._found.keys() >= set(keys.values()):
             made = prepare_data(plan, self.progress)
             self._found |= {keys[name]: prepared for name, prepared in made.items()}
@@ -104,7 +103,7 @@ def _prepare_all(plan: Plan, root: Path, progress: Progress) -> dict[str, Prepar
         _encode_captions(plan, arm.name, assembly, prepared, progress)
         metrics, how = assembly.metrics(), how_measured(arm.spec, device)
         prepare_reference(arm.spec, prepared, metrics, how, progress)
-        _early_floors(plan, arm.spec, prepared, autoencoder, metrics, how, progress)
+        measure_early(plan, arm.spec, shared_by(arm.spec), prepared, autoencoder, metrics, how, progress)
     return found
 
 
@@ -121,28 +120,6 @@ def _encode_captions(plan: Plan, arm: str, assembly: Assembly, prepared: Prepare
     encoder = assembly.text_encoder().to(device_of(assembly.spec))
     files = CaptionFiles.of(prepared.folder, prepared.manifest, encoder.fingerprint(), encoder.length)
     files.opened(lambda: encoder, progress)
-
-
-def _early_floors(
-    plan: Plan, spec: Spec, prepared: Prepared, autoencoder: Any, metrics: list[Any], how: Measuring, progress: Progress
-) -> None:
-    """The floors that need no training, where the experiment's file does not have them yet."""
-    owners = {"real_halves": "", "reconstruction": floors.owner(autoencoder)}
-    have = {(floor.floor, floor.of, floor.protocol) for floor in floors.known_floors(plan.folder)}
-    protocols = floors.protocols_of(spec, prepared, metrics)
-    wanted = [name for name in owners if name in plan.file.experiment.floors]
-    missing = [name for name in wanted if any((name, owners[name], mark) not in have for mark in protocols)]
-    if not missing:
-        return
-    videos = real_videos(spec, prepared)
-    resized = will_change_size(spec, side_of(spec.scoring, "real", videos)[0])
-    fake, folder = planned_fake(spec), references_of(prepared)
-    pool = floors.pool_of(spec.scoring, videos, fake, resized, metrics, how, folder, progress)
-    if "real_halves" in missing:
-        floors.add_floors(plan.folder, floors.real_halves(pool, metrics))
-    if "reconstruction" in missing:
-        found = floors.reconstruction(spec, autoencoder, pool, prepared, metrics, how, progress)
-        floors.add_floors(plan.folder, found)
 
 
 def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.launch.early_floors import early_floors, mark_of, measured_for
 from experiments.launch.frozen_file import frozen_words
-from experiments.launch.preparing import SHARED
+from experiments.launch.preparing import shared_by
 from experiments.launch.slurm_arrays import SlurmArrays
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.recording import bind_data, bound_data
 from registry.errors import RunError
-from registry.runs.places import FLOORS_FILE
 from registry.runs.records import PreparedData
 from registry.runs.replicate import Replicate, open_replicate
-from registry.schema.values import values_at
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,12 @@ class PreparingJobs:
 
     @staticmethod
     def lacking(plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
-        """Return those of the replicates for which something has still to be prepared."""
-        if set(plan.file.experiment.floors) - {"resampled"} and not (plan.folder / FLOORS_FILE).exists():
-            return list(replicates)
-        return [replicate for replicate in replicates if bound_data(replicate.training) is None]
+        """Return those of the replicates for which something has still to be prepared: their data, or early floors."""
+        unbound = [replicate for replicate in replicates if bound_data(replicate.training) is None]
+        if not early_floors(plan):
+            return unbound
+        without, measured = {replicate.training for replicate in unbound}, measured_for(plan)
+        return [one for one in replicates if one.training in without or mark_of(shared_by(one.spec)) not in measured]
 
     def before(self, replicate: Replicate) -> str | None:
         """Return the job that has to end well before a replicate begins, if its data are not there."""
@@ -88,9 +89,9 @@ class PreparingJobs:
             elif any(replicate.training in job.trainings for replicate in lacking):
                 self._confirm(job)
                 there |= job.trainings  # another machine may see what it wrote a little before this one does
-        new = [one for one in lacking if one.training not in there and values_at(one.spec, SHARED) not in pending]
+        new = [one for one in lacking if one.training not in there and shared_by(one.spec) not in pending]
         there |= _bind_as_others(plan, new)
-        there |= self._send(plan, [replicate for replicate in new if replicate.training not in there])
+        there |= self._send(plan, self.lacking(plan, new))
         return [replicate for replicate in replicates if replicate.training in there]
 
     def _confirm(self, job: _Job) -> None:
@@ -112,7 +113,7 @@ class PreparingJobs:
         words += [word for pattern in plan.only for word in ("--only", pattern)]
         words += [word for pattern in plan.folders for word in ("--folder", pattern)]
         trainings = frozenset(replicate.training for replicate in replicates)
-        shared = frozenset(values_at(replicate.spec, SHARED) for replicate in replicates)
+        shared = frozenset(shared_by(replicate.spec) for replicate in replicates)
         job = _Job(self.arrays.submit_verb("prepare", words), self.arrays.log_of("prepare"), trainings, shared)
         self._jobs.append(job)
         self.say(f"submitted {job.name}: prepares the data")
@@ -124,7 +125,7 @@ def _bind_as_others(plan: Plan, replicates: Sequence[Replicate]) -> set[Path]:
     unbound: dict[str, list[Replicate]] = {}
     for replicate in replicates:
         if bound_data(replicate.training) is None:
-            unbound.setdefault(values_at(replicate.spec, SHARED), []).append(replicate)
+            unbound.setdefault(shared_by(replicate.spec), []).append(replicate)
     known = _bound_alike(plan, unbound.keys())
     noted = {replicate.training: data for shared, data in known.items() for replicate in unbound[shared]}
     for training, data in noted.items():
@@ -144,6 +145,6 @@ def _bound_alike(plan: Plan, wanted: Set[str]) -> dict[str, PreparedData]:
             replicate = open_replicate(path)
         except RunError:  # of another version
             continue
-        if (shared := values_at(replicate.spec, SHARED)) in wanted:
+        if (shared := shared_by(replicate.spec)) in wanted:
             known.setdefault(shared, data)
     return known
