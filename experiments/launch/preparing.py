@@ -1,6 +1,7 @@
 """Preparing: what replicates share is made once, before them: manifests, latents, references, early floors."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.assembly import Assembly
@@ -20,6 +21,7 @@ from experiments.scores.scoring import how_measured, prepare_reference
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
+from registry.experiment.arm import Arm
 from registry.runs.floors import owner_of
 from registry.runs.places import DATA_FOLDER
 from registry.runs.records import LatentStatistics, PreparedData, State
@@ -83,41 +85,56 @@ def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
 
 
 def _prepare_all(plan: Plan, root: Path, progress: Progress) -> dict[str, Prepared]:
+    """Prepare the data of all selected arms, once for those that share them; returns them by arm name."""
     needs = sorted({need for arm in plan.selected for need in _needs(arm.spec)})
+    alike: dict[str, list[Arm]] = {}
+    for arm in plan.selected:
+        alike.setdefault(shared_by(arm.spec), []).append(arm)
     by_identity: dict[str, Prepared] = {}
     found: dict[str, Prepared] = {}
-    for arm in plan.selected:
-        assembly = Assembly(arm.spec, plan.file.parts)
-        dataset = assembly.dataset()
+    for arms in alike.values():
+        dataset = Assembly(arms[0].spec, plan.file.parts).dataset()
         key = str(dataset.identity())
         if key not in by_identity:
             by_identity[key] = prepare(
                 dataset, root, needs, workers=max(1, (os.cpu_count() or 2) - 1), progress=progress
             )
-        prepared = found[arm.name] = by_identity[key]
-        _check_classes(plan, arm.name, arm.spec, prepared)
-        data, device = arm.spec.data, device_of(arm.spec)
-        prepared.videos("train", data.least_frames)
-        autoencoder = assembly.autoencoder().to(device)
-        prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
-        _encode_captions(plan, arm.name, assembly, prepared, progress)
-        metrics, how = assembly.metrics(), how_measured(arm.spec, device)
-        prepare_reference(arm.spec, prepared, metrics, how, progress)
-        measure_early(plan, arm.spec, shared_by(arm.spec), prepared, autoencoder, metrics, how, progress)
+        found |= dict.fromkeys((arm.name for arm in arms), by_identity[key])
+        _prepare_shared(plan, arms, by_identity[key], progress)
     return found
 
 
-def _encode_captions(plan: Plan, arm: str, assembly: Assembly, prepared: Prepared, progress: Progress) -> None:
-    """Encode the captions of a set that a network reads, where that was not done before."""
-    if assembly.spec.data.text_encoder is None:
+def _prepare_shared(plan: Plan, arms: Sequence[Arm], prepared: Prepared, progress: Progress) -> None:
+    """Encode and measure what arms share that agree in what their prepared data follow from."""
+    name, spec = arms[0].name, arms[0].spec
+    _check_classes(plan, name, spec, prepared)
+    assembly, data, device = Assembly(spec, plan.file.parts), spec.data, device_of(spec)
+    prepared.videos("train", data.least_frames)
+    autoencoder = assembly.autoencoder().to(device)
+    prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
+    _encode_captions(plan, arms, prepared, progress)
+    metrics, how = assembly.metrics(), how_measured(spec, device)
+    prepare_reference(spec, prepared, metrics, how, progress)
+    measure_early(plan, spec, shared_by(spec), prepared, autoencoder, metrics, how, progress)
+
+
+def _encode_captions(plan: Plan, arms: Sequence[Arm], prepared: Prepared, progress: Progress) -> None:
+    """Encode the captions of a set that networks read, where that was not done before.
+
+    Raises:
+        SpecError: the set has no captions, or the conditioning of an arm reads embeddings of another width.
+    """
+    spec = arms[0].spec
+    if spec.data.text_encoder is None:
         return
     if not prepared.manifest.captions_digest:
         raise SpecError(
-            f"{plan.file.place(('base', 'data', 'text_encoder'))}: data.text_encoder: arm {arm} reads captions, and no "
-            f"video of {assembly.spec.data.dataset.name} has one: put captions.csv (columns path, caption) beside the "
-            "videos, or take a set that captions itself"
+            f"{plan.file.place(('base', 'data', 'text_encoder'))}: data.text_encoder: arm {arms[0].name} reads "
+            f"captions, and no video of {spec.data.dataset.name} has one: put captions.csv (columns path, caption) "
+            "beside the videos, or take a set that captions itself"
         )
-    encoder = assembly.text_encoder().to(device_of(assembly.spec))
+    of_arms = [Assembly(arm.spec, plan.file.parts).text_encoder() for arm in arms]  # which looks at their conditioning
+    encoder = of_arms[0].to(device_of(spec))
     files = CaptionFiles.of(prepared.folder, prepared.manifest, encoder.fingerprint(), encoder.length)
     files.opened(lambda: encoder, progress)
 
