@@ -153,6 +153,11 @@ def _arms_at(start: Start, resolve: Resolve) -> Mapping[str, Spec]:
             f"{start.experiment}: finds values of its arms by tuning (tune), so that none can be a start: write what "
             "was chosen into a file of its own, and start from that"
         )
+    if file.experiment.screen is not None:
+        raise SpecError(
+            f"{start.experiment}: stops some of its arms on their way (screen), so that none can be a start: write the "
+            "arm into a file of its own, and start from that"
+        )
     token = _open.set((*_open.get(), place))
     try:
         arms, problems = resolve(file)

@@ -132,6 +132,14 @@ def test_what_is_no_start_is_told_at_its_place(tmp_path: Path, start: str, words
         load_plan(path)
 
 
+@pytest.mark.parametrize("step", ["", ", step: 1"])
+def test_an_experiment_that_stops_arms_on_their_way_is_no_start(tmp_path: Path, step: str) -> None:
+    screened = "seeds: [0]\nablate: {learning.learning_rate: [1e-3, 1e-2]}\nscreen: {rungs: [1], keep: 0.5}\n"
+    path = write(tmp_path, START.replace("}", f"{step}}}"), image=screened)
+    with pytest.raises(SpecError, match=r"video.yaml:\d+: .*image.yaml: stops some of its arms .*\(screen\)"):
+        load_plan(path)
+
+
 def test_networks_that_do_not_fit_are_told_before_either_is_trained(tmp_path: Path) -> None:
     path = write(tmp_path)
     with pytest.raises(SpecError, match=r"patch_embedding.proj.bias is \(16,\), the network has \(32,\)"):
