@@ -247,6 +247,7 @@ def test_data_that_cannot_be_prepared_are_told_by_status(fake_slurm: Cluster, tm
     assert str(empty) in told.out
 
 
+@pytest.mark.slow
 def test_floors_of_another_protocol_are_measured_by_a_job(fake_slurm: Cluster, tmp_path: Path) -> None:
     lab = Lab(tmp_path, "seeds=[0]", "floors=[real_halves]", "ablate={}", "claim=[]", "scoring.metrics=[kvd]")
     for words, jobs in ((), 1), (("scoring.real_clips=6",), 1), (("scoring.real_clips=6", "scoring.seed=0"), 0):
