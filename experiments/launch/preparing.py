@@ -1,8 +1,8 @@
 """Preparing: what replicates share is made once, before them: manifests, latents, references, early floors."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from components.assembly import Assembly
 from components.data.autoencoders import Autoencoder
@@ -10,25 +10,18 @@ from components.data.caption_cache import CaptionFiles
 from components.data.clips import frames_needed
 from components.data.datasets import remarks
 from components.data.prepare import Prepared, prepare
-from components.scoring.features.extraction import Measuring
+from experiments.launch.early_floors import Opened, measure_early
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
 from experiments.record.recording import bind_data
 from experiments.scores import floors
-from experiments.scores.scoring import (
-    how_measured,
-    planned_fake,
-    prepare_reference,
-    real_videos,
-    references_of,
-    side_of,
-    will_change_size,
-)
+from experiments.scores.scoring import how_measured, prepare_reference
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
+from registry.experiment.arm import Arm
 from registry.runs.floors import owner_of
 from registry.runs.places import DATA_FOLDER
 from registry.runs.records import LatentStatistics, PreparedData, State
@@ -39,6 +32,14 @@ from registry.schema.values import values_at
 PREPARING = "preparing"  # folder among the prepared data: whose turn it is to prepare
 PATIENCE = 86400.0  # seconds to wait for another process that prepares
 SHARED = ("data", "scoring", "sampling.clips", "model.classes", "runtime.device")  # what prepared data follow from
+
+
+def shared_by(spec: Spec) -> str:
+    """Return what a spec's prepared data follow from, as a text that is the same however the videos' place is named."""
+    if spec.data.path is not None:
+        data = spec.data.model_copy(update={"path": str(Path(spec.data.path).expanduser().resolve())})
+        spec = spec.model_copy(update={"data": data})
+    return values_at(spec, SHARED)
 
 
 class PreparedHere:
@@ -59,7 +60,7 @@ class PreparedHere:
             RunError: nothing readable, or a training came from other data.
             SpecError: a path or split that is wrong.
         """
-        keys = {arm.name: values_at(arm.spec, SHARED) for arm in plan.selected}
+        keys = {arm.name: shared_by(arm.spec) for arm in plan.selected}
         if not self._found.keys() >= set(keys.values()):
             made = prepare_data(plan, self.progress)
             self._found |= {keys[name]: prepared for name, prepared in made.items()}
@@ -84,65 +85,58 @@ def prepare_data(plan: Plan, progress: Progress) -> dict[str, Prepared]:
 
 
 def _prepare_all(plan: Plan, root: Path, progress: Progress) -> dict[str, Prepared]:
+    """Prepare the data of all selected arms, once for those that share them; returns them by arm name."""
     needs = sorted({need for arm in plan.selected for need in _needs(arm.spec)})
+    alike: dict[str, list[Arm]] = {}
+    for arm in plan.selected:
+        alike.setdefault(shared_by(arm.spec), []).append(arm)
     by_identity: dict[str, Prepared] = {}
     found: dict[str, Prepared] = {}
-    for arm in plan.selected:
-        assembly = Assembly(arm.spec, plan.file.parts)
-        dataset = assembly.dataset()
+    for arms in alike.values():
+        dataset = Assembly(arms[0].spec, plan.file.parts).dataset()
         key = str(dataset.identity())
         if key not in by_identity:
             by_identity[key] = prepare(
                 dataset, root, needs, workers=max(1, (os.cpu_count() or 2) - 1), progress=progress
             )
-        prepared = found[arm.name] = by_identity[key]
-        _check_classes(plan, arm.name, arm.spec, prepared)
-        data, device = arm.spec.data, device_of(arm.spec)
-        prepared.videos("train", data.least_frames)
-        autoencoder = assembly.autoencoder().to(device)
-        prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
-        _encode_captions(plan, arm.name, assembly, prepared, progress)
-        metrics, how = assembly.metrics(), how_measured(arm.spec, device)
-        prepare_reference(arm.spec, prepared, metrics, how, progress)
-        _early_floors(plan, arm.spec, prepared, autoencoder, metrics, how, progress)
+        found |= dict.fromkeys((arm.name for arm in arms), by_identity[key])
+        _prepare_shared(plan, arms, by_identity[key], progress)
     return found
 
 
-def _encode_captions(plan: Plan, arm: str, assembly: Assembly, prepared: Prepared, progress: Progress) -> None:
-    """Encode the captions of a set that a network reads, where that was not done before."""
-    if assembly.spec.data.text_encoder is None:
+def _prepare_shared(plan: Plan, arms: Sequence[Arm], prepared: Prepared, progress: Progress) -> None:
+    """Encode and measure what arms share that agree in what their prepared data follow from."""
+    name, spec = arms[0].name, arms[0].spec
+    _check_classes(plan, name, spec, prepared)
+    assembly, data, device = Assembly(spec, plan.file.parts), spec.data, device_of(spec)
+    prepared.videos("train", data.least_frames)
+    autoencoder = assembly.autoencoder().to(device)
+    prepared.build_cache(autoencoder, data.resolution, data.transform, data.antialias, data.flip > 0, progress)
+    _encode_captions(plan, arms, prepared, progress)
+    opened = Opened(spec, prepared, autoencoder, assembly.metrics(), how_measured(spec, device))
+    prepare_reference(spec, prepared, opened.metrics, opened.how, progress)
+    measure_early(plan, shared_by(spec), opened, progress)
+
+
+def _encode_captions(plan: Plan, arms: Sequence[Arm], prepared: Prepared, progress: Progress) -> None:
+    """Encode the captions of a set that networks read, where that was not done before.
+
+    Raises:
+        SpecError: the set has no captions, or the conditioning of an arm reads embeddings of another width.
+    """
+    spec = arms[0].spec
+    if spec.data.text_encoder is None:
         return
     if not prepared.manifest.captions_digest:
         raise SpecError(
-            f"{plan.file.place(('base', 'data', 'text_encoder'))}: data.text_encoder: arm {arm} reads captions, and no "
-            f"video of {assembly.spec.data.dataset.name} has one: put captions.csv (columns path, caption) beside the "
-            "videos, or take a set that captions itself"
+            f"{plan.file.place(('base', 'data', 'text_encoder'))}: data.text_encoder: arm {arms[0].name} reads "
+            f"captions, and no video of {spec.data.dataset.name} has one: put captions.csv (columns path, caption) "
+            "beside the videos, or take a set that captions itself"
         )
-    encoder = assembly.text_encoder().to(device_of(assembly.spec))
+    of_arms = [Assembly(arm.spec, plan.file.parts).text_encoder() for arm in arms]  # which looks at their conditioning
+    encoder = of_arms[0].to(device_of(spec))
     files = CaptionFiles.of(prepared.folder, prepared.manifest, encoder.fingerprint(), encoder.length)
     files.opened(lambda: encoder, progress)
-
-
-def _early_floors(
-    plan: Plan, spec: Spec, prepared: Prepared, autoencoder: Any, metrics: list[Any], how: Measuring, progress: Progress
-) -> None:
-    """The floors that need no training, where the experiment's file does not have them yet."""
-    owners = {"real_halves": "", "reconstruction": floors.owner(autoencoder)}
-    have = {(floor.floor, floor.of, floor.protocol) for floor in floors.known_floors(plan.folder)}
-    protocols = floors.protocols_of(spec, prepared, metrics)
-    wanted = [name for name in owners if name in plan.file.experiment.floors]
-    missing = [name for name in wanted if any((name, owners[name], mark) not in have for mark in protocols)]
-    if not missing:
-        return
-    videos = real_videos(spec, prepared)
-    resized = will_change_size(spec, side_of(spec.scoring, "real", videos)[0])
-    fake, folder = planned_fake(spec), references_of(prepared)
-    pool = floors.pool_of(spec.scoring, videos, fake, resized, metrics, how, folder, progress)
-    if "real_halves" in missing:
-        floors.add_floors(plan.folder, floors.real_halves(pool, metrics))
-    if "reconstruction" in missing:
-        found = floors.reconstruction(spec, autoencoder, pool, prepared, metrics, how, progress)
-        floors.add_floors(plan.folder, found)
 
 
 def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:

@@ -1,20 +1,19 @@
 """The Slurm jobs that prepare data before trainings, since a launch may come from a login node."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.launch.early_floors import early_floors, mark_of, measured_for
 from experiments.launch.frozen_file import frozen_words
-from experiments.launch.preparing import SHARED
+from experiments.launch.preparing import shared_by
 from experiments.launch.slurm_arrays import SlurmArrays
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.recording import bind_data, bound_data
 from registry.errors import RunError
-from registry.runs.places import FLOORS_FILE
 from registry.runs.records import PreparedData
 from registry.runs.replicate import Replicate, open_replicate
-from registry.schema.values import values_at
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,12 @@ class PreparingJobs:
 
     @staticmethod
     def lacking(plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
-        """Return those of the replicates for which something has still to be prepared."""
-        if set(plan.file.experiment.floors) - {"resampled"} and not (plan.folder / FLOORS_FILE).exists():
-            return list(replicates)
-        return [replicate for replicate in replicates if bound_data(replicate.training) is None]
+        """Return those of the replicates for which something has still to be prepared: their data, or early floors."""
+        unbound = [replicate for replicate in replicates if bound_data(replicate.training) is None]
+        if not early_floors(plan):
+            return unbound
+        without, measured = {replicate.training for replicate in unbound}, measured_for(plan)
+        return [one for one in replicates if one.training in without or mark_of(shared_by(one.spec)) not in measured]
 
     def before(self, replicate: Replicate) -> str | None:
         """Return the job that has to end well before a replicate begins, if its data are not there."""
@@ -88,8 +89,9 @@ class PreparingJobs:
             elif any(replicate.training in job.trainings for replicate in lacking):
                 self._confirm(job)
                 there |= job.trainings  # another machine may see what it wrote a little before this one does
-        new = [replicate for replicate in lacking if replicate.training not in there]
-        there |= self._send(plan, [replicate for replicate in new if not self._shares(plan, replicate, pending, there)])
+        new = [one for one in lacking if one.training not in there and shared_by(one.spec) not in pending]
+        there |= _bind_as_others(plan, new)
+        there |= self._send(plan, self.lacking(plan, new))
         return [replicate for replicate in replicates if replicate.training in there]
 
     def _confirm(self, job: _Job) -> None:
@@ -103,17 +105,6 @@ class PreparingJobs:
             self._jobs.remove(job)
             raise RunError(slurm_queue.failed_beside("prepares the data", job.name, told, job.log))
 
-    def _shares(self, plan: Plan, replicate: Replicate, pending: set[str], there: set[Path]) -> bool:
-        """Whether the replicate's data need no job of their own: they are there, or a job is at work on them."""
-        shared = values_at(replicate.spec, SHARED)
-        if shared in pending:
-            return True
-        known = next(_bound_alike(plan, shared), None) if bound_data(replicate.training) is None else None
-        if known is not None:
-            bind_data(replicate.training, known)
-            there.add(replicate.training)
-        return known is not None
-
     def _send(self, plan: Plan, replicates: Sequence[Replicate]) -> set[Path]:
         """Submit the job that prepares the data of replicates; their trainings."""
         if not replicates:
@@ -122,21 +113,38 @@ class PreparingJobs:
         words += [word for pattern in plan.only for word in ("--only", pattern)]
         words += [word for pattern in plan.folders for word in ("--folder", pattern)]
         trainings = frozenset(replicate.training for replicate in replicates)
-        shared = frozenset(values_at(replicate.spec, SHARED) for replicate in replicates)
+        shared = frozenset(shared_by(replicate.spec) for replicate in replicates)
         job = _Job(self.arrays.submit_verb("prepare", words), self.arrays.log_of("prepare"), trainings, shared)
         self._jobs.append(job)
         self.say(f"submitted {job.name}: prepares the data")
         return set(trainings)
 
 
-def _bound_alike(plan: Plan, shared: str) -> Iterator[PreparedData]:
-    """What the experiment's trainings with the same data say of them."""
-    for path in sorted(plan.folder.glob("*/seed-*")):
+def _bind_as_others(plan: Plan, replicates: Sequence[Replicate]) -> set[Path]:
+    """Note the data of replicates as a training of the experiment with the same data has them; which are noted now."""
+    unbound: dict[str, list[Replicate]] = {}
+    for replicate in replicates:
+        if bound_data(replicate.training) is None:
+            unbound.setdefault(shared_by(replicate.spec), []).append(replicate)
+    known = _bound_alike(plan, unbound.keys())
+    noted = {replicate.training: data for shared, data in known.items() for replicate in unbound[shared]}
+    for training, data in noted.items():
+        bind_data(training, data)
+    return set(noted)
+
+
+def _bound_alike(plan: Plan, wanted: Set[str]) -> dict[str, PreparedData]:
+    """What the experiment's trainings say of their data, by what these follow from, as far as that is wanted."""
+    known: dict[str, PreparedData] = {}
+    for path in sorted(plan.folder.glob("*/seed-*")) if wanted else ():
+        if known.keys() == wanted:
+            break
         try:
             if (data := bound_data(path / "training")) is None:
                 continue
             replicate = open_replicate(path)
         except RunError:  # of another version
             continue
-        if values_at(replicate.spec, SHARED) == shared:
-            yield data
+        if (shared := shared_by(replicate.spec)) in wanted:
+            known.setdefault(shared, data)
+    return known

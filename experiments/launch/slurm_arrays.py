@@ -205,9 +205,10 @@ class SlurmArrays:
         return self._executor(shape, f"{self.folder.name}-{verb}", after or "", 1, shape.minutes_of(1))
 
     def _executor(self, shape: Shape, name: str, after: str, limit: int, minutes: int) -> SlurmExecutor:
-        more: dict[str, Any] = {"requeue": True}
+        more: dict[str, Any] = {**(shape.sbatch or {}), "requeue": True}
         if after:
-            more |= {"dependency": after, "kill-on-invalid-dep": "yes"}
+            both = [str(more["dependency"]), after] if more.get("dependency") else [after]
+            more |= {"dependency": ",".join(both), "kill-on-invalid-dep": "yes"}
         setup = [
             *(shape.setup or ()),
             *(f"export {name}={shlex.quote(value)}" for name, value in self.snapshot.environment().items()),
@@ -225,7 +226,7 @@ class SlurmArrays:
         parameters = {
             "job_name": name, "comment": self.token, "time": minutes, "nodes": shape.nodes,
             "ntasks_per_node": shape.tasks_per_node, "signal_delay_s": shape.signal_seconds, "setup": setup,
-            "array_parallelism": limit, "wckey": shape.wckey, "additional_parameters": {**(shape.sbatch or {}), **more},
+            "array_parallelism": limit, "wckey": shape.wckey, "additional_parameters": more,
         }  # fmt: skip
         executor.parameters = {**parameters, **{name: value for name, value in said.items() if value is not None}}
         return executor

@@ -1,5 +1,6 @@
 """What comes before plans, as plans of their own: tunings, and what arms start from; and whether these networks fit."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from registry.errors import RunError, SpecError
 from registry.experiment.arm import Arm
 from registry.experiment.starts import Start, starts_of
 from registry.runs.records import State
-from registry.runs.starts import start_of
+from registry.runs.starts import start_of, trainings_by_identity
 from registry.schema.spec import Spec
 
 
@@ -106,11 +107,12 @@ def refuse_missing(plan: Plan) -> None:
         RunError: with a line for each start that is not, and the command that makes it.
     """
     lacking: dict[str, None] = {}
+    listed = functools.cache(trainings_by_identity)
     for replicate in plan.work:
         if replicate.state is State.DONE or replicate.checkpoints():
             continue  # it has its own weights by now
         try:
-            start_of(replicate)
+            start_of(replicate, listed)
         except RunError as error:
             lacking[str(error)] = None
     if not lacking:

@@ -52,6 +52,10 @@ class Searching:
 
         Args:
             executor: prepares the data of trials, and takes away those that are pruned.
+
+        Raises:
+            DataError: the data of the base cannot be prepared.
+            RefusedError: the executor takes no job that prepares data just now, and nothing else can be submitted.
         """
         running = [(trial, self._replicates(trial)) for trial in self.study.trials() if trial.state == "running"]
         todo = [replicate for _, replicates in running for replicate in replicates]
@@ -63,23 +67,45 @@ class Searching:
                 going.append((trial, replicates))
         while (begun := self._next()) is not None:
             going.append((begun, self._replicates(begun)))
-        start: list[Replicate] = []
-        for trial, replicates in going:
-            left = [one for one in replicates if now.get(one.folder, State.MISSING).startable]
-            start += self._prepared(trial, left, executor)
+        left = [
+            (trial, [one for one in replicates if now.get(one.folder, State.MISSING).startable])
+            for trial, replicates in going
+        ]
+        start = self._all_prepared(left, executor)
         over = not going and not any(trial.state == "running" for trial in self.study.trials())
         shown = [replicate for _, replicates in going for replicate in replicates]
         return Wants(start, shown, states(shown), over)
 
+    def _all_prepared(self, left: Sequence[tuple[Trial, list[Replicate]]], executor: Executor) -> list[Replicate]:
+        """Those of the trials' replicates that may be submitted.
+
+        Raises:
+            DataError: the data are those of the base.
+            RefusedError: the executor takes no job that prepares data just now, and nothing else can be submitted.
+        """
+        start: list[Replicate] = []
+        refused: RefusedError | None = None
+        for trial, replicates in left:
+            try:
+                start += self._prepared(trial, replicates, executor)
+            except RefusedError as error:
+                refused = error
+        if refused is not None and not start:
+            raise refused
+        return start
+
     def _prepared(self, trial: Trial, left: Sequence[Replicate], executor: Executor) -> list[Replicate]:
-        """Those of a trial's replicates that may be submitted; where their data fail, the trial does."""
+        """Those of a trial's replicates that may be submitted; where their data fail, the trial does.
+
+        Raises:
+            DataError: the data are those of the base.
+            RefusedError: the executor takes no job that prepares them just now.
+        """
         if not left:
             return []
         try:
             return self.trials.prepare(trial, left, executor)
-        except RefusedError as error:
-            self.say(f"{trial.name}: {error}; will be tried again")
-        except DataError:
+        except (DataError, RefusedError):
             raise  # the trial goes on when the same command does
         except SpecError as error:
             self._fail(trial, "; ".join(error.problems))

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.launch.executor import Executor, RefusedError
 from experiments.launch.launching import make_run_folders
-from experiments.launch.preparing import SHARED
+from experiments.launch.preparing import shared_by
 from experiments.plan.check import check
 from experiments.plan.network_counts import count_for_matching
 from experiments.plan.plan import Plan
@@ -17,7 +17,6 @@ from registry.errors import RunError, SpecError
 from registry.experiment.arm import Arm
 from registry.experiment.arms import resolve_trial
 from registry.runs.replicate import Replicate
-from registry.schema.values import values_at
 
 
 class DataError(RunError):
@@ -85,7 +84,7 @@ class Trials:
         except RefusedError:
             raise
         except RunError as error:
-            if values_at(arm.spec, SHARED) == values_at(self.plan.arms[0].spec, SHARED):
+            if shared_by(arm.spec) == shared_by(self.plan.arms[0].spec):
                 raise DataError(str(error)) from None
             raise
 

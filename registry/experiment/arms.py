@@ -25,7 +25,7 @@ from registry.experiment.matching import (
 from registry.experiment.resolve import UNTOLD, Problem, resolve_as_far_as_right
 from registry.experiment.rungs import rung_arms
 from registry.experiment.search_checks import screen_problems, search_problems
-from registry.experiment.starts import with_starts
+from registry.experiment.starts import read_once, with_starts
 from registry.experiment.tuning import TuningCandidate, tune_problems, tuning_candidates
 from registry.experiment.until_decided_checks import until_decided_problems
 from registry.schema.spec import Spec
@@ -71,6 +71,7 @@ def resolve_experiment(file: ExperimentFile, count: Count | None = None) -> tupl
     return found.arms, found.claims
 
 
+@read_once()
 def resolution(file: ExperimentFile, count: Count | None = None) -> Resolution:
     """As `resolve_experiment`, but what is wrong is returned, beside all that is right."""
     baseline, inherited = _resolve(file, file.experiment.base)
@@ -147,6 +148,7 @@ def _compared(file: ExperimentFile, found: list[Candidate], count: Count | None)
     return lines
 
 
+@read_once()
 def resolve_trial(
     file: ExperimentFile, name: str, values: Mapping[str, Any], baseline: Spec, count: Count | None = None
 ) -> Arm:

@@ -5,9 +5,10 @@ be made. The identity of that training is filled in when the arm is resolved, an
 the names of file and arm do not.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,18 @@ from registry.schema.spec import Spec, slot_fields
 _open: ContextVar[tuple[Path, ...]] = ContextVar("_open", default=())  # experiments that wait for their starts
 # The specs of an experiment's arms by name, and everything that is wrong with it.
 Resolve = Callable[[ExperimentFile], tuple[Mapping[str, Spec], Sequence[str]]]
+Place = tuple[Path, tuple[str, ...]]  # a file and the overrides of it
+
+
+@dataclass
+class _Known:
+    """What was read of the experiments that arms start from, while one experiment is resolved."""
+
+    files: dict[Place, ExperimentFile] = field(default_factory=dict)
+    arms: dict[Place, Mapping[str, Spec]] = field(default_factory=dict)
+
+
+_known: ContextVar[_Known | None] = ContextVar("_known", default=None)  # None: nothing is being resolved
 
 
 @dataclass(frozen=True)
@@ -42,18 +55,43 @@ class Start:
     step: int | None = None
 
 
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Read what arms start from once, however many do, as long as the outermost of these lasts: files change."""
+    if _known.get() is not None:
+        yield
+        return
+    token = _known.set(_Known())
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
+def _read(path: Path, overrides: tuple[str, ...] = ()) -> ExperimentFile:
+    """An experiment that is started from.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    known, place = _known.get() or _Known(), (path.resolve(), overrides)
+    if place not in known.files:
+        known.files[place] = load_experiment(path, overrides)
+    return known.files[place]
+
+
 def starts_of(spec: Spec) -> list[Start]:
     """Return what a spec starts from; a start without `data.path` of its own is given that of the spec."""
     found = []
-    for section, field in slot_fields():
-        part = getattr(getattr(spec, section), field)
+    for section, name in slot_fields():
+        part = getattr(getattr(spec, section), name)
         if isinstance(part, Part) and "training" in part.parameters and (path := part.parameters.get("experiment")):
-            own = load_experiment(Path(path)).experiment.base.get("data", {})
+            own = _read(Path(path)).experiment.base.get("data", {})
             given = spec.data.path is not None and isinstance(own, dict) and own.get("path") is None
             overrides = (f"data.path={spec.data.path}",) if given else ()
             values = part.parameters
             step = values.get("step")
-            found.append(Start((section, field), Path(path), overrides, values["arm"], values["seed"], step))
+            found.append(Start((section, name), Path(path), overrides, values["arm"], values["seed"], step))
     return found
 
 
@@ -89,16 +127,36 @@ def with_starts(spec: Spec, resolve: Resolve) -> tuple[Spec, list[tuple[tuple[st
 
 def _arm_of(start: Start, resolve: Resolve) -> Spec:
     """The spec of the arm that is started from."""
+    known, place = _known.get() or _Known(), (start.experiment.resolve(), start.overrides)
+    if place not in known.arms:
+        known.arms[place] = _arms_at(start, resolve)
+    arms = known.arms[place]
+    if start.arm not in arms:
+        raise SpecError(f"{start.experiment} has no arm {start.arm!r}; {did_you_mean(start.arm, arms)}")
+    return arms[start.arm]
+
+
+def _arms_at(start: Start, resolve: Resolve) -> Mapping[str, Spec]:
+    """The specs of the arms of an experiment that is started from, by name.
+
+    Raises:
+        SpecError: it is wrong, or none of its arms can be a start.
+    """
     place = start.experiment.resolve()
     if place in _open.get():
         raise SpecError(f"{start.experiment}: experiments start from each other in a circle")
-    file = load_experiment(start.experiment, start.overrides)
+    file = _read(start.experiment, start.overrides)
     if file.experiment.match is not None:
         raise SpecError(f"{start.experiment}: matches the depth of its arms (match), so that none can be a start")
     if file.experiment.tune is not None:
         raise SpecError(
             f"{start.experiment}: finds values of its arms by tuning (tune), so that none can be a start: write what "
             "was chosen into a file of its own, and start from that"
+        )
+    if file.experiment.screen is not None:
+        raise SpecError(
+            f"{start.experiment}: stops some of its arms on their way (screen), so that none can be a start: write the "
+            "arm into a file of its own, and start from that"
         )
     token = _open.set((*_open.get(), place))
     try:
@@ -107,6 +165,4 @@ def _arm_of(start: Start, resolve: Resolve) -> Spec:
         _open.reset(token)
     if problems:
         raise SpecError(problems)
-    if start.arm not in arms:
-        raise SpecError(f"{start.experiment} has no arm {start.arm!r}; {did_you_mean(start.arm, arms)}")
-    return arms[start.arm]
+    return arms

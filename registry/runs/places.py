@@ -18,6 +18,7 @@ runs/_trainings/<training>/seed-<n>/           a training: what is learned once,
 runs/_trainings/<training>-earlier-<k>/        what other code made, set aside; evaluations likewise
 runs/<experiment>/<arm>-<identity>/seed-<n>    a link to the evaluation that is this replicate's
 runs/<experiment>/floors.json                  what the scores are where nothing can be better
+runs/<experiment>/floors_measured.json         for which data and protocols those that need no training were measured
 runs/_data/                                    prepared data sets: manifests, latent caches, reference statistics
 """
 
@@ -31,7 +32,7 @@ TRAININGS = "_trainings"
 EVALUATIONS, DESIRED = "evaluations", "desired"  # folders of a training, and of an evaluation
 EARLIER = "-earlier-"  # and a number: behind the name of a training or an evaluation that was set aside
 AT_STEP = "at-step-"  # and a number: folder of evaluations on the way, in that of the arm
-FLOORS_FILE = "floors.json"
+FLOORS_FILE, FLOORS_MEASURED = "floors.json", "floors_measured.json"
 PREPARED = "prepared.json"  # of a training
 LOAD_FILE = "system.jsonl"  # of a training
 SECONDS_FILE = "seconds.jsonl"  # of a training

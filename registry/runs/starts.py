@@ -1,5 +1,6 @@
 """The training that a replicate starts from, among the runs."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from registry.errors import RunError
@@ -9,8 +10,23 @@ from registry.runs.replicate import Replicate
 from registry.runs.stored import trained
 
 
-def start_of(replicate: Replicate) -> Path | None:
+def trainings_by_identity(folder: Path) -> Mapping[str, Sequence[str]]:
+    """Return the names of the trainings in a folder by identity, without those that were set aside."""
+    found: dict[str, list[str]] = {}
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if EARLIER not in path.name:
+            found.setdefault(path.name.split("-")[0], []).append(path.name)
+    return found
+
+
+def start_of(
+    replicate: Replicate, listed: Callable[[Path], Mapping[str, Sequence[str]]] = trainings_by_identity
+) -> Path | None:
     """Return the training that a replicate starts from, or its checkpoint of a step; None where it starts from none.
+
+    Args:
+        replicate: the one that starts.
+        listed: lists the trainings of a folder by identity; for many replicates, one that does so once.
 
     Raises:
         RunError: that training has not come so far here, its checkpoint is gone, or several have, of other videos.
@@ -19,8 +35,8 @@ def start_of(replicate: Replicate) -> Path | None:
     if not (identity := values.get("training")):
         return None
     seed = replicate.seed if values.get("seed") is None else values["seed"]
-    names = [path.name for path in replicate.training.parent.parent.glob(f"{identity}*") if EARLIER not in path.name]
-    places = [replicate.training.parent.parent / name / f"seed-{seed}" for name in names]
+    trainings = replicate.training.parent.parent
+    places = [trainings / name / f"seed-{seed}" for name in listed(trainings).get(identity, ())]
     step = values.get("step")
     if step is None:
         places = [place for place in places if trained(place) is not None]

@@ -94,6 +94,14 @@ class Shape(Section):
             raise ValueError("expected a size such as 64G or 500M")
         return value
 
+    @field_validator("sbatch")
+    @classmethod
+    def _requeued(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        for name in value or {}:
+            if name.replace("_", "-") in ("requeue", "no-requeue"):
+                raise ValueError(f"leave {name} out: every job has --requeue, so that one out of time can go on")
+        return value
+
     def below(self, more: "Shape | None") -> "Shape":
         """This shape with what a more particular one says."""
         said = {name: value for name in Shape.model_fields if (value := getattr(more, name, None)) is not None}

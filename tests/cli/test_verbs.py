@@ -372,7 +372,8 @@ def test_prepare_writes_data_and_floors_alone_and_says_where(tmp_path: Path) -> 
     assert str(folder) in told.out
     assert "16 videos, 2 classes" in told.out
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["_data", "toy"]
-    assert [path.name for path in (tmp_path / "runs" / "toy").glob("[!.]*")] == ["floors.json"]
+    names = sorted(path.name for path in (tmp_path / "runs" / "toy").glob("[!.]*"))
+    assert names == ["floors.json", "floors_measured.json"]
 
 
 def test_floors_say_of_how_many_videos_their_clips_are(tmp_path: Path) -> None:

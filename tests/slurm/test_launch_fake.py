@@ -247,6 +247,18 @@ def test_data_that_cannot_be_prepared_are_told_by_status(fake_slurm: Cluster, tm
     assert str(empty) in told.out
 
 
+@pytest.mark.slow
+def test_floors_of_another_protocol_are_measured_by_a_job(fake_slurm: Cluster, tmp_path: Path) -> None:
+    lab = Lab(tmp_path, "seeds=[0]", "floors=[real_halves]", "ablate={}", "claim=[]", "scoring.metrics=[kvd]")
+    for words, jobs in ((), 1), (("scoring.real_clips=6",), 1), (("scoring.real_clips=6", "scoring.seed=0"), 0):
+        told = lab.launch("--wait", *words, *(() if jobs else ("seeds=[1]",)))
+        assert told.code == 0, told.err
+        assert told.out.count(": prepares the data") == jobs
+        assert lab.states() == ["done"]
+    marks = {floor["protocol"] for floor in json.loads((lab.runs / "toy/floors.json").read_text())["floors"]}
+    assert len(marks) == 2
+
+
 def test_arms_that_left_the_file_are_listed_and_go_on(
     fake_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

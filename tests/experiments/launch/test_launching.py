@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments.launch import in_process, launching, local_pool
+from experiments.launch import in_process, launching, local_pool, preparing
 from experiments.launch.launching import launch_all, retry, unfinished
 from experiments.launch.preparing import bind_replicates, prepare_data
 from experiments.plan.plan import Plan
@@ -110,6 +110,18 @@ def test_classes_must_be_those_of_the_data(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "model.classes=3", **ONE_ARM)
     with pytest.raises(SpecError, match=r"model\.classes: arm baseline has 3, the data has 2 \(moves_left, moves_up\)"):
         prepare_data(plan, nothing)
+
+
+def test_what_arms_share_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[list[str]] = []
+    monkeypatch.setattr(
+        preparing, "_prepare_shared", lambda plan, arms, *more: encoded.append([arm.name for arm in arms])
+    )
+    plan = plan_of(tmp_path, "ablate={model.blocks: [variant_1, variant_4], data.interval: [1, 2]}", "claim=[]")
+    found = prepare_data(plan, nothing)
+    assert encoded == [["baseline", "blocks=variant_4"], ["interval=2"]]
+    assert found.keys() == {arm.name for arm in plan.arms}
+    assert len({str(prepared.folder) for prepared in found.values()}) == 1
 
 
 def test_mlflow_holds_what_the_folders_say(launched: Plan) -> None:

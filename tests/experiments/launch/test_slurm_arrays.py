@@ -118,6 +118,16 @@ def test_what_is_not_asked_for_does_not(tmp_path: Path, replicate: Replicate) ->
 
 
 @pytest.mark.usefixtures("_srun")
+def test_a_dependency_of_the_user_holds_beside_our_own(tmp_path: Path, replicate: Replicate) -> None:
+    arrays = arrays_of(tmp_path, Resources(sbatch={"dependency": "singleton"}))
+    (chunk,) = chunks([Task((replicate,))], arrays.resources, arrays.cluster, arrays.defaults)
+    assert "#SBATCH --dependency=singleton\n" in script(arrays.executor(chunk))
+    arrays.after = "41"
+    assert "#SBATCH --dependency=singleton,afterok:41\n" in script(arrays.executor(chunk))
+    assert "#SBATCH --dependency=singleton,afterany:42\n" in script(arrays.verb_executor("report", "afterany:42"))
+
+
+@pytest.mark.usefixtures("_srun")
 def test_the_jobs_beside_the_replicates_have_shapes_of_their_own(tmp_path: Path) -> None:
     resources = Resources(gpus=8, nodes=2, partition="gpu", report=Shape(gpus=0, partition="cpu"))
     arrays = arrays_of(tmp_path, resources)

@@ -2,18 +2,22 @@
 
 import shutil
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
 from experiments.launch.frozen_file import frozen_words
 from experiments.launch.launching import make_run_folders
+from experiments.plan import starts as plan_starts
 from experiments.plan.check import check
 from experiments.plan.loading import load_plan
 from experiments.plan.starts import other_videos, refuse_missing, with_starts
 from experiments.record.recording import Recorder
 from experiments.training.checkpoints import path_of
 from registry.errors import RunError, SpecError
+from registry.experiment import starts as starts_in_files
 from registry.parts.start_files import step_of
 from registry.runs.machine import ROOT
 from tests.cli.command import run
@@ -71,6 +75,33 @@ def test_a_start_of_its_own_design_is_launched_by_itself(tmp_path: Path) -> None
         with_starts([load_plan(path), load_plan(tmp_path / "image.yaml")])
 
 
+def test_what_arms_start_from_is_read_and_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path)
+    image = tmp_path / "image.yaml"
+    ways = ", ".join(
+        f"{{value: {{name: dit_image, experiment: image.yaml, seed: {k}}}, label: of_{k}}}" for k in range(8)
+    )
+    path.write_text(path.read_text().replace(f"[scratch, {START}]", f"[scratch, {ways}]"))
+    read = counted(monkeypatch, starts_in_files, "load_experiment")
+    plan = load_plan(path, runs=tmp_path / "runs")
+    assert (len(plan.arms), len(read)) == (9, 1)
+    image.write_text(image.read_text().replace("steps: 2,", "steps: 3,"))
+    assert load_plan(path).arms[1].identity != plan.arms[1].identity  # files change
+    assert len(read) == 2
+    listed = counted(monkeypatch, plan_starts, "trainings_by_identity")
+    with pytest.raises(RunError, match="is not trained here yet"):
+        refuse_missing(plan)
+    assert len(listed) == 1
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[Any]:
+    """What a module's function is called with from now on, first arguments alone."""
+    calls: list[Any] = []
+    function = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda first, *more: (calls.append(first), function(first, *more))[1])
+    return calls
+
+
 def test_the_start_belongs_to_the_identity_and_its_file_does_not(tmp_path: Path) -> None:
     path = write(tmp_path)
     before = [arm.identity for arm in load_plan(path).arms]
@@ -98,6 +129,14 @@ def test_the_start_belongs_to_the_identity_and_its_file_does_not(tmp_path: Path)
 def test_what_is_no_start_is_told_at_its_place(tmp_path: Path, start: str, words: str) -> None:
     path = write(tmp_path, start)
     with pytest.raises(SpecError, match=f"video.yaml:\\d+: .*{words}"):
+        load_plan(path)
+
+
+@pytest.mark.parametrize("step", ["", ", step: 1"])
+def test_an_experiment_that_stops_arms_on_their_way_is_no_start(tmp_path: Path, step: str) -> None:
+    screened = "seeds: [0]\nablate: {learning.learning_rate: [1e-3, 1e-2]}\nscreen: {rungs: [1], keep: 0.5}\n"
+    path = write(tmp_path, START.replace("}", f"{step}}}"), image=screened)
+    with pytest.raises(SpecError, match=r"video.yaml:\d+: .*image.yaml: stops some of its arms .*\(screen\)"):
         load_plan(path)
 
 

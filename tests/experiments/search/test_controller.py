@@ -3,16 +3,23 @@
 import itertools
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
+from experiments.launch.controller import MOST_REFUSALS, Controller, Launched
+from experiments.launch.executor import RefusedError
+from experiments.plan.plan import Plan
 from experiments.search.goals import open_study
+from experiments.search.searching import Searching
 from experiments.search.study import JOURNAL, Study, Trial
+from experiments.search.trials import Trials
 from registry.errors import RunError, SpecError
-from tests.fixtures.fake_runs import Fuse, Killed, control, searching, starts_of
+from registry.runs.replicate import Replicate
+from tests.fixtures.fake_runs import CODE, Cluster, Fuse, Killed, control, searching, starts_of
 
 SEARCH = "{space: {learning.learning_rate: {low: 1e-4, high: 1e-1, log: true}}, sampler: random, trials: 8%s}"
 PRUNED = ", pruning: {method: median, startup: 2}"
@@ -98,6 +105,29 @@ def test_killed_at_every_write_it_ends_as_undisturbed(
         else:
             break
     assert writes > 30, "there were writes to die at"
+
+
+def test_a_search_gives_up_where_no_job_is_taken_that_prepares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials whose data are there are submitted all the same."""
+    plan = searching(tmp_path, SEARCH % ", parallel: 2")
+    policy = Searching(plan, open_study(plan, writing=True), Trials(plan, CODE), lambda line: None)
+    cluster = Cluster(Fuse(), lambda rate, starts: rate)
+    asked: list[str] = []
+
+    def prepare(self: Cluster, plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
+        asked.append(plan.arms[0].name)
+        if asked[0] != asked[-1] or refuses_all:
+            raise RefusedError("sbatch refuses prepare")
+        return list(replicates)
+
+    monkeypatch.setattr(Cluster, "prepare", prepare)
+    refuses_all = False
+    assert [replicate.arm for replicate in policy.next(cluster).start] == ["trial-0"]
+    refuses_all, said = True, list[str]()
+    with pytest.raises(RefusedError, match="sbatch refuses prepare"):
+        Controller(cluster, Launched([]), lambda shown, states: None, said.append).run(policy)
+    assert said == ["sbatch refuses prepare; will be tried again"] * (MOST_REFUSALS - 1)
+    assert asked == ["trial-0", "trial-1"] * (1 + MOST_REFUSALS)
 
 
 def test_killed_again_and_again_with_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

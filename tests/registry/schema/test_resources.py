@@ -41,6 +41,12 @@ def test_sizes(text: str) -> None:
         Shape(memory="much " + text)
 
 
+@pytest.mark.parametrize("option", ["requeue", "no-requeue", "no_requeue"])
+def test_whether_a_job_is_requeued_is_not_to_be_said(option: str) -> None:
+    with pytest.raises(ValueError, match=f"leave {option} out: every job has --requeue"):
+        Resources(arms={"size=XL*": Shape(sbatch={option: True})})
+
+
 def test_the_more_particular_place_has_the_last_word() -> None:
     resources = Resources(gpus=1, time="8h", arms={"size=XL*": Shape(gpus=8, nodes=2), "*variant_4": Shape(time="16h")})
     cluster = Shape(partition="gpu", time="1h", cpus=8)
