@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from registry.errors import RunError
 from registry.experiment.claims import VALIDATION_LOSS, recorded_name
-from registry.runs.records import PACE
 from registry.schema.differences import differing
+from registry.schema.result_columns import FIXED, PACE, RECORDED
 
-FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
-RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds", "parameters", *PACE, "made_by")
 DONE = "done"
 
 
@@ -24,22 +22,22 @@ def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     A replicate without a result keeps its row; its recorded columns and scores are missing. `protocols` holds a
     mapping from each score's name to its protocol's fingerprint, `protocol_specs` one from fingerprint to protocol, and
-    `made_by` the digests of the code that made it (`analysis.results.mixed_code`).
+    `made_by` the digests of the code that made it (`analysis.results.mixed_code`). An axis stands in `axis_column`.
 
     Args:
         rows: one mapping per replicate with the keys of `FIXED`, `axes` (axis -> value) and `result`
             (the content of result.json, or None).
 
     Raises:
-        RunError: an axis or a score has the name of another column, or a replicate appears twice.
+        RunError: a score has the name of another column, or a replicate appears twice.
     """
     rows = list(rows)
-    axes = list(dict.fromkeys(axis for row in rows for axis in row["axes"]))
+    axes = list(dict.fromkeys(axis_column(axis) for row in rows for axis in row["axes"]))
     scores = list(dict.fromkeys(name for row in rows for name in (row["result"] or {}).get("scores", {})))
     names = [*FIXED, *RECORDED, *axes, *scores]
     for name in names:
         if names.count(name) > 1:
-            raise RunError(f"two columns of the results are named {name!r}; rename the axis or the score")
+            raise RunError(f"two columns of the results are named {name!r}; rename the score")
     frame = pd.DataFrame([_flat(row) for row in rows], columns=names)
     for name in ("steps", "seconds", "parameters", *PACE, *scores):
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64")
@@ -49,6 +47,14 @@ def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         folders = frame.loc[(frame["arm"] == row["arm"]) & (frame["seed"] == row["seed"]), "folder"]
         raise RunError(f"arm {row['arm']!r} has seed {row['seed']} twice: {', '.join(map(str, folders))}")
     return frame
+
+
+def axis_column(axis: str, taken: Collection[str] = (*FIXED, *RECORDED)) -> str:
+    """Return the column of an axis: its name, or `axis.steps` where `steps` is taken.
+
+    No axis of a file has such a name (`registry.experiment.expand.axis_names`); one of an older launch may.
+    """
+    return f"axis.{axis}" if axis in taken else axis
 
 
 def done(frame: pd.DataFrame) -> pd.DataFrame:
@@ -168,4 +174,5 @@ def _shown(value: Any) -> str:
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     result = row["result"] or {}
     recorded = {name: result.get(name) for name in RECORDED} | result.get("pace", {})
-    return {**{name: row[name] for name in FIXED}, **recorded, **row["axes"], **result.get("scores", {})}
+    axes = {axis_column(axis): label for axis, label in row["axes"].items()}
+    return {**{name: row[name] for name in FIXED}, **recorded, **axes, **result.get("scores", {})}

@@ -3,7 +3,15 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.results.results_frame import done, load, paired_scores, protocol_of, refuse_mixed, scores_by_seed
+from analysis.results.results_frame import (
+    done,
+    load,
+    paired_scores,
+    protocol_of,
+    refuse_mixed,
+    score_names,
+    scores_by_seed,
+)
 from registry.errors import RunError
 from registry.runs.records import PACE
 from tests.fixtures.replicates import replicates
@@ -47,6 +55,14 @@ def test_a_replicate_that_is_there_twice_is_refused():
 def test_a_name_taken_twice_is_refused():
     with pytest.raises(RunError, match="two columns of the results are named 'steps'"):
         load(replicates({"a": [1.0]}, metric="steps"))
+
+
+def test_an_axis_of_an_older_launch_that_has_the_name_of_another_column_stands_in_one_of_its_own():
+    rows = [row | {"axes": {"steps": row["arm"]}} for row in replicates({"25": [1.0], "50": [2.0]})]
+    frame = load(rows)
+    assert frame["axis.steps"].tolist() == ["25", "50"]
+    assert frame["steps"].tolist() == [10, 10]
+    assert score_names(frame) == ["fvd"]
 
 
 def test_a_score_that_is_no_number_is_missing():
