@@ -26,6 +26,7 @@ from analysis.verdicts.verdict import Verdict
 from registry.errors import RunError, did_you_mean
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment
+from registry.schema.result_columns import LOSS_PROTOCOL
 from registry.schema.spec import Spec
 
 MACS = "macs"  # the column of what the code evaluates for a clip
@@ -136,7 +137,12 @@ class ExperimentResults:
         counts = [self.resolved.arms[arm] for arm, _ in owners]
         costs = typed({"parameters": [own.parameters for own in counts],
                        MACS: [own.macs.get("evaluated") for own in counts]})  # fmt: skip
-        hidden = ["protocol_specs", "made_by", "parameters"]  # the last as counted, whether trained or not
+        hidden = [
+            "protocol_specs",
+            "made_by",
+            LOSS_PROTOCOL,
+            "parameters",
+        ]  # the last as counted, whether trained or not
         return pd.concat([self.frame.drop(columns=hidden), costs, specs], axis=1)
 
     def curves(self, *metrics: str) -> pd.DataFrame:

@@ -167,6 +167,34 @@ def test_scores_are_tidy(loaded: ExperimentResults) -> None:
     assert set(scores["step"]) == {6}
 
 
+def test_losses_of_two_objectives_are_shown_and_not_compared(tmp_path: Path) -> None:
+    text = TOY.replace(
+        "model.blocks: [variant_1, variant_4]", "diffusion.objective: [v_prediction, epsilon_learned_sigma]"
+    )
+    finish(plan_of(tmp_path, text=text.split("claim:")[0]), lambda own: {FVD: 30.0 + own.seed, **losses(own.seed)})
+    own = analysis.load(tmp_path / "toy.yaml")
+    table = own.table()
+    assert table.rows["validation_loss"].tolist() == pytest.approx([0.45, 0.45])
+    assert not table.rows["validation_loss mark"].any()
+    assert table.rows["validation_loss delta"].isna().all()
+    assert table.rows[f"{FVD} delta"].tolist()[1] == 0.0
+    assert any("differs from baseline in diffusion.objective.name" in note for note in table.notes)
+    for compared in (
+        own.pareto,
+        own.figure,
+        own.main_effects,
+        lambda name: own.paired(name, "objective=epsilon_learned_sigma"),
+    ):
+        with pytest.raises(RunError, match="different data or diffusion cannot be compared"):
+            compared("validation_loss")
+        compared(FVD)
+    assert "loss_protocol" not in own.runs
+
+
+def losses(seed: int) -> dict[str, float]:
+    return {"validation_loss": 0.5 - 0.1 * seed}
+
+
 def test_an_axis_called_steps_or_seed_is_read_back(tmp_path: Path) -> None:
     def of_sampler(replicate: Replicate) -> dict[str, float]:
         return {FVD: 30.0 + replicate.seed - float(replicate.axes["sampler.steps"])}
