@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -96,11 +97,12 @@ def summary(
             if metric in unlike and row["arm"] in unlike[metric].keys:
                 row[f"{metric} delta"] = math.nan
     notes = [*(_counts(name, own) for name, own in by_kind.items()), *map(str, unlike.values())]
+    of_arms = [row for row in rows if row["kind"] == "arm"]
     for metric in metrics:
         if others := left_out(floors, metric, protocols[metric]):
             notes.append(f"{metric}: floors of another protocol are left out: {', '.join(others)}")
-        means = {row["arm"]: row[metric] for row in rows if row["kind"] == "arm"}
-        notes += below(floors, metric, protocols[metric], means)
+        notes += below(floors, metric, protocols[metric], {row["arm"]: row[metric] for row in of_arms})
+        notes += _without_score(metric, {row["arm"]: row["done"] for row in of_arms}, by_arm[metric])
     notes += lines(mixed_code_of(frame))
     if any(row[f"{metric} mark"] for row in rows for metric in metrics):
         notes.append(best_arms.NOTE)
@@ -128,11 +130,19 @@ def _arm_row(
     row: dict[str, Any] = {"arm": arm, "kind": "arm", "done": int((own["state"] == DONE).sum()), "planned": len(own)}
     for metric, protocol in protocols.items():
         scores = by_arm[metric][arm]
+        scores = scores[np.isfinite(scores)]
         pairs = paired_scores([scores, by_arm[metric][BASELINE]])
         row[metric], row[f"{metric} sd"] = scores.mean(), scores.std(ddof=1)
         row[f"{metric} delta"] = (pairs[:, 0] - pairs[:, 1]).mean() if len(pairs) and arm != BASELINE else math.nan
         row[f"{metric} protocol"] = protocol
     return row
+
+
+def _without_score(metric: str, done: Mapping[str, int], scores: Mapping[str, pd.Series]) -> list[str]:
+    """A line on the arms of which some seeds are done and have no finite score; an arm without any shows none."""
+    missing = {arm: number - int(np.isfinite(scores[arm]).sum()) for arm, number in done.items()}
+    told = [f"{missing[arm]} of {number} seeds of {arm}" for arm, number in done.items() if 0 < missing[arm] < number]
+    return [f"{metric}: no finite score in {', '.join(told)}; its numbers are of the others"] if told else []
 
 
 def _counts(name: str, own: dict[str, Floor]) -> str:

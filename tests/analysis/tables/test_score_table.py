@@ -74,6 +74,16 @@ def test_one_arm_measured_in_two_ways_is_refused():
         summary(load(rows), ["fvd"])
 
 
+def test_a_seed_without_a_finite_score_is_named():
+    scores = {"baseline": [10.0, 20.0, 30.0], "a": [1.0, math.nan, 3.0], "b": [1.0, math.inf, None], "c": [math.nan] * 2}
+    found = summary(load(replicates(scores)), ["fvd"])
+    assert found.notes == (
+        "fvd: no finite score in 1 of 3 seeds of a, 1 of 2 seeds of b; its numbers are of the others",
+    )
+    assert found.rows["fvd"].tolist()[:3] == [20.0, 2.0, 1.0]
+    assert found.rows["fvd delta"].tolist()[1:3] == [-18.0, -9.0]
+
+
 def test_losses_of_other_data_are_shown_and_not_compared():
     rows = replicates({"baseline": [4.0, 4.1, 4.2], "interval=1": [1.0, 1.1, 1.2], "blocks=variant_4": [5.0, 5.1, 5.3]})
     for row in rows:
