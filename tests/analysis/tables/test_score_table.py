@@ -75,7 +75,12 @@ def test_one_arm_measured_in_two_ways_is_refused():
 
 
 def test_a_seed_without_a_finite_score_is_named():
-    scores = {"baseline": [10.0, 20.0, 30.0], "a": [1.0, math.nan, 3.0], "b": [1.0, math.inf, None], "c": [math.nan] * 2}
+    scores = {
+        "baseline": [10.0, 20.0, 30.0],
+        "a": [1.0, math.nan, 3.0],
+        "b": [1.0, math.inf, None],
+        "c": [math.nan] * 2,
+    }
     found = summary(load(replicates(scores)), ["fvd"])
     assert found.notes == (
         "fvd: no finite score in 1 of 3 seeds of a, 1 of 2 seeds of b; its numbers are of the others",
