@@ -7,7 +7,7 @@ different protocols are refused.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,14 @@ import pandas as pd
 
 from analysis.reading.experiment_results import ExperimentResults
 from analysis.results.mixed_code import lines, mixed_code_of
-from analysis.results.results_frame import protocol_of, score_names, scores_by_arm
+from analysis.results.results_frame import (
+    is_loss,
+    loss_protocols,
+    protocol_of,
+    refuse_mixed_data,
+    score_names,
+    scores_by_arm,
+)
 from analysis.statistics.t_tests import welch_interval
 from analysis.tables import score_table
 from registry.errors import RunError, did_you_mean
@@ -98,12 +105,31 @@ def compare(left: ExperimentResults, right: ExperimentResults, metrics: Sequence
         )
     sides = [side.frame[side.frame["arm"].isin(shared)] for side in (left, right)]
     frame = pd.concat([own.assign(arm=f"{name}: " + own["arm"]) for name, own in zip(names, sides, strict=True)])
-    found, protocols = [], {}
+    found, protocols, notes = [], {}, _notes(left, right, names)
     for metric in _metrics(left, sides, metrics):
-        protocols[metric] = protocol_of(frame, list(dict.fromkeys(frame["arm"])), metric)
+        unlike = _unlike(frame, metric, shared, names)
+        protocols[metric] = None if is_loss(metric) else protocol_of(frame, list(dict.fromkeys(frame["arm"])), metric)
         ours, theirs = (scores_by_arm(side, shared, metric) for side in sides)
-        found += [_row(arm, metric, ours[arm].dropna(), theirs[arm].dropna()) for arm in shared]
-    return Comparison(*names, found, protocols, [*_notes(left, right, names), *lines(mixed_code_of(frame))])
+        rows = [_row(arm, metric, ours[arm].dropna(), theirs[arm].dropna()) for arm in shared]
+        found += [replace(row, difference=None, interval=None) if row.arm in unlike else row for row in rows]
+        if unlike:
+            notes.append(f"{metric} of different data or diffusion is not compared: {', '.join(unlike)}")
+    return Comparison(*names, found, protocols, [*notes, *lines(mixed_code_of(frame))])
+
+
+def _unlike(frame: pd.DataFrame, metric: str, arms: Sequence[str], names: tuple[str, str]) -> list[str]:
+    """The arms whose validation losses on the two sides cannot be compared; none of any other score.
+
+    Raises:
+        RunError: the losses are of different prepared data.
+    """
+    if not is_loss(metric):
+        return []
+    every = list(dict.fromkeys(frame["arm"]))
+    refuse_mixed_data(frame, every, metric)
+    known = loss_protocols(frame, every, metric)
+    pairs = {arm: [known.get(f"{name}: {arm}") for name in names] for arm in arms}
+    return [arm for arm, (one, other) in pairs.items() if one is not None and other is not None and one != other]
 
 
 def _metrics(left: ExperimentResults, sides: Sequence[pd.DataFrame], asked: Sequence[str]) -> list[str]:

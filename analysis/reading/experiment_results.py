@@ -26,9 +26,11 @@ from analysis.verdicts.verdict import Verdict
 from registry.errors import RunError, did_you_mean
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment
+from registry.schema.result_columns import LOSS_PROTOCOL
 from registry.schema.spec import Spec
 
 MACS = "macs"  # the column of what the code evaluates for a clip
+OF_SCORE = ("seed", "step", "metric", "value", "low", "high", "n_fake", "n_real", "protocol")  # columns of `scores`
 
 
 class Verdicts(list[Verdict]):
@@ -135,7 +137,12 @@ class ExperimentResults:
         counts = [self.resolved.arms[arm] for arm, _ in owners]
         costs = typed({"parameters": [own.parameters for own in counts],
                        MACS: [own.macs.get("evaluated") for own in counts]})  # fmt: skip
-        hidden = ["protocol_specs", "made_by", "parameters"]  # the last as counted, whether trained or not
+        hidden = [
+            "protocol_specs",
+            "made_by",
+            LOSS_PROTOCOL,
+            "parameters",
+        ]  # the last as counted, whether trained or not
         return pd.concat([self.frame.drop(columns=hidden), costs, specs], axis=1)
 
     def curves(self, *metrics: str) -> pd.DataFrame:
@@ -162,9 +169,8 @@ class ExperimentResults:
         """
         steps = sorted({step for arm in self.resolved.arms.values() for step in arm.steps[:-1]})
         rows = [row for step in (*steps, None) for replicate in self.source.rows(step) for row in _scores(replicate)]
-        axes = list(next(iter(self.resolved.arms.values())).axes)
-        after = ["seed", "step", "metric", "value", "low", "high", "n_fake", "n_real", "protocol"]
-        return pd.DataFrame(rows, columns=["arm", *axes, *after])
+        axes = map(_axis_column, next(iter(self.resolved.arms.values())).axes)
+        return pd.DataFrame(rows, columns=["arm", *axes, *OF_SCORE])
 
     def paired(self, metric: str, arm: str, against: str = BASELINE) -> Paired:
         """Return one arm against another, paired by seed, with Student's interval of the mean difference.
@@ -308,14 +314,20 @@ class ExperimentResults:
         return full
 
 
+def _axis_column(axis: str) -> str:
+    """The column of an axis among those of scores."""
+    return results_frame.axis_column(axis, ("arm", *OF_SCORE))
+
+
 def _scores(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The rows of `scores` of a row of `ResultsSource.rows`."""
     result = row["result"] or {}
+    axes = {_axis_column(axis): label for axis, label in row["axes"].items()}
     for metric, value in result.get("scores", {}).items():
         details = result["score_details"].get(metric, {})
         low, high = details.get("interval") or (None, None)
         yield {
-            "arm": row["arm"], **row["axes"], "seed": row["seed"], "step": result["step"], "metric": metric,
+            "arm": row["arm"], **axes, "seed": row["seed"], "step": result["step"], "metric": metric,
             "value": value, "low": low, "high": high, "n_fake": details.get("n_fake"),
             "n_real": details.get("n_real"), "protocol": result["protocols"].get(metric),
         }  # fmt: skip

@@ -38,6 +38,7 @@ from analysis.results.mlflow_names import (
 )
 from registry.errors import RunError, did_you_mean
 from registry.experiment.claims import VALIDATION_LOSS
+from registry.experiment.comparable import loss_protocol
 from registry.runs.floors import own_floors
 from registry.runs.places import FLOORS_FILE
 from registry.runs.records import DamagedError, Result, State, read_record
@@ -45,6 +46,7 @@ from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import FILE as RESOLVED
 from registry.runs.resolved_experiment import ResolvedExperiment, newest_resolved, place_of
 from registry.runs.stored import read_spec
+from registry.schema.result_columns import LOSS_PROTOCOL
 from registry.schema.spec import Spec
 
 SCHEMES = ("sqlite:///", "postgresql", "mysql", "mssql", "http://", "https://")
@@ -237,7 +239,12 @@ class MlflowRuns:
             for seed in self._seeds(arm)
             if step is None or step in own.steps
         ]
+        _ = self._loss_protocols  # before there are threads
         yield from self.store.each(lambda owner: self._row(*owner, step), owners)
+
+    @cached_property
+    def _loss_protocols(self) -> dict[str, dict[str, Any]]:
+        return {arm: loss_protocol(spec) for arm, spec in self.specs().items()}
 
     def _seeds(self, arm: str) -> list[int]:
         """The seeds of an arm; of a design that adds them the first ones, and those that have a run."""
@@ -264,6 +271,7 @@ class MlflowRuns:
         row = missing_row(self.resolved.experiment, arm, resolved, seed, run.data.tags.get("folder", ""))
         if result is not None:
             row |= {"identity": result.identity, "result": result.model_dump(mode="json")}
+            row[LOSS_PROTOCOL] = self._loss_protocols.get(arm)
         return row | {"state": state}
 
     def _result(self, run: Any, step: int | None) -> Result | None:

@@ -1,10 +1,9 @@
 """Sampled videos of every arm side by side, as far as a page has room: the same seed, clip and class in each row."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -77,7 +76,8 @@ def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES, shown: str = ""
     clips = {arm: {path.stem: path for path in clips_of(folder)} for arm, folder in by_arm.items()}
     names = sorted({name for own in clips.values() for name in own})
     first = next(iter(by_arm.values()))
-    spec, named = _spec(first), _named(first)
+    classes = _classes(first)
+    named = _named(first, classes)
     rows: list[VideoRow] = []
     room = most_bytes
     for name in names[:MOST_ROWS]:
@@ -85,7 +85,7 @@ def videos_of(frame: pd.DataFrame, most_bytes: int = MOST_BYTES, shown: str = ""
         room -= sum(path.stat().st_size for path in files.values())
         if room < 0:
             break
-        title = _title(name, spec, named)
+        title = _title(name, classes, named)
         rows.append(VideoRow(title, [_video(arm, files.get(arm), title, seed) for arm in by_arm]))
     missing = [arm for arm in dict.fromkeys(map(str, frame["arm"])) if arm not in by_arm]
     notes = [f"{shown[0].upper()}{shown[1:]}."] if shown else []
@@ -113,25 +113,28 @@ def _of_one_seed(frame: pd.DataFrame) -> tuple[int | None, dict[str, Path]]:
     return seed, folders[seed]
 
 
-def _spec(folder: Path) -> Mapping[str, Any]:
-    """The stored spec of an evaluation; empty where it cannot be read."""
+def _classes(folder: Path) -> int:
+    """The classes of an evaluation's network, 0 where it has none; 0 too where its stored spec cannot be read."""
     try:
         value = strict_yaml.load(folder / "spec.yaml").value
     except SpecError:
-        return {}
-    return value if isinstance(value, dict) else {}
+        return 0
+    model = value.get("model") if isinstance(value, dict) else None
+    classes = model.get("classes") if isinstance(model, dict) else None
+    return classes if isinstance(classes, int) else 0
 
 
-def _named(folder: Path) -> list[str]:
-    """What clips of an evaluation were asked to show, in turn: captions, else names of classes; empty if unknown."""
+def _named(folder: Path, classes: int) -> list[str]:
+    """What clips of an evaluation were asked to show, in turn: captions, else names of classes; empty if of neither."""
     captions = _listed(folder / "samples" / "captions.json", None)
-    if any(captions):
+    if any(captions) or not classes:
         return captions
     try:
         prepared = read_record((folder / "training").resolve() / PREPARED, PreparedData)
     except DamagedError:
         return []
-    return _listed(Path(prepared.folder) / "manifest.json", "classes") if prepared is not None else []
+    names = _listed(Path(prepared.folder) / "manifest.json", "classes")[:classes] if prepared is not None else []
+    return [*names, *[""] * (classes - len(names))]
 
 
 def _listed(path: Path, key: str | None) -> list[str]:
@@ -144,9 +147,9 @@ def _listed(path: Path, key: str | None) -> list[str]:
     return [str(one) for one in found] if isinstance(found, list) else []
 
 
-def _title(name: str, spec: Mapping[str, Any], named: Sequence[str]) -> str:
+def _title(name: str, classes: int, named: Sequence[str]) -> str:
     """`clip 3, class 1 of 2: right`: sampled clip n is of class n modulo the number of classes, counted from 0."""
-    digits, classes = name.removeprefix("clip-"), (spec.get("model") or {}).get("classes")
+    digits = name.removeprefix("clip-")
     if not digits.isdigit():
         return name
     number = int(digits)

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,16 @@ from numpy.typing import NDArray
 
 from registry.errors import RunError
 from registry.experiment.claims import VALIDATION_LOSS, recorded_name
-from registry.runs.records import PACE
 from registry.schema.differences import differing
+from registry.schema.protocol import fingerprint
+from registry.schema.result_columns import FIXED, LOSS_PROTOCOL, PACE, RECORDED
 
-FIXED = ("experiment", "arm", "seed", "identity", "state", "folder")
-RECORDED = ("data_digest", "protocols", "protocol_specs", "steps", "seconds", "parameters", *PACE, "made_by")
 DONE = "done"
+OF_OTHER = {
+    "data": "on the data of the other",
+    "protocols": "with the scoring of the other",
+    "data or diffusion": "with the data and the diffusion of the other",
+}
 
 
 def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -24,22 +29,23 @@ def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     A replicate without a result keeps its row; its recorded columns and scores are missing. `protocols` holds a
     mapping from each score's name to its protocol's fingerprint, `protocol_specs` one from fingerprint to protocol, and
-    `made_by` the digests of the code that made it (`analysis.results.mixed_code`).
+    `made_by` the digests of the code that made it (`analysis.results.mixed_code`). An axis stands in `axis_column`.
+    `loss_protocol` has what the validation loss is of (`registry.experiment.comparable`), which no result records.
 
     Args:
-        rows: one mapping per replicate with the keys of `FIXED`, `axes` (axis -> value) and `result`
-            (the content of result.json, or None).
+        rows: one mapping per replicate with the keys of `FIXED`, `axes` (axis -> value), `result` (the content of
+            result.json, or None), and, where it is known, `loss_protocol`.
 
     Raises:
-        RunError: an axis or a score has the name of another column, or a replicate appears twice.
+        RunError: a score has the name of another column, or a replicate appears twice.
     """
     rows = list(rows)
-    axes = list(dict.fromkeys(axis for row in rows for axis in row["axes"]))
+    axes = list(dict.fromkeys(axis_column(axis) for row in rows for axis in row["axes"]))
     scores = list(dict.fromkeys(name for row in rows for name in (row["result"] or {}).get("scores", {})))
     names = [*FIXED, *RECORDED, *axes, *scores]
     for name in names:
         if names.count(name) > 1:
-            raise RunError(f"two columns of the results are named {name!r}; rename the axis or the score")
+            raise RunError(f"two columns of the results are named {name!r}; rename the score")
     frame = pd.DataFrame([_flat(row) for row in rows], columns=names)
     for name in ("steps", "seconds", "parameters", *PACE, *scores):
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64")
@@ -49,6 +55,14 @@ def load(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         folders = frame.loc[(frame["arm"] == row["arm"]) & (frame["seed"] == row["seed"]), "folder"]
         raise RunError(f"arm {row['arm']!r} has seed {row['seed']} twice: {', '.join(map(str, folders))}")
     return frame
+
+
+def axis_column(axis: str, taken: Collection[str] = (*FIXED, *RECORDED)) -> str:
+    """Return the column of an axis: its name, or `axis.steps` where `steps` is taken.
+
+    No axis of a file has such a name (`registry.experiment.expand.axis_names`); one of an older launch may.
+    """
+    return f"axis.{axis}" if axis in taken else axis
 
 
 def done(frame: pd.DataFrame) -> pd.DataFrame:
@@ -112,34 +126,84 @@ def refuse_mixed(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> None:
 def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | None:
     """The fingerprint of the one protocol by which this score of these arms was measured, None where there is none.
 
+    The validation loss and its noise bands have none, and are refused all the same where they are of other data or
+    another diffusion.
+
     Raises:
         RunError: as `refuse_mixed`.
     """
-    arms_by_digest: dict[str | None, dict[str, None]] = {}
+    refuse_mixed_data(frame, arms, metric)
     arms_by_protocol: dict[str | None, dict[str, None]] = {}
     specs: dict[str | None, Any] = {}
-    wanted = set(arms)
+    for own in _measured(frame, arms, metric):
+        arms_by_protocol.setdefault(own.protocol, {})[own.arm] = None
+        specs |= own.specs
+    if is_loss(metric):
+        arms_by_protocol.pop(None, None)  # what is not known says nothing
+    if len(arms_by_protocol) > 1:
+        what = "data or diffusion" if is_loss(metric) else "protocols"
+        raise RunError(_refusal(metric, what, arms_by_protocol, _differences(list(arms_by_protocol), specs)))
+    return None if is_loss(metric) else next(iter(arms_by_protocol), None)
+
+
+def refuse_mixed_data(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> None:
+    """Make sure that this score of these arms was measured on the same prepared data.
+
+    Raises:
+        RunError: it was not.
+    """
+    arms_by_digest: dict[str | None, dict[str, None]] = {}
+    for own in _measured(frame, arms, metric):
+        arms_by_digest.setdefault(own.data, {})[own.arm] = None
+    if len(arms_by_digest) > 1:
+        raise RunError(_refusal(metric, "data", arms_by_digest, []))
+
+
+def is_loss(metric: str) -> bool:
+    """Whether a score is the validation loss, or that of one of its noise bands."""
+    return metric.startswith(VALIDATION_LOSS)
+
+
+def loss_protocols(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> dict[str, Mapping[str, Any]]:
+    """Arm -> what its validation loss is of, as nested plain values, where it has one and that is known."""
+    return {own.arm: own.specs[own.protocol] for own in _measured(frame, arms, metric) if own.protocol is not None}
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A replicate's score: digest of the prepared data, fingerprint of the protocol, and specs by fingerprint."""
+
+    arm: str
+    data: str | None
+    protocol: str | None
+    specs: Mapping[str, Any]
+
+
+def _measured(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> Iterator[_Measured]:
+    """How the score was measured of each replicate of these arms that has it."""
+    wanted, of_losses = set(arms), _of_losses(frame) if is_loss(metric) else {}
     scores = frame[metric].tolist() if metric in frame else [None] * len(frame)
     columns = (frame[name].tolist() for name in ("arm", "state", "data_digest", "protocols", "protocol_specs"))
     for arm, state, digest, protocols, own_specs, score in zip(*columns, scores, strict=True):
         named = protocols if isinstance(protocols, Mapping) else {}
         if arm not in wanted or state != DONE or ((score is None or math.isnan(score)) and metric not in named):
             continue
-        fingerprint = None if metric == VALIDATION_LOSS else named.get(metric)
-        specs |= own_specs if isinstance(own_specs, Mapping) else {}
-        for value, owners in ((digest, arms_by_digest), (fingerprint, arms_by_protocol)):
-            owners.setdefault(value if isinstance(value, str) else None, {})[arm] = None
-    if len(arms_by_digest) > 1:
-        raise RunError(_refusal(metric, "data", arms_by_digest, []))
-    if len(arms_by_protocol) > 1:
-        raise RunError(_refusal(metric, "protocols", arms_by_protocol, _differences(list(arms_by_protocol), specs)))
-    return next(iter(arms_by_protocol), None)
+        mark, specs = named.get(metric), own_specs if isinstance(own_specs, Mapping) else {}
+        if is_loss(metric):
+            mark, specs = of_losses.get(arm, (None, {}))
+        yield _Measured(arm, *(value if isinstance(value, str) else None for value in (digest, mark)), specs)
+
+
+def _of_losses(frame: pd.DataFrame) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Arm -> the fingerprint of what its validation loss is of, and this by fingerprint; without arms of none."""
+    known = {arm: own for arm, own in zip(frame["arm"], frame[LOSS_PROTOCOL], strict=True) if isinstance(own, Mapping)}
+    marks = {arm: fingerprint(own) for arm, own in known.items()}
+    return {arm: (mark, {mark: known[arm]}) for arm, mark in marks.items()}
 
 
 def _refusal(metric: str, what: str, owners: Mapping[str | None, Iterable[str]], lines: Sequence[str]) -> str:
     sides = "; ".join(f"{_known(value)} (arm {', '.join(named)})" for value, named in owners.items())
-    of_other = "on the data of the other" if what == "data" else "with the scoring of the other"
-    advice = f"see them apart with `table --only ARM`; to compare them, run one of the two again {of_other}"
+    advice = f"see them apart with `table --only ARM`; to compare them, run one of the two again {OF_OTHER[what]}"
     return "\n".join([f"{metric} of different {what} cannot be compared: {sides}", *lines, advice])
 
 
@@ -168,4 +232,6 @@ def _shown(value: Any) -> str:
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     result = row["result"] or {}
     recorded = {name: result.get(name) for name in RECORDED} | result.get("pace", {})
-    return {**{name: row[name] for name in FIXED}, **recorded, **row["axes"], **result.get("scores", {})}
+    recorded[LOSS_PROTOCOL] = row.get(LOSS_PROTOCOL)
+    axes = {axis_column(axis): label for axis, label in row["axes"].items()}
+    return {**{name: row[name] for name in FIXED}, **recorded, **axes, **result.get("scores", {})}

@@ -49,7 +49,8 @@ def load_arm(folder: Path) -> pd.DataFrame:
     Raises:
         RunError: fewer than 4 seeds are done.
     """
-    found = [result for path in sorted(folder.glob("seed-*")) if (result := read_json(path / "result.json"))]
+    by_number = sorted(folder.glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
+    found = [result for path in by_number if (result := read_json(path / "result.json"))]
     if len(found) < 4:
         raise RunError(f"{folder}: {len(found)} finished seeds; two halves of at least 2 are needed")
     found = found[: len(found) // 2 * 2]

@@ -180,28 +180,34 @@ def _coverage(experiments: int) -> str:
 
 def _power(experiments: int) -> str:
     rows = [
-        [own.claim, str(own.seeds), _percent(own.power), _percent(own.power_with_fewer)]
+        [own.claim, str(own.seeds), _percent(own.power), _percent(own.power_with_fewer), str(own.at_once)]
         for own in simulations.powers(experiments)
     ]
     caption = (
-        "**Seeds needed.** The seeds that `verdict` asks for (80 % power) where effect and spread are known exactly, "
-        "and the simulated share of experiments that then find the effect. `sd` is that of the paired difference of "
-        "two arms; of a trend every step has to be found, for which the three steps' lack of power is added up."
+        "**Seeds needed.** The seeds that `verdict` asks for at its first look at one claim of a fixed design (80 % "
+        f"power at the level of the second look, {100 * simulations.NEXT_LEVEL:.2g} %) where effect and spread are "
+        "known exactly, and the simulated share of experiments that find the effect at that level. `sd` is that of "
+        "the paired difference of two arms; of a trend every step has to be found, for which the three steps' lack of "
+        f"power is added up. Last: the seeds of a single test at {100 * simulations.ALPHA:.0f} %. Chance: ± "
+        f"{_percent(3 * math.sqrt(0.8 * 0.2 / experiments))}."
     )
-    return f"{caption}\n\n{markdown(['claim', 'seeds', 'found', 'found with one seed fewer'], rows)}"
+    header = ["claim", "seeds", "found", "found with one seed fewer", "seeds of a single test"]
+    return f"{caption}\n\n{markdown(header, rows)}"
 
 
 def _estimates(experiments: int) -> str:
-    needed = simulations.seeds_to_differ(PILOT_EFFECT, 1.0)
+    needed = simulations.seeds_to_differ(PILOT_EFFECT, 1.0, alpha=simulations.NEXT_LEVEL)
     rows = []
     for n in SEEDS:
-        low, middle, high = simulations.estimates(PILOT_EFFECT, n, experiments)
-        rows.append([str(n), *("over 1000" if math.isinf(value) else f"{value:.0f}" for value in (low, middle, high))])
+        own = simulations.estimates(PILOT_EFFECT, n, experiments)
+        asked = ("over 1000" if math.isinf(value) else f"{value:.0f}" for value in (own.low, own.middle, own.high))
+        rows.append([str(n), _percent(own.undecided), *asked])
     caption = (
-        f"**How rough that estimate is.** An effect of {PILOT_EFFECT} sd needs {needed} seeds. What `verdict` asks for "
-        "after the first n of them, over experiments: 10th percentile, median, 90th percentile."
+        f"**How rough that estimate is.** A second look needs {needed} seeds for an effect of {PILOT_EFFECT} sd. The "
+        "share of experiments that the first look, with n seeds, leaves undecided, and the seeds that `verdict` asks "
+        "for in these: 10th percentile, median, 90th percentile."
     )
-    return f"{caption}\n\n{markdown(['n', '10 %', 'median', '90 %'], rows)}"
+    return f"{caption}\n\n{markdown(['n', 'undecided', '10 %', 'median', '90 %'], rows)}"
 
 
 def _percent(share: float) -> str:

@@ -9,7 +9,8 @@ writes the tables of docs/statistics.md anew, between their two marks. A simulat
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from analysis.results.results_frame import load
 from analysis.statistics.power import seeds_to_be_within, seeds_to_differ, seeds_to_improve
 from analysis.statistics.t_tests import EquivalenceTest, PairedTest, t_interval
 from analysis.verdicts.judging import judge
+from analysis.verdicts.looks import OF_WHAT_IS_LEFT, History
 from analysis.verdicts.verdict import Verdict
 from registry.experiment.claims import ResolvedClaim
 from registry.schema.claim import Margin
@@ -27,6 +29,8 @@ SEEDS = (3, 5, 8)
 LEVEL, SHARED, SPREAD = 100.0, 10.0, 5.0
 DIFFERENCE_SD = SPREAD * math.sqrt(2)  # of the paired difference of two arms
 RESAMPLES = 1000  # of the bootstrap
+ALPHA = 0.05
+NEXT_LEVEL = ALPHA * OF_WHAT_IS_LEFT * (1 - OF_WHAT_IS_LEFT)  # that a fixed design's second look has for one claim
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
 
@@ -163,16 +167,17 @@ def false_share(scenario: Scenario, noise: Draw, seeds: int, experiments: int) -
     return sum(found) / experiments
 
 
-def supported_share(scenario: Scenario, seeds: int, experiments: int) -> float:
-    """The share of simulated experiments with normal noise in which the first claim is supported."""
+def supported_share(scenario: Scenario, seeds: int, experiments: int, alpha: float = ALPHA) -> float:
+    """The share of simulated experiments with normal noise in which the first claim is supported, at a level."""
     generator = np.random.default_rng([seeds, 2])
-    judged = _judged(scenario, NOISE["normal"], seeds, experiments, generator)
+    judged = _judged(scenario, NOISE["normal"], seeds, experiments, generator, alpha=alpha)
     return sum(answers[0].verdict == "supported" for answers in judged) / experiments
 
 
 def _judged(
-    scenario: Scenario, noise: Draw, seeds: int, experiments: int, generator: np.random.Generator
+    scenario: Scenario, noise: Draw, seeds: int, experiments: int, generator: np.random.Generator, **how: Any
 ) -> Iterator[list[Verdict]]:
+    """Yield the verdicts of each simulated experiment; `how` are further arguments of `judge`."""
     template = _template(tuple(scenario.effects), seeds)
     effects = np.array(list(scenario.effects.values()))[:, None]
     for _ in range(experiments):
@@ -180,15 +185,16 @@ def _judged(
         if scenario.at_both_points:
             arms, of_arm = np.unique([arm[0] for arm in scenario.effects], return_inverse=True)
             scores += scenario.at_both_points * noise(generator, (len(arms), seeds))[of_arm]
-        yield _answers(template.assign(fvd=scores.ravel()), scenario.claims)
+        yield _answers(template.assign(fvd=scores.ravel()), scenario.claims, **how)
 
 
-def _answers(frame: pd.DataFrame, claims: Sequence[ResolvedClaim]) -> list[Verdict]:
+def _answers(frame: pd.DataFrame, claims: Sequence[ResolvedClaim], **how: Any) -> list[Verdict]:
     """Return the verdicts; of claims about two steps, arms that end in a step's number are what they are there."""
     steps = {step for claim in claims for step in claim.steps}
     arms = frame["arm"].str
     at = {step: frame[arms.endswith(str(step))] for step in steps}
-    return judge(frame, claims, by_step={step: own.assign(arm=own["arm"].str[:-1]) for step, own in at.items()})
+    by_step = {step: own.assign(arm=own["arm"].str[:-1]) for step, own in at.items()}
+    return judge(frame, claims, by_step=by_step, **how)
 
 
 def _scores(
@@ -254,48 +260,72 @@ def percentile_bootstrap(values: NDArray[np.float64], generator: np.random.Gener
 
 @dataclass(frozen=True)
 class Power:
-    """A true effect, the seeds that the estimate asks for to show it, and the simulated power with these and fewer."""
+    """A true effect, the seeds that the estimate asks for to show it, and the simulated power with these and fewer.
+
+    All three are at `NEXT_LEVEL`, the level of a second look, which is what `verdict` asks for at the first one;
+    `at_once` are the seeds of a single test at `ALPHA`.
+    """
 
     claim: str
     seeds: int
     power: float
     power_with_fewer: float
+    at_once: int
 
 
 def powers(experiments: int) -> list[Power]:
-    """Return the seeds that `analysis.statistics.power` asks for, were mean and spread known, and what they find.
+    """Return the seeds that `verdict` asks for at its first look, were mean and spread known, and what they find.
 
-    Found is the share of simulated experiments whose effect is shown.
+    Found is the share of simulated experiments whose effect is shown at the level of the second look.
     """
     found = []
     for size in (0.8, 1.2, 2.0):
         effects = {"a": 0.0, "b": size * DIFFERENCE_SD}
         scenario = Scenario("", effects, (order("a", "b"),), {})
-        found.append(_power(f"order, effect {size:g} sd", scenario, seeds_to_differ(size, 1.0), experiments))
+        asked = partial(seeds_to_differ, size, 1.0)
+        found.append(_power(f"order, effect {size:g} sd", scenario, asked, experiments))
     for size in (1.0, 1.5, 2.5):
         margin = Margin(value=size * DIFFERENCE_SD, unit="score")
         scenario = Scenario("", {"a": 0.0, "b": 0.0}, (equivalence("a", "b", margin),), {})
         side = PairedTest(0, size, 1.0, None, None, None)
-        needed = seeds_to_be_within(EquivalenceTest(PairedTest(0, 0.0, 1.0, None, None, None), side, side))
-        found.append(_power(f"equivalence, margin {size:g} sd, no difference", scenario, needed, experiments))
+        test = EquivalenceTest(PairedTest(0, 0.0, 1.0, None, None, None), side, side)
+        asked = partial(seeds_to_be_within, test)
+        found.append(_power(f"equivalence, margin {size:g} sd, no difference", scenario, asked, experiments))
     for size in (0.8, 1.2, 2.0):
         effects = {arm: -place * size * DIFFERENCE_SD for place, arm in enumerate("abcd")}
         scenario = Scenario("", effects, (trend(*"abcd"),), {})
-        needed = seeds_to_improve([PairedTest(0, size, 1.0, None, None, None)] * 3)
-        found.append(_power(f"trend of 4 arms, every step {size:g} sd", scenario, needed, experiments))
+        asked = partial(seeds_to_improve, [PairedTest(0, size, 1.0, None, None, None)] * 3)
+        found.append(_power(f"trend of 4 arms, every step {size:g} sd", scenario, asked, experiments))
     return found
 
 
-def _power(claim: str, scenario: Scenario, seeds: int | None, experiments: int) -> Power:
+def _power(claim: str, scenario: Scenario, asked: Callable[..., int | None], experiments: int) -> Power:
+    seeds, at_once = asked(alpha=NEXT_LEVEL), asked(alpha=ALPHA)
     assert seeds is not None
-    with_all, with_fewer = (supported_share(scenario, n, experiments) for n in (seeds, seeds - 1))
-    return Power(claim, seeds, with_all, with_fewer)
+    assert at_once is not None
+    with_all, with_fewer = (supported_share(scenario, n, experiments, NEXT_LEVEL) for n in (seeds, seeds - 1))
+    return Power(claim, seeds, with_all, with_fewer, at_once)
 
 
-def estimates(size: float, pilot: int, experiments: int) -> tuple[float, float, float]:
-    """The 10th, 50th and 90th percentile of the seeds asked for after `pilot` seeds, where the effect is `size` sd."""
+@dataclass(frozen=True)
+class Estimates:
+    """What the first look at a claim says of the seeds that would decide it.
+
+    `undecided` is the share of experiments that it leaves so; the others are percentiles (10th, 50th, 90th) of the
+    seeds that it asks for in these, infinite where these are more than `MOST_SEEDS`.
+    """
+
+    undecided: float
+    low: float
+    middle: float
+    high: float
+
+
+def estimates(size: float, pilot: int, experiments: int) -> Estimates:
+    """Return what a first look with `pilot` seeds asks for, where the effect of an order is `size` sd."""
     generator = np.random.default_rng([pilot, 4])
-    draws = generator.normal(size, 1.0, size=(experiments, pilot))
-    asked = [seeds_to_differ(float(draw.mean()), float(draw.std(ddof=1))) or math.inf for draw in draws]
-    low, middle, high = np.quantile(asked, (0.1, 0.5, 0.9), method="nearest")
-    return float(low), float(middle), float(high)
+    scenario = Scenario("", {"a": 0.0, "b": size * DIFFERENCE_SD}, (order("a", "b"),), {})
+    judged = _judged(scenario, NOISE["normal"], pilot, experiments, generator, history=History())
+    asked = [answer.seeds_needed or math.inf for (answer,) in judged if answer.verdict == "undecided"]
+    quantiles = np.quantile(asked, (0.1, 0.5, 0.9), method="nearest") if asked else (math.nan,) * 3
+    return Estimates(len(asked) / experiments, *map(float, quantiles))

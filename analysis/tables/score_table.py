@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -17,6 +18,7 @@ from analysis.results.stopped import NOTE, reasons
 from analysis.results.table_runs import ArmRuns
 from analysis.tables import best_arms, terminal
 from analysis.tables.best_arms import AS_BEST, BEST
+from analysis.tables.unlike_losses import unlike_losses
 from registry.experiment.claims import Direction
 
 BASELINE = "baseline"
@@ -34,7 +36,8 @@ class Summary:
     (`floor` or `arm`), `done` and `planned` (seeds, or draws of a floor), `stopped` (why an arm was stopped early; only
     there where one was), and per metric its mean, `<metric> sd` (n - 1), `<metric> delta`, the mean difference to the
     baseline over the seeds that both have, `<metric> mark` (`analysis.tables.best_arms`), and `<metric> protocol`. A
-    number that is not defined is missing. `protocols` maps each metric to the fingerprint that all its scores share;
+    number that is not defined is missing, and so is a difference of losses that are not compared
+    (`analysis.tables.unlike_losses`). `protocols` maps each metric to the fingerprint that all its scores share;
     `notes` say what the numbers do not; `runs`, where they were asked for, are those behind them.
     """
 
@@ -76,7 +79,8 @@ def summary(
         RunError: a metric was measured on different data or by different protocols.
     """
     arms = list(dict.fromkeys(frame["arm"]))
-    protocols = {metric: protocol_of(frame, arms, metric) for metric in metrics}
+    unlike = {metric: own for metric in metrics if (own := unlike_losses(frame, metric, BASELINE))}
+    protocols = {metric: None if metric in unlike else protocol_of(frame, arms, metric) for metric in metrics}
     by_kind: dict[str, dict[str, Floor]] = {}
     for metric in metrics:
         for floor in floors_of(floors, metric, protocols[metric]):
@@ -87,15 +91,18 @@ def summary(
     behind = ("sd", "delta", "mark", "protocol")
     columns = [name for metric in metrics for name in (metric, *(f"{metric} {x}" for x in behind))]
     for metric in metrics:
-        marked = best_arms.best_arms(frame, metric, directions.get(metric))
+        marked = {} if metric in unlike else best_arms.best_arms(frame, metric, directions.get(metric))
         for row in rows:
             row[f"{metric} mark"] = marked.get(row["arm"], "")
-    notes = [_counts(name, own) for name, own in by_kind.items()]
+            if metric in unlike and row["arm"] in unlike[metric].keys:
+                row[f"{metric} delta"] = math.nan
+    notes = [*(_counts(name, own) for name, own in by_kind.items()), *map(str, unlike.values())]
+    of_arms = [row for row in rows if row["kind"] == "arm"]
     for metric in metrics:
         if others := left_out(floors, metric, protocols[metric]):
             notes.append(f"{metric}: floors of another protocol are left out: {', '.join(others)}")
-        means = {row["arm"]: row[metric] for row in rows if row["kind"] == "arm"}
-        notes += below(floors, metric, protocols[metric], means)
+        notes += below(floors, metric, protocols[metric], {row["arm"]: row[metric] for row in of_arms})
+        notes += _without_score(metric, {row["arm"]: row["done"] for row in of_arms}, by_arm[metric])
     notes += lines(mixed_code_of(frame))
     if any(row[f"{metric} mark"] for row in rows for metric in metrics):
         notes.append(best_arms.NOTE)
@@ -123,11 +130,19 @@ def _arm_row(
     row: dict[str, Any] = {"arm": arm, "kind": "arm", "done": int((own["state"] == DONE).sum()), "planned": len(own)}
     for metric, protocol in protocols.items():
         scores = by_arm[metric][arm]
+        scores = scores[np.isfinite(scores)]
         pairs = paired_scores([scores, by_arm[metric][BASELINE]])
         row[metric], row[f"{metric} sd"] = scores.mean(), scores.std(ddof=1)
         row[f"{metric} delta"] = (pairs[:, 0] - pairs[:, 1]).mean() if len(pairs) and arm != BASELINE else math.nan
         row[f"{metric} protocol"] = protocol
     return row
+
+
+def _without_score(metric: str, done: Mapping[str, int], scores: Mapping[str, pd.Series]) -> list[str]:
+    """A line on the arms of which some seeds are done and have no finite score; an arm without any shows none."""
+    missing = {arm: number - int(np.isfinite(scores[arm]).sum()) for arm, number in done.items()}
+    told = [f"{missing[arm]} of {number} seeds of {arm}" for arm, number in done.items() if 0 < missing[arm] < number]
+    return [f"{metric}: no finite score in {', '.join(told)}; its numbers are of the others"] if told else []
 
 
 def _counts(name: str, own: dict[str, Floor]) -> str:

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import pandas as pd
 
+from analysis.results.results_frame import scores_by_arm
 from analysis.verdicts.course import DECIDED, Course
 from analysis.verdicts.evidence import Evidence
 from analysis.verdicts.futility import HOPELESS, chance_of
 from analysis.verdicts.looks import History, Paid, key_of
+from analysis.verdicts.readiness import waits_for
 from analysis.verdicts.verdict import Verdict
 from registry.runs.given_seeds import GIVEN_UP, ClaimThen
 
@@ -45,16 +47,29 @@ def _course(answer: Verdict, frame: pd.DataFrame, evidence: Evidence, alpha: flo
     """Return where a claim stands that has the level `alpha` over all looks, as Holm's method leaves it."""
     assert history.design is not None
     design, paid, key, seeds = history.design, answer.paid, key_of(frame, answer.claim), frame["seed"].nunique()
-    if paid is None:
+    if paid is None and not _agree(answer, frame, evidence):
         return Course(design, key, "waits", seeds)
-    if answer.verdict in DECIDED:
+    if paid is not None and answer.verdict in DECIDED:
         return Course(design, key, "decided", _decided_with(paid))
     if seeds >= design.most:
         return Course(design, key, "ended", seeds)
-    chance = 0.0 if evidence.agreement else chance_of(evidence, design.most, history.level_at_last(paid, alpha))
+    chance = 0.0
+    if paid is not None and not evidence.agreement:
+        chance = chance_of(evidence, design.most, history.level_at_last(paid, alpha))
     if chance < HOPELESS or key in history.given_up:
         return Course(design, key, GIVEN_UP, min(seeds, history.given_up.get(key, seeds)), chance)
     return Course(design, key, "open", seeds, chance)
+
+
+def _agree(answer: Verdict, frame: pd.DataFrame, evidence: Evidence) -> bool:
+    """Return whether a claim has no test because its arms' scores agree, on all seeds that it is judged by.
+
+    Scores that agree are what an equivalence claims: where it has no test, it is for another reason.
+    """
+    claim = answer.claim
+    if not evidence.agreement or answer.verdict == "refused" or claim.kind == "equivalence":
+        return False
+    return not waits_for(frame, claim, scores_by_arm(frame, claim.arms, claim.metric))
 
 
 def _decided_with(paid: Paid) -> int:

@@ -245,16 +245,6 @@ def _values(drafts: Sequence[Draft]) -> dict[str, dict[str, Draft]]:
     return by_axis
 
 
-def metric_names(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, str]:
-    """What a claim may call a score -> the score's full name in results; empty where a metric or detector is unknown.
-
-    Args:
-        raw: an arm's sections as written.
-        parts: the catalogue.
-    """
-    return {name: full for name, (full, _) in scores_of(raw, parts).items()}
-
-
 def recorded_name(score: str, recorded: Iterable[str]) -> str:
     """Return the name under which results have a score, as it is where they have none or several that it may be.
 

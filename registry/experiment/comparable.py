@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 from registry.experiment.claims import VALIDATION_LOSS, ResolvedClaim
 from registry.experiment.evaluate_at import early_steps
@@ -16,6 +17,11 @@ from registry.schema.spec import Spec
 # read for scoring follows from the training where `scoring` leaves it open, so there those keys differ as well.
 SHARED_BY_SCORES = ("data.dataset", "sampling.clips", "scoring")
 SHARED_BY_LOSSES = ("data", "diffusion")
+
+
+def loss_protocol(spec: Spec) -> dict[str, Any]:
+    """Return what the validation loss of a spec is of: losses are comparable where these nested values are equal."""
+    return spec.science(SHARED_BY_LOSSES)
 
 
 def unjudgeable(claim: ResolvedClaim, specs: Mapping[str, Spec]) -> str:

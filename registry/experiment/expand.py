@@ -11,6 +11,7 @@ from registry.errors import did_you_mean, shortened
 from registry.experiment.experiment_file import ARMS_AXIS, AXES, BASELINE, MAX_NAME, ExperimentFile, merge
 from registry.experiment.written import labelled
 from registry.schema.labels import label_of
+from registry.schema.result_columns import FIXED, RECORDED
 from registry.schema.search import is_trial
 from registry.schema.spec import Spec
 from registry.strict_yaml import Key
@@ -19,6 +20,7 @@ SECTIONS = set(Spec.model_fields) - {"plugins"}
 MAX_LABEL = 300
 MAX_ARMS = 5000  # of each kind of axis: planning takes 4 ms an arm, and more for each other network
 MAX_REPLICATES = 50_000
+TAKEN = {*FIXED, *RECORDED}  # names that an axis cannot have
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def trial_draft(file: ExperimentFile, name: str, values: Mapping[str, Any]) -> D
 
 
 def axis_names(file: ExperimentFile) -> dict[str, str]:
-    """Dotted key -> the shortest suffix that no other axis shares."""
+    """Dotted key -> the shortest suffix that no other axis shares, and that no other column of the results has."""
     experiment = file.experiment
     keys = list(dict.fromkeys([*experiment.ablate, *experiment.grid, *experiment.zip]))
     names = {}
@@ -179,9 +181,10 @@ def axis_names(file: ExperimentFile) -> dict[str, str]:
         steps = key.split(".")
         for length in range(1, len(steps) + 1):
             suffix = steps[-length:]
-            if sum(other.split(".")[-length:] == suffix for other in keys) == 1:
+            name = ".".join(suffix)
+            if name not in TAKEN and sum(other.split(".")[-length:] == suffix for other in keys) == 1:
                 break
-        names[key] = ".".join(suffix)
+        names[key] = name
     return names
 
 

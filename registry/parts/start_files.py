@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from registry.errors import SpecError, did_you_mean, shortened
 
 CHECKPOINTS = "checkpoints"  # folder of a training
 KEEP = ".keep"  # ending of a file beside a checkpoint that stays, however many newer ones there are
+BLOCK = 2**24  # bytes that are read and hashed at once
 DIGESTS = "digests"  # folder in that of the user's cache: one file for each path that was hashed
 Stamp = list[int]  # size, time of change and inode of a file
 
@@ -74,10 +76,20 @@ def file_at(path: str | Path) -> Path:
     return found[-1]
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 hex digits of a file."""
+def sha256_of(path: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> str:
+    """Return the SHA-256 hex digits of a file.
+
+    Args:
+        path: of the file.
+        progress: is called with the bytes done and all bytes.
+    """
+    digest, total, done = hashlib.sha256(), path.stat().st_size, 0
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(BLOCK):
+            digest.update(block)
+            done += len(block)
+            progress(done, total)
+    return digest.hexdigest()
 
 
 def digest_of(path: str | Path) -> str:

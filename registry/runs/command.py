@@ -20,16 +20,3 @@ def command() -> str:
         return ENTRY if found is not None and Path(found).samefile(program) else shlex.quote(program)
     typed = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]  # the interpreter, its options, and the script
     return shlex.join(typed) if name == SCRIPT and len(typed) > 1 else f"python {SCRIPT}"
-
-
-def module_command(module: str) -> str:
-    """Return how to start a program of this environment, whether the environment is activated or not.
-
-    Args:
-        module: the program's name, which is also that of a module, such as `mlflow`.
-    """
-    found = shutil.which(module)
-    if found is not None and Path(found).parent == Path(sys.executable).parent:
-        return module
-    interpreter = sys.orig_argv[0] if Path(sys.argv[0]).name == SCRIPT else sys.executable
-    return shlex.join([interpreter, "-m", module])

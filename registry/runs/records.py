@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from registry.errors import RunError
+from registry.schema.result_columns import PACE as PACE
 
 LAYOUT = 3  # of run folders; 1 and 2 had a folder a replicate, with its training and its scores in one
 
@@ -197,10 +198,6 @@ class Imported(Record):
     kinds: list[str]  # of weights, that the file has
     step: int | None  # that the file says it is of
     time: float
-
-
-# How fast a training was: medians of what it logged in system.jsonl, and the most memory that its process had.
-PACE = ("clips_per_second", "matmul_peak_percentage", "data_wait_percentage", "peak_memory_megabytes")
 
 
 class Result(Record):

@@ -7,6 +7,7 @@ from typing import Any
 
 from registry.errors import RunError
 from registry.experiment.arm import Arm
+from registry.experiment.comparable import loss_protocol
 from registry.parts.start_files import checkpoints_in
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered
 from registry.runs.places import DESIRED, EARLIER, EVALUATIONS, TRAININGS, experiment_of, link_of, training_name
@@ -22,6 +23,7 @@ from registry.runs.records import (
     read_record,
 )
 from registry.runs.stored import desires, has_failed, read_events, read_metrics, read_spec, readable, wanted
+from registry.schema.result_columns import LOSS_PROTOCOL
 from registry.schema.spec import Spec
 
 
@@ -192,6 +194,7 @@ class Replicate:
             "state": str(state),
             "folder": str(self.folder),
             "result": result.model_dump(mode="json") if result else None,
+            LOSS_PROTOCOL: loss_protocol(self.spec) if result else None,
         }
 
 

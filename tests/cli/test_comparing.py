@@ -9,6 +9,7 @@ import pytest
 
 from experiments.plan.loading import load_plan
 from registry.runs.machine import ROOT
+from registry.runs.replicate import Replicate
 from tests.cli.command import Launched, run
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import write
@@ -124,6 +125,23 @@ def test_other_protocols_are_refused_with_what_differs(tmp_path: Path) -> None:
     assert (told.code, told.out) == (1, "")
     assert "different protocols cannot be compared" in told.err
     assert 'real: null / {"clips": 7}' in told.err
+
+
+def test_losses_of_two_objectives_are_shown_without_a_difference(tmp_path: Path) -> None:
+    def scores(own: Replicate) -> dict[str, float]:
+        return {METRIC: 1.0 + own.seed, "validation_loss": 0.5 + own.seed}
+
+    for name, overrides in (("a", ()), ("b", ["diffusion.objective=epsilon_learned_sigma"])):
+        finish(load_plan(write(tmp_path / name), overrides, tmp_path / name / "runs"), scores)
+    told = run("compare", tmp_path / "a/runs/toy", tmp_path / "b/runs/toy", "--format", "json")
+    assert told.code == 0, told.err
+    assert [(row["metric"], row["difference"], row["left"][0]) for row in told.json["rows"]] == [
+        (METRIC, 0.0, 1.5), (METRIC, 0.0, 1.5), ("validation_loss", None, 1.0), ("validation_loss", None, 1.0)
+    ]  # fmt: skip
+    assert (
+        "validation_loss of different data or diffusion is not compared: baseline, blocks=variant_4"
+        in told.json["notes"]
+    )
 
 
 def test_one_experiment_against_itself_is_a_slip(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from components.data.video.reader import (
     open_container,
     upright,
 )
+from registry.parts.start_files import sha256_of
 
 # What FFmpeg opens as a "video" though it is text or a single picture.
 NOT_VIDEO = {"tty", "ansi", "bin", "xbin", "adf", "idf", "txd", "image2", "sbg"}
@@ -130,7 +131,7 @@ def decode_all(path: Path, alive: Callable[[], None] = lambda: None) -> Decoded:
             height=seen.shape[0],
             width=seen.shape[1],
             fps=round(float(rate), 3) if rate else 0.0,
-            sha256=_hash_file(path),
+            sha256=sha256_of(path),
             damaged=seen.damaged,
             note=_note(stream, seen),
         )
@@ -299,11 +300,6 @@ def _note(stream: Any, seen: _Seen) -> str:
     if stream.frames and stream.frames != len(seen.digests):
         notes.append(f"header says {stream.frames} frames")
     return "; ".join(notes)
-
-
-def _hash_file(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _short(error: BaseException) -> str:

@@ -1,19 +1,18 @@
 """What is known of a checkpoint: its layout, its network, and which weights it holds."""
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.model.patch_embeddings import LatentShape
 from registry.errors import SpecError
+from registry.parts.start_files import sha256_of
 from registry.schema.sizes import SIZES
 from registry.schema.spec import ModelSpec
 
 HEAD_WIDTHS = (64, 72)  # channels of a head in the paper's sizes: 64 in S, B and L, 72 in XL
-CHUNK = 2**24
 
 Progress = Callable[[str, int, int], None]
 
@@ -179,10 +178,4 @@ def digest_of(path: Path, progress: Progress) -> str:
         path: the file.
         progress: is called with what is done, the bytes done and all bytes.
     """
-    digest, total, done = hashlib.sha256(), os.path.getsize(path), 0
-    with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
-            done += len(block)
-            progress(f"SHA-256 of {path.name}", done, total)
-    return digest.hexdigest()
+    return sha256_of(path, partial(progress, f"SHA-256 of {path.name}"))

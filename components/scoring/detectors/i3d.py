@@ -162,7 +162,3 @@ def load_native(path: Path) -> I3D:
     except RuntimeError as error:
         raise RunError(f"{path}: these are not the weights of I3D with 400 classes: {error}") from error
     return network.float()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,9 +1,11 @@
 """The paper's claims: each has an experiment that tests it and is found by what arms are; `verdict --paper` sums up."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from analysis.paper.claims import FILE as CLAIMS_FILE
 from analysis.paper.claims import PaperClaim, differing, paper_claims
 from analysis.results.run_columns import spec_values
 from experiments.plan.loading import load_plan
@@ -25,6 +27,11 @@ def ids_tested(file: Path) -> list[list[str]]:
     arms = {arm.name: spec_values(arm.spec) for arm in plan.arms}
     last = max(arm.spec.learning.steps for arm in plan.arms)
     return [[claim.id for claim in CLAIMS if claim.tested_by(own, arms, last)] for own in plan.claims]
+
+
+def test_the_head_of_the_file_names_keys_that_there_are() -> None:
+    head = [line for line in CLAIMS_FILE.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    assert set(re.findall(r"`(\w+)`", " ".join(head))) <= set(PaperClaim.model_fields)
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -13,7 +13,9 @@ from analysis.reading.experiment_results import ExperimentResults
 from analysis.results.curves import CACHE
 from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
+from experiments.plan.reading import frame_of
 from registry.errors import RunError, SpecError
+from registry.experiment import expand
 from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write
@@ -163,6 +165,67 @@ def test_scores_are_tidy(loaded: ExperimentResults) -> None:
     wide = scores.pivot(index=["arm", "seed"], columns="metric", values="value")
     assert wide[FVD].tolist() == loaded.frame[FVD].tolist()
     assert set(scores["step"]) == {6}
+
+
+def test_losses_of_two_objectives_are_shown_and_not_compared(tmp_path: Path) -> None:
+    text = TOY.replace(
+        "model.blocks: [variant_1, variant_4]", "diffusion.objective: [v_prediction, epsilon_learned_sigma]"
+    )
+    finish(plan_of(tmp_path, text=text.split("claim:")[0]), lambda own: {FVD: 30.0 + own.seed, **losses(own.seed)})
+    own = analysis.load(tmp_path / "toy.yaml")
+    table = own.table()
+    assert table.rows["validation_loss"].tolist() == pytest.approx([0.45, 0.45])
+    assert not table.rows["validation_loss mark"].any()
+    assert table.rows["validation_loss delta"].isna().all()
+    assert table.rows[f"{FVD} delta"].tolist()[1] == 0.0
+    assert any("differs from baseline in diffusion.objective.name" in note for note in table.notes)
+    for compared in (
+        own.pareto,
+        own.figure,
+        own.main_effects,
+        lambda name: own.paired(name, "objective=epsilon_learned_sigma"),
+    ):
+        with pytest.raises(RunError, match="different data or diffusion cannot be compared"):
+            compared("validation_loss")
+        compared(FVD)
+    assert "loss_protocol" not in own.runs
+
+
+def losses(seed: int) -> dict[str, float]:
+    return {"validation_loss": 0.5 - 0.1 * seed}
+
+
+def test_an_axis_called_steps_or_seed_is_read_back(tmp_path: Path) -> None:
+    def of_sampler(replicate: Replicate) -> dict[str, float]:
+        return {FVD: 30.0 + replicate.seed - float(replicate.axes["sampler.steps"])}
+
+    text = TOY.replace("model.blocks: [variant_1, variant_4]", "sampling.sampler.steps: [2, 3]\n  sampling.seed: [1]")
+    finish(plan_of(tmp_path, text=text.split("claim:")[0]), of_sampler)
+    own = analysis.load(tmp_path / "toy.yaml")
+    assert own.frame["sampler.steps"].tolist() == ["2", "2", "3", "3", "2", "2"]
+    assert own.frame["steps"].tolist() == [6.0] * 6
+    assert [f"{arm} {mean:.1f}" for arm, mean in zip(own.table().rows["arm"], own.table().rows[FVD], strict=True)] == [
+        "baseline 28.5", "sampler.steps=3 27.5", "sampling.seed=1 28.5"
+    ]  # fmt: skip
+    assert list(own.scores().columns)[:4] == ["arm", "sampler.steps", "sampling.seed", "seed"]
+
+
+def test_an_older_launch_with_such_an_axis_is_read_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = TOY.replace("model.blocks: [variant_1, variant_4]", "sampling.sampler.steps: [2, 3]").split("claim:")[0]
+    with monkeypatch.context() as older:
+        older.setattr(expand, "TAKEN", set())
+        finish(plan_of(tmp_path, text=text), score)
+    own = analysis.load(tmp_path / "toy.yaml")
+    assert own.arms == ["baseline", "steps=3"]
+    assert own.frame["axis.steps"].tolist() == ["2", "2", "3", "3"]
+    assert own.table(FVD).rows[FVD].tolist() == [30.5, 30.5]
+    assert own.scores()["steps"].tolist()[:2] == ["2", "2"]
+    planned = plan_of(tmp_path, text=text)  # the file as it is resolved now finds the same evaluations
+    assert [arm.name for arm in planned.arms] == ["baseline", "sampler.steps=3"]
+    assert frame_of(planned)["state"].tolist() == ["done"] * 4
+    assert frame_of(planned)["sampler.steps"].tolist() == ["2", "2", "3", "3"]
 
 
 def test_curves_are_never_stale(loaded: ExperimentResults) -> None:

@@ -97,22 +97,40 @@ def test_the_page_says_what_a_report_has_to_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("captions", [["a red circle", "a blue square"], []], ids=["captions", "classes"])
 def test_a_clip_is_named_by_what_it_was_asked_to_show(tmp_path: Path, captions: list[str]) -> None:
+    shown = captions or ["walk", "wave"]
+    assert titles(tmp_path, 2, captions) == [f"clip {n}, class {n % 2} of 2: {shown[n % 2]}" for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "shown"),
+    [
+        (0, ["clip 0", "clip 1", "clip 2"]),
+        (1, [f"clip {n}, class 0 of 1: walk" for n in range(3)]),
+        (3, ["clip 0, class 0 of 3: walk", "clip 1, class 1 of 3: wave", "clip 2, class 2 of 3"]),
+    ],
+)
+def test_a_clip_has_no_name_of_a_class_that_it_was_not_asked_to_show(
+    tmp_path: Path, classes: int, shown: list[str]
+) -> None:
+    assert titles(tmp_path, classes, []) == shown
+
+
+def titles(tmp_path: Path, classes: int, captions: list[str]) -> list[str]:
+    """The titles of three clips of a network of so many classes, whose data have the classes walk and wave."""
     rows = replicates({"a": [1.0]})
     training = tmp_path / "_trainings" / "t" / "seed-0"
     folder = training / "evaluations" / "e"
     for place in (folder / "previews", folder / "samples", tmp_path / "data"):
         place.mkdir(parents=True)
     (folder / "training").symlink_to("../..")
-    (folder / "spec.yaml").write_text("model: {classes: 2}\n")
+    (folder / "spec.yaml").write_text(f"model: {{classes: {classes}}}\n")
     (folder / "samples" / "captions.json").write_text(json.dumps(captions))
     for number in range(3):
         (folder / "previews" / f"clip-{number:03d}.mp4").write_bytes(b"video")
     data = PreparedData(digest="d", folder=str(tmp_path / "data"), videos=2, autoencoder="x")
     (training / "prepared.json").write_text(data.model_dump_json())
     (tmp_path / "data" / "manifest.json").write_text(json.dumps({"classes": ["walk", "wave"]}))
-    shown = captions or ["walk", "wave"]
-    titles = [row.title for row in videos_of(load([rows[0] | {"folder": str(folder)}])).rows]
-    assert titles == [f"clip {n}, class {n % 2} of 2: {shown[n % 2]}" for n in range(3)]
+    return [row.title for row in videos_of(load([rows[0] | {"folder": str(folder)}])).rows]
 
 
 def test_it_is_one_file_that_asks_nobody_for_anything(tmp_path: Path) -> None:

@@ -3,7 +3,15 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.results.results_frame import done, load, paired_scores, protocol_of, refuse_mixed, scores_by_seed
+from analysis.results.results_frame import (
+    done,
+    load,
+    paired_scores,
+    protocol_of,
+    refuse_mixed,
+    score_names,
+    scores_by_seed,
+)
 from registry.errors import RunError
 from registry.runs.records import PACE
 from tests.fixtures.replicates import replicates
@@ -14,7 +22,7 @@ def test_a_row_per_replicate_and_a_column_per_axis_and_score():
     assert list(frame.columns) == [
         "experiment", "arm", "seed", "identity", "state", "folder",
         "data_digest", "protocols", "protocol_specs", "steps", "seconds", "parameters", *PACE,
-        "made_by", "blocks", "fvd",
+        "made_by", "loss_protocol", "blocks", "fvd",
     ]  # fmt: skip
     assert frame["fvd"].dtype == "float64"
     assert frame["fvd"].tolist()[:3] == [1.0, 2.0, 3.0]
@@ -47,6 +55,14 @@ def test_a_replicate_that_is_there_twice_is_refused():
 def test_a_name_taken_twice_is_refused():
     with pytest.raises(RunError, match="two columns of the results are named 'steps'"):
         load(replicates({"a": [1.0]}, metric="steps"))
+
+
+def test_an_axis_of_an_older_launch_that_has_the_name_of_another_column_stands_in_one_of_its_own():
+    rows = [row | {"axes": {"steps": row["arm"]}} for row in replicates({"25": [1.0], "50": [2.0]})]
+    frame = load(rows)
+    assert frame["axis.steps"].tolist() == ["25", "50"]
+    assert frame["steps"].tolist() == [10, 10]
+    assert score_names(frame) == ["fvd"]
 
 
 def test_a_score_that_is_no_number_is_missing():
@@ -99,6 +115,20 @@ def test_each_score_has_its_own_protocol_and_the_validation_loss_none():
     assert protocol_of(frame, ["a", "b"], "validation_loss") is None
     with pytest.raises(RunError, match="kvd of different protocols"):
         refuse_mixed(frame, ["a", "b"], "kvd")
+
+
+@pytest.mark.parametrize("metric", ["validation_loss", "validation_loss_band_0"])
+def test_losses_of_other_clips_or_another_diffusion_are_refused_with_what_differs(metric: str):
+    of = {"data": {"interval": 2}, "diffusion": {"objective": {"name": "v_prediction"}}}
+    rows = replicates({"a": [1.0, 2.0], "b": [1.0], "c": [1.0], "d": [1.0]}, metric=metric, protocol=None)
+    for row in rows:
+        changed = of | {"data": {"interval": 1}} if row["arm"] == "c" else of
+        row["loss_protocol"] = None if row["arm"] == "d" else changed
+    frame = load(rows)
+    assert protocol_of(frame, ["a", "b", "d"], metric) is None
+    with pytest.raises(RunError, match=rf"{metric} of different data or diffusion cannot be compared") as refused:
+        refuse_mixed(frame, ["a", "b", "c"], metric)
+    assert "    data.interval: 2 / 1" in str(refused.value).splitlines()
 
 
 def test_other_data_is_refused_for_every_score():

@@ -29,6 +29,11 @@ def test_an_arm_is_set_against_itself_in_halves(tmp_path):
     assert frame["seed"].tolist() == [0, 1, 2, 3] * 2
 
 
+def test_the_halves_are_the_first_and_the_last_seeds_by_number(tmp_path):
+    frame = same_arm.load_arm(arm_folder(tmp_path, [float(seed) for seed in range(12)]))
+    assert frame["fvd"].tolist() == [float(seed) for seed in range(12)]
+
+
 def test_noise_gets_few_false_verdicts_and_two_levels_many(tmp_path, monkeypatch):
     monkeypatch.setattr(same_arm, "SHUFFLES", 200)
     noise = np.random.default_rng(1).normal(100, 5, size=10)

@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
+from analysis.results.results_frame import load
+from analysis.statistics.power import seeds_to_differ
+from analysis.statistics.t_tests import paired_test
 from analysis.studies import simulation_tables
 from analysis.studies.simulations import (
+    ALPHA,
+    DIFFERENCE_SD,
     GRIDS,
+    NEXT_LEVEL,
     NOISE,
     SCENARIOS,
     SEEDS,
@@ -20,8 +26,11 @@ from analysis.studies.simulations import (
     supported_share,
     worst_chance,
 )
+from analysis.verdicts.judging import judge
+from analysis.verdicts.looks import History
 from registry.errors import RunError
 from registry.schema.claim import Margin
+from tests.fixtures.replicates import replicates
 
 EXPERIMENTS = 1000
 BEGIN, END = "<!-- simulations: begin -->", "<!-- simulations: end -->"
@@ -69,8 +78,28 @@ def test_the_same_simulation_gives_the_same_share():
 
 
 def test_the_estimate_of_seeds_is_rougher_from_fewer():
-    (low, _, high), (low_of_more, _, high_of_more) = estimates(1.2, 3, 300), estimates(1.2, 8, 300)
-    assert high / low > high_of_more / low_of_more
+    few, more = estimates(1.2, 3, 300), estimates(1.2, 8, 300)
+    assert few.high / few.low > more.high / more.low
+    assert few.undecided > more.undecided
+
+
+def test_the_seeds_of_the_tables_are_those_that_a_first_look_asks_for():
+    """`verdict` asks at the level of the next look, of which nothing but the design's first look has spent."""
+    effects = 2.0 * DIFFERENCE_SD + np.array([-9.0, 9.0, -3.0, 3.0, 0.0])
+    frame = load(replicates({"a": [100.0] * 5, "b": list(100.0 + effects)}))
+    (answer,) = judge(frame, [order("a", "b")], alpha=0.001, history=History())
+    test = paired_test(effects, size=100.0)
+    assert answer.verdict == "undecided"
+    next_level = 0.001 * NEXT_LEVEL / ALPHA
+    assert answer.seeds_needed == seeds_to_differ(test.mean, test.sd, alpha=next_level) > len(effects)
+
+
+def test_what_is_asked_for_has_its_power_at_the_level_of_the_next_look():
+    seeds = seeds_to_differ(1.2, 1.0, alpha=NEXT_LEVEL)
+    clear = Scenario("", {"a": 0.0, "b": 1.2 * DIFFERENCE_SD}, (order("a", "b"),), {})
+    assert seeds > seeds_to_differ(1.2, 1.0)
+    assert supported_share(clear, seeds, 300, NEXT_LEVEL) == pytest.approx(0.8, abs=0.07)
+    assert supported_share(clear, seeds_to_differ(1.2, 1.0), 300, NEXT_LEVEL) < 0.7
 
 
 def test_the_bootstrap_is_the_percentile_interval_of_resampled_means():

@@ -74,6 +74,40 @@ def test_one_arm_measured_in_two_ways_is_refused():
         summary(load(rows), ["fvd"])
 
 
+def test_a_seed_without_a_finite_score_is_named():
+    scores = {
+        "baseline": [10.0, 20.0, 30.0],
+        "a": [1.0, math.nan, 3.0],
+        "b": [1.0, math.inf, None],
+        "c": [math.nan] * 2,
+    }
+    found = summary(load(replicates(scores)), ["fvd"])
+    assert found.notes == (
+        "fvd: no finite score in 1 of 3 seeds of a, 1 of 2 seeds of b; its numbers are of the others",
+    )
+    assert found.rows["fvd"].tolist()[:3] == [20.0, 2.0, 1.0]
+    assert found.rows["fvd delta"].tolist()[1:3] == [-18.0, -9.0]
+
+
+def test_losses_of_other_data_are_shown_and_not_compared():
+    rows = replicates({"baseline": [4.0, 4.1, 4.2], "interval=1": [1.0, 1.1, 1.2], "blocks=variant_4": [5.0, 5.1, 5.3]})
+    for row in rows:
+        row["result"]["scores"]["validation_loss"] = row["result"]["scores"]["fvd"]
+        row["loss_protocol"] = {"data": {"interval": 1 if row["arm"] == "interval=1" else 3}}
+    found = summary(load(rows), ["fvd", "validation_loss"], directions={"fvd": "min", "validation_loss": "min"})
+    baseline, other, like = found.rows.to_dict("records")
+    assert [other["fvd mark"], other["validation_loss mark"]] == ["best", ""]
+    assert other["fvd delta"] == pytest.approx(-3.0)
+    assert other["validation_loss"] == pytest.approx(1.1)
+    assert math.isnan(other["validation_loss delta"])
+    assert like["validation_loss delta"] == pytest.approx(like["fvd delta"])
+    assert {row["validation_loss mark"] for row in (baseline, other, like)} == {""}
+    assert found.notes[0] == (
+        "validation_loss: interval=1 differs from baseline in data.interval, and losses of different data or diffusion "
+        "are not compared: no difference to the baseline, and no best mean"
+    )
+
+
 def test_floors_of_the_same_protocol_stand_above_the_arms():
     frame = load(replicates({"baseline": [10.0, 20.0], "b": [11.0, 22.0]}))
     floors = [

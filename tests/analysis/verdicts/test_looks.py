@@ -10,7 +10,7 @@ from analysis.verdicts.looks import History
 from analysis.verdicts.recorded_looks import seen
 from registry.runs.looks import FOLDER, read_looks
 from registry.schema.seeds import UntilDecided
-from tests.fixtures.replicates import claim, improving, replicates
+from tests.fixtures.replicates import claim, equivalent, improving, replicates
 
 A = [10.0, 11.0, 12.0, 10.5, 11.5, 12.5]
 UNCLEAR = [10.9, 11.1, 13.6, 11.9, 12.6, 13.9]  # p = 0.17 with 3 seeds, less with more
@@ -160,9 +160,21 @@ def test_a_design_says_where_its_claims_stand(tmp_path):
     (hopeless,) = look(same, 5, b=[value + 0.1 * (-1) ** place for place, value in enumerate(A)], design=design)
     assert hopeless.course.stage == "given up"
     assert "given up at look 3 of 4: chance below 10%" in hopeless.reason
-    (equal,) = look(same, 3, [claim("a", "c")], design=design)
-    assert (equal.course.stage, equal.course.next) == ("waits", None)
+
+
+def test_a_claim_whose_arms_agree_is_given_up_once_all_their_seeds_are_there(tmp_path):
+    design = UntilDecided(first=3, most=6)
+    (equal,) = look(tmp_path, 3, [claim("a", "c")], design=design)
+    assert (equal.course.stage, equal.course.next, equal.course.chance) == ("given up", None, 0.0)
     assert "equal scores on every seed" in equal.reason
+    assert "given up at look 1 of 4" in equal.reason
+    assert look(tmp_path, 6, [claim("a", "c")], design=design)[0].course.stage == "ended"
+    frame = load(replicates({"a": A[:3], "c": [*A[:2], None]}))
+    (missing,) = judge(frame, [claim("a", "c")], history=History(design=design))
+    assert missing.course.stage == "waits"
+    frame = load(replicates({"a": A[:1] * 3, "c": A[:1] * 3}))
+    (unmeasured,) = judge(frame, [equivalent("a", "c", unit="floor")], history=History(design=design))
+    assert unmeasured.course.stage == "waits", "the floor that its margin is in may be measured yet"
 
 
 def test_what_was_given_up_stays_so_unless_it_is_shown(tmp_path):

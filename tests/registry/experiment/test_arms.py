@@ -81,6 +81,25 @@ def test_axes_that_end_alike_are_told_apart(tmp_path: Path) -> None:
     assert list(found) == ["baseline", "sampling.seed=8", "scoring.seed=8", "clips=1"]
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("sampling.sampler.steps", "sampler.steps"), ("learning.steps", "learning.steps"),
+        ("sampling.seed", "sampling.seed"), ("data.dataset.seed", "dataset.seed"),
+    ],
+)  # fmt: skip
+def test_an_axis_has_no_name_of_another_column_of_the_results(tmp_path: Path, key: str, name: str) -> None:
+    found = arms(toy(tmp_path, f"ablate: {{{key}: [7, 8]}}\n"), "data.dataset=moving_shapes", "sampling.sampler=ddim")
+    assert list(found) == ["baseline", f"{name}=7", f"{name}=8"]
+    assert set(found["baseline"].axes) == {name}
+
+
+def test_a_claim_may_still_call_such_an_axis_by_its_last_word(tmp_path: Path) -> None:
+    text = "ablate: {sampling.sampler.steps: [7, 8]}\nclaim: {axis: steps, better: '8', worse: '7'}\n"
+    (claim,) = resolved(toy(tmp_path, text), "sampling.sampler=ddim")[1]
+    assert (claim.axis, claim.arms) == ("sampler.steps", ("sampler.steps=8", "sampler.steps=7"))
+
+
 def test_values_may_be_parts_with_parameters(tmp_path: Path) -> None:
     text = """\
 ablate:

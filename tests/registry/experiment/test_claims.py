@@ -1,11 +1,14 @@
 """Claims as written: their three forms, what they resolve to, and one clear line for everything wrong."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from registry.experiment.claims import ResolvedClaim, metric_names
+from registry.experiment.claims import ResolvedClaim, scores_of
 from registry.experiment.experiment_file import load_experiment
+from registry.parts.catalogue import Catalogue
 from registry.schema.claim import Claim, Margin
 from tests.fixtures.writing import TOY, one, problems, resolved, write
 
@@ -92,17 +95,22 @@ def test_direction_follows_from_the_metric(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def full_names(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, str]:
+    """What a claim may call a score -> its full name in results."""
+    return {name: full for name, (full, _) in scores_of(raw, parts).items()}
+
+
 def test_every_score_of_every_metric_can_be_claimed_on(tmp_path: Path) -> None:
     file = load_experiment(write(tmp_path, TOY), ["scoring={metrics: [fvd, {name: kvd}], detector: i3d}"])
-    names = metric_names(file.experiment.base, file.parts)
+    names = full_names(file.experiment.base, file.parts)
     assert names["fvd"] == "fvd"
     assert names["fvd_extrapolated"] == "fvd_extrapolated"
     assert names["kvd"] == "kvd"
     assert names["validation_loss"] == "validation_loss"
-    preset = metric_names({"scoring": {"protocol": "latte_compatible"}}, file.parts)
+    preset = full_names({"scoring": {"protocol": "latte_compatible"}}, file.parts)
     assert "kvd" not in preset
     assert preset["fvd"] == "fvd"
-    assert metric_names({"scoring": {"metrics": ("nonsense",)}}, file.parts) == {}
+    assert full_names({"scoring": {"metrics": ("nonsense",)}}, file.parts) == {}
 
 
 @pytest.mark.parametrize(

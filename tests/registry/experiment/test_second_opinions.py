@@ -6,7 +6,7 @@ import yaml
 from components.scoring.protocol_metrics import build_metrics
 from registry.errors import SpecError
 from registry.experiment.arms import resolve_experiment
-from registry.experiment.claims import metric_names
+from registry.experiment.claims import scores_of
 from registry.experiment.experiment_file import load_experiment
 from registry.experiment.resolve import resolve, resolve_protocol
 from registry.parts.catalogue import catalogue
@@ -44,7 +44,8 @@ def test_without_one_identities_are_what_they_were() -> None:
 
 
 def test_a_short_name_is_that_of_the_detector() -> None:
-    names = metric_names({"scoring": {"second_opinions": ["random_r3d"]}}, catalogue())
+    scores = scores_of({"scoring": {"second_opinions": ["random_r3d"]}}, catalogue())
+    names = {name: full for name, (full, _) in scores.items()}
     assert names["fvd"] == names["fvd[moving_shapes_r3d]"] == "fvd[moving_shapes_r3d]"
     assert names["kvd[random_r3d]"] == "kvd[random_r3d]"
 

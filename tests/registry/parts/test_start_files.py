@@ -10,7 +10,7 @@ from registry.errors import SpecError
 from registry.experiment.resolve import resolve
 from registry.parts import start_files
 from registry.parts.catalogue import catalogue
-from registry.parts.start_files import digest_of, file_at
+from registry.parts.start_files import digest_of, file_at, sha256_of
 from registry.schema.spec import Spec
 
 
@@ -71,14 +71,13 @@ def test_what_is_not_there_is_told_with_what_is_near(tmp_path: Path) -> None:
 def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "start.pt"
     file.write_bytes(b"one")
-    hashed: list[str] = []
+    hashed: list[Path] = []
 
-    def counting(opened: object, name: str) -> "hashlib._Hash":
-        hashed.append(name)
-        return real(opened, name)  # type: ignore[arg-type]
+    def counting(path: Path) -> str:
+        hashed.append(path)
+        return sha256_of(path)
 
-    real = hashlib.file_digest
-    monkeypatch.setattr(start_files.hashlib, "file_digest", counting)
+    monkeypatch.setattr(start_files, "sha256_of", counting)
     wanted = hashlib.sha256(b"one").hexdigest()
     assert [digest_of(file), digest_of(file), len(hashed)] == [wanted, wanted, 1]
     file.write_bytes(b"other")
@@ -86,6 +85,14 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pyt
     file.unlink()
     assert digest_of(file) == hashlib.sha256(b"other").hexdigest()  # so that results can still be read
     assert len(hashed) == 2
+
+
+def test_hashing_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_files, "BLOCK", 4)
+    (tmp_path / "ten").write_bytes(b"0123456789")
+    said: list[tuple[int, int]] = []
+    assert sha256_of(tmp_path / "ten", lambda *how: said.append(how)) == hashlib.sha256(b"0123456789").hexdigest()
+    assert said == [(4, 10), (8, 10), (10, 10)]
 
 
 def test_a_checkpoint_of_a_run_folder_has_its_digest_beside(tmp_path: Path) -> None:
