@@ -137,7 +137,7 @@ def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | 
     specs: dict[str | None, Any] = {}
     for own in _measured(frame, arms, metric):
         arms_by_protocol.setdefault(own.protocol, {})[own.arm] = None
-        specs |= own.specs
+        specs.update(own.specs.items())
     if is_loss(metric):
         arms_by_protocol.pop(None, None)  # what is not known says nothing
     if len(arms_by_protocol) > 1:
@@ -191,7 +191,11 @@ def _measured(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> Iterator
         mark, specs = named.get(metric), own_specs if isinstance(own_specs, Mapping) else {}
         if is_loss(metric):
             mark, specs = of_losses.get(arm, (None, {}))
-        yield _Measured(arm, *(value if isinstance(value, str) else None for value in (digest, mark)), specs)
+        yield _Measured(arm, _text(digest), _text(mark), specs)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _of_losses(frame: pd.DataFrame) -> dict[str, tuple[str, Mapping[str, Any]]]:
