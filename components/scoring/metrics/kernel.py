@@ -85,9 +85,9 @@ class KVD:
         values = []
         for _ in range(self.subsets):
             picked = [draw.choice(side.clips, self.subset_size, replace=False) for side in (fake, real)]
-            rows = [side.of(clips).astype(np.float64) for side, clips in zip((fake, real), picked, strict=True)]
-            videos = [_videos_of(side, clips) for side, clips in zip((fake, real), picked, strict=True)]
-            values.append(mmd2(*rows, *videos))
+            x, y = (side.of(clips).astype(np.float64) for side, clips in zip((fake, real), picked, strict=True))
+            of_x, of_y = (_videos_of(side, clips) for side, clips in zip((fake, real), picked, strict=True))
+            values.append(mmd2(x, y, of_x, of_y))
         return {
             "subset_mean": float(np.mean(values)),
             "subset_sd": float(np.std(values)),
