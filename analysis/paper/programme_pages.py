@@ -4,7 +4,8 @@
 
 writes `index.md` (each claim of the paper beside the verdicts that test it, what the experiments cost, and what they
 were run on), a page for each experiment with such a name, from its report (question, table, verdicts and curves), and
-`results.tar.xz`, the results behind them.
+`results.tar.xz`, the results behind them. Results that came unpacked from such an archive, of another machine, have no
+report: their page stays as it stands there.
 Samples are shown of made-up data alone: pictures of a data set may not be ours to give away.
 """
 
@@ -50,10 +51,10 @@ def write(runs: Path, names: str, out: Path) -> list[Path]:
     Args:
         runs: the folder.
         names: a pattern such as `small-*`.
-        out: the folder of the pages; what stands there of these experiments is replaced.
+        out: the folder of the pages; what stands there of these experiments is replaced where they have a report.
 
     Raises:
-        RunError: no such experiment was launched, one has no report, or the scoreboard leaves one out.
+        RunError: no such experiment was launched, one has neither report nor page, or the scoreboard leaves one out.
     """
     found = named(runs, names)
     out.mkdir(parents=True, exist_ok=True)
@@ -81,10 +82,20 @@ def _index(board: str, written: Sequence[_Written]) -> str:
 
 
 def _write_page(results: ExperimentResults, out: Path) -> _Written:
-    """Write an experiment's page and its pictures."""
-    report, pictures, frame = results.folder / LINK, out / results.name, done(results.frame)
-    if not (report / "table.md").exists():
+    """Write an experiment's page and its pictures, or leave them where it has no report."""
+    report, frame = results.folder / LINK, done(results.frame)
+    made_by = tuple((name, value) for name, value in page_facts.provenance(results.frame) if name in MADE_BY)
+    page = _Written(results.name, len(frame), float(frame["seconds"].sum()), made_by)
+    if (report / "table.md").exists():
+        _draw_page(results, report, out)
+    elif not (out / f"{results.name}.md").exists():
         raise RunError(f"{results.name}: has no report of its file without overrides; `report` writes it")
+    return page
+
+
+def _draw_page(results: ExperimentResults, report: Path, out: Path) -> None:
+    """Write an experiment's page and its pictures from its report."""
+    pictures = out / results.name
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     command = results.resolved.head.get("Command", "")
@@ -95,8 +106,6 @@ def _write_page(results: ExperimentResults, out: Path) -> _Written:
         *(f"![{title}]({path.relative_to(out)})\n" for title, path in _pictures(results, report / "figures", pictures)),
     ]  # fmt: skip
     (out / f"{results.name}.md").write_text("\n".join(text), encoding="utf-8")
-    made_by = tuple((name, value) for name, value in page_facts.provenance(results.frame) if name in MADE_BY)
-    return _Written(results.name, len(frame), float(frame["seconds"].sum()), made_by)
 
 
 def _pictures(results: ExperimentResults, figures: Path, to: Path) -> Iterator[tuple[str, Path]]:

@@ -47,3 +47,14 @@ def test_what_is_not_there_is_named(runs: Path, tmp_path: Path) -> None:
     (runs / "toy" / LINK).unlink()
     with pytest.raises(RunError, match="toy: has no report of its file without overrides"):
         programme_pages.write(runs, "toy", tmp_path / "paper")
+
+
+def test_a_page_of_results_from_another_machine_stays(runs: Path, tmp_path: Path) -> None:
+    """Unpacked from an archive they have no report."""
+    (runs / "toy" / LINK).unlink()
+    page = tmp_path / "paper" / "toy.md"
+    page.parent.mkdir()
+    page.write_text("# toy, as another machine wrote it\n", encoding="utf-8")
+    index, same = programme_pages.write(runs, "toy", tmp_path / "paper")
+    assert "[toy](toy.md)" in index.read_text(encoding="utf-8")
+    assert (same, page.read_text(encoding="utf-8")) == (page, "# toy, as another machine wrote it\n")
