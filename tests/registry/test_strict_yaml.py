@@ -144,7 +144,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(VALUES)
 def test_dump_and_parse_are_inverse(value: Any) -> None:
     document = parse(dump({"key": value}), "file")

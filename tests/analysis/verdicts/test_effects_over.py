@@ -58,7 +58,7 @@ def test_the_p_of_an_order_that_holds_is_that_of_the_value_least_sure_and_of_one
 
 
 @given(slope=st.floats(-2, 2), start=st.floats(-5, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_straight_line_over_the_log_of_parameters_is_gone_on_with(slope, start):
     places = [math.log2(count) for count in PARAMETERS.values()]
     found = judged([start + slope * (place - places[0]) for place in places], PARAMETERS, noise=1e-3).growth

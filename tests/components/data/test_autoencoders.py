@@ -42,7 +42,7 @@ def _save(network: Any, folder: Path, **config: Any) -> str:
     return str(folder)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(factor=st.integers(1, 8), cells=st.integers(1, 4), frames=st.integers(1, 3))
 def test_pixels_are_exact(factor: int, cells: int, frames: int) -> None:
     autoencoder = Pixels(factor * cells, factor=factor)

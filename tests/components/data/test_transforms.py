@@ -17,7 +17,7 @@ def test_sizes_that_raise_in_the_reference(side: int) -> None:
     assert to_pixels(frames, 256, "short_side_then_center_crop", False).shape == (1, 3, 256, 256)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),

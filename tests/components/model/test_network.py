@@ -105,7 +105,7 @@ def test_a_network_knows_where_a_patch_is(blocks: str, spatial: str) -> None:
     assert off.abs().max() > 1e-3
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.sampled_from([4, 8, 12]))
 def test_rotary_places_see_only_distances(row: int, column: int, down: int, right: int, channels: int) -> None:
     """Also beside rotary frames, which turn the same pairs in full attention."""
@@ -242,7 +242,7 @@ def test_order_of_frames_matters_only_by_the_position(blocks: str, position: str
     assert (off < 1e-4) == (position == "none"), off
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 300), st.sampled_from([2, 4, 10]))
 def test_rotary_sees_only_distances(one: int, other: int, shift: int, channels: int) -> None:
     rotary = Rotary(8, channels)
