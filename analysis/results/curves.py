@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from registry.runs.stored import read_metrics
 
 CACHE = "_curves"  # in the folder of all runs; may be removed at any time
 _MADE_FROM = b"made_from"  # what metrics.jsonl was when it was read
-_VERSION = "1"
+_TWO_OF_A_LINE = re.compile(rb"\}[ \t\r]*\{")  # objects, which pyarrow reads as two lines, or so within a text
+_VERSION = "2"
 
 
 def curves(replicates: Iterable[tuple[str, int, Path]], metrics: Sequence[str] = ()) -> pd.DataFrame:
@@ -99,7 +101,7 @@ def _read_whole(file: Path) -> pd.DataFrame | None:
         table = pa_json.read_json(pa.BufferReader(content), pa_json.ReadOptions(use_threads=False))
     except (OSError, pa.ArrowException):
         return None
-    if table.num_rows != content.count(b"\n") or "step" not in table.column_names:
+    if table.num_rows != content.count(b"\n") or _TWO_OF_A_LINE.search(content) or "step" not in table.column_names:
         return None
     if table["step"].type != pa.int64() or table["step"].null_count:
         return None

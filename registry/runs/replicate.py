@@ -131,8 +131,13 @@ class Replicate:
         return [event for event in read_events(self.training) if event.evaluation in (None, self.folder.name)]
 
     def last_word(self) -> Event | None:
-        """Return what was said last of why there is no result; that an attempt has done all it could is no reason."""
-        return next((event for event in reversed(self.events()) if event.event != "done"), None)
+        """Return what was said last of why there is no result; that an attempt has done all it could is no reason.
+
+        Of what has failed, that is the failure: a training goes on after that of one evaluation.
+        """
+        events = self.events()
+        of = {"failed"} if has_failed(events) else {event.event for event in events} - {"done"}
+        return next((event for event in reversed(events) if event.event in of), None)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the logged lines of the training, and behind them those of the evaluation."""

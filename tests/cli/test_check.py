@@ -37,8 +37,8 @@ def test_a_warning_names_the_arms_that_it_is_about(tmp_path: Path) -> None:
     file = write(tmp_path)
     words = ("ablate={learning.steps: [6, 2]}", "claim=[]", "learning.ema_decay=0.6", "sampling.weights=model")
     assert [line for line in run("check", file, *words).out.splitlines() if "warning: " in line] == [
-        "command line: warning: arm steps=2: learning.ema_decay: 0.6 over 2 steps leaves 36.0% of the initial weights "
-        "in the averaged ones, which the validation loss is of; 0.31 leaves 10%"
+        "command line: warning: arm learning.steps=2: learning.ema_decay: 0.6 over 2 steps leaves 36.0% of the initial "
+        "weights in the averaged ones, which the validation loss is of; 0.31 leaves 10%"
     ]
 
 

@@ -87,7 +87,7 @@ def test_parts() -> None:
         assert row["summary"]
         assert all(set(about) == {"type", "default"} for about in row["parameters"].values())
     ddim = next(row for row in rows if (row["slot"], row["name"]) == ("sampler", "ddim"))
-    assert ddim["parameters"]["eta"] == {"type": "float (>= 0)", "default": 0.0}
+    assert ddim["parameters"]["eta"] == {"type": "float (>= 0, <= 1)", "default": 0.0}
     only = run("parts", "--slot", "blocks", "--format", "json").json
     assert {row["slot"] for row in only} == {"blocks"}
     table = run("parts", "--slot", "blocks")

@@ -23,6 +23,12 @@ LINES = st.builds(
 DAMAGED = st.sampled_from(['{"step": 5', "[1]", "", "\0\0", '{"step": 1}{"step": 2}', '{"step": 1, "step": 2}'])
 
 
+@pytest.mark.parametrize("lines", [["", '{"step": 1}{"step": 2}'], ['{"step":', "3}", '{"step": 1} {"step": 2}']])
+def test_two_objects_of_a_line_are_no_lines(tmp_path: Path, lines: list[str]) -> None:
+    """As many objects as there are lines, and none of them is one."""
+    assert told(tmp_path, "".join(line + "\n" for line in lines)).empty
+
+
 def told(folder: Path, content: str) -> pd.DataFrame:
     """What `curves` finds in a file with this content."""
     (folder / "metrics.jsonl").write_text(content, encoding="utf-8")
