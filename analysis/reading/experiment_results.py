@@ -137,12 +137,8 @@ class ExperimentResults:
         counts = [self.resolved.arms[arm] for arm, _ in owners]
         costs = typed({"parameters": [own.parameters for own in counts],
                        MACS: [own.macs.get("evaluated") for own in counts]})  # fmt: skip
-        hidden = [
-            "protocol_specs",
-            "made_by",
-            LOSS_PROTOCOL,
-            "parameters",
-        ]  # the last as counted, whether trained or not
+        # Parameters are those that were counted, whether an arm was trained or not.
+        hidden = ["protocol_specs", "made_by", LOSS_PROTOCOL, "parameters"]
         return pd.concat([self.frame.drop(columns=hidden), costs, specs], axis=1)
 
     def curves(self, *metrics: str) -> pd.DataFrame:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.plan.plan import Plan
+from experiments.plan.status import has_row
 from experiments.record.slurm_queue import base
-from experiments.record.states import in_state, states
+from experiments.record.states import states
 from registry.errors import SpecError, shortened
 from registry.runs.places import LAUNCHES
 from registry.runs.replicate import Replicate
@@ -29,9 +30,11 @@ def rows(plan: Plan, seed: int | None, lines: int) -> list[dict[str, Any]]:
         SpecError: no replicate has that seed.
     """
     early = [replicate for replicate in plan.early if seed in (None, replicate.seed)]
-    todo = [*replicates_of(plan, seed), *in_state(early, lambda state: state.retried)]
+    todo = [*replicates_of(plan, seed), *early]
     found = []
     for replicate, state in zip(todo, states(todo), strict=True):
+        if not has_row(replicate, state):
+            continue
         log = log_of(plan, replicate)
         failures = [event.traceback for event in replicate.events() if event.traceback] if state == "failed" else []
         found.append({

@@ -9,7 +9,7 @@ from analysis.results.mixed_code import MixedCode, lines, mixed_code
 from experiments.plan.plan import Plan
 from experiments.record import slurm_queue
 from experiments.record.slurm_queue import Ending, Queue
-from experiments.record.states import in_state, queue_of, states
+from experiments.record.states import queue_of, states
 from registry.runs import code_used
 from registry.runs.attempts import ATTEMPTS, latest
 from registry.runs.places import LAUNCHES
@@ -31,12 +31,17 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
 
     Evaluations at earlier steps have one where only `retry` goes on with them.
     """
-    todo = [*plan.replicates, *in_state(plan.early, lambda state: state.retried)]
+    todo = plan.work
     queue = queue_of(todo)
-    now = states(todo, queue)
-    silent = {_sent_as(one) for one, state in zip(todo, now, strict=True) if state.startable}
+    shown = [(one, state) for one, state in zip(todo, states(todo, queue), strict=True) if has_row(one, state)]
+    silent = {_sent_as(one) for one, state in shown if state.startable}
     endings = slurm_queue.endings(job for job in silent if job)
-    return [_row(replicate, state, queue, endings) for replicate, state in zip(todo, now, strict=True)]
+    return [_row(replicate, state, queue, endings) for replicate, state in shown]
+
+
+def has_row(replicate: Replicate, state: State) -> bool:
+    """Whether `status` and `logs` name a replicate: one at an earlier step only where `retry` alone goes on with it."""
+    return replicate.step is None or state.retried
 
 
 def _sent_as(replicate: Replicate) -> str | None:

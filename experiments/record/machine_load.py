@@ -18,8 +18,8 @@ import psutil
 
 from experiments.record.beside import beside
 from experiments.record.recording import Recorder
-from registry.runs.records import PACE
 from registry.runs.stored import MEMORY, pace_of
+from registry.schema.result_columns import PACE
 
 MEGABYTE = 1e6
 FIRST_SECONDS, SECONDS = 1.0, 30.0  # from the begin to the first line, and later from one line to the next

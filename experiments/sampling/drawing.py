@@ -73,11 +73,8 @@ class Drawing:
             with self._autocast(), tf32(self.tf32, self.device), self._autocast(enabled=False):
                 latents = self.sampler.sample(self._denoiser(numbers), streams.draw(), streams.draw, on_step)
             if not latents.isfinite().all():
-                where = (
-                    " in fp16; take bf16 or fp32"
-                    if self.precision == "fp16"
-                    else "; look at the losses of the training"
-                )
+                half = self.precision == "fp16"
+                where = " in fp16; take bf16 or fp32" if half else "; look at the losses of the training"
                 raise RunError(f"clips {numbers.start} to {numbers.stop - 1} are not finite{where}")
             return self._decoded(latents)
 

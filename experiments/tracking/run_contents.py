@@ -15,10 +15,11 @@ from registry.runs.code_used import made_by
 from registry.runs.floors import own_floors
 from registry.runs.machine import ROOT
 from registry.runs.places import LOAD_FILE, experiment_of
-from registry.runs.records import PACE, MadeBy, Result, State
+from registry.runs.records import MadeBy, Result, State
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedArm, ResolvedExperiment
 from registry.runs.stored import desires, evaluations_in, pace_of, read_lines, read_spec
+from registry.schema.result_columns import PACE
 from registry.schema.search import is_trial
 
 PACES = {

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from registry.errors import RunError
-from registry.schema.result_columns import PACE as PACE
 
 LAYOUT = 3  # of run folders; 1 and 2 had a folder a replicate, with its training and its scores in one
 

@@ -13,7 +13,6 @@ from registry.parts.start_files import checkpoints_in, step_of
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest
 from registry.runs.places import DESIRED, EVALUATIONS, LOAD_FILE, SECONDS_FILE
 from registry.runs.records import (
-    PACE,
     Attempt,
     DamagedError,
     Desired,
@@ -23,6 +22,7 @@ from registry.runs.records import (
     Trained,
     read_record,
 )
+from registry.schema.result_columns import PACE
 from registry.schema.spec import Spec
 
 MEMORY = "process_memory_usage_megabytes"  # in a line of system.jsonl

@@ -13,7 +13,7 @@ from analysis.results.results_frame import (
     scores_by_seed,
 )
 from registry.errors import RunError
-from registry.runs.records import PACE
+from registry.schema.result_columns import PACE
 from tests.fixtures.replicates import replicates
 
 

@@ -28,9 +28,10 @@ from registry.errors import Interrupted, RunError
 from registry.runs.attempts import ATTEMPTS, take, this_process
 from registry.runs.files import write_atomically, write_new
 from registry.runs.machine import ROOT, processor_name
-from registry.runs.records import PACE, PreparedData, read_record
+from registry.runs.records import PreparedData, read_record
 from registry.runs.replicate import Replicate, open_replicate
 from registry.runs.stored import read_lines, trained
+from registry.schema.result_columns import PACE
 from tests.fixtures.toy_replicates import at, clips, finish, made, never, nothing, plan_of, scores
 from tests.waiting import PATIENCE, until
 
