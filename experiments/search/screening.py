@@ -163,9 +163,9 @@ class Race:
 
     def next(self, executor: Executor) -> Wants:
         """Look at every arm, decide what can be decided, and start what may go on."""
-        by_folder = self._states()
+        before = self._states()
         while True:
-            standing = standings(self.todo, by_folder, self.screen.metric)
+            standing = standings(self.todo, before, self.screen.metric)
             decision = decide(standing, self.screen.rungs, self.screen.keep, self.rungs.decided())
             if decision.cut is None:
                 break
@@ -176,7 +176,8 @@ class Race:
         selected = self.launched.todo
         left = [replicate for replicate in selected if by_folder[replicate.folder].startable]
         start = executor.prepare(self.plan, left) if left else []
-        over = not left and not any(state.active for state in by_folder.values())
+        # Who ran when the look began may have come to the rung only behind what the decision knew.
+        over = not left and not any(state.active for state in (*before.values(), *by_folder.values()))
         return Wants(start, selected, [by_folder[replicate.folder] for replicate in selected], over)
 
     def tell_who_waits(self) -> None:

@@ -14,12 +14,23 @@ from experiments.plan.screening import rungs_folder
 from experiments.record.lease import leased
 from experiments.record.recording import Recorder, desire, open_again
 from experiments.search import screening
-from experiments.search.screening import launch_screened
+from experiments.search.halving import Standing
+from experiments.search.screening import Rungs, launch_screened
 from experiments.search.watched import CONTROLLERS, Watching
 from registry.errors import RunError, SpecError
+from registry.runs.records import State
 from registry.runs.replicate import Replicate
 from tests.experiments.search import screened_toys
-from tests.experiments.search.screened_toys import Fuse, deaths_until_done, failing, of, records, states_of, unwatched
+from tests.experiments.search.screened_toys import (
+    Fuse,
+    Killed,
+    deaths_until_done,
+    failing,
+    of,
+    records,
+    states_of,
+    unwatched,
+)
 from tests.fixtures.toy_replicates import nothing
 
 SCREEN = "screen: {rungs: [3, 6], keep: 0.5}"
@@ -168,6 +179,32 @@ def test_a_failed_arm_holds_nobody_up_and_is_judged_when_it_comes(
     run(plan)
     assert sorted(states_of(plan).values()) == ["done", "done", "done", "stopped"]
     assert len(records(plan)) == 1, "what was decided stays"
+
+
+def test_arms_that_come_to_the_rung_during_a_look_are_judged_at_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, fuse = screened(tmp_path, "screen.rungs=[3]"), Fuse()
+    with monkeypatch.context() as patched:
+        patched.setattr(Rungs, "write", lambda *_: fuse.burn())
+        with pytest.raises(Killed):
+            run(plan)
+    assert set(states_of(plan).values()) == {"paused"}
+    seen, looked = screening.states, screening.standings
+    looks = iter(["the first"])
+
+    def running_at_first(todo: Sequence[Replicate], *words: Any) -> list[State]:
+        return [State.RUNNING] * len(todo) if not begun else seen(todo, *words)
+
+    def nothing_at_first(todo: Any, now: Any, metric: str) -> Any:
+        begun.append(True)
+        return dict.fromkeys(todo, Standing({}, True)) if next(looks, None) else looked(todo, now, metric)
+
+    begun: list[bool] = []
+    monkeypatch.setattr(screening, "states", running_at_first)
+    monkeypatch.setattr(screening, "standings", nothing_at_first)
+    run(plan)
+    assert sorted(states_of(plan).values()) == ["done", "done", "stopped", "stopped"]
 
 
 def test_two_screens_at_once_are_refused(tmp_path: Path) -> None:
