@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from components.learning import eager_optimisers as eager
 from components.learning.contracts import Steps
 from components.model.latte import Latte
 from registry.parts.catalogue import part
@@ -67,7 +68,7 @@ class Muon:
         matrices = [layer.weight for layer in model.blocks.modules() if isinstance(layer, nn.Linear)]
         taken = {id(weight) for weight in matrices}
         others = [weight for weight in model.parameters() if id(weight) not in taken]
-        muon = torch.optim.Muon(
+        muon = eager.Muon(
             matrices, learning_rate, self.weight_decay, self.momentum, ns_steps=self.iterations,
             adjust_lr_fn="match_rms_adamw",
         )  # fmt: skip
@@ -112,4 +113,4 @@ class SideBySide:
 def _adamw(
     weights: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.AdamW:
-    return torch.optim.AdamW(weights, learning_rate, betas, eps=1e-8, weight_decay=weight_decay, fused=True)
+    return eager.AdamW(weights, learning_rate, betas, eps=1e-8, weight_decay=weight_decay, fused=True)

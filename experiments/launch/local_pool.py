@@ -4,11 +4,13 @@ Processes are started by `experiments.worker.starting`: warm, where a training h
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Self
 
 import psutil
@@ -19,7 +21,7 @@ from experiments.plan.plan import Plan
 from experiments.record.progress import Progress, silent
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import Claim, claim, new_token
-from experiments.worker.starting import Process, Starter, note_silent_death, visible_gpus
+from experiments.worker.starting import Process, Starter, note_silent_death
 from registry.runs.machine import threads_of
 from registry.runs.replicate import Replicate
 from registry.runs.stored import wanted
@@ -189,3 +191,11 @@ def _surviving(claimed: Claim) -> Iterator[None]:
         yield
     except OSError as error:
         print(f"{claimed.name}: {error.filename or claimed.training}: {error.strerror}", file=sys.stderr, flush=True)
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs of this machine as CUDA_VISIBLE_DEVICES names them, without asking torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name and name != "-1"]
+    return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]

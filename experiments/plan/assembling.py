@@ -6,7 +6,7 @@ from typing import Any
 
 from components.assembly import Assembly
 from components.data.datasets import mirrored_labels
-from experiments.plan.network_counts import count_network
+from components.network_counts import count_network
 from registry.errors import RunError, SpecError, shortened
 from registry.experiment.arm import Arm
 from registry.experiment.compatibility import any_below

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from experiments.plan.network_counts import count_for_matching
+from components.network_counts import count_for_matching
 from experiments.plan.plan import Plan
 from experiments.plan.screening import screen_plan
 from experiments.plan.stages import SCREEN, TUNING

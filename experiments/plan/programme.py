@@ -7,8 +7,8 @@ sustains, and days are those of replicates that keep all GPUs busy. What is assu
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from components.network_counts import count_network
 from experiments.plan.costs import cost
-from experiments.plan.network_counts import count_network
 from experiments.plan.plan import Plan
 from registry.runs.places import training_name
 from registry.schema.resources import Resources

@@ -2,7 +2,7 @@
 
 import time
 
-from experiments.plan.network_counts import count_network
+from components.network_counts import count_network
 from experiments.plan.plan import Plan
 from experiments.plan.reading import directions_of, meanings_of
 from registry.experiment.arm import Arm

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from components.model import attending
-from experiments.plan.network_counts import remembered
+from components.network_counts import SOURCES, remembered
 from experiments.plan.one_step import OneStep
 from experiments.training.processes import Processes
 from registry.errors import RunError, SpecError
@@ -39,6 +39,7 @@ DECIDE = (
     "runtime.checkpointing",
     "runtime.shard",
 )
+DECIDED_BY = (*SOURCES, "experiments/training", "experiments/plan")  # folders of this repository
 SHALLOW = (4, 6)  # depths that are traced where a stack is deeper than both together
 
 
@@ -80,7 +81,8 @@ def step_memory(spec: Spec, world: int = 1, gpu: bool = False) -> StepMemory:
     """
     key = json.dumps([values_at(spec, DECIDE), world, gpu])
     names = [field.name for field in fields(StepMemory)]
-    return StepMemory(**remembered("memory", names, key, spec, lambda: asdict(_of_any_depth(spec, world, gpu))))
+    found = remembered("memory", names, key, spec, lambda: asdict(_of_any_depth(spec, world, gpu)), DECIDED_BY)
+    return StepMemory(**found)
 
 
 def _of_any_depth(spec: Spec, world: int, gpu: bool) -> StepMemory:

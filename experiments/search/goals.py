@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.plan.network_counts import count_network
+from components.network_counts import count_network
 from experiments.plan.plan import Plan
 from experiments.search.study import Study
 from registry.errors import SpecError

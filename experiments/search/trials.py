@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.network_counts import count_for_matching
 from experiments.launch.executor import Executor, RefusedError
 from experiments.launch.launching import make_run_folders
 from experiments.launch.preparing import shared_by
 from experiments.plan.check import check
-from experiments.plan.network_counts import count_for_matching
 from experiments.plan.plan import Plan
 from experiments.search.goals import seeds_of
 from experiments.search.study import Trial

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from components.assembly import Assembly
+from components.network_counts import count_network
 from experiments.training.losses import autocast
 from registry.schema.spec import Spec
 
@@ -28,7 +28,7 @@ class MachineShare:
     """
 
     def __init__(self, spec: Spec, device: torch.device, processes: int) -> None:
-        self.flop_of_clip = FLOP_A_MAC * Assembly(spec).counts(spec.learning.joint_images).evaluated
+        self.flop_of_clip = FLOP_A_MAC * count_network(spec).trained
         with autocast(device, spec.runtime.precision):
             self.peak = processes * peak(device)
 

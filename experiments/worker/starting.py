@@ -21,7 +21,6 @@ from registry.runs.stored import read_events
 RUN = ("-m", "experiments.worker.run")
 IN_TURN = "in-turn"  # behind the folder: who started the process has it go on where its time is up
 IMPORTED = ("experiments.worker.stages", "experiments.worker.sources_read")  # by what trainings are forked from
-OF_OPTIMISERS = ("torch._dynamo",)  # what making one of torch's imports; only without GPUs, since it asks for them
 RAN_ELSEWHERE = 4  # exit code of a process that found another one running the replicate
 ENDED = (0, 3, RAN_ELSEWHERE)  # exit codes of processes that have noted their end themselves
 
@@ -83,17 +82,8 @@ class Starter:
 
     def _warm_start(self, threads: int) -> WarmStart:
         if threads not in self._warm:
-            modules = IMPORTED if visible_gpus() else IMPORTED + OF_OPTIMISERS
-            self._warm[threads] = WarmStart(modules, self._environment(threads))
+            self._warm[threads] = WarmStart(IMPORTED, self._environment(threads))
         return self._warm[threads]
-
-
-def visible_gpus() -> list[str]:
-    """Return the GPUs of this machine as CUDA_VISIBLE_DEVICES names them, without asking torch."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name and name != "-1"]
-    return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
 
 
 def note_silent_death(training: Path, code: int) -> None:

@@ -1,6 +1,8 @@
 """Slot `optimiser`: which weights each steps, what a step is, and its state."""
 
 import copy
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from components.learning.optimisers import AdamW, Muon
 from components.model.latte import Latte
 from registry.experiment.resolve import resolve
 from registry.parts.catalogue import catalogue
+from registry.runs.machine import ROOT
 from tests.components.model.test_text_conditioning import text_network
 from tests.fixtures.toy_networks import toy_network, toy_spec
 from tests.fixtures.toy_replicates import assert_same
@@ -42,6 +45,27 @@ def test_adamw_is_torchs_with_the_parts_settings() -> None:
         expected.step()
     for left, right in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(left, right)
+
+
+def test_neither_imports_torchs_compiler() -> None:
+    """It takes seconds of every process that trains; optimisers import it to be left alone by it."""
+    program = """
+import sys, torch
+from torch import nn
+from components.learning import eager_optimisers as eager
+for kind in (eager.AdamW, eager.Muon):
+    layer = nn.Linear(4, 4, bias=False)
+    optimiser = kind(layer.parameters(), lr=0.1)
+    layer(torch.ones(2, 4)).sum().backward()
+    before = layer.weight.detach().clone()
+    optimiser.step()
+    assert not torch.equal(before, layer.weight)
+    optimiser.zero_grad()
+    assert layer.weight.grad is None
+    kind(layer.parameters(), lr=0.1).load_state_dict(optimiser.state_dict())
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_muon_steps_matrices_of_blocks_and_adamw_the_rest() -> None:

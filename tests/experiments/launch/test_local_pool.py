@@ -11,12 +11,11 @@ import psutil
 import pytest
 
 from experiments.launch import local_pool
-from experiments.launch.local_pool import LocalPool
+from experiments.launch.local_pool import LocalPool, visible_gpus
 from experiments.record.recording import desire
 from experiments.record.snapshot import Snapshot
 from experiments.record.states import claim, states
 from experiments.worker import starting, warm_start
-from experiments.worker.starting import visible_gpus
 from registry.runs import machine
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
@@ -53,7 +52,6 @@ def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     for name in starting.IMPORTED:
         (code / name.replace(".", "/")).with_suffix(".py").write_text("")
     shutil.copy(warm_start.__file__, code / "experiments" / "worker")
-    monkeypatch.setattr(starting, "OF_OPTIMISERS", ())
     pools: list[LocalPool] = []
 
     def make(**resources: object) -> LocalPool:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from components.network_counts import NetworkCounts
 from experiments.cli.plan_view import plan_totals
 from experiments.plan import costs
 from experiments.plan.costs import Pace, cost, measure, refuse_above
-from experiments.plan.network_counts import NetworkCounts
 from experiments.plan.plan import Plan
 from experiments.plan.rows import paces, rows, totals, trainings
 from experiments.record.recording import Recorder, create, desire

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from components.network_counts import count_network
 from experiments.plan.costs import cost
-from experiments.plan.network_counts import count_network
 from experiments.plan.programme import early_share, programme, work_of
 from registry.schema.resources import Resources
 from tests.cli.command import run

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.plan.network_counts import count_network
+from components.network_counts import count_network
 from registry.errors import SpecError
 from registry.experiment.arm import Arm
 from registry.experiment.arms import select

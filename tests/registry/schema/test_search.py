@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.plan.network_counts import count_for_matching
+from components.network_counts import count_for_matching
 from registry import strict_yaml
 from registry.errors import SpecError
 from registry.experiment.arms import resolve_trial

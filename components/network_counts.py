@@ -1,8 +1,9 @@
 """Parameters and MACs of networks: each network is counted once, and remembered in the user's cache.
 
 Counting needs torch, which takes seconds to import; with remembered counts `status`, `table` and `verdict` of an
-experiment with `match` do without. A count follows from the code, so it is filed under a digest of this repository's
-sources; where parts come from elsewhere nothing is remembered.
+experiment with `match` do without, and trainings without torch's compiler, which counting imports. A count follows from
+the code, so it is filed under a digest of this repository's sources; where parts come from elsewhere nothing is
+remembered.
 """
 
 import contextlib
@@ -21,8 +22,7 @@ from registry.runs.machine import ROOT
 from registry.schema.spec import Spec
 from registry.schema.values import NETWORK, values_at
 
-# Folders of this repository whose code decides a count, or the memory of a step.
-SOURCES = ("components", "registry", "experiments/training", "experiments/plan")
+SOURCES = ("components", "registry")  # folders of this repository whose code decides a count
 
 
 class NetworkCounts(NamedTuple):
@@ -67,7 +67,12 @@ def count_network(spec: Spec) -> NetworkCounts:
 
 
 def remembered(
-    what: str, names: Sequence[str], key: str, spec: Spec, make: Callable[[], dict[str, int]]
+    what: str,
+    names: Sequence[str],
+    key: str,
+    spec: Spec,
+    make: Callable[[], dict[str, int]],
+    sources: Sequence[str] = SOURCES,
 ) -> dict[str, int]:
     """Return numbers that follow from a spec and from this repository's code alone, made once for each user.
 
@@ -77,10 +82,11 @@ def remembered(
         key: all that decides them beside the code.
         spec: whose parts they are of; nothing is remembered of parts from elsewhere, which the digest does not see.
         make: makes them.
+        sources: folders of this repository whose code decides them.
     """
     if not all(info.module.startswith("components.") for info in catalogue(spec.plugins).parts()):
         return make()
-    file = _cache(what) / f"{hashlib.sha256((_digest() + key).encode()).hexdigest()[:32]}.json"
+    file = _cache(what) / f"{hashlib.sha256((_digest(tuple(sources)) + key).encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads(file.read_text(encoding="utf-8"))
         return {name: int(found[name]) for name in names}
@@ -105,10 +111,10 @@ def _cache(what: str) -> Path:
 
 
 @cache
-def _digest() -> str:
-    """Of every source that may decide a count."""
+def _digest(folders: tuple[str, ...]) -> str:
+    """Of every source in folders of this repository."""
     digest = hashlib.sha256()
-    for folder in SOURCES:
+    for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
