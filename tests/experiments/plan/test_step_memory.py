@@ -26,7 +26,7 @@ def spec_of(folder: Path, *overrides: str) -> Spec:
     [
         (QUICKSTART, "base.learning.batch_size=64"),
         (QUICKSTART, "base.learning.batch_size=256", "base.runtime.accumulation=4"),
-        (QUICKSTART, "base.learning.batch_size=256", "base.runtime.checkpointing=true"),
+        (QUICKSTART, "base.learning.batch_size=128", "base.runtime.checkpointing=true"),
         (WEIZMANN, "base.runtime.precision=bf16"),
     ],
     ids=lambda words: " ".join(words[1:]),
