@@ -16,7 +16,7 @@ from experiments.plan.plan import Plan
 from experiments.plan.starts import refuse_missing
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
-from experiments.record.recording import open_again
+from experiments.record.recording import desire, open_again
 from experiments.record.states import states
 from experiments.search.early_metrics import by_step
 from experiments.search.goals import FOLDER, goals_of, open_study, reported_metric, score_of, search_of, seeds_of
@@ -60,6 +60,9 @@ class Searching:
         running = [(trial, self._replicates(trial)) for trial in self.study.trials() if trial.state == "running"]
         todo = [replicate for _, replicates in running for replicate in replicates]
         now = dict(zip((replicate.folder for replicate in todo), states(todo), strict=True))
+        for replicate in (one for one in todo if now[one.folder] is State.PAUSED):  # at a rung of the file's screen
+            desire(replicate, "run", reason="a search takes it to its end")
+            now[replicate.folder] = State.INTERRUPTED
         going: list[tuple[Trial, list[Replicate]]] = []
         for trial, replicates in running:
             own = [now[replicate.folder] for replicate in replicates]

@@ -6,9 +6,12 @@ import pytest
 
 from experiments.record.lease import leased
 from experiments.search.results import for_figures, summary
+from experiments.search.screening import Rungs, launch_screened
 from experiments.search.searching import run_search
+from experiments.search.watched import Watching
 from registry.errors import RunError
 from registry.runs.replicate import open_replicate
+from tests.experiments.search.screened_toys import Killed, screened, states_of
 from tests.fixtures.fake_runs import searching
 from tests.fixtures.toy_replicates import nothing
 
@@ -56,3 +59,21 @@ def test_trials_are_replicates_with_every_seed(tmp_path: Path) -> None:
 
     with leased(plan.folder / "search" / "controllers", patience=0), pytest.raises(RunError, match="is at work there"):
         run_search(plan, "debug", nothing, unwatched, said.append)
+
+
+def test_a_trial_that_is_an_arm_which_pauses_at_a_rung_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = "{space: {learning.learning_rate: [5e-3, 1e-5]}, objective: validation_loss, trials: 1, seeds: [0]}"
+    plan = screened(tmp_path, f"screen: {{rungs: [3], keep: 0.5}}\nsearch: {search}")
+
+    def killed(*words: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Rungs, "write", killed)
+        with pytest.raises(Killed):
+            launch_screened(plan, "debug", Watching(nothing, unwatched, unwatched))
+    assert set(states_of(plan).values()) == {"paused"}
+    study, _ = run_search(plan, "debug", nothing, unwatched, unwatched)
+    (trial,) = study.trials()
+    assert trial.state == "complete"
+    assert states_of(plan) == {arm: "done" if arm == trial.arm else "paused" for arm in states_of(plan)}
