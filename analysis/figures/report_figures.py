@@ -15,7 +15,7 @@ from analysis.figures.shown_arms import ShownArms, shown_arms, shown_in_all
 from analysis.results.floors import Floors
 from analysis.results.results_frame import done, score_names, shown_scores
 from analysis.verdicts.verdict import Verdict
-from registry.experiment.claims import VALIDATION_LOSS, Direction
+from registry.experiment.claims import VALIDATION_LOSS, Direction, direction_of
 from registry.runs.stored import read_metrics
 
 
@@ -83,7 +83,7 @@ def drawings(results: Results) -> Iterator[Drawing]:
     """Yield the figures of a report: effects, scores by arm, scores against steps, and learning curves."""
     yield Drawing("effects", "effects", "Effects that the claims are about", partial(effects_figure, results.answers))
     for metric in results.scores:
-        direction = results.directions.get(metric)
+        direction = direction_of(metric, results.directions)
         draw = partial(scores_figure, results.frame, metric, floors=results.floors, direction=direction)
         shown = shown_arms(results.frame, metric, direction)
         yield Drawing("scores", plain_name(metric), _noted(f"{metric} by arm", shown), draw)
@@ -99,7 +99,7 @@ def _by_step(results: Results) -> Iterator[Drawing]:
     for metric in dict.fromkeys(name for frame in results.by_step.values() for name in score_names(frame)):
         if metric == VALIDATION_LOSS or "_band_" in metric:
             continue  # the loss curves have it
-        shown = shown_arms(results.frame, metric, results.directions.get(metric))
+        shown = shown_arms(results.frame, metric, direction_of(metric, results.directions))
         lines: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for step, frame in results.by_step.items():
             ended = done(frame)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.results.results_frame import scores_by_arm
 from analysis.tables.score_table import BASELINE
-from registry.experiment.claims import VALIDATION_LOSS, Direction
+from registry.experiment.claims import VALIDATION_LOSS, Direction, direction_of
 
 MOST = 24  # curves that differ in colour or in the style of their line; as many rows of scores are two screens
 
@@ -60,6 +60,6 @@ def shown_in_all(
         names: of its scores; one that nobody knows the direction of, and the validation loss, count where no other is.
         directions: score -> which way it is better.
     """
-    known = sorted(names, key=lambda name: (name not in directions, name.startswith(VALIDATION_LOSS)))
+    known = sorted(names, key=lambda name: (direction_of(name, directions) is None, name.startswith(VALIDATION_LOSS)))
     first = known[0] if known else ""
-    return shown_arms(frame, first, directions.get(first))
+    return shown_arms(frame, first, direction_of(first, directions))

@@ -69,7 +69,7 @@ class Comparison:
     Args:
         left, right: what to call them.
         rows: every score of every arm that both have.
-        protocols: metric -> the fingerprint that both sides share.
+        protocols: metric -> the fingerprint that both sides share; `METRIC of ARM` where arms have several.
         notes: arms on one side alone, specs that differ, mixed code.
     """
 
@@ -108,13 +108,26 @@ def compare(left: ExperimentResults, right: ExperimentResults, metrics: Sequence
     found, protocols, notes = [], {}, _notes(left, right, names)
     for metric in _metrics(left, sides, metrics):
         unlike = _unlike(frame, metric, shared, names)
-        protocols[metric] = None if is_loss(metric) else protocol_of(frame, list(dict.fromkeys(frame["arm"])), metric)
+        if not is_loss(metric):
+            protocols |= _protocols(frame, metric, shared, names)
         ours, theirs = (scores_by_arm(side, shared, metric) for side in sides)
         rows = [_row(arm, metric, ours[arm].dropna(), theirs[arm].dropna()) for arm in shared]
         found += [replace(row, difference=None, interval=None) if row.arm in unlike else row for row in rows]
         if unlike:
             notes.append(f"{metric} of different data or diffusion is not compared: {', '.join(unlike)}")
     return Comparison(*names, found, protocols, [*notes, *lines(mixed_code_of(frame))])
+
+
+def _protocols(frame: pd.DataFrame, metric: str, arms: Sequence[str], names: tuple[str, str]) -> dict[str, str | None]:
+    """The protocol of a score, by its name; where arms have several among themselves, by `SCORE of ARM`.
+
+    Raises:
+        RunError: the two sides of an arm have different ones, or different data.
+    """
+    found = {arm: protocol_of(frame, [f"{name}: {arm}" for name in names], metric) for arm in arms}
+    if len(set(found.values())) == 1:
+        return {metric: found[arms[0]]}
+    return {f"{metric} of {arm}": protocol for arm, protocol in found.items()}
 
 
 def _unlike(frame: pd.DataFrame, metric: str, arms: Sequence[str], names: tuple[str, str]) -> list[str]:

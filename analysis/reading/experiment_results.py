@@ -24,6 +24,7 @@ from analysis.verdicts.plateau import LOSS, with_plateaus
 from analysis.verdicts.recorded_looks import seen
 from analysis.verdicts.verdict import Verdict
 from registry.errors import RunError, did_you_mean
+from registry.experiment.claims import direction_of
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment
 from registry.schema.result_columns import LOSS_PROTOCOL
@@ -163,8 +164,15 @@ class ExperimentResults:
             The columns `arm`, one an axis, `seed`, `step`, `metric`, `value`, `low` and `high` (the score's own
             interval over the sampled clips, missing where the metric has none), `n_fake`, `n_real`, `protocol`.
         """
-        steps = sorted({step for arm in self.resolved.arms.values() for step in arm.steps[:-1]})
-        rows = [row for step in (*steps, None) for replicate in self.source.rows(step) for row in _scores(replicate)]
+        early = {name: arm.steps[:-1] for name, arm in self.resolved.arms.items()}
+        steps = sorted({step for own in early.values() for step in own})
+        rows = [
+            row
+            for step in (*steps, None)
+            for replicate in self.source.rows(step)
+            if step is None or step in early[replicate["arm"]]
+            for row in _scores(replicate)
+        ]
         axes = map(_axis_column, next(iter(self.resolved.arms.values())).axes)
         return pd.DataFrame(rows, columns=["arm", *axes, *OF_SCORE])
 
@@ -205,7 +213,10 @@ class ExperimentResults:
             raise RunError(f"{self.name}: no column {cost!r} with numbers; {did_you_mean(cost, numbers)}")
         by_arm = self.runs.groupby("arm", sort=False)[cost].mean().astype("float64")
         full = self.score_name(metric)
-        return effects.pareto(self.frame, full, by_arm, self.resolved.directions.get(full, "min"))
+        direction = direction_of(full, self.resolved.directions)
+        if direction is None:
+            raise RunError(f"{self.name}: nothing says which way {full} is better, so no arm dominates another")
+        return effects.pareto(self.frame, full, by_arm, direction)
 
     def verdict(self, harmless: str = "") -> Verdicts:
         """Return the answers to the experiment's claims, as the verb `verdict` gives them: a look, which counts.
@@ -246,7 +257,7 @@ class ExperimentResults:
         """Return a figure of a score by arm: a dot a seed, the mean, its interval, and the floor of real halves."""
         name = self.score_name(metric)
         return arm_figures.scores_figure(
-            self.frame, name, floors=self.floors, direction=self.resolved.directions.get(name)
+            self.frame, name, floors=self.floors, direction=direction_of(name, self.resolved.directions)
         )
 
     def curves_figure(self, metric: str = "loss", *, log: bool = True) -> arm_figures.ShownFigure:

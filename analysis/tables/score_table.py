@@ -19,7 +19,7 @@ from analysis.results.table_runs import ArmRuns
 from analysis.tables import best_arms, terminal
 from analysis.tables.best_arms import AS_BEST, BEST
 from analysis.tables.unlike_losses import unlike_losses
-from registry.experiment.claims import Direction
+from registry.experiment.claims import Direction, direction_of
 
 BASELINE = "baseline"
 NOTHING = "–"  # noqa: RUF001 - the en dash of an empty cell
@@ -91,7 +91,7 @@ def summary(
     behind = ("sd", "delta", "mark", "protocol")
     columns = [name for metric in metrics for name in (metric, *(f"{metric} {x}" for x in behind))]
     for metric in metrics:
-        marked = {} if metric in unlike else best_arms.best_arms(frame, metric, directions.get(metric))
+        marked = {} if metric in unlike else best_arms.best_arms(frame, metric, direction_of(metric, directions))
         for row in rows:
             row[f"{metric} mark"] = marked.get(row["arm"], "")
             if metric in unlike and row["arm"] in unlike[metric].keys:

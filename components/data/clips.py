@@ -154,6 +154,6 @@ class ClipSampler:
 
 
 def stream(*key: int) -> Generator:
-    """A generator whose stream belongs to the key (NumPy's SeedSequence mixes it)."""
+    """A generator whose stream belongs to the key (NumPy's SeedSequence mixes it, and passes over zeros at its end)."""
     (state,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return Generator().manual_seed(int(state) >> 1)

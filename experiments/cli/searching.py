@@ -47,8 +47,8 @@ def _searched(found: "Plan", executor: str, apart: bool) -> "Study":
     with Bars(apart) as bars:
         if EXECUTORS[executor].detached:
             bars.line(WATCHING)
-        study, todo = run_search(found, executor, bars.show, bars.watch, bars.line)
-    tracked = found.name, todo, found.runs
+        study, _ = run_search(found, executor, bars.show, bars.watch, bars.line)
+    tracked = found.name, found.with_trials, found.runs
     if untracked := mlflow_sync.try_sync(*tracked, lambda what, done, total: bars.line(what)):
         bars.line(f"not tracked yet: {untracked}; the same command does it later, nothing is lost")
     return study

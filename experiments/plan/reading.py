@@ -88,6 +88,7 @@ def ranks_of(plan: Plan, frame: pd.DataFrame) -> list[str]:
     made = [found for path in numbered(rungs_folder(plan)) if (found := read_json(path))]
     rungs = [Rung(one["step"], one["metric"], [names.get(own, own) for own in one["order"]]) for one in made]
     score, direction = score_of(plan.file, screen)
+    score = results_frame.full_name(frame, score)
     if score not in frame:
         return rank_lines(rungs, {})
     means = frame.groupby("arm")[score].mean().dropna() * (1 if direction == "min" else -1)
@@ -122,17 +123,18 @@ def frames_of(plan: Plan) -> Frames:
 def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: Frames | None = None) -> list[Verdict]:
     """Return a verdict for each of the plan's claims, or each that is about selected arms alone: a look, which counts.
 
+    All claims are judged, whichever are returned: which ones are asked for changes no level.
+
     Args:
         plan: whose claims.
-        selected: only those about selected arms.
+        selected: return only those about selected arms.
         harmless: why it does not matter that arms were made by different code; empty: such verdicts are refused.
         read: the plan's replicates where they have been read already.
 
     Raises:
         RunError: a claim compares scores of different data or protocols.
     """
-    names = {arm.name for arm in plan.selected}
-    claims = [claim for claim in plan.claims if not selected or set(claim.arms) <= names]
+    names, claims = {arm.name for arm in plan.selected}, plan.claims
     known = read.by_step if read is not None else {}
     steps = {step for claim in claims for step in claim.steps}
     by_step = {step: known[step] if step in known else frame_of(plan, step) for step in steps}
@@ -144,4 +146,5 @@ def answers_of(plan: Plan, *, selected: bool = False, harmless: str = "", read: 
     answers = seen(plan.folder, last, plan.file.experiment.until_decided, judged)
     claimed = {arm for claim in claims for arm in claim.arms}
     trainings = ((own.arm, own.seed, own.training) for own in plan.all_replicates if own.arm in claimed)
-    return with_plateaus(answers, curves(trainings, [LOSS]), last)
+    answers = with_plateaus(answers, curves(trainings, [LOSS]), last)
+    return [answer for answer in answers if not selected or set(answer.claim.arms) <= names]

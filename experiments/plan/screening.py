@@ -5,8 +5,8 @@ from pathlib import Path
 
 from experiments.plan.plan import Plan
 from experiments.plan.stages import SCREEN, stage_plan
-from registry.errors import SpecError
-from registry.experiment.claims import Direction
+from registry.errors import RunError, SpecError
+from registry.experiment.claims import Direction, recorded_name
 from registry.experiment.rungs import RungArm, rung_arms
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
@@ -64,11 +64,19 @@ def mean_score(replicates: list[Replicate], score: str, direction: Direction) ->
         replicates: of the arm at the rung.
         score: its full name.
         direction: which way it is better.
+
+    Raises:
+        RunError: a result is without the score.
     """
-    results = [replicate.result() for replicate in replicates]
-    if any(result is None for result in results):
-        return None
-    values = [result.scores.get(score, float("nan")) for result in results if result is not None]
+    values = []
+    for replicate in replicates:
+        if (result := replicate.result()) is None:
+            return None
+        name = recorded_name(score, result.scores)
+        if name not in result.scores:
+            known = ", ".join(result.scores)
+            raise RunError(f"{replicate.folder}: its result has no {score}, by which arms are screened, but {known}")
+        values.append(result.scores[name])
     return sum(values) / len(values) * (1 if direction == "min" else -1)
 
 

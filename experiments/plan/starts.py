@@ -1,6 +1,7 @@
 """What comes before plans, as plans of their own: tunings, and what arms start from; and whether these networks fit."""
 
 import functools
+import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -92,7 +93,9 @@ def _joined(listed: Plan, start: Plan) -> Plan:
     selected = [arm for arm in listed.arms if arm.name in names]
     seeds = dict.fromkeys([*listed.file.experiment.all_seeds, *start.file.experiment.all_seeds])
     kept = {name: listed.kept.get(name, frozenset()) | start.kept.get(name, frozenset()) for name in names}
-    return replace(_with_seeds(listed, seeds), selected=selected, start_of=start.start_of, kept=kept)
+    only = tuple(glob.escape(arm.name) for arm in selected) if listed.only or listed.folders else ()
+    both = replace(_with_seeds(listed, seeds), selected=selected, start_of=start.start_of, kept=kept)
+    return replace(both, only=only, folders=())  # as jobs on the frozen file are to select them
 
 
 def _with_seeds(plan: Plan, seeds: dict[int, None]) -> Plan:

@@ -1,5 +1,6 @@
 """What Slurm says of jobs, as a hint: run folders are the truth, and a Slurm that does not answer changes nothing."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -116,7 +117,7 @@ def failed_beside(does: str, job: str, told: Ending | None, log: Path) -> str:
 
 
 def elements(name: str) -> list[str]:
-    """The jobs that a name of the accounting stands for: 7_2 and 7_4 for 7_[2,4%1]."""
+    """The jobs that a name of the accounting stands for: 7_2 and 7_4 for 7_[2,4%1]; of `...`, which cuts it, none."""
     array, bracket, rest = name.partition("_[")
     if not bracket:
         return [name]
@@ -124,6 +125,8 @@ def elements(name: str) -> list[str]:
     for span in rest.rstrip("]").split("%")[0].split(","):
         first, _, last = span.partition("-")
         last, _, step = last.partition(":")
+        if not all(number.isdecimal() for number in (first, last or "0", step or "0")):
+            continue
         numbers += range(int(first), int(last or first) + 1, int(step or 1))
     return [f"{array}_{number}" for number in numbers]
 
@@ -201,7 +204,8 @@ def _run(*words: str) -> "subprocess.CompletedProcess[str] | None":
     try:
         # In a session of its own: the signal that ends this job is not to end the command that asks for that.
         return subprocess.run(
-            words, capture_output=True, text=True, timeout=SECONDS, check=False, start_new_session=True
-        )
+            words, capture_output=True, text=True, timeout=SECONDS, check=False, start_new_session=True,
+            env=os.environ | {"SLURM_BITSTR_LEN": "0"},  # else sacct cuts the names of arrays with gaps
+        )  # fmt: skip
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None

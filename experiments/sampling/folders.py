@@ -27,7 +27,7 @@ from experiments.record.code_digests import of_evaluation
 from experiments.record.progress import Progress, silent
 from experiments.record.recording import machine, write_json
 from experiments.sampling.drawing import Drawing, draw, missing_batches, refuse_unless_computed
-from experiments.sampling.filmed_files import ARRAYS, FilmedFiles
+from experiments.sampling.filmed_files import ARRAYS, VIDEOS, FilmedFiles
 from experiments.sampling.pictures import write_pictures
 from experiments.sampling.requests import Wanted
 from experiments.sampling.sample_files import numbers_in
@@ -227,12 +227,17 @@ def told(folder: Path, settings: dict[str, Any]) -> Samples | None:
     """
     about = read_record(folder / ABOUT, Samples)
     if about is None:
-        if other := sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
+        if other := sorted(path.name for path in folder.iterdir() if not _is_of_a_start(path)):
             raise RunError(f"{folder}: holds {other[0]} and no {ABOUT}; give a folder of its own (--out)")
         return None
     if found := [f"{key}: {then} there, {now} now" for key, then, now in differing(about.settings, settings)]:
         raise RunError(f"{folder}: holds clips of other settings: {'; '.join(found)}; give another folder (--out)")
     return about
+
+
+def _is_of_a_start(path: Path) -> bool:
+    """Whether a process that was killed before it wrote anything may have left this in its folder."""
+    return path.name.startswith(".") or (path.name in (ARRAYS, VIDEOS) and path.is_dir() and not any(path.iterdir()))
 
 
 def _owner(settings: dict[str, Any]) -> str:

@@ -108,8 +108,8 @@ def value_of(dimension: Dimension, param: Any) -> Any:
 
 
 def _short(dimension: Dimension, param: Any) -> Any:
-    """A parameter with six digits, so that it is read, typed and hashed alike everywhere."""
-    if not isinstance(param, float) or dimension.low is None or dimension.high is None:
+    """A parameter with six digits, so that it is read, typed and hashed alike everywhere; one of a grid stays on it."""
+    if not isinstance(param, float) or dimension.low is None or dimension.high is None or dimension.step is not None:
         return param
     return min(max(float(f"{param:.6g}"), dimension.low), dimension.high)
 

@@ -17,7 +17,7 @@ from experiments.record.progress import Progress, silent
 from experiments.tracking import artifacts, overview, run_contents
 from experiments.tracking.above_runs import KINDS, PARENT, Above
 from experiments.tracking.metric_points import MetricLines, Points, missing
-from experiments.tracking.run_contents import LONGEST, replicate_id
+from experiments.tracking.run_contents import CURRENT, LONGEST, replicate_id
 from experiments.tracking.sqlite_file import written_alone
 from experiments.tracking.store import (
     KIND,
@@ -288,6 +288,8 @@ class _Importer:
                 ours = tags["origin"] == self.origin if "origin" in tags else tags.get("folder") == folders.get(name)
                 if name in folders and ours:
                     runs.setdefault(name, []).append(run)
+                elif tags.get("origin") == self.origin:
+                    self._mark_current(run)
             token = page.token
             if not token:
                 break
@@ -297,6 +299,17 @@ class _Importer:
             for run in rest:
                 self.client.delete_run(run.info.run_id)
         return known
+
+    def _mark_current(self, run: Any) -> None:
+        """Say of a run that is not brought now whether its arm is still one of the newest launch."""
+        now = self._current(run.data.tags.get("identity"))
+        if run.data.tags.get(CURRENT) != now:
+            self.client.set_tag(run.info.run_id, CURRENT, now)
+
+    def _current(self, identity: str | None) -> str:
+        """Whether the newest launch has an arm of this identity; where none is noted, all have their place."""
+        known = {arm.identity for arm in self.resolved.arms.values()} if self.resolved else {identity}
+        return "yes" if identity in known else "no"
 
     @property
     def _takes_files(self) -> bool:
@@ -326,6 +339,7 @@ class _Importer:
         points, whole = lacking
         mixed = self.mixed_code.get(replicate.folder, "no")[: LONGEST["tag"]]  # written always: it may have been mended
         tags = run_contents.tags_of(replicate, state, self.resolved) | {"origin": self.origin, "mixed_code": mixed}
+        tags[CURRENT] = self._current(replicate.identity)
         tags[PARENT] = self.above.parent_of(replicate).info.run_id
         if run is None:
             began = int((events[0].time if events else time.time()) * 1000)

@@ -28,6 +28,7 @@ PACES = {
 
 LONGEST = {"tag": 5000, "param": 6000}  # characters
 
+CURRENT = "current"  # a tag: whether the newest launch of the experiment still has the arm of a run
 SOURCE_TYPE = "mlflow.source.type"  # a tag that MLflow itself knows: `LOCAL`, or `JOB` for one of a cluster
 
 
@@ -136,7 +137,7 @@ def metrics_of(replicate: Replicate, resolved: ResolvedExperiment | None) -> Met
     arm = resolved.arms.get(replicate.arm) if resolved else None
     facts = _facts(result, arm if arm and arm.identity == replicate.identity else None)
     facts |= {f"resources/{PACES.get(name, name)}": value for name, value in pace_of(replicate.training).items()}
-    floors = {f"{score}_floor": value for score, value in _floors(replicate).items() if score in result.scores}
+    floors = _floors(replicate, result)
     return read.with_lines([{**at, **facts}]).with_lines([{**at, **floors}] if floors else [])
 
 
@@ -192,19 +193,22 @@ def _count(details: Any, name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _floors(replicate: Replicate) -> dict[str, float]:
-    """Score -> what real clips score against real clips, the mean over draws."""
+def _floors(replicate: Replicate, result: Result) -> dict[str, float]:
+    """What real clips score against real clips by the protocol of each of a result's scores, the mean over draws."""
     experiment = experiment_of(replicate.link)
-    return _real_floors(experiment, _mtime(experiment / "floors.json"))
+    known = _real_floors(experiment, _mtime(experiment / "floors.json"))
+    by_score = {score: known.get((score, result.protocols.get(score))) for score in result.scores}
+    return {f"{score}_floor": value for score, value in by_score.items() if value is not None}
 
 
 @functools.lru_cache(maxsize=8)
-def _real_floors(experiment: Path, changed: float) -> dict[str, float]:
+def _real_floors(experiment: Path, changed: float) -> dict[tuple[str, str | None], float]:
+    """(Score, protocol) -> the mean over draws."""
     found = {}
     for floor in own_floors(experiment, ()):
         values = floor["values"]
         if floor["floor"] == "real_halves" and values:
-            found[floor["metric"]] = sum(values) / len(values)
+            found[floor["metric"], floor.get("protocol")] = sum(values) / len(values)
     return found
 
 

@@ -30,7 +30,11 @@ DrawLatents = Callable[[Tensor, Generator], Tensor]
 
 
 def seed_of(*key: int) -> int:
-    """A seed for the stream of that key, independent of its neighbours (NumPy's SeedSequence mixes it)."""
+    """A seed for the stream of that key (NumPy's SeedSequence mixes it).
+
+    Keys that differ only in zeros at their end have one stream, and `components.data.clips.stream` makes the same of a
+    key; where two uses share one, they draw numbers of different kinds.
+    """
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -175,6 +175,12 @@ def leads() -> bool:
     return int(os.environ.get("RANK") or (os.environ.get("SLURM_PROCID") if slurm else None) or 0) == 0
 
 
+def several() -> bool:
+    """Whether this process is one of several: known before they are joined."""
+    slurm = os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+    return int(os.environ.get("WORLD_SIZE") or (os.environ.get("SLURM_NTASKS") if slurm else None) or 1) > 1
+
+
 def _environment() -> tuple[int, int, int, int] | None:
     """(rank, world, local rank, processes on this machine) as the environment says, or None for one process."""
     slurm = os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and int(os.environ.get("SLURM_NTASKS", "1")) > 1

@@ -333,6 +333,7 @@ def _train(
             trainer.note(step, trainer.validation_losses() | trainer.raw_validation_losses())
         stopping = processes.any(stop(step)) and step < until
         if step % runtime.checkpoint_every == 0 or step == until or stopping:
+            _means(trainer)  # weights that are no numbers take no good checkpoint's place
             trainer.save()
             speed.note_stretch()
         if stopping:
@@ -350,19 +351,28 @@ def _log(trainer: Trainer, speed: "_Speed") -> None:
     Raises:
         RunError: the loss is not finite.
     """
-    step = trainer.step
-    logged = {name: float(value) / trainer.summed for name, value in trainer.sums.items()}
+    step, logged = trainer.step, _means(trainer)
     trainer.sums, trainer.summed = {}, 0
-    if not all(abs(value) < float("inf") for value in logged.values()):
-        raise RunError(
-            f"the loss is not finite at step {step}: {logged}; lower learning.learning_rate, or train in fp32"
-        )
     logged["learning_rate"] = trainer.optimiser.param_groups[0]["lr"]
     trainer.note(step, logged)
     if trainer.processes.is_first:
         steps, rate = trainer.spec.learning.steps, speed.steps_per_second(step)
         trainer.recorder.heartbeat(stage="training", step=step, steps=steps, loss=logged["loss"], steps_per_second=rate)
         trainer.recorder.load(speed.lately())
+
+
+def _means(trainer: Trainer) -> dict[str, float]:
+    """Return the means since the last time that they were written down.
+
+    Raises:
+        RunError: one is not finite.
+    """
+    means = {name: float(value) / trainer.summed for name, value in trainer.sums.items()}
+    if not all(abs(value) < float("inf") for value in means.values()):
+        raise RunError(
+            f"the loss is not finite at step {trainer.step}: {means}; lower learning.learning_rate, or train in fp32"
+        )
+    return means
 
 
 @contextmanager

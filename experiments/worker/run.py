@@ -18,7 +18,7 @@ from experiments.record.recording import ClaimedError, Recorder
 from experiments.record.snapshot import code_of, damage_here
 from experiments.record.terminal import replace_what_cannot_be_shown
 from experiments.training.devices import device_of
-from experiments.training.processes import LostError, joined, leads
+from experiments.training.processes import LostError, joined, leads, several
 from experiments.worker.books import Books
 from experiments.worker.stages import progress_of, run_stages, waiting
 from experiments.worker.starting import IN_TURN
@@ -36,7 +36,8 @@ def run_training(
 ) -> list[Result]:
     """Bring a training's evaluations that are wanted to their results, and return those that were made now.
 
-    Evaluations that are asked for meanwhile are made as well. Processes other than rank 0 return nothing.
+    Evaluations that are asked for meanwhile are made as well; those that several processes are asked for while they
+    part are left to whoever asked. Processes other than rank 0 return nothing.
 
     Args:
         training: its folder, which a launcher made.
@@ -48,11 +49,12 @@ def run_training(
         ClaimedError: another process is running it.
         RunError: it failed in a way that is known; any other exception is recorded as well and passed on.
     """
-    if not leads():
+    alone = not several()
+    if not leads() or (not alone and not waiting(training)):  # the others are not left waiting for rank 0
         return _follow(training)
     made: list[Result] = []
     recorder = Recorder(training)
-    while waiting(training):  # again, for what was asked for while the last attempt ended
+    while not alone or waiting(training):  # again, for what was asked for while the last attempt ended
         with (
             recorder.attempting(slurm_queue.hint) as attempt,
             recorder.beating(),
@@ -72,6 +74,8 @@ def run_training(
                 raise
         if books.failures:
             raise RunError("; ".join(books.failures))
+        if not alone:
+            break  # the others have parted
     return made
 
 
@@ -94,7 +98,7 @@ def _lead(training: Path, books: Books, progress: Progress) -> list[Result]:
 
 
 def _follow(training: Path) -> list[Result]:
-    """Work along with rank 0, which keeps the books."""
+    """Work along with rank 0, which keeps the books; where nothing is wanted any more, all meet and part."""
     spec = read_spec(training)
     with stop_requests(training) as stop, joined(device_of(spec)) as processes:
         try:

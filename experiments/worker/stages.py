@@ -7,7 +7,7 @@ from components.data.prepare import Prepared
 from components.scoring.features.feature_files import clips_done
 from experiments.record import code_digests
 from experiments.record.progress import Progress
-from experiments.record.recording import Recorder, write_json
+from experiments.record.recording import ClaimedError, Recorder, write_json
 from experiments.scores.evaluation import can_be_evaluated, evaluate, free
 from experiments.training.open_data import open_data
 from experiments.training.processes import Processes
@@ -52,15 +52,16 @@ def run_stages(
         stop: asked after every step and batch.
         progress: is called with (what, done, in all).
         processes: those that work together.
-        books: of rank 0; None in the others.
+        books: of rank 0; None in the others, and in rank 0 where nothing is wanted any more.
 
     Raises:
         Interrupted: `stop` answered yes; what was computed is kept.
+        ClaimedError: another process has taken over.
         RunError: the training failed; what fails in an evaluation is noted, and the others go on.
     """
     stages = _Stages(training, spec, stop, progress, processes, books)
     made: list[Result] = []
-    while todo := processes.shared(waiting(training) if processes.is_first else None):
+    while todo := processes.shared(waiting(training) if books is not None else []):
         replicates = [open_replicate(folder) for folder in todo]
         step = min(replicate.spec.step for replicate in replicates)
         due = [replicate for replicate in replicates if replicate.spec.step == step]
@@ -140,8 +141,8 @@ class _Stages:
         try:
             with keeping_random_state():
                 return evaluate(replicate, self.prepared, self.stop, self.progress, self.processes, number)
-        except Interrupted:
-            raise
+        except (Interrupted, ClaimedError):
+            raise  # the evaluation is whole as far as it came, and another process may be at it by now
         except Exception as error:
             if self.books is None or (not self.processes.alone and not isinstance(error, RunError)):
                 raise  # the processes are no longer at the same place

@@ -257,6 +257,16 @@ def recorded_name(score: str, recorded: Iterable[str]) -> str:
     return longer[0] if score not in names and len(longer) == 1 else score
 
 
+def direction_of(score: str, directions: Mapping[str, Direction]) -> Direction | None:
+    """Return which way a recorded score is better, None where nothing says it.
+
+    Args:
+        score: as results have it (`recorded_name`).
+        directions: by the names that an experiment's file knows.
+    """
+    return next((way for name, way in directions.items() if recorded_name(name, [score]) == score), None)
+
+
 def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, Direction]]:
     """What a claim may call a score -> its full name, and which way it is better."""
     written = raw.get("scoring")

@@ -170,3 +170,20 @@ def test_the_page_of_comparisons_is_what_happens(launched: Launched, tmp_path: P
         places = ("compare", launched.runs / "toy", other / "toy")  # links of the copy lead into the copy
         done = run(*places) if words[0] == "compare" else run(*map(here, words), "--runs", launched.runs)
         assert done.code == 0, (words, done.err)
+
+
+def test_arms_of_unlike_protocols_are_compared_each_with_itself(tmp_path: Path) -> None:
+    def site_of(name: str, other: str) -> Path:
+        plan = load_plan(write(tmp_path / name), (), tmp_path / name / "runs")
+        protocols = {"baseline": "0123456789", "blocks=variant_4": other}
+        finish(plan, lambda own: {METRIC: own.seed + 1.0}, protocol_of=lambda own: protocols[own.arm])
+        return tmp_path / name / "runs" / "toy"
+
+    told = run("compare", site_of("a", "aaaaaaaaaa"), site_of("b", "aaaaaaaaaa"), "--format", "json")
+    assert told.code == 0, told.err
+    assert told.json["protocols"] == {
+        f"{METRIC} of baseline": "0123456789", f"{METRIC} of blocks=variant_4": "aaaaaaaaaa",
+    }  # fmt: skip
+    refused = run("compare", tmp_path / "a" / "runs" / "toy", site_of("c", "bbbbbbbbbb"))
+    assert refused.code == 1
+    assert "blocks=variant_4" in refused.err

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
+from experiments.plan.loading import load_plan
 from tests.cli import command
 from tests.cli.command import Begun, contents, run
+from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY
 from tests.waiting import until
 
@@ -164,3 +167,13 @@ def test_a_screened_launch_says_what_was_stopped_and_why(tmp_path: Path) -> None
     about = [one for one in told["claims"] if "was stopped early (screened out at step 3, 3rd of 3)" in one["reason"]]
     assert about
     assert all(one["verdict"] == "undecided" for one in told["claims"])
+
+
+def test_a_search_leaves_what_mlflow_says_of_the_experiment(tmp_path: Path) -> None:
+    path, runs = write(tmp_path), tmp_path / "runs"
+    finish(load_plan(path, (), runs), lambda own: {"fvd[moving_shapes_r3d]": 30.0 + own.seed})
+    told = run("search", path, "search.trials=1", "--executor", "debug", "--runs", runs)
+    assert told.code == 0, told.err
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    description = client.get_experiment_by_name("toy").tags["mlflow.note.content"]
+    assert "- arms: `baseline`" in description

@@ -14,7 +14,7 @@ from components.data.video.readers import open_reader
 from registry.errors import SpecError
 from registry.parts.catalogue import part
 
-SPLIT_FOLDERS = {"train", "test"}
+SPLIT_FOLDERS = {"train", "val", "test"}
 IGNORED = {"thumbs.db", "desktop.ini"}
 
 
@@ -28,11 +28,12 @@ class VideoFolder:
 
     Found are all files and frame folders (folders with pictures and no other files but hidden ones and text) below the
     path; hidden files are passed over. The class is the first folder below the path, none where a video lies directly
-    in it. If the only folders there are `train` and `test`, they are the splits and the classes lie below them; without
-    that and without a CSV all is `train`. A split CSV names all videos: the columns `path` (relative to the CSV's
-    folder, and of a video below the path), `split`, and `label` if there are classes; other columns are not read, and
-    files that it does not name are rejected. `captions.csv` (columns `path` and `caption`) says in words what is seen.
-    A mirrored clip (`data.flip`) keeps its class: leave flipping at 0 where a class is a direction.
+    in it. If the only folders there are `train`, `val` and `test`, or some of them, they are the splits and the classes
+    lie below them; without that and without a CSV all is `train`. A split CSV names all videos: the columns `path`
+    (relative to the CSV's folder, and of a video below the path), `split`, and `label` if there are classes; other
+    columns are not read, and files that it does not name are rejected. `captions.csv` (columns `path` and `caption`)
+    says in words what is seen. A mirrored clip (`data.flip`) keeps its class: leave flipping at 0 where a class is a
+    direction.
 
     Args:
         path: the folder.
@@ -41,7 +42,7 @@ class VideoFolder:
         class_folders: whether the first folder is a class; if not, videos may lie at any depth.
 
     Raises:
-        SpecError: the path is no folder, or the CSV cannot be used.
+        SpecError: the path is no folder, the CSV cannot be used, or it is not plain what the splits are.
     """
 
     part_name: ClassVar[str]  # set by its mark
@@ -149,6 +150,12 @@ class VideoFolder:
     def _by_folders(self, found: dict[str, str]) -> list[Source]:
         tops = {path.split("/")[0] for path in found if "/" in path}
         has_splits = bool(tops) and tops <= SPLIT_FOLDERS
+        if "train" in tops and len(tops & SPLIT_FOLDERS) > 1 and not has_splits:
+            beside = ", ".join(sorted(tops - SPLIT_FOLDERS)[:3])
+            raise SpecError(
+                f"data.path: {self.root}: {', '.join(sorted(tops & SPLIT_FOLDERS))} are splits only where no other "
+                f"folders lie beside them, and there is {beside}; move that away, or say in a split.csv which is which"
+            )
         sources = []
         for path, reason in found.items():
             parts = path.split("/")

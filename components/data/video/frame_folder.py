@@ -2,7 +2,8 @@
 
 Rules: pictures are ordered by the last number in their name, then by name with its numbers read as numbers. Missing
 numbers are no gap in the frame count; the first of them are listed in the note. A picture that cannot be decoded is
-left out and counted as damaged, like a damaged packet. Grey and transparent pictures become RGB (transparency is
+left out and counted as damaged, like a damaged packet; so is one of more than 8 bits a channel that is not read as
+RGB, since nobody knows what its white is. Grey and transparent pictures become RGB (transparency is
 dropped). Pictures of different size make the folder unusable. Files that are not pictures are passed over.
 """
 
@@ -49,16 +50,18 @@ def index_folder(folder: Path, alive: Callable[[], None] = lambda: None) -> Vide
     digest = hashlib.sha256()
     good: list[tuple[Path, tuple[int, int]]] = []
     damaged: list[Path] = []
+    why = ""
     for path in pictures_of(folder):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         try:
             height, width, _ = _read(path).shape
             good.append((path, (height, width)))
-        except VideoError:
+        except VideoError as error:
             damaged.append(path)
+            why = why or str(error)
         alive()
     if not good:
-        raise VideoError(f"no picture in the folder can be decoded ({len(damaged)} damaged)")
+        raise VideoError(f"no picture in the folder can be decoded ({len(damaged)} damaged): {why}")
     height, width = good[0][1]
     for path, size in good:
         if size != (height, width):
@@ -117,6 +120,8 @@ def _read(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             if picture.width * picture.height * 3 > MAX_FRAME_BYTES:
                 raise VideoError(f"{path}: {picture.width}x{picture.height} pixels are too many")
+            if picture.mode[0] in "IF":  # which `convert` would clip to black or white
+                raise VideoError(f"{path}: has more than 8 bits a channel; convert it to 8 bits")
             return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise VideoError(f"{path}: cannot be decoded: {error}") from None

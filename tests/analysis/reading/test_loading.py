@@ -16,6 +16,7 @@ from experiments.plan.plan import Plan
 from experiments.plan.reading import frame_of
 from registry.errors import RunError, SpecError
 from registry.experiment import expand
+from registry.experiment.claims import Direction, direction_of
 from registry.runs.replicate import Replicate
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write
@@ -268,3 +269,26 @@ def test_samples_play_in_a_notebook(loaded: ExperimentResults) -> None:
     assert [clip.name for clip in shown.clips] == ["clip-000.mp4"]
     assert "<video src='data:video/mp4;base64,dmlkZW8='" in shown._repr_html_()
     assert "autoplay loop muted" in shown._repr_html_()
+
+
+def test_the_way_of_a_score_that_is_recorded_with_its_weights_is_known(tmp_path: Path) -> None:
+    directions: dict[str, Direction] = {"fvd[i3d]": "min", "inception_score": "max"}
+    assert direction_of("inception_score[3c1f09aa]", directions) == "max"
+    assert direction_of("inception_score", directions) == "max"
+    assert direction_of("kvd[i3d]", directions) is None
+    finish(plan_of(tmp_path), lambda own: {"inception_score[3c1f09aa]": 2.0 + ("variant_4" in own.arm), "other": 1.0})
+    loaded = analysis.load(tmp_path / "toy.yaml")
+    object.__setattr__(loaded.resolved, "directions", directions)
+    front = loaded.pareto("inception_score[3c1f09aa]", "parameters").set_index("arm")["on_front"]
+    assert front["blocks=variant_4"], "a greater score is better"
+    with pytest.raises(RunError, match="nothing says which way other is better"):
+        loaded.pareto("other", "parameters")
+
+
+def test_an_evaluation_that_is_early_for_one_arm_and_last_for_another_counts_once(tmp_path: Path) -> None:
+    text = TOY.replace("model.blocks: [variant_1, variant_4]", "learning.steps: [6, 3]").split("claim:")[0]
+    plan = plan_of(tmp_path, "evaluate_at=[3]", "match=null", text=text)
+    finish(plan, lambda own: {FVD: 30.0 + own.seed})
+    scores = analysis.load(tmp_path / "toy.yaml", overrides=["evaluate_at=[3]", "match=null"]).scores()
+    assert len(scores) == 6
+    assert not scores.duplicated(["arm", "seed", "step", "metric"]).any()

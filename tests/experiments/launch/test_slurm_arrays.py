@@ -172,7 +172,7 @@ def test_of_jobs_that_were_not_asked_about_nothing_is_said() -> None:
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [("7", ["7"]), ("7_3", ["7_3"]), ("7_[2-4%2]", ["7_2", "7_3", "7_4"]), ("7_[0,5-6]", ["7_0", "7_5", "7_6"]),
-     ("7_[1-5:2]", ["7_1", "7_3", "7_5"])],
+     ("7_[1-5:2]", ["7_1", "7_3", "7_5"]), ("7_[1,3,5,7,...%2]", ["7_1", "7_3", "7_5", "7_7"])],
 )  # fmt: skip
 def test_what_stands_together_in_the_accounting(name: str, jobs: list[str]) -> None:
     assert elements(name) == jobs

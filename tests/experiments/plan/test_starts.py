@@ -18,6 +18,7 @@ from experiments.record.recording import Recorder
 from experiments.training.checkpoints import path_of
 from registry.errors import RunError, SpecError
 from registry.experiment import starts as starts_in_files
+from registry.experiment.arms import select
 from registry.parts.start_files import step_of
 from registry.runs.machine import ROOT
 from tests.cli.command import run
@@ -238,3 +239,13 @@ def test_the_small_twin_plans_its_image_network_first(tmp_path: Path) -> None:
     assert image.name == "small-weizmann-stills"
     check(video)
     assert video.arms[1].spec.learning.initialisation.parameters["training"] == image.arms[0].spec.training
+
+
+def test_a_start_beside_the_selected_arms_is_selected_by_jobs_as_well(tmp_path: Path) -> None:
+    """What prepares data on Slurm reads the frozen file, with the words of the selection behind it."""
+    image = "seeds: [0]\nablate: {learning.batch_size: [1, 2]}\n"
+    path = write(tmp_path, "{name: dit_image, experiment: image.yaml, arm: batch_size=1}", image)
+    listed = load_plan(tmp_path / "image.yaml", only=["baseline"])
+    image_plan, _ = with_starts([load_plan(path), listed])
+    assert [arm.name for arm in image_plan.selected] == ["baseline", "batch_size=1"]
+    assert select([arm.name for arm in image_plan.arms], image_plan.only) == ["baseline", "batch_size=1"]

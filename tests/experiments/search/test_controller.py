@@ -271,3 +271,11 @@ def test_optuna_reads_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "learning.learning_rate": f"{other.params['learning.learning_rate']:g}"
         }
         assert other.user_attrs["folder"] == f"{trial.arm}-{trial.identity}"
+
+
+def test_numbers_on_a_grid_stay_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = "{learning.learning_rate: {low: 0.015625, high: 0.125, step: 0.0078125}}"
+    plan = searching(tmp_path, f"{{space: {grid}, objective: validation_loss, trials: 4, sampler: random}}")
+    study, _ = control(plan, lambda rate, seed: rate, monkeypatch)
+    assert [trial.state for trial in study.trials()] == ["complete"] * 4
+    assert all(trial.values["learning.learning_rate"] / 0.0078125 % 1 == 0 for trial in study.trials())

@@ -16,11 +16,12 @@ from experiments.plan.screening import screen_plan
 from experiments.record import recording
 from experiments.record.recording import open_again
 from experiments.search import scored_screening
-from experiments.search.scored_screening import launch_screened_by_score, next_of_screen
+from experiments.search.scored_screening import ScoredRace, launch_screened_by_score, next_of_screen
 from experiments.search.watched import Watching
 from registry.errors import RunError, SpecError
 from tests.experiments.search import screened_toys
 from tests.experiments.search.screened_toys import Fuse, deaths_until_done, failing, of, records, states_of, unwatched
+from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import nothing
 
 CHEAPER = "{sampling.clips: 4, scoring.real_clips: 4, sampling.sampler.steps: 1, scoring.second_opinions: []}"
@@ -231,3 +232,22 @@ def test_what_is_wrong_is_told_before_anything_runs(tmp_path: Path, change: str,
     with pytest.raises(SpecError) as told:
         screened(tmp_path, change)
     assert message.split(": ", 1)[-1] in str(told.value)
+
+
+def test_a_score_that_is_recorded_with_its_weights_is_found(tmp_path: Path) -> None:
+    plan = screened(tmp_path, *RUNG)
+    at_rung = {"fast": 3.0, "slow": 1.0, "late": 2.0, "baseline": 4.0}
+    finish(screen_plan(plan), lambda own: {"fvd[i3d:3c1f09aa]": at_rung[own.arm.split(" ")[0]]})
+    race = ScoredRace(plan, lambda said: None)
+    race.score = ("fvd", "min")
+    race.decide()
+    names = {arm.identity: arm.name for arm in plan.arms}
+    assert [names[own] for own in records(plan)[0]["kept"]] == ["slow", "late"]
+
+
+def test_a_result_without_the_score_decides_nothing(tmp_path: Path) -> None:
+    plan = screened(tmp_path, *RUNG)
+    finish(screen_plan(plan), lambda own: {"validation_loss": 1.0})
+    with pytest.raises(RunError, match=r"its result has no fvd\[moving_shapes_r3d\], by which arms are screened"):
+        ScoredRace(plan, lambda said: None).decide()
+    assert records(plan) == []

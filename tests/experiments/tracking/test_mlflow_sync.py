@@ -21,6 +21,7 @@ from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, take, this_process
 from registry.runs.machine import ROOT
 from tests.fixtures import mlflow_server
 from tests.fixtures.finished_runs import finish
+from tests.fixtures.replicates import floor
 from tests.fixtures.toy_replicates import plan_of, result_of
 from tests.fixtures.tracked import Killed, assert_complete, fragile, log, replicates, rewritten, stored
 from tests.waiting import PATIENCE
@@ -386,3 +387,34 @@ def test_a_server_killed_in_the_middle_is_filled_when_it_is_back(
     mlflow_sync.sync(name, todo, server.uri)
     assert_complete(server.uri, name, todo)
     assert mlflow_sync.sync(name, todo, server.uri) == {"runs": 8, "points": 0}
+
+
+def test_runs_of_arms_that_the_newest_launch_no_longer_has_are_out_of_the_view(
+    uri: str, name: str, tmp_path: Path
+) -> None:
+    tried = plan_of(tmp_path, f"name={name}", "learning.steps=2")
+    finish(tried, lambda own: {"fvd[moving_shapes_r3d]": 90.0})
+    mlflow_sync.sync(name, tried.replicates, uri)
+    assert {run.data.tags["current"] for run in stored(uri, name).values()} == {"yes"}
+    plan = plan_of(tmp_path, f"name={name}")
+    finish(plan, lambda own: {"fvd[moving_shapes_r3d]": 30.0})
+    mlflow_sync.sync(name, plan.replicates, uri)
+    runs = stored(uri, name)
+    now = {run_contents.replicate_id(replicate) for replicate in plan.replicates}
+    assert {name: run.data.tags["current"] for name, run in runs.items()} == {
+        name: "yes" if name in now else "no" for name in runs
+    }
+    assert len(runs) == 2 * len(now)
+
+
+def test_a_floor_is_that_of_the_protocol_of_the_score(uri: str, name: str, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, f"name={name}")
+    finish(plan, lambda own: {"fvd[moving_shapes_r3d]": 30.0})  # by protocol 0123456789
+    floors = [
+        floor([value], metric="fvd[moving_shapes_r3d]", protocol=protocol)
+        for value, protocol in ((10.0, "0123456789"), (99.0, "9876543210"))
+    ]
+    (plan.folder / "floors.json").write_text(json.dumps({"floors": floors}))
+    mlflow_sync.sync(name, plan.replicates, uri)
+    found = {run.data.metrics["fvd/moving_shapes_r3d_floor"] for run in stored(uri, name).values()}
+    assert found == {10.0}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.record.recording import desire
 from experiments.training.gradients import pieces_of
 from experiments.training.processes import ALONE, Processes, joined
 from registry import strict_yaml
@@ -261,3 +262,16 @@ def test_torchrun_brings_a_replicate_to_its_result(tmp_path: Path) -> None:
     assert (first.processes, second.processes) == (1, 2)
     # Weights that differ in the last digits may turn a pixel of a clip by one of 255 steps.
     assert second.scores == pytest.approx(first.scores, rel=1e-3)
+
+
+def test_torchrun_ends_at_once_where_nothing_is_wanted_any_more(tmp_path: Path) -> None:
+    """Rank 0, which alone knows it, meets the others; they would wait ten minutes for it."""
+    (replicate,) = toys(tmp_path, "cancelled")
+    desire(replicate, "cancel", reason="by a test")
+    many = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "experiments.worker.run"]
+    done = subprocess.run(
+        [sys.executable, *many, str(replicate.training)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (replicate.state, list(replicate.events())) == ("cancelled", [])

@@ -200,6 +200,26 @@ def test_a_loss_that_is_not_finite_fails_with_advice(tmp_path: Path) -> None:
         train(trainer, never, nothing)
 
 
+@pytest.mark.parametrize(("every", "asked"), [(2, None), (3, 5)], ids=["checkpoint", "stop"])
+def test_a_loss_that_is_not_finite_takes_no_good_checkpoints_place(
+    tmp_path: Path, every: int, asked: int | None
+) -> None:
+    """Two steps behind the checkpoint, where the next one is due or somebody asks to stop; nothing is logged before."""
+    replicate = made(tmp_path, "runtime.log_every=6", f"runtime.checkpoint_every={every}")[0]
+    trainer = trainer_of(replicate)
+
+    def spoil(step: int) -> bool:
+        if step == every + 1:
+            with torch.no_grad():
+                trainer.model.patch_embedding.head.weight.fill_(float("nan"))
+        return step == asked
+
+    with pytest.raises(RunError, match=f"not finite at step {every + 2}"):
+        train(trainer, spoil, nothing)
+    assert [path.name for path in replicate.checkpoints()] == [f"step-0000000{every}.pt"]
+    assert resumed(replicate).step == every
+
+
 def test_clipping_begins_at_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[float | None] = []
     take_step = trainer.take_step

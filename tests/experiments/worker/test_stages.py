@@ -16,12 +16,13 @@ from experiments.launch.preparing import bind_replicates, prepare_data
 from experiments.plan import logs, status
 from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
-from experiments.record.recording import Recorder, desire, open_again
+from experiments.record.recording import ClaimedError, Recorder, desire, open_again
 from experiments.record.states import claim
 from experiments.scores import evaluation
 from experiments.worker import stopping
-from experiments.worker.run import run_training
+from experiments.worker.run import _lead, run_training
 from registry.errors import Interrupted, RunError
+from registry.runs.attempts import ATTEMPTS, take, this_process
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
 from registry.runs.stored import read_events, trained, training_state
@@ -169,6 +170,41 @@ def test_what_nobody_wants_any_more_ends(tmp_path: Path, monkeypatch: pytest.Mon
         run_training(replicate.training, at("training", 2, cancel_all))
     assert (replicate.state, guided.state) == ("cancelled", "cancelled")
     assert run_training(replicate.training) == []
+
+
+def test_several_processes_leave_what_is_asked_for_while_they_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are gone by then, so that rank 0 would wait for them in a second lap."""
+    (replicate,) = made(tmp_path, *GUIDED, only=["baseline"])
+    other = wanted_by_another(tmp_path).replicates[1]
+
+    def lead(*given: Any) -> Any:
+        made_now = _lead(*given)
+        ask(wanted_by_another(tmp_path))
+        return made_now
+
+    monkeypatch.setattr("experiments.worker.run._lead", lead)
+    with monkeypatch.context() as together:
+        together.setattr("experiments.worker.run.several", lambda: True)
+        (result,) = run_training(replicate.training)
+    assert result.evaluation == replicate.folder.name
+    assert (replicate.state, other.result()) == ("done", None)
+    (result,) = run_training(replicate.training)
+    assert result.evaluation == other.folder.name
+
+
+def test_an_attempt_that_was_taken_for_dead_fails_no_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends in the middle of sampling, and leaves the evaluation to the attempt behind it."""
+    monkeypatch.setattr(stopping, "LOOK_SECONDS", 0.0)
+    (replicate,) = made(tmp_path, *ONE, "ablate={}")
+    attempts = replicate.training / ATTEMPTS
+    with pytest.raises(ClaimedError, match="took this one for dead"):
+        run_training(replicate.training, at("sampling", 4, lambda: take(attempts, 2, this_process())))
+    assert [event.event for event in replicate.events()] == ["started"]
+    assert replicate.state == "running"
 
 
 def test_an_evaluation_that_fails_does_so_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

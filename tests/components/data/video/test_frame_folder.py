@@ -76,6 +76,20 @@ def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:
     assert frames.shape == (2, 8, 8, 3)
 
 
+def test_pictures_of_more_than_8_bits_are_left_out(tmp_path: Path) -> None:
+    """Read as RGB they would be all white, or all black."""
+    folder = tmp_path / "v"
+    folder.mkdir()
+    Image.fromarray(np.full((48, 64), 20_000, np.uint16)).save(folder / "1.png")
+    Image.fromarray(np.full((48, 64), 0.5, np.float32)).save(folder / "2.tiff")
+    with pytest.raises(VideoError, match=r"\(2 damaged\): .*1\.png: has more than 8 bits a channel; convert it"):
+        index_folder(folder)
+    write_pictures(folder, ["3.png", "4.png"])
+    index = index_folder(folder)
+    assert (index.frames, index.damaged, index.left_out) == (2, 2, ("1.png", "2.tiff"))
+    assert [int(frame[0, 0, 0]) for frame in FrameFolderReader(folder, index).frames([0, 1])] == [0, 10]
+
+
 def test_other_sizes_and_no_pictures_are_refused(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "v", ["1.png", "2.png"])
     Image.new("RGB", (10, 20)).save(folder / "3.png")
