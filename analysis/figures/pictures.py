@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.arm_figures import samples_figure
-from analysis.figures.report_figures import Results, drawings, plain_name
+from analysis.figures.report_figures import Results, drawings, samples_files
 from analysis.results.results_frame import DONE
 from registry.errors import RunError
 from registry.runs.arrays import ArrayFile, DamagedError
@@ -58,8 +58,9 @@ def paper_forms(folder: Path, asked: Sequence[Form]) -> list[Form]:
 
 
 def _samples(figures: Path, frame: pd.DataFrame) -> Iterator[Path]:
+    files = samples_files(map(str, frame["arm"]))
     for arm, rows in frame[frame["state"] == DONE].groupby("arm", sort=False):
-        folder, path = Path(rows.iloc[0]["folder"]), figures / f"samples-{plain_name(str(arm))}.png"
+        folder, path = Path(rows.iloc[0]["folder"]), figures / files[str(arm)]
         if (sheet := folder / CONTACT_SHEET).is_file():
             shutil.copyfile(sheet, path)
             yield path

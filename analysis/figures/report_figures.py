@@ -1,7 +1,9 @@
 """The figures of a report: which there are, and how each is drawn at a width; for pictures, pages and papers alike."""
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -119,3 +121,22 @@ def _noted(title: str, shown: ShownArms) -> str:
 def plain_name(name: str) -> str:
     """Return a name as files have it."""
     return re.sub(r"[^A-Za-z0-9=._-]+", "-", name).strip("-")
+
+
+def samples_files(arms: Iterable[str]) -> dict[str, str]:
+    """Return arm -> the file of its samples, one for each arm.
+
+    Of arms whose plain names are the same, such as `shift=+5` and `shift=-5`, each that is not plain itself has a
+    digest of its name behind it.
+
+    Args:
+        arms: all of the experiment; an arm may come several times.
+    """
+    plain = {arm: plain_name(arm) for arm in arms}
+    sharing = Counter(plain.values())
+    return {
+        arm: f"samples-{name}.png"
+        if name == arm or sharing[name] == 1
+        else f"samples-{name}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}.png"
+        for arm, name in plain.items()
+    }

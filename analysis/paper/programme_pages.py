@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from analysis.figures.report_figures import plain_name
+from analysis.figures.report_figures import samples_files
 from analysis.paper import scoreboard
 from analysis.paper.claims import paper_claims
 from analysis.reading.experiment_results import ExperimentResults
@@ -112,8 +112,9 @@ def _pictures(results: ExperimentResults, figures: Path, to: Path) -> Iterator[t
     """Copy what is shown of a report's figures: effects, curves, and samples of made-up data; give title and file."""
     for path in sorted([*figures.glob("effects.png"), *figures.glob("curve-*.png")]):
         yield path.stem.replace("_", " "), Path(shutil.copy(path, to))
+    files = samples_files(map(str, results.frame["arm"]))
     for arm, spec in results.specs.items():
-        sheet = figures / f"samples-{plain_name(arm)}.png"
+        sheet = figures / files[arm]
         if spec.data.path is None and sheet.exists():
             with Image.open(sheet) as picture:
                 picture.thumbnail((SIDE, SIDE))

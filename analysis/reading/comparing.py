@@ -105,7 +105,9 @@ def compare(left: ExperimentResults, right: ExperimentResults, metrics: Sequence
         )
     sides = [side.frame[side.frame["arm"].isin(shared)] for side in (left, right)]
     frame = pd.concat([own.assign(arm=f"{name}: " + own["arm"]) for name, own in zip(names, sides, strict=True)])
-    found, protocols, notes = [], {}, _notes(left, right, names)
+    found: list[ArmScores] = []
+    protocols: dict[str, str | None] = {}
+    notes = _notes(left, right, names)
     for metric in _metrics(left, sides, metrics):
         unlike = _unlike(frame, metric, shared, names)
         if not is_loss(metric):

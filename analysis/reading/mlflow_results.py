@@ -6,7 +6,6 @@ comparisons and verdicts are those of the run folders; curves are the points tha
 
 import atexit
 import contextlib
-import json
 import math
 import re
 import tempfile
@@ -21,8 +20,8 @@ import pandas as pd
 
 from analysis.figures.sample_videos import SampleVideos
 from analysis.reading.results_source import earlier, missing_row
+from analysis.results.mlflow_manifest import read_manifest
 from analysis.results.mlflow_names import (
-    ARTIFACTS_TAG,
     COSTS,
     MAXIMUM,
     OF_SCORES,
@@ -84,15 +83,13 @@ class _Store:
 
     def runs(self, experiment_id: str) -> list[Any]:
         """Return all runs of an experiment."""
-        found: list[Any] = []
-        token = None
         with self.told("its runs cannot be read"):
-            while True:
-                page = self.client.search_runs([experiment_id], max_results=1000, page_token=token)
-                found += page
-                token = page.token
-                if not token:
-                    return found
+            return _all_of(lambda token: self.client.search_runs([experiment_id], max_results=1000, page_token=token))
+
+    def experiments(self) -> list[Any]:
+        """Return all experiments."""
+        with self.told("cannot be asked for its experiments"):
+            return _all_of(lambda token: self.client.search_experiments(max_results=1000, page_token=token))
 
     def fetch(self, run: Any, name: str, into: Path) -> Path:
         """Bring an artifact of a run, a file or a folder, into a folder; return where it lies there."""
@@ -104,6 +101,18 @@ class _Store:
         """Return the call's answer for each item, in their order."""
         with ThreadPoolExecutor(THREADS if file_of(self.uri) is None else 1) as pool:
             return list(pool.map(call, items))
+
+
+def _all_of(page_at: Callable[[str | None], Any]) -> list[Any]:
+    """Return what all pages have; MLflow gives one at a time, with the token of the next."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = page_at(token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def open_tracked(address: str, overrides: Sequence[str] | None = None, experiment: str | None = None) -> "MlflowRuns":
@@ -142,8 +151,7 @@ def open_tracked(address: str, overrides: Sequence[str] | None = None, experimen
 
 def _experiment(store: _Store, number: str | None, name: str | None) -> Any:
     """Return the experiment of MLflow that is meant."""
-    with store.told("cannot be asked for its experiments"):
-        found = [one for one in store.client.search_experiments() if one.name != "Default"]
+    found = [one for one in store.experiments() if one.name != "Default"]
     named = [one for one in found if name in (None, one.name) and number in (None, str(one.experiment_id))]
     if len(named) == 1:
         return named[0]
@@ -173,10 +181,7 @@ def _launched(store: _Store, runs: Sequence[Any], folder: Path) -> dict[str, Any
 
 def _files(run: Any) -> set[str]:
     """The artifacts that `sync` has given to a run."""
-    with contextlib.suppress(ValueError):
-        value = json.loads(run.data.tags.get(ARTIFACTS_TAG) or "{}")
-        return set(value) if isinstance(value, dict) else set()
-    return set()
+    return set(read_manifest(run.data.tags))
 
 
 class MlflowRuns:

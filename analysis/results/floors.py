@@ -98,7 +98,8 @@ def below(floors: Floors, metric: str, protocol: str | None, means: Mapping[str,
 
     Real clips against real clips bound the score of every arm, and so does the reconstruction of the one autoencoder
     that all arms share; where arms have several, which one is whose is not known here. Samples against samples of the
-    same checkpoint are no bound: they are as far apart as the network makes them.
+    same checkpoint are no bound: they are as far apart as the network makes them. Below is by more than two standard
+    deviations of the floor's draws, since an unbiased score such as `kvd` scatters around zero there.
 
     Args:
         floors: the records of floors.json.
@@ -111,7 +112,7 @@ def below(floors: Floors, metric: str, protocol: str | None, means: Mapping[str,
     bounds = [floor for floor in bounds if sum(other.kind == floor.kind for other in bounds) == 1]
     told = []
     for arm, mean in means.items():
-        higher = [floor for floor in bounds if mean < floor.mean]
+        higher = [floor for floor in bounds if mean < floor.mean - 2 * (floor.sd if floor.values.size > 1 else 0.0)]
         if higher:
             names = ", ".join(f"{floor.name} {floor.mean:.4g}" for floor in higher)
             told.append(f"warning: {metric}: {arm} scores {mean:.4g}, below its own floor ({names}): {WHY_BELOW}")

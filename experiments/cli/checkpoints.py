@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.options import FOLDER, PLUGINS, RUNS, completed, verb
+from registry.errors import SpecError
 
 if TYPE_CHECKING:
-    from components.model.checkpoints import Assumed
+    from components.model.checkpoints import Assumed, Description
 
 SOURCE = click.argument("source", type=FOLDER, metavar="FILE|RUN")
 HEADS = click.option(
@@ -70,7 +71,8 @@ def show_checkpoint(source: Path, form: str, **options: Any) -> None:
 def export_checkpoint(source: Path, layout: str, out: Path, form: str, **options: Any) -> None:
     """Write FILE or RUN in another layout, or in its own: the same numbers bit for bit; nothing is overwritten.
 
-    What a layout cannot hold is refused by name. Of a run both kinds of weights are written, averaged and raw.
+    What a layout cannot hold is refused by name, but for heads and a label table without a null label: of these the
+    file says nothing, and whoever reads it has to. Of a run both kinds of weights are written, averaged and raw.
     """
     from components.model.checkpoints import digest_of, export, inspect
     from experiments.cli import hints
@@ -82,12 +84,15 @@ def export_checkpoint(source: Path, layout: str, out: Path, form: str, **options
         found = inspect(source, _assumed(**options)).verified(bars.show)
         file = export(found, layout, out)
         digest = digest_of(file, bars.show)
+    needed = _needed(found.description, out, options["plugins"])
     if form == "json":
-        told = {"path": str(out), "layout": layout, "bytes": file.stat().st_size, "sha256": digest}
+        told = {"path": str(out), "layout": layout, "bytes": file.stat().st_size, "sha256": digest, "read_with": needed}
         return print(json.dumps(told, indent=1))
     say(f"{out}: layout {layout}, weights {' and '.join(found.contents.weights)}, {file.stat().st_size:,} bytes")
     say(f"SHA-256 {digest}")
-    hints.next_command(command(), "checkpoint", "show", str(out), *_again(**options))
+    if needed:
+        say(f"the file does not say all of the network: read it with {' '.join(needed)}")
+    hints.next_command(command(), "checkpoint", "show", str(out), *needed)
 
 
 @checkpoint.command("import")
@@ -128,6 +133,24 @@ def _assumed(heads: int | None, classes: int | None, plugins: tuple[str, ...]) -
     from components.model.checkpoints import Assumed
 
     return Assumed(heads, classes, tuple(plugins))
+
+
+def _needed(network: "Description", out: Path, plugins: tuple[str, ...]) -> list[str]:
+    """Return the options without which a file that was written is read as another network, or not at all."""
+    from components.model.checkpoints import inspect
+
+    def is_read_by(heads: int | None, classes: int | None) -> bool:
+        try:
+            read = inspect(out, _assumed(heads, classes, plugins)).description
+        except SpecError:
+            return False
+        told = [(one.model.heads, one.classes, one.null_label) for one in (read, network)]
+        return told[0] == told[1]
+
+    heads, classes = network.model.heads, network.classes or None
+    tried = [(None, None), (heads, None), (None, classes), (heads, classes)]
+    enough = next((words for words in tried if is_read_by(*words)), tried[-1])
+    return _again(*enough, plugins)
 
 
 def _again(heads: int | None, classes: int | None, plugins: tuple[str, ...]) -> list[str]:

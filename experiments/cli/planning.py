@@ -116,9 +116,8 @@ def arm_rows(
     from experiments.plan import rows as planned
 
     rows: list[dict[str, Any]] = []
-    trainings: set[Path] = set()
+    trainings: dict[Path, float] = {}  # the GPU-hours of each that are counted
     for found in plans:
         paces = planned.paces(found, progress) if measure else None
         rows += planned.rows(found, paces, defaults, trainings, again)
-        trainings |= {replicate.training for replicate in found.replicates}
     return rows

@@ -15,16 +15,17 @@ from experiments.plan.check import check
 from experiments.plan.plan import Plan
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
-from experiments.record.recording import bind_data
+from experiments.record.recording import bind_data, write_json
 from experiments.scores import floors
 from experiments.scores.scoring import how_measured, prepare_reference
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
 from registry.experiment.arm import Arm
+from registry.runs.files import locked
 from registry.runs.floors import owner_of
-from registry.runs.places import DATA_FOLDER
-from registry.runs.records import LatentStatistics, PreparedData, State
+from registry.runs.places import DATA_FOLDER, FLOORS_MEASURED
+from registry.runs.records import LatentStatistics, PreparedData, Result, State, read_json
 from registry.runs.replicate import Replicate
 from registry.schema.spec import Spec
 from registry.schema.values import values_at
@@ -143,7 +144,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     """The samples of the first replicate that is done against samples of its checkpoint from other noise.
 
     Returns:
-        Whether it was measured now; not where it is there already, not wanted, or nothing is done yet.
+        Whether it was measured now; not where it is there already or came to nothing, not wanted, or nothing is done.
 
     Raises:
         RunError: it cannot be measured here.
@@ -151,17 +152,39 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     first = next((replicate for replicate in todo if replicate.state is State.DONE), None)
     if first is None or "resampled" not in plan.file.experiment.floors:
         return False
-    result = first.result()
-    have = {(floor.of, floor.protocol) for floor in floors.known_floors(plan.folder) if floor.floor == "resampled"}
-    against_real = {mark for mark, bound in result.protocol_specs.items() if "real" in bound} if result else set()
-    if all((owner_of(first), mark) in have for mark in against_real):
+    owner, noted = owner_of(first), (read_json(plan.folder / FLOORS_MEASURED) or {}).get(owner_of(first))
+    missing = _without_floor(plan, owner, first.result())
+    if not missing - set(noted if isinstance(noted, dict) else ()):
         return False
     prepared, _ = open_data(first)
     how = how_measured(first.spec, device_of(first.spec))
     metrics = Assembly(first.spec).metrics()
     floors.add_floors(plan.folder, floors.resampled(first, metrics, prepared, how, lambda: False, progress))
+    if came_to_nothing := _without_floor(plan, owner, first.result()):
+        _note(plan, owner, came_to_nothing)
     floors.drop_resampled(first)
     return True
+
+
+def _without_floor(plan: Plan, owner: str, result: Result | None) -> set[str]:
+    """The protocols of scores against real clips, and nothing else, beside which no floor of resampling stands."""
+    known = floors.known_floors(plan.folder)
+    have = {floor.protocol for floor in known if (floor.floor, floor.of) == ("resampled", owner)}
+    bound = result.protocol_specs.items() if result else ()
+    return {mark for mark, spec in bound if "real" in spec and "held_out" not in spec and mark not in have}
+
+
+def _note(plan: Plan, owner: str, protocols: set[str]) -> None:
+    """Note, beside the early floors, that resampling gave no floor under these protocols, so that none is tried again.
+
+    Args:
+        plan: of the experiment.
+        owner: the replicate that was resampled.
+        protocols: fingerprints.
+    """
+    path = plan.folder / FLOORS_MEASURED
+    with locked(plan.folder):
+        write_json(path, {**(read_json(path) or {}), owner: dict.fromkeys(sorted(protocols), False)})
 
 
 def _needs(spec: Spec) -> set[int]:

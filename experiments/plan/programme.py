@@ -62,7 +62,8 @@ def work_of(plans: Sequence[Plan]) -> Work:
             training, evaluation = (hours * found.devices * 3.6e15 for hours in (found.training, found.evaluation))
             alone += training * len(seeds)
             evaluations += evaluation * len(seeds) * (1 + len(plan.early_steps(arm)))
-            once |= {(training_name(arm.spec), seed): training for seed in seeds}
+            for key in ((training_name(arm.spec), seed) for seed in seeds):
+                once[key] = max(training, once.get(key, 0.0))
     return Work(alone, sum(once.values()), evaluations)
 
 

@@ -70,8 +70,9 @@ def floors_of(plan: Plan) -> list[dict[str, Any]]:
 
 
 def directions_of(plan: Plan) -> dict[str, Direction]:
-    """Return which way each score of the experiment is better."""
-    return dict(scores_of(plan.file.experiment.base, plan.file.parts).values())
+    """Return which way each score of the experiment is better; without those that are best at neither end."""
+    every = scores_of(plan.file.experiment.base, plan.file.parts).values()
+    return {name: direction for name, direction in every if direction is not None}
 
 
 def ranks_of(plan: Plan, frame: pd.DataFrame) -> list[str]:

@@ -19,7 +19,7 @@ from components.scoring.features.extraction import Measuring, Progress, Side, me
 from components.scoring.features.sources import ArrayVideos, PreparedVideos, Videos, one_size
 from components.scoring.protocol_metrics import build_metrics
 from experiments.record.progress import silent
-from experiments.record.recording import machine, write_json
+from experiments.record.recording import machine, prepared_data, write_json
 from experiments.sampling.sample_files import files_of
 from experiments.scores.floors import pool_of, real_halves, with_reference
 from experiments.scores.kept_samples import missing_samples, sample_again
@@ -39,10 +39,10 @@ from experiments.training.devices import device_named
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.runs.files import locked
-from registry.runs.floors import read_floors
+from registry.runs.floors import owner_of, read_floors
 from registry.runs.places import DATA_FOLDER, experiment_of
 from registry.runs.records import Floor
-from registry.runs.replicate import is_replicate, open_replicate
+from registry.runs.replicate import Replicate, is_replicate, open_replicate
 from registry.schema.differences import differing
 from registry.schema.protocol import Protocol
 
@@ -299,10 +299,22 @@ def _samples_of(run: Path) -> ArrayVideos:
 
 
 def _floors_of_run(samples: Path) -> list[Floor]:
-    """The floors that the experiment of a run folder has measured."""
+    """The floors that the experiment of a run folder has measured of this run and of its autoencoder."""
     if not is_replicate(samples) or not samples.is_symlink():  # the folder behind it belongs to no one experiment
         return []
-    return [floor for floor in read_floors(experiment_of(samples.absolute())) if floor.floor != "real_halves"]
+    replicate, known = open_replicate(samples), read_floors(experiment_of(samples.absolute()))
+    coders = _own_autoencoder(replicate, {floor.of for floor in known if floor.floor == "reconstruction"})
+    owners = {"resampled": {owner_of(replicate)}, "reconstruction": coders}
+    return [floor for floor in known if floor.of in owners.get(floor.floor, ())]
+
+
+def _own_autoencoder(replicate: Replicate, owners: set[str]) -> set[str]:
+    """Those of the owners of reconstruction floors that are a run's autoencoder; the only one, where nothing says."""
+    data = prepared_data(replicate.training)
+    if data is None:
+        return owners if len(owners) == 1 else set()
+    named = f"{replicate.spec.data.autoencoder.name}-{data.autoencoder[:10]}"  # as `floors.owner` names it
+    return owners & {data.autoencoder, named}
 
 
 def _about(path: Path, side: Side, short: Sequence[Video]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def goals_of(plan: Plan) -> list[Goal]:
     found = []
     for objective in search_of(plan).objective:
         score, direction = known[objective.metric]
-        found.append(Goal(objective.metric, score, objective.direction or direction))
+        found.append(Goal(objective.metric, score, objective.direction or direction or "min"))
     return found
 
 

@@ -2,14 +2,14 @@
 
 import contextlib
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from analysis.results.mlflow_names import ARTIFACTS_TAG, RESULT, SAMPLES, SPEC, result_at
+from analysis.results.mlflow_manifest import manifest_tags, read_manifest
+from analysis.results.mlflow_names import RESULT, SAMPLES, SPEC, result_at
 from experiments.tracking.run_contents import on_the_way
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
@@ -103,30 +103,24 @@ def bounded(artifacts: Iterable[Artifact]) -> list[Artifact]:
 def send(client: Any, run: Any, artifacts: Iterable[Artifact]) -> int:
     """Send what a run does not have or has otherwise; return how many files that were.
 
-    The tag that says what a run has is written last: after a kill the same files are sent again, to the same names.
+    The tags that say what a run has are written last: after a kill the same files are sent again, to the same names.
+    A file that the run shall not have any more stays in the store, and these tags do not name it.
 
     Args:
         client: an MlflowClient.
         run: as MLflow returned it.
         artifacts: that the run shall have.
     """
-    had = _had(run.data.tags.get(ARTIFACTS_TAG, ""))
+    had = read_manifest(run.data.tags)
     wanted = {artifact.name: artifact for artifact in bounded(artifacts)}
     changed = {name: artifact for name, artifact in wanted.items() if had.get(name) != artifact.stamp}
     for artifact in changed.values():
         _send(client, run.info.run_id, artifact)
-    if changed:
-        stamps = had | {name: artifact.stamp for name, artifact in changed.items()}
-        client.set_tag(run.info.run_id, ARTIFACTS_TAG, json.dumps(stamps))
+    if changed or had.keys() - wanted.keys():
+        stamps = {name: artifact.stamp for name, artifact in wanted.items()}
+        for tag, value in manifest_tags(stamps, run.data.tags).items():
+            client.set_tag(run.info.run_id, tag, value)
     return len(changed)
-
-
-def _had(tag: str) -> dict[str, str]:
-    try:
-        value = json.loads(tag or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _send(client: Any, run_id: str, artifact: Artifact) -> None:

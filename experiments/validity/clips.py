@@ -5,6 +5,8 @@ those of one person or a video and its mirror image.
 """
 
 import csv
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +124,22 @@ def folder_videos(folder: Path) -> list[tuple[Path, VideoIndex]]:
         except VideoError as error:
             click.echo(f"left out: {path}: {error}", err=True)
     return found
+
+
+def digest_of(folder: Path, tables: Sequence[str]) -> str:
+    """A digest of a folder's place, its videos and the tables beside them: of every byte, as well as of their names.
+
+    Args:
+        folder: of videos.
+        tables: names of files in it that say something of the videos; they need not be there.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
+    files += [folder / name for name in sorted(tables) if (folder / name).is_file()]
+    about = []
+    for path in files:
+        with path.open("rb") as file:
+            about.append([path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()])
+    return hashlib.sha256(json.dumps([str(folder.resolve()), about]).encode()).hexdigest()
 
 
 def groups_of(folder: Path, videos: Sequence[str]) -> list[str]:

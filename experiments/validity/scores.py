@@ -22,7 +22,7 @@ import numpy as np
 
 from components.data.video.readers import open_reader
 from components.scoring.corruptions import OF_CLIPS, Clips, spoil
-from experiments.validity.clips import column_of, folder_videos, groups_of, halves
+from experiments.validity.clips import GROUPS_FILE, column_of, digest_of, folder_videos, groups_of, halves
 from experiments.validity.page import command, machine_and_date, write_section
 from registry.errors import RunError, SpecError
 from registry.runs.machine import ROOT
@@ -112,6 +112,11 @@ def pairs() -> list[tuple[Copies, Copies]]:
 def measure(data: Path, work: Path, overrides: Sequence[str]) -> list[tuple[Copies, Copies, dict[str, Any]]]:
     """The content of scores.json for each pair; copies are made where they are not there yet.
 
+    Args:
+        data: folder of videos.
+        work: for copies of these videos and of no others, as `work_folder` gives it.
+        overrides: of the protocol.
+
     Raises:
         RunError: `score` failed.
     """
@@ -131,6 +136,11 @@ def measure(data: Path, work: Path, overrides: Sequence[str]) -> list[tuple[Copi
         click.echo(f"scored {samples.about} against {against.about}", err=True)
         found.append((samples, against, json.loads(done.stdout)))
     return found
+
+
+def work_folder(work: Path, data: Path) -> Path:
+    """Return the folder for copies of the videos as they are now: videos or tables that change get another one."""
+    return work / f"{data.resolve().name}-{digest_of(data, (SPLIT_FILE, GROUPS_FILE))[:12]}"
 
 
 def section(data: str, found: Sequence[tuple[Copies, Copies, dict[str, Any]]], overrides: Sequence[str]) -> str:
@@ -226,7 +236,7 @@ def scores(data: Path, work: Path, out: Path | None, overrides: tuple[str, ...])
     name = data.resolve().name
     title = f"{name} through `score`{_after(overrides)}"
     try:
-        text = section(name, measure(data, work / name, overrides), overrides)
+        text = section(name, measure(data, work_folder(work, data), overrides), overrides)
     except (SpecError, RunError) as error:
         raise click.ClickException(str(error)) from None
     if out is None:

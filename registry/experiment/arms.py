@@ -10,7 +10,7 @@ from registry.experiment.claims import ResolvedClaim, resolve_claims
 from registry.experiment.comparable import averageable, unevaluated, unjudgeable
 from registry.experiment.compatibility import any_below
 from registry.experiment.expand import Draft, make_drafts, sound_axes, trial_draft
-from registry.experiment.experiment_file import ExperimentFile, dotted
+from registry.experiment.experiment_file import AXES, ExperimentFile, dotted
 from registry.experiment.matching import (
     Candidate,
     Count,
@@ -202,7 +202,13 @@ def _once(
     lines = []
     for arm in arms:
         same = kept.setdefault(arm.identity, arm)
-        if same is not arm and arm.name in file.experiment.arms:
+        if same is not arm and arm.spec.data.path != same.spec.data.path:
+            lines.append(
+                f"{_path_place(file, arm)}: arm {arm.name} differs from arm {same.name} only in data.path, which is no "
+                "part of what identifies an arm; write an experiment of its own for another data set, or give "
+                "data.dataset the parameters that tell the two apart"
+            )
+        elif same is not arm and arm.name in file.experiment.arms:
             lines.append(f"{file.place(('arms', arm.name))}: arms.{arm.name}: is the same as arm {same.name!r}")
         if owner.setdefault(arm.name, same) is not same:
             lines.append(f"{file.path}: two arms are called {arm.name!r}")
@@ -217,6 +223,14 @@ def _once(
             lines.append(f"{file.place(('claim',))}: claim on {claim.axis}: {why}")
     owned = told_once([part for claim in owned for part in averageable(claim, specs)]) if not lines else []
     return list(kept.values()), owned, lines
+
+
+def _path_place(file: ExperimentFile, arm: Arm) -> str:
+    """Return where an arm is given a `data.path` of its own."""
+    if arm.name in file.experiment.arms:
+        return file.place(("arms", arm.name))
+    key = "data.path"
+    return next((file.place((own, key)) for own in AXES if key in getattr(file.experiment, own)), str(file.path))
 
 
 def _on_the_same_videos(drafts: Sequence[Draft], specs: Sequence[Spec]) -> list[Spec]:

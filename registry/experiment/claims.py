@@ -147,7 +147,7 @@ def _resolve_claim(
     ]
     wrong += wrong_over(claim, grid, list(by_axis))
     scores = scores_of(_any_of(named, alone, grid, drafts).raw, file.parts)
-    wrong += [("metric", text) for text in _no_scores(claim.metric, scores)]
+    wrong += [("metric", text) for text in (*_no_scores(claim.metric, scores), *_no_direction(claim, scores))]
     if wrong:
         return [], wrong
     judged = [scores.get(metric, (metric, "min")) for metric in claim.metric]
@@ -159,7 +159,7 @@ def _resolve_claim(
             wrong.append(("axis", apart(claim.axis, asked.labels, {} if asked.over else alone)))
         arms = tuple(cell[label].name for cell in cells.values() for label in asked.labels)
         for full, own_direction in judged:
-            direction = claim.direction or own_direction
+            direction = claim.direction or own_direction or "min"
             asks = replace(asked, arms=arms, metric=full, direction=direction, points=tuple(cells), together=together)
             found += _at_steps(asks, claim)
     return ([], wrong) if wrong else (found, [])
@@ -210,7 +210,14 @@ def _at_steps(asked: ResolvedClaim, claim: Claim) -> list[ResolvedClaim]:
     return [*(replace(asked, step=step) for step in steps), change]
 
 
-def _no_scores(metrics: Sequence[str], scores: Mapping[str, tuple[str, Direction]]) -> Iterator[str]:
+def _no_direction(claim: Claim, scores: Mapping[str, tuple[str, Direction | None]]) -> Iterator[str]:
+    """Say which scores are best at neither end, where a claim asks what is better and does not say which way."""
+    if claim.direction is None and claim.equivalent is None:
+        for metric in (name for name in claim.metric if name in scores and scores[name][1] is None):
+            yield f"{metric} is best at neither end: claim an equivalence, or say direction: min or max"
+
+
+def _no_scores(metrics: Sequence[str], scores: Mapping[str, tuple[str, Direction | None]]) -> Iterator[str]:
     """What is wrong with the scores that a claim names; nothing where the scores of its arms are not known."""
     for metric in metrics if scores else ():
         if metric not in scores:
@@ -267,22 +274,23 @@ def direction_of(score: str, directions: Mapping[str, Direction]) -> Direction |
     return next((way for name, way in directions.items() if recorded_name(name, [score]) == score), None)
 
 
-def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, Direction]]:
-    """What a claim may call a score -> its full name, and which way it is better."""
+def scores_of(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, tuple[str, Direction | None]]:
+    """What a claim may call a score -> its full name, and which way it is better; None where neither end is best."""
     written = raw.get("scoring")
     scoring = with_preset(written if isinstance(written, Mapping) else {})
     defaults = {name: Protocol.model_fields[name].default for name in ("detector", "second_opinions", "metrics")}
     metrics, detector, opinions = (
         scoring.get(name, defaults[name]) for name in ("metrics", "detector", "second_opinions")
     )
-    found: dict[str, tuple[str, Direction]] = {VALIDATION_LOSS: (VALIDATION_LOSS, "min")}
+    found: dict[str, tuple[str, Direction | None]] = {VALIDATION_LOSS: (VALIDATION_LOSS, "min")}
     try:
         suffixes = [_suffix(one, parts) for one in (detector, *_listed(opinions))]
         for metric in _listed(metrics):
             info = parts.find("metric", _name(metric))
+            way: Direction = "max" if info.fact("higher_is_better") else "min"
             for base in info.fact("scores") or (info.name,):
                 for suffix in suffixes if info.fact("by_detector") else [""]:
-                    score: tuple[str, Direction] = (base + suffix, "max" if info.fact("higher_is_better") else "min")
+                    score = base + suffix, None if base in info.fact("undirected") else way
                     found.setdefault(base, score)  # the short name is that of the main detector
                     found[base + suffix] = score
     except SpecError:

@@ -214,7 +214,7 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile
     Raises:
         SpecError: a file that is absent or no YAML: nothing else can be checked.
     """
-    raw, where, wrong = _read(path, ())
+    raw, where, wrong, bases = _read(path, ())
     wrong += _override(raw, where, overrides)
     if isinstance(raw.get("claim"), dict):
         raw["claim"] = (raw["claim"],)
@@ -229,6 +229,7 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentFile
     plugins = file.experiment.plugins
     try:
         if plugins:
+            _refuse_beside_bases(path, bases, plugins)
             _make_importable(path.parent.resolve(), plugins)
         file.parts = catalogue(plugins)
     except SpecError as error:
@@ -243,6 +244,27 @@ def dotted(key: Key) -> str:
 
 
 _folders: set[Path] = set()  # of experiments with plug-ins that this process has read
+_added: set[Path] = set()  # those of them that were put on Python's path for it
+
+
+def _refuse_beside_bases(path: Path, bases: Sequence[Path], plugins: Iterable[str]) -> None:
+    """Refuse plug-ins that lie beside a base in another folder: a launch takes along what lies beside the experiment.
+
+    Raises:
+        SpecError: a line for each.
+    """
+    lines = []
+    for name in plugins:
+        module, found = f"{name.replace('.', '/')}.py", file_of(name)
+        if (path.parent / module).is_file() or (found and not any(found.is_relative_to(own) for own in _added)):
+            continue
+        if base := next((base for base in bases if (base.parent / module).is_file()), None):
+            lines.append(
+                f"plugins: {name} lies beside the base {base}, and a launch takes along only modules that lie beside "
+                f"the experiment: put {module} beside {path.name}, or install it as a package"
+            )
+    if lines:
+        raise SpecError(lines)
 
 
 def _make_importable(folder: Path, plugins: Iterable[str]) -> None:
@@ -253,6 +275,7 @@ def _make_importable(folder: Path, plugins: Iterable[str]) -> None:
     """
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+        _added.add(folder)
     for name in plugins:
         own, found = folder / f"{name.replace('.', '/')}.py", file_of(name)
         other = next((before for before in _folders - {folder} if found and found.is_relative_to(before)), None)
@@ -264,8 +287,8 @@ def _make_importable(folder: Path, plugins: Iterable[str]) -> None:
     _folders.add(folder)
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key, str], list[str]]:
-    """The file's mapping with `base: other.yaml` and `set:` worked in."""
+def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key, str], list[str], list[Path]]:
+    """Return the file's mapping with `base: other.yaml` and `set:` worked in, places, problems, and the base files."""
     if path.resolve() in seen:
         raise SpecError(f"{path}: base files name each other in a circle: {' -> '.join(str(p) for p in (*seen, path))}")
     document = strict_yaml.load(path)
@@ -273,27 +296,37 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key,
     if not isinstance(raw, dict):
         raise SpecError(f"{path}:1: an experiment is a mapping with a `base`, got {type(raw).__name__}")
     raw = {key: _rooted(key, value, path.parent) for key, value in raw.items()}
+    bases: list[Path] = []
     if isinstance(raw.get("base"), str):
         other = path.parent / raw["base"]
         try:
-            base, base_where, base_wrong = _read(other, (*seen, path.resolve()))
+            base, base_where, base_wrong, further = _read(other, (*seen, path.resolve()))
         except SpecError as error:
             raise SpecError([f"{where[('base',)]}: base: {line}" for line in error.problems]) from None
         wrong += base_wrong
         raw["base"] = base.get("base", {})
         where |= {key: place for key, place in base_where.items() if key[:1] == ("base",)}
-        raw.setdefault("plugins", base.get("plugins", ()))
+        bases = [other, *further]
+        if "plugins" in base:
+            raw["plugins"] = _all_plugins(base["plugins"], raw.get("plugins", ()))
+            where.setdefault(("plugins",), base_where.get(("plugins",), str(other)))
     if "set" in raw:
         changes = raw.pop("set")
         if not isinstance(changes, dict):
             wrong.append(f"{where[('set',)]}: set: expected a mapping of keys to values")
-        else:
-            raw.setdefault("base", {})
+        elif isinstance(raw.setdefault("base", {}), dict):  # else it is told that the base is no mapping
             for key, value in changes.items():
                 merge(raw["base"], tuple(key.split(".")), value)
                 written = {k[2:]: place for k, place in where.items() if k[:2] == ("set", key)}
                 where |= {("base", *key.split("."), *rest): place for rest, place in written.items()}
-    return raw, where, wrong
+    return raw, where, wrong, bases
+
+
+def _all_plugins(of_base: Any, own: Any) -> Any:
+    """Return the plug-ins of a base and of an experiment, each once; what is no list is left, to be told."""
+    if not isinstance(of_base, tuple) or not isinstance(own, tuple):
+        return own if isinstance(of_base, tuple) else of_base
+    return (*of_base, *(name for name in own if name not in of_base))
 
 
 def _rooted(section: str, value: Any, folder: Path) -> Any:

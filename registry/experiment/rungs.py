@@ -38,10 +38,12 @@ class RungArm:
 
 def score_of(file: ExperimentFile, screen: Screen) -> tuple[str, Direction]:
     """Return the full name of the score that a sound screen compares arms by, and which way it is better."""
-    return _scores(file, screen)[screen.metric]
+    name, direction = _scores(file, screen)[screen.metric]
+    assert direction is not None, "of a sound screen"
+    return name, direction
 
 
-def _scores(file: ExperimentFile, screen: Screen) -> Mapping[str, tuple[str, Direction]]:
+def _scores(file: ExperimentFile, screen: Screen) -> Mapping[str, tuple[str, Direction | None]]:
     raw = deepcopy(dict(file.experiment.base))
     for key, value in screen.evaluation.items():
         merge(raw, tuple(key.split(".")), value)
@@ -91,8 +93,10 @@ def _key_problems(file: ExperimentFile, screen: Screen) -> Iterator[str]:
 def _metric_problems(file: ExperimentFile, screen: Screen) -> Iterator[str]:
     """Say what is wrong with the score, where its names are known."""
     names = _scores(file, screen)
+    place = f"{file.place(('screen', 'metric'))}: screen.metric"
+    if names.get(screen.metric, ("", "min"))[1] is None:
+        yield f"{place}: {screen.metric} is best at neither end, so that no arm is the best by it"
     if names and screen.metric not in names:
-        place = f"{file.place(('screen', 'metric'))}: screen.metric"
         yield f"{place}: no score {screen.metric!r}; {did_you_mean(screen.metric, list(names))}"
 
 
@@ -107,6 +111,6 @@ def _cheaper(spec: Spec, screen: Screen, file: ExperimentFile) -> tuple[Spec | N
 
 def _at(arm: Arm, spec: Spec, step: int) -> Arm:
     """The arm at a rung."""
-    sampling = spec.sampling.model_copy(update={"step": step if step != spec.learning.steps else None})
+    sampling = spec.sampling.model_copy(update={"step": step})
     name = f"{arm.name} at step {step}"
     return Arm(name, {**arm.axes, "step": str(step)}, spec.model_copy(update={"sampling": sampling}))

@@ -31,6 +31,9 @@ def search_problems(file: ExperimentFile, baseline: Spec | None) -> list[str]:
         lines.append(f"{file.place(('match',))}: match: {several}")
     names = scores_of(file.experiment.base, file.parts)
     for number, objective in enumerate(search.objective):
+        if objective.direction is None and names.get(objective.metric, ("", "min"))[1] is None:
+            place = file.place(("search", "objective", str(number)))
+            lines.append(f"{place}: search.objective: {objective.metric} is best at neither end; give its direction")
         if names and objective.metric not in names and objective.metric not in COUNTED:
             place = file.place(("search", "objective", str(number)))
             hint = did_you_mean(objective.metric, [*names, *COUNTED])

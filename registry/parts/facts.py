@@ -54,6 +54,7 @@ class MetricFacts(Facts):
     scores: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None  # names; None: the metric's own
     by_detector: bool = True  # whether it measures with the protocol's detector, not with an extractor of its own
     higher_is_better: bool = False
+    undirected: Annotated[tuple[str, ...], Field(strict=False)] = ()  # those of its scores of which neither end is best
     meaning: str = ""  # what its number says, in a line; printed below tables of scores
 
 

@@ -50,6 +50,27 @@ def test_export_writes_what_it_read(official: Path, tmp_path: Path) -> None:
     assert (again.code, "is there already" in again.err) == (2, True)
 
 
+@pytest.mark.parametrize("null_label", [True, False])
+def test_what_an_exported_file_does_not_say_is_told_with_the_options_that_say_it(
+    tmp_path: Path, null_label: bool
+) -> None:
+    ours, out = file_of_ours(tmp_path / "ours.safetensors", null_label=null_label), tmp_path / "out.pt"
+    network = run("checkpoint", "show", ours, "--format", "json").json
+    written = run("checkpoint", "export", ours, "--layout", "latte", "--out", out, "--format", "json")
+    assert written.code == 0, written.err
+    read = run("checkpoint", "show", out, *written.json["read_with"], "--format", "json")
+    assert read.code == 0, read.err
+    assert [read.json[key] for key in ("heads", "classes", "null_label")] == [
+        network[key] for key in ("heads", "classes", "null_label")
+    ]
+    assert written.json["read_with"][:2] == ["--heads", str(network["heads"])]
+    assert ("--classes" in written.json["read_with"]) is not null_label
+    said = run("checkpoint", "export", ours, "--layout", "latte", "--out", tmp_path / "second.pt")
+    assert f"read it with --heads {network['heads']}" in said.out
+    assert run("checkpoint", "export", ours, "--layout", "ours", "--out", tmp_path / "own.safetensors",
+               "--format", "json").json["read_with"] == []  # fmt: skip
+
+
 def test_import_says_where_it_is_and_how_an_experiment_names_it(official: Path, tmp_path: Path) -> None:
     words = ("checkpoint", "import", official, "--heads", 2, "--runs", tmp_path / "runs")
     made = run(*words)

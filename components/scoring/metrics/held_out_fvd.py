@@ -21,7 +21,8 @@ class HeldOutFVD(HeldOutMetric):
     """FVD of samples against real clips of the test split, and whether samples are nearer to training clips than these.
 
     `fvd_test` is `fvd` with the test split for its real side. `fvd_gap` is the FVD of held-out clips against the
-    training clips, less the FVD of as many samples against the same training clips: both have the same bias. The
+    training clips, less the FVD of as many samples against the same training clips, one clip of each video on either
+    side, since clips of one video are alike: both have the same bias. The
     samples of a network that has learned the law of the clips are as far from the training clips as held-out clips are,
     about 0; copies are nearer, since they are the clips that they are held against, and their gap is above 0, the more
     so the fewer training clips there are. A gap below 0 says that samples are farther, as most are. Where the splits
@@ -36,6 +37,7 @@ class HeldOutFVD(HeldOutMetric):
 
     scores = ("fvd_test", "fvd_gap")
     higher_is_better = False
+    undirected = ("fvd_gap",)  # best at 0
     biased = ("fvd_test",)  # by 1/n_fake + 1/n_real
     meaning = (
         "against the test split; fvd_gap: above 0 where samples are nearer to training clips than held-out clips are"
@@ -48,7 +50,7 @@ class HeldOutFVD(HeldOutMetric):
             "covariance": "population",
             "precision": "float64",
             "slices": "8, 4 or 2 of whole videos, RandomState(0)",
-            "gap": "held-out clips against training clips, less as many samples, whole videos by RandomState(0)",
+            "gap": "held-out clips against training clips, less as many samples, a clip of each video, RandomState(0)",
         }
 
     @one_thread()
@@ -67,7 +69,7 @@ class HeldOutFVD(HeldOutMetric):
         training, test = comparable(name, fake, real), comparable(name, fake, held_out)
         slices, moments = _sliced(fake, test)
         to_test = Sliced(lambda members: frechet_distance(*moments(members)), slices)
-        count = min(fake.clips, test.clips)
+        count = min(len(np.unique(side.videos)) for side in (fake, test))
         samples, others = draw(fake, count), draw(test, count)
         slices, moments_of_three = _sliced(samples, others, training)
 
@@ -108,10 +110,10 @@ def _interval(sliced: Sliced) -> tuple[float, float] | None:
 
 
 def draw(features: Features, count: int) -> Features:
-    """Return so many clips, of whole videos but for the last one; all where there are no more."""
-    _, video = np.unique(features.videos, return_inverse=True)
-    place = np.random.RandomState(0).permutation(video.max() + 1)[video]  # frozen: the same draw with every NumPy
-    return features.subset(np.sort(np.argsort(place, kind="stable")[:count]).tolist())
+    """Return the first clip of each of so many videos, of all where there are no more."""
+    _, first = np.unique(features.videos, return_index=True)
+    place = np.random.RandomState(0).permutation(len(first))  # frozen: the same draw with every NumPy
+    return features.subset(np.sort(first[np.argsort(place)[:count]]).tolist())
 
 
 def in_words(interval: tuple[float, float] | None) -> str:

@@ -26,8 +26,9 @@ class KVD:
     less than KID's mean over random subsets, which has the same expectation. Clips of one video, and frames of one clip
     where the detector sees frames, are alike: as pairs they would raise the value by a share that falls with the number
     of clips, and the more, the less moves. The interval is the jackknife's over 8 (or 4)
-    disjoint slices. With more clips than `subset_size` on both sides the details also have KID's way of telling it:
-    mean and spread over `subsets` random subsets of `subset_size` clips; with fewer, all subsets would be the same
+    disjoint slices. With more than `subset_size` rows (clips, or frames where the detector sees frames) on both sides
+    the details also have KID's way of telling it: mean and spread over `subsets` random subsets of whole clips with so
+    many rows; with fewer, all subsets would be the same
     clips, and the spread over disjoint slices is that of the curve. The time is quadratic in the number of clips.
 
     Source: Unterthiner et al. 2018, arXiv 1812.01717 (KVD); Binkowski et al. 2018, arXiv 1801.01401 (kernel, subsets)
@@ -79,12 +80,13 @@ class KVD:
         return {name: Score(sliced.whole(), sliced.interval(sliced.whole(), error), sliced.curve(), details)}
 
     def _over_subsets(self, fake: Features, real: Features) -> dict[str, Any]:
-        if self.subsets == 0 or min(fake.clips, real.clips) <= self.subset_size:
+        size = max(2, self.subset_size // max(fake.rows_per_clip, real.rows_per_clip))
+        if self.subsets == 0 or min(fake.clips, real.clips) <= size:
             return {}
         draw = np.random.RandomState(0)
         values = []
         for _ in range(self.subsets):
-            picked = [draw.choice(side.clips, self.subset_size, replace=False) for side in (fake, real)]
+            picked = [draw.choice(side.clips, size, replace=False) for side in (fake, real)]
             x, y = (side.of(clips).astype(np.float64) for side, clips in zip((fake, real), picked, strict=True))
             of_x, of_y = (_videos_of(side, clips) for side, clips in zip((fake, real), picked, strict=True))
             values.append(mmd2(x, y, of_x, of_y))
@@ -92,7 +94,7 @@ class KVD:
             "subset_mean": float(np.mean(values)),
             "subset_sd": float(np.std(values)),
             "subsets": self.subsets,
-            "subset_size": self.subset_size,
+            "subset_size": size,
         }
 
 

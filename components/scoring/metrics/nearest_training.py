@@ -36,6 +36,7 @@ class NearestTraining(HeldOutMetric):
 
     scores = ("nearest_training",)
     higher_is_better = True
+    undirected = ("nearest_training",)  # best at 1
     biased = ()
     meaning = "1: samples are as far from training clips as held-out real clips are; far below 1: copies of them"
 

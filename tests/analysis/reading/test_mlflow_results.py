@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 import analysis
 from analysis.reading.experiment_results import ExperimentResults
@@ -111,6 +112,32 @@ def test_of_several_experiments_one_is_named_and_one_that_was_never_launched_is_
         assert analysis.load(uri, experiment="toy").name == "toy"
     finally:
         client.delete_experiment(number)
+
+
+def test_an_experiment_is_found_on_whatever_page_it_is(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow gives 1000 experiments at a time, the newest first."""
+    uri = both[2]
+    client = mlflow_sync._client(uri)
+    numbers = [client.create_experiment(f"newer-{number}") for number in range(3)]
+    search = MlflowClient.search_experiments
+    monkeypatch.setattr(MlflowClient, "search_experiments", lambda *a, **kw: search(*a, **{**kw, "max_results": 2}))
+    try:
+        assert analysis.load(uri, experiment="toy").name == "toy"
+        with pytest.raises(RunError, match="has 4 experiments, newer-0, newer-1, newer-2, toy; name one"):
+            analysis.load(uri)
+    finally:
+        for number in numbers:
+            client.delete_experiment(number)
+
+
+def test_a_report_of_very_many_figures_is_found(tmp_path: Path) -> None:
+    plan, uri = synced(tmp_path, TOY.replace("seeds: [0, 1]", "seeds: [0]"))
+    (place,) = (path.parent for path in plan.folder.glob("reports/*/experiment.json"))
+    (place / "figures").mkdir(exist_ok=True)
+    for number in range(90):
+        (place / "figures" / f"{'score-' * 20}{number:03}.png").write_bytes(b"png")
+    mlflow_sync.sync(plan.name, plan.replicates, uri)
+    assert analysis.load(uri).name == plan.name
 
 
 def test_samples_come_from_mlflow_and_a_result_that_was_never_sent_is_told(tmp_path: Path) -> None:

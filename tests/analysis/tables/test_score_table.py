@@ -144,7 +144,7 @@ def test_a_note_says_of_how_many_videos_the_clips_of_a_floor_are():
 def test_a_score_below_a_floor_of_its_own_is_warned_of():
     frame = load(replicates({"baseline": [10.0, 20.0], "b": [2.0, 3.5], "c": [None]}))
     floors = [
-        floor([2.0, 4.0]),
+        floor([2.98, 3.02]),
         floor([6.0, 6.2], "reconstruction", of="pixels-2"),
         floor([90.0], "resampled"),  # is no bound
         floor([90.0], protocol="q"),
@@ -154,6 +154,8 @@ def test_a_score_below_a_floor_of_its_own_is_warned_of():
         "warning: fvd: b scores 2.75, below its own floor (real halves 3, reconstruction (pixels-2) 6.1): nothing is "
         "nearer to real clips than they are; look for the same videos on both sides, and for copied clips"
     ]
+    by_chance = [floor([2.0, 4.0])]  # an unbiased score scatters as much where nothing is wrong
+    assert not [note for note in summary(frame, ["fvd"], by_chance).notes if note.startswith("warning")]
     reached = [floor([90.0], higher_is_better=True)]  # what real clips reach is no bound from below
     assert not [note for note in summary(frame, ["fvd"], reached).notes if note.startswith("warning")]
     several = [*floors, floor([5.0], "reconstruction", of="pixels-4")]  # whose it is cannot be told

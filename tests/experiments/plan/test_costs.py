@@ -6,6 +6,7 @@ import pytest
 
 from components.network_counts import NetworkCounts
 from experiments.cli.plan_view import plan_totals
+from experiments.cli.planning import arm_rows
 from experiments.plan import costs
 from experiments.plan.costs import Pace, cost, measure, refuse_above
 from experiments.plan.plan import Plan
@@ -13,6 +14,7 @@ from experiments.plan.rows import paces, rows, totals, trainings
 from experiments.record.recording import Recorder, create, desire
 from registry.errors import SpecError
 from registry.runs.records import Result
+from registry.runs.replicate import Replicate
 from registry.schema.resources import Resources, Shape
 from tests.fixtures.toy_replicates import nothing, plan_of
 
@@ -22,6 +24,13 @@ MACS = NetworkCounts(parameters=0, paper_convention=0, per_clip=0, evaluated=100
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     return plan_of(tmp_path, "seeds=[0,1,2]", "resources.tflops=1e-6")
+
+
+def finish(replicate: Replicate) -> None:
+    """Note a result of a replicate that trained for an hour and a half and was sampled for half an hour."""
+    spec, times = replicate.spec, {"seconds": 7200.0, "seconds_of": {"training": 5400.0, "sampling": 1800.0}}
+    own = {"identity": spec.identity, "training": spec.training, "evaluation": spec.evaluation, "seed": replicate.seed}
+    Recorder(replicate.folder).result(Result(scores={}, step=6, steps=6, **own, **times))
 
 
 def test_arithmetic_counts_training_and_sampling(plan: Plan) -> None:
@@ -47,9 +56,7 @@ def test_more_gpus_take_as_many_gpu_hours(plan: Plan) -> None:
 def test_finished_replicates_say_it_better(plan: Plan) -> None:
     first = plan.replicates[0]
     create(first, {})
-    spec, times = first.spec, {"seconds": 7200.0, "seconds_of": {"training": 5400.0, "sampling": 1800.0}}
-    own = {"identity": spec.identity, "training": spec.training, "evaluation": spec.evaluation, "seed": first.seed}
-    Recorder(first.folder).result(Result(scores={}, step=6, steps=6, **own, **times))
+    finish(first)
     row, other = rows(plan)
     assert (row["gpu_hours"], row["gpu_hours_left"], row["gpu_hours_from"]) == (6.0, 4.0, "finished")
     assert row["gpu_hours_of_training"] == 4.5
@@ -70,6 +77,47 @@ def test_going_back_to_a_step_costs_the_steps_from_the_checkpoint_before_it(tmp_
         (folder / f"step-{step:08d}.pt").touch()
         (row,) = rows(plan)
         assert row["gpu_hours_left"] == pytest.approx(evaluation + share * row["gpu_hours_of_training"], rel=1e-3)
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 6), (6, 2)])
+def test_a_training_of_arms_that_are_evaluated_at_different_steps_costs_as_much_as_the_longest(
+    tmp_path: Path, first: int, second: int
+) -> None:
+    steps = (f"sampling.step={first}", f"ablate={{sampling.step: [{second}]}}", "claim=[]")
+    plan = plan_of(tmp_path, "seeds=[0,1]", "resources.tflops=1e-6", *steps)
+    arms = rows(plan)
+    assert [row["evaluate_at"] for row in arms] == [[first], [second]]
+    found = totals(arms, (shared := trainings([plan], arms)))
+    assert [row["gpu_hours"] for row in shared] == [max(row["gpu_hours_of_training"] for row in arms)]
+    assert found["left"] == pytest.approx(found["shared"], rel=1e-3)
+    assert found["alone"] > found["shared"]
+
+
+def test_files_that_evaluate_a_training_at_different_steps_count_it_to_the_last_of_them(tmp_path: Path) -> None:
+    plans = [
+        plan_of(tmp_path, f"name=at-{step}", f"sampling.step={step}", "ablate={}", "claim=[]", "resources.tflops=1e-6")
+        for step in (2, 6, 4)
+    ]
+    arms = arm_rows(plans, measure=False, progress=nothing)
+    alone = [row["gpu_hours_of_training"] for row in arms]
+    left = [row["gpu_hours_left"] - (row["gpu_hours"] - row["gpu_hours_of_training"]) for row in arms]
+    assert left == pytest.approx([alone[0], alone[1] - alone[0], 0.0], rel=1e-3, abs=1e-5)
+
+
+def test_an_evaluation_that_is_added_to_a_finished_arm_costs_going_back_and_itself(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "seeds=[0]", only=["baseline"])
+    create(plan.replicates[0], {})
+    finish(plan.replicates[0])
+    folder = plan.replicates[0].training / "checkpoints"
+    folder.mkdir()
+    (folder / "step-00000006.pt").touch()
+    assert rows(plan)[0]["gpu_hours_left"] == 0
+    for steps, hours in (("[4]", 0.5 + 4 / 6 * 1.5), ("[2, 4]", 2 * 0.5 + 4 / 6 * 1.5)):
+        (row,) = rows(plan_of(tmp_path, "seeds=[0]", f"evaluate_at={steps}", only=["baseline"]))
+        assert row["gpu_hours_left"] == pytest.approx(hours)
+    (folder / "step-00000002.pt").touch()
+    (row,) = rows(plan_of(tmp_path, "seeds=[0]", "evaluate_at=[2, 4]", only=["baseline"]))
+    assert row["gpu_hours_left"] == pytest.approx(2 * 0.5 + 2 / 6 * 1.5)
 
 
 def test_the_pace_is_measured_once_for_arms_that_cost_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +159,15 @@ def test_what_a_screen_stopped_costs_no_more(tmp_path: Path, capsys: pytest.Capt
     assert other["gpu_hours_left"] == other["gpu_hours"]
     plan_totals([plan], [row, other], shared := trainings([plan], [row, other]), totals([row, other], shared))
     assert "at most: what the screen stops is counted to its end" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_rung_that_is_the_arms_own_evaluation_costs_nothing_more(tmp_path: Path) -> None:
+    tflops = "resources.tflops=1e-6"
+    without, one, both = (
+        rows(plan_of(tmp_path, tflops, *more))[0]["gpu_hours"]
+        for more in ([], ["screen={rungs: [3], metric: fvd}"], ["screen={rungs: [3, 6], metric: fvd}"])
+    )
+    assert without < one == both
 
 
 def test_guidance_doubles_the_sampling(plan: Plan) -> None:

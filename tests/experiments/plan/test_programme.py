@@ -25,6 +25,15 @@ def test_shared_trainings_are_counted_once(tmp_path: Path) -> None:
     assert single.alone + single.evaluations == pytest.approx(3 * by_hand * 3.6e15)
 
 
+@pytest.mark.parametrize(("first", "second"), [(2, 6), (6, 2)])
+def test_a_shared_training_is_counted_to_the_last_step_that_an_arm_wants(
+    tmp_path: Path, first: int, second: int
+) -> None:
+    given = (f"sampling.step={first}", f"ablate={{sampling.step: [{second}]}}", "claim=[]")
+    longest = plan_of(tmp_path, "sampling.step=6", "ablate={}", "claim=[]")
+    assert work_of([plan_of(tmp_path, *given)]).shared == pytest.approx(work_of([longest]).shared)
+
+
 def test_each_way_costs_less_than_the_one_before(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "learning.steps=6000")
     found = {one.way: one.gpu_hours for one in programme([plan, plan])}

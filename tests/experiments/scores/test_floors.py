@@ -243,6 +243,30 @@ def test_a_second_launch_measures_nothing_again(launched: Plan) -> None:
     assert (launched.folder / "floors.json").read_bytes() == before
 
 
+def test_no_floor_of_resampling_is_waited_for_where_clips_were_held_out(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, *TOY, "scoring.metrics=[fvd, fvd_test]", "floors=[resampled]", only=["baseline"])
+    launch(plan)
+    result = plan.replicates[0].result()
+    assert result is not None
+    assert any("held_out" in bound for bound in result.protocol_specs.values())
+    assert {record.metric for record in read_floors(plan.folder)} == {"fvd[random_r3d]"}
+    assert not late_floor(plan, plan.replicates, nothing)
+
+
+def test_resampling_that_gave_a_score_no_floor_is_not_tried_again(
+    launched: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path, *TOY, "floors=[resampled]", only=["baseline"])
+    only_kvd = [record for record in read_floors(launched.folder) if record.metric == "kvd[random_r3d]"]
+    monkeypatch.setattr(floors, "resampled", lambda *words: [one for one in only_kvd if one.floor == "resampled"])
+    launch(plan)
+    assert {record.metric for record in read_floors(plan.folder)} == {"kvd[random_r3d]"}
+    assert not late_floor(plan, plan.replicates, nothing)
+    (plan.folder / "floors.json").unlink()  # what was there and is lost is measured again
+    assert late_floor(plan, plan.replicates, nothing)
+    assert not late_floor(plan, plan.replicates, nothing)
+
+
 @pytest.mark.usefixtures("forbidden")
 def test_without_floors_none_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(tmp_path, *TOY, "floors=[]", only=["baseline"])

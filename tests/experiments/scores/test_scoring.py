@@ -16,11 +16,15 @@ from components.scoring.metrics.fvd import FVD
 from components.scoring.metrics.kernel import KVD
 from experiments.sampling.sample_files import files_of
 from experiments.scores import score_folders as module
+from experiments.scores.floors import add_floors
 from experiments.scores.protocols import show
 from experiments.scores.score_folders import request_of, score_folders
 from registry.errors import RunError, SpecError
+from registry.runs.floors import owner_of
+from registry.runs.records import Floor
 from registry.schema.protocol import fingerprint
 from tests.fixtures.made_videos import gradient_frames, write_video
+from tests.fixtures.toy_replicates import made
 
 FAST = ("detector=random_r3d", "detector.width=4", "frames=4")
 SCORES = ["fvd[random_r3d]", "kvd[random_r3d]"]
@@ -198,10 +202,6 @@ def test_pngs_arrays_and_one_array_file_are_the_same_samples(root: Path, tmp_pat
 
 
 def test_a_run_is_scored_by_its_samples_with_the_floors_of_its_experiment(root: Path, tmp_path: Path) -> None:
-    from experiments.scores.floors import add_floors
-    from registry.runs.records import Floor
-    from tests.fixtures.toy_replicates import made
-
     replicate = made(tmp_path, "floors=[]")[0]
     place = replicate.link  # the experiment's
     with pytest.raises(RunError, match="has no samples yet; launch it first"):
@@ -227,6 +227,17 @@ def test_a_run_is_scored_by_its_samples_with_the_floors_of_its_experiment(root: 
     behind = scored(replicate.folder, root / "real", root / "runs")  # belongs to no one experiment
     assert values(behind) == values(again)
     assert not any("reconstruction" in row["floors"] for row in behind["scores"])
+
+
+def test_floors_beside_a_run_are_of_itself_and_of_its_own_autoencoder(tmp_path: Path) -> None:
+    first, second = made(tmp_path, "floors=[]")[:2]
+    about = {"metric": "fvd", "protocol": "p", "values": [1.0], "n_fake": 6, "n_real": 8}
+    own = [("reconstruction", "pixels-4"), ("resampled", owner_of(first))]
+    others = [("real_halves", ""), ("reconstruction", "pixels-2"), ("resampled", owner_of(second))]
+    add_floors(tmp_path / "runs" / "toy", [Floor(floor=floor, of=of, **about) for floor, of in (*own, *others)])
+    assert [(one.floor, one.of) for one in module._floors_of_run(first.link)] == own
+    (first.training / "prepared.json").unlink()  # nothing says which autoencoder is its own
+    assert [(one.floor, one.of) for one in module._floors_of_run(first.link)] == own[1:]
 
 
 # ---------------------------------------------------------------- bad input

@@ -245,6 +245,11 @@ def test_a_score_that_is_recorded_with_its_weights_is_found(tmp_path: Path) -> N
     assert [names[own] for own in records(plan)[0]["kept"]] == ["slow", "late"]
 
 
+def test_no_screen_goes_by_a_score_that_is_best_at_neither_end(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"screen\.metric: fvd_gap is best at neither end"):
+        screened(tmp_path, "scoring.metrics=[fvd, fvd_test]", "screen.metric=fvd_gap")
+
+
 def test_a_result_without_the_score_decides_nothing(tmp_path: Path) -> None:
     plan = screened(tmp_path, *RUNG)
     finish(screen_plan(plan), lambda own: {"validation_loss": 1.0})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from analysis.results import mlflow_names
+from analysis.results.mlflow_manifest import read_manifest
 from experiments.record.recording import Recorder
 from experiments.tracking import artifacts, mlflow_sync, overview, store
 from registry.runs.files import write_atomically
@@ -43,7 +44,7 @@ def done(replicate: Replicate) -> None:
     (replicate.training / "log.txt").write_text("begun\ndone\n")
     scores = {"fvd[x]": 2.0}
     result = result_of(
-        replicate, scores=scores, score_details=DETAILS, parameters=741420, seconds=12.0,
+        replicate, scores=scores, protocols={"fvd[x]": "p"}, score_details=DETAILS, parameters=741420, seconds=12.0,
         seconds_of={"training": 8.0, "sampling": 4.0},
     )  # fmt: skip
     Recorder(replicate.folder).result(result)
@@ -98,6 +99,35 @@ def test_what_a_kill_kept_from_being_sent_is_sent_next(
     mlflow_sync.sync(name, [replicate], uri)
     (run,) = stored(uri, name).values()
     assert len(files_of(uri, run)) == 10
+
+
+def test_what_a_run_has_of_very_many_files_is_kept_whatever_a_tag_holds(uri: str, name: str) -> None:
+    """MLflow cuts a tag at 8,000 characters and says nothing."""
+    client = mlflow_sync._client(uri)
+    run_id = client.create_run(client.create_experiment(name)).info.run_id
+
+    def sent(count: int, content: str = "x") -> int:
+        files = [artifacts.Artifact(f"figures/{'score-' * 20}{n:03}.png", content.encode()) for n in range(count)]
+        return artifacts.send(client, client.get_run(run_id), files)
+
+    def parts() -> list[str]:
+        tags = client.get_run(run_id).data.tags
+        return [value for tag, value in tags.items() if tag.startswith(mlflow_names.ARTIFACTS_TAG)]
+
+    assert [sent(70), sent(70)] == [70, 0]
+    assert len(parts()) == 3
+    assert all(len(part) < 5000 for part in parts())
+    assert len(read_manifest(client.get_run(run_id).data.tags)) == 70
+    assert [sent(70, "y"), sent(2, "y"), sent(2, "y")] == [70, 0, 0]
+    assert len(read_manifest(client.get_run(run_id).data.tags)) == 2
+    assert sorted(map(len, parts()))[:2] == [2, 2]
+
+
+def test_a_tag_that_was_filled_before_is_read_and_one_that_was_cut_says_nothing() -> None:
+    tag, whole = mlflow_names.ARTIFACTS_TAG, {f"{number:04}": "state" for number in range(400)}
+    assert read_manifest({tag: json.dumps(whole), "arm": "a"}) == whole
+    assert read_manifest({tag: json.dumps(whole)[:5000], f"{tag}.1": '{"a": "b"}'}) == {"a": "b"}
+    assert read_manifest({}) == read_manifest({tag: ""}) == {}
 
 
 def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,7 +215,7 @@ def test_scores_are_those_of_score_and_stand_in_the_page(tmp_path, monkeypatch):
     assert told.exit_code == 0, told.output
     text = page.read_text()
     assert "\n## data through `score` detector=random_r3d frames=8\n" in text
-    (written,) = (work / "data" / "runs").rglob("scores.json")
+    (written,) = work.glob("data-*/runs/**/scores.json")
     rows = json.loads(written.read_text())["scores"]
     assert {row["metric"] for row in rows} == {"fvd[random_r3d]", "kvd[random_r3d]"}
     for row in rows:
@@ -226,6 +226,20 @@ def test_scores_are_those_of_score_and_stand_in_the_page(tmp_path, monkeypatch):
     failed = CliRunner().invoke(validity.main, [*words, "frames=1"])
     assert failed.exit_code == 1
     assert "needs clips of at least 2 frames" in failed.output
+
+
+def test_copies_of_other_videos_lie_in_another_folder(tmp_path):
+    first, second = (grouped(tmp_path / place / "data") for place in ("one", "two"))
+    found = [scores.work_folder(tmp_path, data) for data in (first, second)]
+    assert {place.name[:5] for place in found} == {"data-"}
+    write_video(first / "walk" / "00.mp4", gradient_frames(24, seed=99))
+    found.append(scores.work_folder(tmp_path, first))
+    for table in ("groups.csv", "split.csv"):
+        (first / table).write_text((first / table).read_text() + "walk/99.mp4,test\n")
+        found.append(scores.work_folder(tmp_path, first))
+    assert len(set(found)) == 5
+    (first / "notes.txt").write_text("mine")
+    assert scores.work_folder(tmp_path, first) == found[-1]
 
 
 @pytest.mark.parametrize("setting", ["seed", "sed=1", "seed=-1", "seed=x"])

@@ -95,6 +95,20 @@ def test_direction_follows_from_the_metric(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_score_that_is_best_at_neither_end_has_no_direction(tmp_path: Path) -> None:
+    scored = f"{TOY}  scoring: {{metrics: [fvd, fvd_test, nearest_training]}}\n{AXES}"
+    text = f"{scored}claim:\n  - {{axis: depth, better: 4, worse: 2, metric: fvd_gap}}\n"
+    (line,) = problems(write(tmp_path, text))
+    assert "fvd_gap is best at neither end: claim an equivalence, or say direction: min or max" in line
+    said = text.replace("metric: fvd_gap", "metric: nearest_training, direction: max")
+    assert [claim.direction for claim in resolved(write(tmp_path, said))[1]] == ["max"]
+    alike = f"{scored}claim:\n  - {{axis: blocks, equivalent: [variant_1, variant_2], margin: 0.1, metric: fvd_gap}}\n"
+    assert [claim.kind for claim in resolved(write(tmp_path, alike))[1]] == ["equivalence"]
+    searched = f"{scored}search: {{space: {{learning.learning_rate: [1e-3, 2e-3]}}, objective: fvd_gap}}\n"
+    (line,) = problems(write(tmp_path, searched))
+    assert "search.objective: fvd_gap is best at neither end; give its direction" in line
+
+
 def full_names(raw: Mapping[str, Any], parts: Catalogue) -> dict[str, str]:
     """What a claim may call a score -> its full name in results."""
     return {name: full for name, (full, _) in scores_of(raw, parts).items()}

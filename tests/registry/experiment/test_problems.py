@@ -292,6 +292,77 @@ def test_base_may_name_another_file_and_be_changed_by_set(tmp_path: Path) -> Non
     assert load_experiment(path).experiment.seeds == (0,)
 
 
+@pytest.mark.parametrize("base", ["", "5", "[1]", "other.yaml"])
+def test_changes_of_a_base_that_is_no_mapping_are_told_in_one_line(tmp_path: Path, base: str) -> None:
+    write(tmp_path, "base: 5\n", "other.yaml")
+    lines = problems(write(tmp_path, f"base: {base}\nset: {{model.depth: 4}}\n"))
+    assert ".yaml:1: " in one(lines, "base: expected a valid dictionary, got ")
+
+
+def plugin(folder: Path, name: str) -> None:
+    """A module with a temporal position of the same name, in a folder."""
+    folder.mkdir(exist_ok=True)
+    given = {"name": name, "title": name.title().replace("_", "")}
+    (folder / f"{name}.py").write_text(PLUGIN.format(**given), encoding="utf-8")
+
+
+PLUGIN = '''\
+from components.model.temporal_positions import TemporalPosition
+from registry.parts.catalogue import part
+
+
+@part("temporal_position", "{name}")
+class {title}(TemporalPosition):
+    """Nothing is added.
+
+    Source: none, an example
+    Official code: no
+    """
+'''
+
+
+def test_plugins_of_a_base_are_taken_before_ones_own(tmp_path: Path) -> None:
+    for name in ("toy_of_base", "toy_of_both", "toy_of_file"):
+        plugin(tmp_path, name)
+    write(tmp_path, TOY + "plugins: [toy_of_base, toy_of_both]\n", "common.yaml")
+    own = "base: common.yaml\nset: {model.temporal_position: toy_of_base}\n"
+    path = write(tmp_path, own)
+    assert arms(path)["baseline"].spec.plugins == ("toy_of_base", "toy_of_both")
+    write(tmp_path, own + "plugins: [toy_of_both, toy_of_file]\n")
+    found = arms(path, "ablate={model.temporal_position: [toy_of_file]}")
+    assert list(found) == ["baseline", "temporal_position=toy_of_file"]
+    assert found["baseline"].spec.plugins == ("toy_of_base", "toy_of_both", "toy_of_file")
+    lines = problems(write(tmp_path, own + "plugins: toy_of_file\n"))
+    assert "expected a valid tuple" in one(lines, f"{path}:3: plugins: ")
+
+
+@pytest.mark.parametrize("own", ["", "plugins: [toy_beside]\n"])
+def test_a_plugin_beside_a_base_in_another_folder_is_refused(tmp_path: Path, own: str) -> None:
+    plugin(tmp_path / "deep", "toy_far")
+    plugin(tmp_path, "toy_beside")
+    common = write(tmp_path / "deep", TOY + "plugins: [toy_far]\n", "common.yaml")
+    write(tmp_path, "base: deep/common.yaml\n", "middle.yaml")
+    path = write(tmp_path, "base: middle.yaml\n" + own)
+    for _ in range(2):  # also where the base was read as an experiment of its own, so that its folder is known
+        line = one(problems(path), "plugins: toy_far lies beside the base ")
+        assert str(tmp_path / "deep" / "common.yaml") in line
+        assert "put toy_far.py beside toy.yaml, or install it" in line
+        assert not problems(common)
+
+
+def test_arms_that_differ_in_the_place_of_their_data_alone_are_refused(tmp_path: Path) -> None:
+    text = TOY + "ablate: {data.path: [/one, /two]}\narms:\n  third: {data.path: /three}\n  same: {model.depth: 2}\n"
+    path = write(tmp_path, text)
+    lines = problems(path)
+    for place, name in ((5, "path=/one"), (5, "path=/two"), (7, "third")):
+        told = f":{place}: arm {name} differs from arm baseline only in data.path, which is no part of what identifies"
+        assert "write an experiment of its own" in one(lines, told)
+    one(lines, ":8: arms.same: is the same as arm 'baseline'")
+    assert len(lines) == 4, lines
+    other = "{data.path: [/one, /two], data.dataset: [video_folder, ucf101]}"
+    assert not problems(path, f"zip={other}", "ablate={}", "arms={}")
+
+
 def test_problems_are_placed_in_the_file_that_has_them(tmp_path: Path) -> None:
     common = write(tmp_path, TOY + "  learning: {stepz: 2}\n", "common.yaml")
     path = write(tmp_path, "base: common.yaml\nset:\n  model.dept: 4\n")

@@ -99,6 +99,13 @@ def test_subsets_are_told_where_they_differ():
     assert "subset_mean" not in score(fake, real, subset_size=60).details
 
 
+def test_subsets_of_frames_have_as_many_rows_as_those_of_clips():
+    """Sixteen times as many rows take 256 times as long, and gigabytes."""
+    fake, real = features(60, rows_per_clip=16), features(70, seed=1, rows_per_clip=16)
+    assert score(fake, real, subsets=3, subset_size=64).details["subset_size"] == 4
+    assert "subset_mean" not in score(fake, real, subset_size=960).details
+
+
 def test_blocks_are_small(tmp_path, monkeypatch):
     most, of = 0, contracts.Features.of
 
