@@ -127,9 +127,10 @@ def _protocols(frame: pd.DataFrame, metric: str, arms: Sequence[str], names: tup
         RunError: the two sides of an arm have different ones, or different data.
     """
     found = {arm: protocol_of(frame, [f"{name}: {arm}" for name in names], metric) for arm in arms}
-    if len(set(found.values())) == 1:
-        return {metric: found[arms[0]]}
-    return {f"{metric} of {arm}": protocol for arm, protocol in found.items()}
+    known = {arm: protocol for arm, protocol in found.items() if protocol is not None}  # of those that are done
+    if len(set(known.values())) <= 1:
+        return {metric: next(iter(known.values()), None)}
+    return {f"{metric} of {arm}": protocol for arm, protocol in known.items()}
 
 
 def _unlike(frame: pd.DataFrame, metric: str, arms: Sequence[str], names: tuple[str, str]) -> list[str]:

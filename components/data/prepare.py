@@ -19,6 +19,7 @@ INDEX_VERSION = 2  # counted up when indexing finds other things in the same fil
 # Counted up when a rule of `why_not_decord` becomes stricter. What earlier rules gave to decord is read by PyAV: the
 # frames are those of the same linear decode, so that nothing has to be decoded again and the digest stays.
 DECORD_RULES = 2
+PICTURE_RULES = 2  # counted up when other pictures of frame folders are left out; then these alone are indexed again
 
 
 class Prepared:
@@ -218,6 +219,7 @@ def _entry(found: Inspected, stamp: str) -> dict[str, Any]:
     return {
         "version": INDEX_VERSION,
         "decord_rules": DECORD_RULES,
+        "picture_rules": PICTURE_RULES,
         "path": found.path,
         "stamp": stamp,
         "index": None if found.index is None else found.index.to_dict(),
@@ -249,6 +251,9 @@ def _read_index(file: Path) -> dict[str, dict[str, Any]]:
                 continue
             whole = isinstance(entry, dict) and entry.pop("checksum", "") == _checksum(entry)
             if whole and entry["version"] == INDEX_VERSION:
+                pictures = (entry["index"] or {}).get("reader") == "pictures"
+                if pictures and entry.get("picture_rules") != PICTURE_RULES:
+                    continue
                 if entry.get("decord_rules") != DECORD_RULES and (entry["index"] or {}).get("reader") == "decord":
                     entry["index"]["reader"] = "pyav"
                 entries[entry["path"]] = entry

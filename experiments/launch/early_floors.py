@@ -89,16 +89,16 @@ def measure_early(plan: Plan, shared: str, opened: Opened, progress: Progress) -
             found = floors.reconstruction(spec, opened.autoencoder, pool, prepared, metrics, how, progress)
             floors.add_floors(plan.folder, found)
     if wanted:
-        _note(plan, mark_of(shared), {name: bool(protocols & known(name)) for name in wanted})
+        note_measured(plan, mark_of(shared), {name: bool(protocols & known(name)) for name in wanted})
 
 
-def _note(plan: Plan, mark: str, came: Mapping[str, bool]) -> None:
-    """Note that floors were measured.
+def note_measured(plan: Plan, mark: str, came: Mapping[str, bool]) -> None:
+    """Note that floors were measured, so that those which came to nothing are not tried again.
 
     Args:
         plan: of the experiment.
-        mark: of what the prepared data follow from.
-        came: floor -> whether there is one now; too few videos give none.
+        mark: of what the prepared data follow from, or the replicate that was resampled.
+        came: floor, or protocol -> whether there is one now; too few videos give none.
     """
     path = plan.folder / FLOORS_MEASURED
     with locked(plan.folder):

@@ -10,19 +10,18 @@ from components.data.caption_cache import CaptionFiles
 from components.data.clips import frames_needed
 from components.data.datasets import remarks
 from components.data.prepare import Prepared, prepare
-from experiments.launch.early_floors import Opened, measure_early
+from experiments.launch.early_floors import Opened, measure_early, note_measured
 from experiments.plan.check import check
 from experiments.plan.plan import Plan
 from experiments.record.lease import leased
 from experiments.record.progress import Progress
-from experiments.record.recording import bind_data, write_json
+from experiments.record.recording import bind_data
 from experiments.scores import floors
 from experiments.scores.scoring import how_measured, prepare_reference
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
 from registry.experiment.arm import Arm
-from registry.runs.files import locked
 from registry.runs.floors import owner_of
 from registry.runs.places import DATA_FOLDER, FLOORS_MEASURED
 from registry.runs.records import LatentStatistics, PreparedData, Result, State, read_json
@@ -161,7 +160,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     metrics = Assembly(first.spec).metrics()
     floors.add_floors(plan.folder, floors.resampled(first, metrics, prepared, how, lambda: False, progress))
     if came_to_nothing := _without_floor(plan, owner, first.result()):
-        _note(plan, owner, came_to_nothing)
+        note_measured(plan, owner, dict.fromkeys(sorted(came_to_nothing), False))
     floors.drop_resampled(first)
     return True
 
@@ -172,19 +171,6 @@ def _without_floor(plan: Plan, owner: str, result: Result | None) -> set[str]:
     have = {floor.protocol for floor in known if (floor.floor, floor.of) == ("resampled", owner)}
     bound = result.protocol_specs.items() if result else ()
     return {mark for mark, spec in bound if "real" in spec and "held_out" not in spec and mark not in have}
-
-
-def _note(plan: Plan, owner: str, protocols: set[str]) -> None:
-    """Note, beside the early floors, that resampling gave no floor under these protocols, so that none is tried again.
-
-    Args:
-        plan: of the experiment.
-        owner: the replicate that was resampled.
-        protocols: fingerprints.
-    """
-    path = plan.folder / FLOORS_MEASURED
-    with locked(plan.folder):
-        write_json(path, {**(read_json(path) or {}), owner: dict.fromkeys(sorted(protocols), False)})
 
 
 def _needs(spec: Spec) -> set[int]:

@@ -147,6 +147,8 @@ def _counted(states: Sequence[State]) -> str:
 def _made_again(replicate: Replicate, before: set[int]) -> int:
     """Return the steps of a training that are made again because the checkpoint of the evaluated step is gone.
 
+    At most: evaluations are made in the order of their steps, and counted arm by arm.
+
     Args:
         replicate: the evaluation.
         before: steps of the training to which others go back; this one's is added.

@@ -171,8 +171,12 @@ def reconstruction(
 
 def owner(autoencoder: Any) -> str:
     """How a reconstruction floor names its autoencoder."""
-    mark, name = autoencoder.fingerprint(), autoencoder.part_name
-    return mark if mark.startswith(name) else f"{name}-{mark[:10]}"
+    return owner_name(autoencoder.part_name, autoencoder.fingerprint())
+
+
+def owner_name(part: str, fingerprint: str) -> str:
+    """Return how a reconstruction floor names an autoencoder, by the name of its part and its fingerprint."""
+    return fingerprint if fingerprint.startswith(part) else f"{part}-{fingerprint[:10]}"
 
 
 def _coded(spec: Spec, autoencoder: Any, side: Side, clip: Clip, device: torch.device) -> np.ndarray:

@@ -21,7 +21,7 @@ from components.scoring.protocol_metrics import build_metrics
 from experiments.record.progress import silent
 from experiments.record.recording import machine, prepared_data, write_json
 from experiments.sampling.sample_files import files_of
-from experiments.scores.floors import pool_of, real_halves, with_reference
+from experiments.scores.floors import owner_name, pool_of, real_halves, with_reference
 from experiments.scores.kept_samples import missing_samples, sample_again
 from experiments.scores.protocols import load_protocol, measured
 from experiments.scores.scoring import (
@@ -313,8 +313,7 @@ def _own_autoencoder(replicate: Replicate, owners: set[str]) -> set[str]:
     data = prepared_data(replicate.training)
     if data is None:
         return owners if len(owners) == 1 else set()
-    named = f"{replicate.spec.data.autoencoder.name}-{data.autoencoder[:10]}"  # as `floors.owner` names it
-    return owners & {data.autoencoder, named}
+    return owners & {owner_name(replicate.spec.data.autoencoder.name, data.autoencoder)}
 
 
 def _about(path: Path, side: Side, short: Sequence[Video]) -> dict[str, Any]:

@@ -108,10 +108,14 @@ def value_of(dimension: Dimension, param: Any) -> Any:
 
 
 def _short(dimension: Dimension, param: Any) -> Any:
-    """A parameter with six digits, so that it is read, typed and hashed alike everywhere; one of a grid stays on it."""
-    if not isinstance(param, float) or dimension.low is None or dimension.high is None or dimension.step is not None:
+    """A parameter with six digits, so that it is read, typed and hashed alike everywhere.
+
+    One of a grid, which six digits could leave, has fifteen: 0.3, and not the sum of three tenths.
+    """
+    if not isinstance(param, float) or dimension.low is None or dimension.high is None:
         return param
-    return min(max(float(f"{param:.6g}"), dimension.low), dimension.high)
+    short = f"{param:.6g}" if dimension.step is None else f"{param:.15g}"
+    return min(max(float(short), dimension.low), dimension.high)
 
 
 class Study:

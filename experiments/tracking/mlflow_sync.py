@@ -35,6 +35,7 @@ from registry.runs.files import write_atomically
 from registry.runs.places import experiment_of
 from registry.runs.records import Event, State
 from registry.runs.replicate import Replicate
+from registry.runs.resolved_experiment import newest_resolved
 
 FOLDER = "_sync"  # in the folder of all runs, by experiment: whose turn it is to sync, and the origin of its runs
 PATIENCE = 900.0  # seconds that a sync waits for another one of the same experiment
@@ -212,6 +213,7 @@ class _Importer:
         self.client, self.target, self.origin, self.lease = client, target, origin, lease
         self.mixed_code = run_contents.mixed_code_of(replicates)
         self.resolved = overview.resolved_of(target.folder, {one.identity for one in replicates})
+        self.newest = newest_resolved(target.folder)
         self.about = self._experiment(target.experiment)
         self.experiment_id = str(self.about.experiment_id)
         self.data_turn = threading.Lock()
@@ -308,7 +310,7 @@ class _Importer:
 
     def _current(self, identity: str | None) -> str:
         """Whether the newest launch has an arm of this identity; where none is noted, all have their place."""
-        known = {arm.identity for arm in self.resolved.arms.values()} if self.resolved else {identity}
+        known = {arm.identity for arm in self.newest.arms.values()} if self.newest else {identity}
         return "yes" if identity in known else "no"
 
     @property

@@ -187,3 +187,14 @@ def test_arms_of_unlike_protocols_are_compared_each_with_itself(tmp_path: Path) 
     refused = run("compare", tmp_path / "a" / "runs" / "toy", site_of("c", "bbbbbbbbbb"))
     assert refused.code == 1
     assert "blocks=variant_4" in refused.err
+
+
+def test_an_arm_that_is_not_done_has_no_protocol_of_its_own(tmp_path: Path) -> None:
+    def site_of(name: str) -> Path:
+        plan = load_plan(write(tmp_path / name), (), tmp_path / name / "runs")
+        finish(plan, lambda own: {METRIC: own.seed + 1.0} if own.arm == "baseline" else None)
+        return tmp_path / name / "runs" / "toy"
+
+    told = run("compare", site_of("a"), site_of("b"), "--format", "json")
+    assert told.code == 0, told.err
+    assert told.json["protocols"] == {METRIC: "0123456789"}

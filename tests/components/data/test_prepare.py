@@ -281,3 +281,16 @@ def test_wrong_paths_name_the_key(tmp_path: Path) -> None:
 def test_not_prepared_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="run prepare first"):
         Prepared(MovingShapes(None, 16), tmp_path)
+
+
+def test_frame_folders_by_earlier_rules_are_indexed_again_and_videos_are_not(videos: Path, tmp_path: Path) -> None:
+    root = tmp_path / "prepared"
+    prepared = prepare(VideoFolder(str(videos), 32), root)
+    index = prepared.folder / "index.jsonl"
+    entries = [json.loads(line) for line in index.read_text().splitlines()]
+    for entry in entries:  # as an earlier version wrote them
+        del entry["picture_rules"], entry["checksum"]
+    index.write_text("".join(f"{_line(entry)}\n" for entry in entries))
+    again = Counting(str(videos), 32)
+    assert prepare(again, root).digest == prepared.digest
+    assert again.looked_into == ["jump/pictures"]

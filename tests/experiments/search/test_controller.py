@@ -13,12 +13,14 @@ import pytest
 from experiments.launch.controller import MOST_REFUSALS, Controller, Launched
 from experiments.launch.executor import RefusedError
 from experiments.plan.plan import Plan
+from experiments.search import study as study_module
 from experiments.search.goals import open_study
 from experiments.search.searching import Searching
 from experiments.search.study import JOURNAL, Study, Trial
 from experiments.search.trials import Trials
 from registry.errors import RunError, SpecError
 from registry.runs.replicate import Replicate
+from registry.schema.search import Dimension
 from tests.fixtures.fake_runs import CODE, Cluster, Fuse, Killed, control, searching, starts_of
 
 SEARCH = "{space: {learning.learning_rate: {low: 1e-4, high: 1e-1, log: true}}, sampler: random, trials: 8%s}"
@@ -275,7 +277,11 @@ def test_optuna_reads_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_numbers_on_a_grid_stay_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = "{learning.learning_rate: {low: 0.015625, high: 0.125, step: 0.0078125}}"
-    plan = searching(tmp_path, f"{{space: {grid}, objective: validation_loss, trials: 4, sampler: random}}")
+    plan = searching(tmp_path, f"{{space: {grid}, objective: validation_loss, trials: 4, sampler: random, seed: 1}}")
     study, _ = control(plan, lambda rate, seed: rate, monkeypatch)
     assert [trial.state for trial in study.trials()] == ["complete"] * 4
-    assert all(trial.values["learning.learning_rate"] / 0.0078125 % 1 == 0 for trial in study.trials())
+    values = [trial.values["learning.learning_rate"] for trial in study.trials()]
+    assert all(value / 0.0078125 % 1 == 0 for value in values)
+    assert any(float(f"{value:.6g}") != value for value in values), "six digits would leave the grid"
+    tenths = Dimension(low=0.1, high=1.0, step=0.1)
+    assert study_module._short(tenths, 0.1 + 2 * 0.1) == 0.3

@@ -405,6 +405,10 @@ def test_runs_of_arms_that_the_newest_launch_no_longer_has_are_out_of_the_view(
         name: "yes" if name in now else "no" for name in runs
     }
     assert len(runs) == 2 * len(now)
+    mlflow_sync.sync(name, tried.replicates, uri)  # what is brought says nothing of what was launched last
+    assert {name: run.data.tags["current"] for name, run in stored(uri, name).items()} == {
+        name: "yes" if name in now else "no" for name in runs
+    }
 
 
 def test_a_floor_is_that_of_the_protocol_of_the_score(uri: str, name: str, tmp_path: Path) -> None:
