@@ -251,10 +251,10 @@ def _read_index(file: Path) -> dict[str, dict[str, Any]]:
                 continue
             whole = isinstance(entry, dict) and entry.pop("checksum", "") == _checksum(entry)
             if whole and entry["version"] == INDEX_VERSION:
-                pictures = (entry["index"] or {}).get("reader") == "pictures"
-                if pictures and entry.get("picture_rules") != PICTURE_RULES:
+                reader = (entry["index"] or {}).get("reader")
+                if reader == "pictures" and entry.get("picture_rules") != PICTURE_RULES:
                     continue
-                if entry.get("decord_rules") != DECORD_RULES and (entry["index"] or {}).get("reader") == "decord":
+                if reader == "decord" and entry.get("decord_rules") != DECORD_RULES:
                     entry["index"]["reader"] = "pyav"
                 entries[entry["path"]] = entry
     return entries

@@ -23,6 +23,7 @@ from components.data.video.reader import VideoError, VideoIndex
 from components.data.video.readers import open_reader
 from components.scoring.corruptions import Clips
 from registry.errors import RunError, SpecError
+from registry.parts.start_files import sha256_of
 
 VIDEO_ENDINGS = {".mp4", ".avi", ".mkv", ".webm", ".mov"}
 GROUPS_FILE = "groups.csv"
@@ -118,12 +119,17 @@ def folder_videos(folder: Path) -> list[tuple[Path, VideoIndex]]:
     if not folder.is_dir():
         raise SpecError(f"--data: there is no folder {str(folder)!r}")
     found: list[tuple[Path, Any]] = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_ENDINGS):
+    for path in _by_ending(folder):
         try:
             found.append((path, decode_all(path).index))
         except VideoError as error:
             click.echo(f"left out: {path}: {error}", err=True)
     return found
+
+
+def _by_ending(folder: Path) -> list[Path]:
+    """What is named as a video below a folder, in the order of the paths."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS)
 
 
 def digest_of(folder: Path, tables: Sequence[str]) -> str:
@@ -133,12 +139,8 @@ def digest_of(folder: Path, tables: Sequence[str]) -> str:
         folder: of videos.
         tables: names of files in it that say something of the videos; they need not be there.
     """
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
-    files += [folder / name for name in sorted(tables) if (folder / name).is_file()]
-    about = []
-    for path in files:
-        with path.open("rb") as file:
-            about.append([path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()])
+    files = [path for path in (*_by_ending(folder), *(folder / name for name in sorted(tables))) if path.is_file()]
+    about = [[path.relative_to(folder).as_posix(), sha256_of(path)] for path in files]
     return hashlib.sha256(json.dumps([str(folder.resolve()), about]).encode()).hexdigest()
 
 
