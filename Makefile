@@ -75,7 +75,7 @@ lint: env
 	@echo "lint: ruff format --check"
 	@$(BIN)/ruff format --check --quiet
 	@echo "lint: mypy"
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers auto
 	@echo "lint: import-linter"
 	@$(BIN)/lint-imports --no-logo
 

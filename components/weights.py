@@ -16,6 +16,7 @@ from platformdirs import user_cache_path
 from components.wheels import take_out
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.parts.start_files import sha256_of
+from registry.paths import expanded
 from registry.runs.command import command
 
 CHUNK = 2**20
@@ -229,13 +230,13 @@ def find(*names: str, given: str = "", setting: str = "", instead: str = "") -> 
         RunError: no file is found; the message says where to put which.
     """
     if given:
-        path = Path(given).expanduser()
+        path = expanded(given)
         if not path.is_file():
             raise SpecError(f"{setting}: there is no file {given!r}")
         return path
     variable = KNOWN[names[0]].variable
     named = os.environ.get(variable)
-    candidates = [Path(named).expanduser()] if named else [cache_folder() / KNOWN[name].file for name in names]
+    candidates = [expanded(named)] if named else [cache_folder() / KNOWN[name].file for name in names]
     for path in candidates:
         if path.is_file():
             return path

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures.shown_arms import shown_arms
@@ -39,6 +39,14 @@ class ShownFigure(Figure):
         content = io.BytesIO()
         self.savefig(content, format="png", dpi=SHOWN_DOTS)
         return content.getvalue()
+
+
+class PlainNumbers(LogFormatter):
+    """Labels of a logarithmic axis as numbers are read and typed: 0.02, not a power of ten."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label of a tick, empty where there is to be none."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def scores_figure(
@@ -161,6 +169,8 @@ def curves_figure(
     axes.margins(x=0.01)
     if log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(PlainNumbers())
+        axes.yaxis.set_minor_formatter(PlainNumbers())
     legend_below(figure, axes)
     plain(axes, grid="y")
     return figure

@@ -8,6 +8,7 @@ from analysis.reading.experiment_results import ExperimentResults
 from analysis.reading.run_folders import RunFolders
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.experiment.experiment_file import load_experiment
+from registry.paths import expanded
 from registry.runs.places import TRAININGS
 from registry.runs.resolved_experiment import FOLDER as REPORTS
 from registry.runs.resolved_experiment import newest_resolved
@@ -31,7 +32,7 @@ def open_results(
         return ExperimentResults(tracked, tracked.resolved)
     if experiment is not None:
         raise SpecError(f"{source}: is no tracking URI; `experiment` names one of several in MLflow")
-    place = Path(source).expanduser()
+    place = expanded(source)
     if place.is_file():
         file = load_experiment(place)
         if file.problems:
@@ -53,7 +54,7 @@ def open_results(
 def _runs_of(file: Path, runs: str | os.PathLike[str] | None, name: str) -> Path:
     """Return the folder of all runs in which an experiment of this name was launched."""
     if runs is not None:
-        place = Path(runs).expanduser()
+        place = expanded(runs)
         if not (place / name).is_dir():
             known = ", ".join(launched(place)) or "not one"
             raise RunError(f"{place}: holds no runs of {name!r}; experiments that were launched in it: {known}")

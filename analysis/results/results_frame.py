@@ -93,12 +93,14 @@ def scores_by_seed(frame: pd.DataFrame, arm: str, metric: str) -> pd.Series:
 
 def scores_by_arm(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> dict[str, pd.Series]:
     """`scores_by_seed` of several arms."""
-    places, seeds = frame.groupby("arm", sort=False).indices, frame["seed"].to_numpy()
-    nowhere = np.array([], dtype=np.intp)
+    places: dict[str, list[int]] = {arm: [] for arm in arms}
+    for place, arm in enumerate(frame["arm"].tolist()):
+        if arm in places:
+            places[arm].append(place)
+    seeds = frame["seed"].to_numpy()
     scores = frame[metric].to_numpy("float64") if metric in frame else np.full(len(frame), np.nan)
     scores = np.where(frame["state"].to_numpy() == DONE, scores, np.nan)
-    own = {arm: np.asarray(places.get(arm, nowhere)) for arm in arms}
-    return {arm: pd.Series(scores[at], index=pd.Index(seeds[at])) for arm, at in own.items()}
+    return {arm: pd.Series(scores[at], index=pd.Index(seeds[at])) for arm, at in places.items()}
 
 
 def paired_scores(scores: Sequence[pd.Series]) -> NDArray[np.float64]:
@@ -132,10 +134,11 @@ def protocol_of(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> str | 
     Raises:
         RunError: as `refuse_mixed`.
     """
-    refuse_mixed_data(frame, arms, metric)
+    measured = list(_measured(frame, arms, metric))
+    _refuse_mixed_data(measured, metric)
     arms_by_protocol: dict[str | None, dict[str, None]] = {}
     specs: dict[str | None, Any] = {}
-    for own in _measured(frame, arms, metric):
+    for own in measured:
         arms_by_protocol.setdefault(own.protocol, {})[own.arm] = None
         specs.update(own.specs.items())
     if is_loss(metric):
@@ -152,8 +155,12 @@ def refuse_mixed_data(frame: pd.DataFrame, arms: Sequence[str], metric: str) -> 
     Raises:
         RunError: it was not.
     """
+    _refuse_mixed_data(_measured(frame, arms, metric), metric)
+
+
+def _refuse_mixed_data(measured: Iterable["_Measured"], metric: str) -> None:
     arms_by_digest: dict[str | None, dict[str, None]] = {}
-    for own in _measured(frame, arms, metric):
+    for own in measured:
         arms_by_digest.setdefault(own.data, {})[own.arm] = None
     if len(arms_by_digest) > 1:
         raise RunError(_refusal(metric, "data", arms_by_digest, []))

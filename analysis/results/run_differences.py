@@ -7,6 +7,7 @@ from typing import Any
 
 from registry import strict_yaml
 from registry.errors import RunError
+from registry.paths import expanded
 from registry.runs.code_used import made_by
 from registry.runs.places import EVALUATIONS, TRAININGS
 from registry.runs.records import read_json
@@ -40,7 +41,7 @@ def open_run(name: str, runs: Path) -> Replicate:
     Raises:
         RunError: there is no such run, or its spec was edited.
     """
-    place = Path(name).expanduser()
+    place = expanded(name)
     parts = place.parts
     if not place.exists() and len(parts) == 3:
         place = runs / TRAININGS / parts[0] / parts[1] / EVALUATIONS / parts[2]

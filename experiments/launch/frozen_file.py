@@ -8,6 +8,7 @@ from experiments.plan.plan import Plan
 from registry import strict_yaml
 from registry.experiment.experiment_file import AXES, ExperimentFile, load_experiment
 from registry.experiment.written import labelled
+from registry.paths import expanded
 from registry.runs.files import write_atomically
 
 
@@ -28,7 +29,7 @@ def _frozen(file: ExperimentFile, folder: Path, name: str) -> Path:
     experiment = _with_frozen_starts(file.experiment.model_dump(mode="json", exclude_none=True), folder)
     data = experiment["base"].get("data")
     if isinstance(data, dict) and isinstance(data.get("path"), str):
-        experiment["base"]["data"] = {**data, "path": str(Path(data["path"]).expanduser().resolve())}
+        experiment["base"]["data"] = {**data, "path": str(expanded(data["path"]).resolve())}
     for section in AXES:
         axes = getattr(file.experiment, section)
         experiment[section] = {

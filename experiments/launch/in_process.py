@@ -7,9 +7,12 @@ from typing import Self
 from experiments.launch.executor import ExecutorOptions, freeze_code
 from experiments.launch.this_machine import ThisMachine
 from experiments.plan.plan import Plan
+from experiments.record import code_digests
 from experiments.worker.run import run_training
-from registry.errors import Interrupted
+from registry.errors import Interrupted, RunError
 from registry.runs.replicate import Replicate
+
+_run_here: dict[tuple[tuple[str, ...], str], str] = {}  # digests of what this process has run, by plug-ins and name
 
 
 class InProcess(ThisMachine):
@@ -33,6 +36,7 @@ class InProcess(ThisMachine):
         started = []
         for replicate in replicates:
             if replicate.state.startable:  # an earlier one may have made it, since they share a training
+                _refuse_edited(replicate)
                 started.append(replicate.name)
                 with contextlib.suppress(Interrupted):
                     run_training(replicate.training, self.progress)
@@ -48,3 +52,20 @@ class InProcess(ThisMachine):
 
     def close(self, finished: bool) -> None:
         """Nothing is left to end."""
+
+
+def _refuse_edited(replicate: Replicate) -> None:
+    """Stop where code was edited that this process has imported: it would note one code, and run another.
+
+    Raises:
+        RunError: it was; what is made already is kept.
+    """
+    spec = replicate.spec
+    now = {**code_digests.of_training(spec), **code_digests.of_evaluation(spec)}
+    edited = [name for name, digest in now.items() if _run_here.setdefault((spec.plugins, name), digest) != digest]
+    if edited:
+        raise RunError(
+            f"{replicate.name}: {', '.join(edited)}: edited since this Python process began to run it, which goes on "
+            "with what it has imported; start Python anew (in a notebook: restart the kernel), or launch with "
+            "`--executor local`"
+        )

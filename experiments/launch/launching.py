@@ -26,6 +26,7 @@ from experiments.record.progress import Progress
 from experiments.record.recording import create, desire, keep_step, open_again
 from experiments.record.states import in_state, job_of_others, queue_of, states
 from registry.errors import RunError
+from registry.paths import expanded
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, is_alive, latest
 from registry.runs.records import Attempt, State, Submission
 from registry.runs.replicate import Replicate
@@ -81,7 +82,7 @@ def absolute(replicate: Replicate) -> Replicate:
     path = replicate.spec.data.path
     if path is None or Path(path).is_absolute():
         return replicate
-    data = replicate.spec.data.model_copy(update={"path": str(Path(path).expanduser().resolve())})
+    data = replicate.spec.data.model_copy(update={"path": str(expanded(path).resolve())})
     return Replicate(**{**vars(replicate), "spec": replicate.spec.model_copy(update={"data": data})})
 
 

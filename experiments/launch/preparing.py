@@ -22,6 +22,7 @@ from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
 from registry.errors import SpecError
 from registry.experiment.arm import Arm
+from registry.paths import expanded
 from registry.runs.floors import owner_of
 from registry.runs.places import DATA_FOLDER, FLOORS_MEASURED
 from registry.runs.records import LatentStatistics, PreparedData, Result, State, read_json
@@ -37,7 +38,7 @@ SHARED = ("data", "scoring", "sampling.clips", "model.classes", "runtime.device"
 def shared_by(spec: Spec) -> str:
     """Return what a spec's prepared data follow from, as a text that is the same however the videos' place is named."""
     if spec.data.path is not None:
-        data = spec.data.model_copy(update={"path": str(Path(spec.data.path).expanduser().resolve())})
+        data = spec.data.model_copy(update={"path": str(expanded(spec.data.path).resolve())})
         spec = spec.model_copy(update={"data": data})
     return values_at(spec, SHARED)
 

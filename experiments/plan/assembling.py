@@ -1,7 +1,6 @@
 """Trying to assemble arms without memory: each thing that can be wrong with a part is found, whatever else is wrong."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from components.assembly import Assembly
@@ -11,6 +10,7 @@ from registry.errors import RunError, SpecError, shortened
 from registry.experiment.arm import Arm
 from registry.experiment.compatibility import any_below
 from registry.experiment.experiment_file import ExperimentFile
+from registry.paths import expanded
 from registry.schema.values import NETWORK, values_at
 from registry.strict_yaml import Key
 
@@ -83,7 +83,7 @@ def _dataset(assembly: Assembly, with_data: bool) -> None:
 
 def _weights(assembly: Assembly, with_data: bool) -> None:
     weights = assembly.spec.data.autoencoder.parameters.get("weights")
-    if weights and weights.startswith(("/", ".", "~")) and not Path(weights).expanduser().exists():
+    if weights and weights.startswith(("/", ".", "~")) and not expanded(weights).exists():
         raise SpecError(f"data.autoencoder.weights: there is no file or folder {weights!r}")
 
 

@@ -12,6 +12,7 @@ from experiments.plan.tuning import tuning_plan
 from registry.errors import RunError, SpecError
 from registry.experiment.arm import Arm
 from registry.experiment.starts import Start, starts_of
+from registry.paths import expanded
 from registry.runs.records import State
 from registry.runs.starts import start_of, trainings_by_identity
 from registry.schema.spec import Spec
@@ -156,7 +157,7 @@ def _arms_and_starts(plan: Plan) -> Iterator[tuple[Arm, Start, Spec]]:
 def _videos(spec: Spec) -> str:
     """What a spec says of the videos that it is trained on, in a line."""
     data = spec.data
-    path = "" if data.path is None else f" in {Path(data.path).expanduser().resolve()}"
+    path = "" if data.path is None else f" in {expanded(data.path).resolve()}"
     parameters = ", ".join(f"{name} {value}" for name, value in data.dataset.parameters.items())
     return f"{data.dataset.name}{f' ({parameters})' if parameters else ''}{path}"
 

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from components.model import attending
-from components.network_counts import SOURCES, remembered
+from components.network_counts import SOURCES, remembered_of
 from experiments.plan.one_step import OneStep
 from experiments.training.processes import Processes
 from registry.errors import RunError, SpecError
@@ -81,7 +81,7 @@ def step_memory(spec: Spec, world: int = 1, gpu: bool = False) -> StepMemory:
     """
     key = json.dumps([values_at(spec, DECIDE), world, gpu])
     names = [field.name for field in fields(StepMemory)]
-    found = remembered("memory", names, key, spec, lambda: asdict(_of_any_depth(spec, world, gpu)), DECIDED_BY)
+    found = remembered_of("memory", names, key, spec, lambda: asdict(_of_any_depth(spec, world, gpu)), DECIDED_BY)
     return StepMemory(**found)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from registry.errors import RunError, SpecError, did_you_mean, shortened
 from registry.parts.catalogue import Catalogue
+from registry.paths import expanded
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 INDEX, PIPELINE = "model_index.json", "LattePipeline"
@@ -110,7 +111,7 @@ def folder_of(model: str) -> Path:
         SpecError: it is neither a folder nor such a name.
         RunError: it is not in the cache, and the Hub cannot be asked; the line says what to put where.
     """
-    if (folder := Path(model).expanduser()).is_dir():
+    if (folder := expanded(model)).is_dir():
         return folder
     if not _HUB_NAME.fullmatch(model) or model.startswith("."):
         raise SpecError(f"--model: {model}: no such folder, and no name of the Hub such as maxin-cn/Latte-1")

@@ -1,8 +1,8 @@
-"""Importing this reads the source of all parts and loops, whose digests each training notes, so that forks need not.
+"""Importing this looks up the digests of all parts and loops, which each training notes, so that forks need not.
 
-What was read holds for as long as the files are the same (`registry.parts.source_digest`).
+What was looked up holds for as long as the sources are the same (`experiments.record.code_digests`).
 """
 
-from experiments.record.code_digests import read_all
+from experiments.record.code_digests import of_this_repository
 
-read_all()
+of_this_repository()

@@ -8,6 +8,7 @@ from platformdirs import user_config_path
 from registry import strict_yaml
 from registry.errors import SpecError
 from registry.experiment.resolve import model_problems
+from registry.paths import expanded
 from registry.schema.resources import Shape
 
 CLUSTERS_VARIABLE = "LATTE_WORKBENCH_CLUSTERS"
@@ -17,7 +18,7 @@ ANY_CLUSTER = "default"  # name in the user's file of what holds on every cluste
 def clusters_file() -> Path:
     """The user's file of clusters, whether it is there or not."""
     named = os.environ.get(CLUSTERS_VARIABLE)
-    return Path(named).expanduser() if named else user_config_path("latte-workbench") / "clusters.yaml"
+    return expanded(named) if named else user_config_path("latte-workbench") / "clusters.yaml"
 
 
 def cluster_defaults(name: str) -> Shape:

@@ -16,13 +16,15 @@ in the file, then those of installed packages, then plug-ins.
 
 import ast
 import contextlib
+import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -34,7 +36,7 @@ from registry.parts.discovery import built_in, installed
 from registry.parts.facts import Facts, read_by_the_workbench
 from registry.parts.part_code import explained
 from registry.parts.rules import Rule, read_rules, with_inherited
-from registry.parts.sources import Module, Sources
+from registry.parts.sources import Module, Sources, Stamp, stamp_of
 from registry.schema.spec import slot_fields
 from registry.schema.type_names import type_name
 
@@ -73,6 +75,11 @@ class PartInfo:
     rules: tuple[Rule, ...] = field(repr=False)  # what it asks of the rest of a spec
     from_outside: bool  # whether it is not one of the workbench's own parts
     _read: Facts = field(repr=False)
+
+    @property
+    def dotted(self) -> str:
+        """The part's class, as Python names it."""
+        return f"{self.module}.{self.class_name}"
 
     def fact(self, name: str) -> Any:
         """Return a fact that the workbench reads: as a class body says, else the slot's default."""
@@ -121,6 +128,8 @@ class Catalogue:
         self.incomplete = incomplete
         modules, own = list(dict.fromkeys(modules)), frozenset(built_in())
         sources = Sources(modules)
+        self._from_outside = {name: sources.file(name) for name in modules if name not in own}
+        self._read = {file: _content(file) for file in self._from_outside.values() if file is not None}
         self._parts: dict[str, dict[str, PartInfo]] = {slot: {} for slot in slot_fields().values()}
         for module in modules:
             for info in _read_module(module, sources, module not in own):
@@ -166,15 +175,50 @@ class Catalogue:
         """The parts that are not the workbench's own."""
         return [info for info in self.parts() if info.from_outside]
 
+    def was_edited(self) -> bool:
+        """Return whether a module from outside is another one now.
+
+        Raises:
+            SpecError: and this process has imported it as it was, so that it would say one thing and do another.
+        """
+        edited = [file for file, content in self._read.items() if _content(file) != content]
+        for name, file in self._from_outside.items():
+            imported = getattr(sys.modules.get(name), "__file__", None)
+            if file in edited and file.exists() and imported is not None and Path(imported) == file:
+                why = "was edited after this Python process imported it"
+                raise SpecError(f"{file}: {why}; start Python anew (in a notebook: restart the kernel)")
+        return bool(edited)
+
+
+_made: dict[tuple[str, ...], Catalogue] = {}  # by this process
+
 
 def catalogue(plugins: Iterable[str] = ()) -> Catalogue:
-    """The catalogue of the built-in parts, installed entry points, and the plugin modules named by a spec."""
-    return _catalogue(tuple(plugins))
+    """The catalogue of the built-in parts, installed entry points, and the plugin modules named by a spec.
+
+    It is read once, and again when a module from outside was edited.
+
+    Raises:
+        SpecError: as of `Catalogue`, or a module was edited after this process imported it.
+    """
+    names = tuple(plugins)
+    if names not in _made or _made[names].was_edited():
+        _made[names] = Catalogue((*built_in(), *installed(), *names))
+    return _made[names]
 
 
-@cache
-def _catalogue(plugins: tuple[str, ...]) -> Catalogue:
-    return Catalogue((*built_in(), *installed(), *plugins))
+_contents: dict[Path, tuple[Stamp, bytes]] = {}  # digests of files, by this process
+
+
+def _content(file: Path) -> bytes:
+    """A digest of a file, empty where it cannot be read; worked out again only where its time or size has changed."""
+    try:
+        stamp = stamp_of(file)
+        if file not in _contents or _contents[file][0] != stamp:
+            _contents[file] = stamp, hashlib.sha256(file.read_bytes()).digest()
+        return _contents[file][1]
+    except OSError:
+        return b""
 
 
 def _read_module(name: str, sources: Sources, from_outside: bool) -> list[PartInfo]:

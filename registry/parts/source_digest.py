@@ -11,11 +11,11 @@ reaches a part as an argument, is not seen: arguments are other parts, which hav
 
 import ast
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from registry.errors import SpecError
-from registry.parts.catalogue import Catalogue
+from registry.parts.catalogue import Catalogue, PartInfo
 from registry.parts.definitions import Name, is_passed_over, runs_at_import, unit_of
 from registry.parts.sources import Imported, Module, Sources, Stamp, flattened, imported_by, stamp_of
 from registry.schema.section import Part
@@ -27,22 +27,29 @@ NOT_COUNTED = ("registry",)
 _digests: dict[tuple[str, ...], tuple[str, dict[Path, Stamp]]] = {}  # by this process, with the files that were read
 
 
-def digests(spec: Spec, parts: Catalogue) -> dict[str, str]:
+def digests(spec: Spec, parts: Catalogue, known: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the digest of every part that a spec names, by key and name: `model.blocks.variant_1`.
 
     Args:
         spec: a resolved spec.
         parts: its catalogue.
+        known: what `digests_of_parts` has said of this code before.
     """
-    sources = Sources(info.module for info in parts.parts())
-    found = {}
+    chosen = {}
     for (section, key), slot in slot_fields().items():
-        chosen = getattr(getattr(spec, section), key)
-        for part in chosen if isinstance(chosen, tuple) else (chosen,):
+        value = getattr(getattr(spec, section), key)
+        for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, Part):
-                info = parts.find(slot, part.name)
-                found[f"{section}.{key}.{part.name}"] = _digest(sources, [(info.module, info.class_name)], ())
-    return found
+                chosen[f"{section}.{key}.{part.name}"] = parts.find(slot, part.name)
+    found = dict(known or {})
+    found |= digests_of_parts(parts, [info for info in chosen.values() if info.dotted not in found])
+    return {name: found[info.dotted] for name, info in chosen.items()}
+
+
+def digests_of_parts(parts: Catalogue, infos: Iterable[PartInfo]) -> dict[str, str]:
+    """Return the digests of a catalogue's parts by the dotted names of their classes."""
+    sources = Sources(info.module for info in parts.parts())
+    return {info.dotted: _digest(sources, [(info.module, info.class_name)], ()) for info in infos}
 
 
 def digest_of_modules(modules: Iterable[str], without: Collection[str] = (), own: Collection[str] = ()) -> str:
@@ -62,6 +69,11 @@ def digest_of_modules(modules: Iterable[str], without: Collection[str] = (), own
         if sources.file(module) is None:
             raise SpecError(f"there is no Python module {module!r}")
     return _digest(sources, [(module, "") for module in modules], tuple(sorted(without)))
+
+
+def files_of(digests: Collection[str]) -> set[Path]:
+    """Return the files that digests which this process has worked out are made of."""
+    return {file for digest, files in _digests.values() if digest in digests for file in files}
 
 
 def _digest(sources: Sources, roots: list[tuple[str, str]], without: tuple[str, ...]) -> str:

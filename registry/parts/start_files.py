@@ -16,6 +16,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from registry.errors import SpecError, did_you_mean, shortened
+from registry.paths import expanded
 
 CHECKPOINTS = "checkpoints"  # folder of a training
 KEEP = ".keep"  # ending of a file beside a checkpoint that stays, however many newer ones there are
@@ -51,7 +52,7 @@ def file_at(path: str | Path) -> Path:
     Raises:
         SpecError: there is nothing there, or a folder without such a checkpoint; the message says what is near.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.is_file():
         return place
     if not place.is_dir():
@@ -130,7 +131,7 @@ def _stamp(file: Path) -> Stamp:
 
 
 def _cache(path: str | Path) -> Path:
-    name = hashlib.sha256(os.path.abspath(Path(path).expanduser()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.path.abspath(expanded(path)).encode()).hexdigest()[:32]
     return user_cache_path("latte-workbench") / DIGESTS / f"{name}.json"
 
 

@@ -25,6 +25,7 @@ runs/_data/                                    prepared data sets: manifests, la
 import hashlib
 from pathlib import Path
 
+from registry.paths import expanded
 from registry.schema.spec import Spec
 
 DATA_FOLDER = "_data"
@@ -48,7 +49,7 @@ def training_name(spec: Spec) -> str:
     path = spec.data.path
     if path is None:
         return spec.training
-    place = str(Path(path).expanduser().resolve())
+    place = str(expanded(path).resolve())
     return f"{spec.training}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
 
 

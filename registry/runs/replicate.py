@@ -9,6 +9,7 @@ from registry.errors import RunError
 from registry.experiment.arm import Arm
 from registry.experiment.comparable import loss_protocol
 from registry.parts.start_files import checkpoints_in
+from registry.paths import expanded
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, Hint, is_alive, latest, numbered
 from registry.runs.places import DESIRED, EARLIER, EVALUATIONS, TRAININGS, experiment_of, link_of, training_name
 from registry.runs.records import (
@@ -238,7 +239,7 @@ def _of_absent_videos(spec: Spec, link: Path) -> Path | None:
     Such runs came from another machine, and are read all the same: where the videos lay there says nothing here.
     """
     path = spec.data.path
-    if path is None or not link.is_symlink() or Path(path).expanduser().exists():
+    if path is None or not link.is_symlink() or expanded(path).exists():
         return None
     try:
         stored = read_spec(link.resolve())

@@ -25,7 +25,11 @@ STARTED = shlex.join([sys.executable, str(ROOT / "run.py")])  # what hints begin
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # of what the command line is forked from
 IN_FOLDER = Path(__file__).with_name("in_folder.py")
 ROOMS = ("registry", "components", "analysis", "experiments")
-HEAVY = ("torch._dynamo", "mlflow", "matplotlib.backends.backend_agg")  # what is imported inside functions
+HEAVY = (  # what is imported inside functions, of ours or of packages
+    *("torch._dynamo", "av", "pyarrow.pandas_compat", "PIL.PngImagePlugin", "PIL.JpegImagePlugin"),
+    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
+    *("mlflow.store.tracking.sqlalchemy_store", "sqlalchemy.dialects.sqlite", "alembic.autogenerate"),
+)
 # Beginnings of variables that Python and packages read when they start; with others of these a fork would not do.
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "ATEN_", "TORCH", "CUDA", "LC_", "LANG", "LD_", "TMP", "TEMP", "MPL", "HF_")
 # By torch._inductor, and by matplotlib without a writable home, in the process of pytest when tests import them.

@@ -1,7 +1,6 @@
 """The autoencoder `taef2`: a small network with 32 channels a position, read from its published files."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.data.autoencoders.networks import divide, hash_of, in_batches
@@ -9,6 +8,7 @@ from components.unpickling import load_tensors
 from components.weights import KNOWN, find, refuse_damaged, sha256_of
 from registry.errors import RunError, SpecError, shortened
 from registry.parts.catalogue import part
+from registry.paths import expanded
 
 if TYPE_CHECKING:
     import torch
@@ -84,10 +84,10 @@ def _fill(half: "nn.Module", name: str, folder: str) -> None:
     """Give one half its weights: from the folder, or from where published weights are looked for."""
     from components.data.autoencoders.taef2_network import fill
 
-    if folder and not Path(folder).expanduser().is_dir():
+    if folder and not expanded(folder).is_dir():
         files = " and ".join(KNOWN[one].file for one in FILES.values())
         raise SpecError(f"data.autoencoder.weights: there is no folder {folder!r}; it should hold {files}")
-    given = str(Path(folder).expanduser() / KNOWN[name].file) if folder else ""
+    given = str(expanded(folder) / KNOWN[name].file) if folder else ""
     instead = "use the autoencoder 'pixels', which needs none"
     path = find(name, given=given, setting="data.autoencoder.weights", instead=instead)
     refuse_damaged(path, sha256_of(path))

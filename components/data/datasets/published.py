@@ -16,6 +16,7 @@ from components.data.datasets.wrong_trees import ARCHIVES, IMAGE_LISTS, Tree, ar
 from components.data.manifest import VideoRecord
 from components.data.video.frame_folder import frame_number, is_picture, pictures_of
 from registry.errors import SpecError
+from registry.paths import expanded
 
 
 class PublishedSet(VideoFolder):
@@ -38,7 +39,7 @@ class PublishedSet(VideoFolder):
 
     def __init__(self, path: str | None, resolution: int, *, form: Literal["videos", "frames"] = "videos") -> None:
         self.form = form
-        root = Path(path).expanduser().absolute() if path else None
+        root = expanded(path).absolute() if path else None
         if root is not None and root.exists() and not self.fits(root):
             raise self._wrong(root, why_not(root, self._tree()))
         super().__init__(path, resolution, split_csv="", class_folders=False)

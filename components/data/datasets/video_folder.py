@@ -13,6 +13,7 @@ from components.data.video.reader import VideoIndex, VideoReader
 from components.data.video.readers import open_reader
 from registry.errors import SpecError
 from registry.parts.catalogue import part
+from registry.paths import expanded
 
 SPLIT_FOLDERS = {"train", "val", "test"}
 IGNORED = {"thumbs.db", "desktop.ini"}
@@ -52,7 +53,7 @@ class VideoFolder:
     ) -> None:
         if not path:
             raise SpecError(f"data.path: the dataset {self.part_name} needs the folder of the videos")
-        self.root = Path(path).expanduser().absolute()  # a name such as `a:b.mp4` alone would be read as a protocol
+        self.root = expanded(path).absolute()  # a name such as `a:b.mp4` alone would be read as a protocol
         if not self.root.is_dir():
             raise SpecError(f"data.path: {path}: no such folder")
         self.class_folders = class_folders

@@ -7,6 +7,7 @@ from typing import Literal
 from components.data.text_encoders.pretrained import INSTALL, PretrainedEncoder
 from registry.errors import RunError, SpecError
 from registry.parts.catalogue import part
+from registry.paths import expanded
 from registry.schema.parameter_types import Count
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -51,7 +52,7 @@ class T5(PretrainedEncoder):
 
 def _folder(weights: str) -> Path:
     """The folder of that path, or of that name in the Hub's cache."""
-    if (folder := Path(weights).expanduser()).is_dir():
+    if (folder := expanded(weights)).is_dir():
         return folder
     if not _HUB_NAME.fullmatch(weights):
         raise SpecError(f"data.text_encoder.weights: there is no folder {weights!r}, and no such name on the Hub")

@@ -19,6 +19,7 @@ from components.model.latte import Latte
 from components.weights import find_whole, is_published
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.parts.catalogue import catalogue
+from registry.paths import expanded
 
 LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout for layout in (LatteLayout(), DiTLayout(), DiffusersLayout(), OurLayout())
@@ -97,7 +98,7 @@ def inspect(path: Path | str, assumed: Assumed | None = None, weights: str | Non
             file itself says otherwise than `assumed`.
         RunError: the file is damaged, would run code, or is of no layout; the message says what was seen.
     """
-    contents = _contents(Path(path).expanduser())
+    contents = _contents(expanded(path))
     contents = replace(contents, prefers=contents.kind(weights))
     layout, said = _layout_of(contents), assumed
     if (spec := contents.spec) is not None:
