@@ -21,6 +21,8 @@ from experiments.plan.check import check
 from experiments.plan.other_code import outdated
 from experiments.plan.plan import Plan
 from experiments.plan.resolved_experiment import resolved
+from experiments.plan.stages import TUNING
+from experiments.plan.tuning import diverged
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
 from experiments.record.recording import create, desire, keep_step, open_again
@@ -142,8 +144,12 @@ def preview(plan: Plan, executor: str, again: bool = False) -> list[str]:
 
 
 def retried(plan: Plan) -> list[Replicate]:
-    """Return the selected replicates that `retry` would open again."""
-    return in_state(plan.work, lambda state: state.retried)
+    """Return the selected replicates that `retry` would open again.
+
+    What diverged in a tuning has said how good it is, and would diverge again.
+    """
+    again = in_state(plan.work, lambda state: state.retried)
+    return [replicate for replicate in again if not (plan.stage == TUNING and diverged(replicate))]
 
 
 def retry(plan: Plan) -> list[Replicate]:

@@ -48,6 +48,7 @@ class LocalPool(ThisMachine):
         self.resources = resources
         self.parallel = resources.parallel or 1
         self._waiting: list[Claim] = []
+        self._unnoted: list[Claim] = []  # of which the disk did not take that they are over
         self._started: dict[int, tuple[Claim, Process, list[str]]] = {}
         self._free = dict.fromkeys(visible_gpus(), Fraction(1))  # the share of each GPU that nobody has
         self._starter = Starter(snapshot.environment())
@@ -69,19 +70,23 @@ class LocalPool(ThisMachine):
 
     def poll(self) -> None:
         """Take note of the processes that have ended, and start what waits in their place."""
+        unnoted, self._unnoted = self._unnoted, []
+        for claimed in (one for one in unnoted if one.training.is_dir()):
+            with contextlib.suppress(OSError):
+                claimed.submission.end()
+                continue
+            self._unnoted.append(claimed)
         for pid, (claimed, process, held) in list(self._started.items()):
             if (code := process.poll()) is not None:
                 del self._started[pid]
                 self._give_back(claimed, held)
+                self._over(claimed)
                 with _surviving(claimed):
-                    claimed.submission.end()
                     note_silent_death(claimed.training, code)
         while self._waiting and len(self._started) < self.parallel:
             claimed = self._waiting[0]
             if not wanted(claimed.training):
-                del self._waiting[0]
-                with _surviving(claimed):
-                    claimed.submission.end()
+                self._over(self._waiting.pop(0))
                 continue
             gpus = self._gpus_for(self._shape(claimed))
             if gpus is None:
@@ -92,6 +97,7 @@ class LocalPool(ThisMachine):
                 self._started[process.pid] = (claimed, process, gpus)
                 continue
             self._give_back(claimed, gpus)
+            self._over(claimed)
 
     @property
     def busy(self) -> bool:
@@ -123,8 +129,7 @@ class LocalPool(ThisMachine):
     def _end(self) -> None:
         """Give back what waits, and end what runs."""
         for claimed in self._waiting:
-            with _surviving(claimed):
-                claimed.submission.end()
+            self._over(claimed)
         self._waiting.clear()
         processes = [process for _, process, _ in self._started.values()]
         for _ in range(2):
@@ -138,6 +143,14 @@ class LocalPool(ThisMachine):
                     note_silent_death(claimed.training, process.wait())
                 claimed.submission.end()
         self._started.clear()
+
+    def _over(self, claimed: Claim) -> None:
+        """Note that nobody has a training any more, else it would count as sent for as long as this process lives."""
+        with _surviving(claimed):
+            claimed.submission.end()
+            return
+        if claimed.training.is_dir():
+            self._unnoted.append(claimed)  # `poll` tries again
 
     def _shape(self, claimed: Claim) -> Shape:
         return shape_of(claimed.replicates[0].arm, self.resources, Shape())

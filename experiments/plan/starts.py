@@ -68,7 +68,8 @@ def _starts(plan: Plan) -> list[Plan]:
         other = load_plan(path, overrides, plan.runs)
         selected = [arm for arm in other.arms if arm.name in arms]
         kept = {arm: frozenset(steps) for arm, steps in arms.items() if steps}
-        found.append(replace(_with_seeds(other, seeds), selected=selected, start_of=plan.name, kept=kept))
+        only = _only(selected, other)
+        found.append(replace(_with_seeds(other, seeds), selected=selected, only=only, start_of=plan.name, kept=kept))
     return found
 
 
@@ -94,9 +95,13 @@ def _joined(listed: Plan, start: Plan) -> Plan:
     selected = [arm for arm in listed.arms if arm.name in names]
     seeds = dict.fromkeys([*listed.file.experiment.all_seeds, *start.file.experiment.all_seeds])
     kept = {name: listed.kept.get(name, frozenset()) | start.kept.get(name, frozenset()) for name in names}
-    only = tuple(glob.escape(arm.name) for arm in selected) if listed.only or listed.folders else ()
     both = replace(_with_seeds(listed, seeds), selected=selected, start_of=start.start_of, kept=kept)
-    return replace(both, only=only, folders=())  # as jobs on the frozen file are to select them
+    return replace(both, only=_only(selected, listed), folders=())
+
+
+def _only(selected: Sequence[Arm], plan: Plan) -> tuple[str, ...]:
+    """Return the patterns by which jobs on a plan's frozen file select these arms; none where they are all."""
+    return tuple(glob.escape(arm.name) for arm in selected) if len(selected) < len(plan.arms) else ()
 
 
 def _with_seeds(plan: Plan, seeds: dict[int, None]) -> Plan:

@@ -9,12 +9,11 @@ from experiments.plan.stages import TUNING, stage_plan
 from registry.errors import RunError
 from registry.experiment.arm import Arm
 from registry.experiment.tuning import TuningCandidate
+from registry.runs.divergence import says_diverged
 from registry.runs.records import State
 from registry.runs.replicate import Replicate, replicate_of
 from registry.runs.tunings import SUFFIX, Tried, TunedArm, read_tuned, tuning_key
 from registry.schema.tune import Tune
-
-DIVERGED = "the loss is not finite"  # what a training says that fails for it
 
 
 def tuning_plan(plan: Plan) -> Plan:
@@ -69,7 +68,7 @@ def with_chosen(plan: Plan) -> Plan:
 def choice(plan: Plan, candidates: Sequence[TuningCandidate]) -> TunedArm:
     """Return the best of an arm's candidates: the least mean over the seeds, of equals the first in the file.
 
-    A candidate whose loss did not stay finite is worse than any other.
+    A candidate whose loss, or whose clips, did not stay finite is worse than any other.
 
     Args:
         plan: of the experiment.
@@ -116,9 +115,9 @@ def _score(plan: Plan, candidate: TuningCandidate, tune: Tune) -> float:
 
 
 def diverged(replicate: Replicate) -> bool:
-    """Return whether a replicate has failed because its loss did not stay finite, which says how good it is."""
+    """Return whether a replicate has failed because its loss or its clips did not stay finite: that is how good it is."""
     last = replicate.last_word() if replicate.state is State.FAILED else None
-    return last is not None and DIVERGED in last.error
+    return last is not None and says_diverged(last.error)
 
 
 def waiting_text(plan: Plan) -> str:

@@ -29,6 +29,7 @@ from experiments.sampling.sample_files import SampleFiles
 from experiments.training.checkpoints import VISIBLE_WITHIN
 from experiments.training.processes import ALONE, Processes
 from registry.errors import Interrupted, RunError
+from registry.runs import divergence
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -74,8 +75,8 @@ class Drawing:
                 latents = self.sampler.sample(self._denoiser(numbers), streams.draw(), streams.draw, on_step)
             if not latents.isfinite().all():
                 half = self.precision == "fp16"
-                where = " in fp16; take bf16 or fp32" if half else "; look at the losses of the training"
-                raise RunError(f"clips {numbers.start} to {numbers.stop - 1} are not finite{where}")
+                told = "are not finite in fp16; take bf16 or fp32" if half else divergence.CLIPS
+                raise RunError(f"clips {numbers.start} to {numbers.stop - 1} {told}")
             return self._decoded(latents)
 
     def _denoiser(self, numbers: range) -> Denoise:

@@ -37,6 +37,7 @@ from experiments.training.processes import ALONE, Processes
 from experiments.training.validation import HELD, validation_at, validation_losses, validation_split_of
 from registry.errors import Interrupted, RunError
 from registry.parts.start_files import checkpoints_in, step_of
+from registry.runs import divergence
 from registry.runs.replicate import Replicate
 from registry.runs.starts import start_of
 from registry.runs.stored import read_metrics
@@ -370,7 +371,7 @@ def _means(trainer: Trainer) -> dict[str, float]:
     means = {name: float(value) / trainer.summed for name, value in trainer.sums.items()}
     if not all(abs(value) < float("inf") for value in means.values()):
         raise RunError(
-            f"the loss is not finite at step {trainer.step}: {means}; lower learning.learning_rate, or train in fp32"
+            f"{divergence.LOSS} at step {trainer.step}: {means}; lower learning.learning_rate, or train in fp32"
         )
     return means
 

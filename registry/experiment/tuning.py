@@ -2,7 +2,8 @@
 
 All candidates of an arm together take the share `budget` of the steps of one of its trainings. A short training is the
 arm with fewer steps: its learning-rate schedule ends with it, and parameters of the schedule that count steps shrink
-likewise. Nothing is sampled for a score; the validation loss is compared.
+likewise, as does the step from which gradients are clipped. Nothing is sampled for a score; the validation loss is
+compared.
 """
 
 import itertools
@@ -26,6 +27,7 @@ SECTION = "learning"
 FIXED = ("steps", "initialisation", "ema_decay", "joint_images", "label_drop")
 HELD = 0.1  # where the average holds a larger share of the initial weights, the weights themselves are compared
 FEWEST = 2  # clips that an evaluation samples at least, though nothing is measured of them
+CLIP_NORM = "learning.clip_norm"
 OF_STEPS = "_steps"  # how the names of an lr_schedule's parameters end that count optimiser steps
 
 
@@ -95,11 +97,26 @@ def tuning_candidates(file: ExperimentFile, arms: Sequence[Arm]) -> tuple[list[T
             told = f"budget: {tune.budget:g} of {arm.spec.learning.steps} steps is less than a step for each of"
             lines[f"{place}: tune.{told} {len(points) * len(tune.seeds)} trainings of arm {arm.name}"] = None
             continue
+        own: list[TuningCandidate] = []
         for values in points:
             candidate, wrong = _candidate(arm, values, steps, file.parts)
             lines |= dict.fromkeys(f"{place}: tune: arm {arm.name}: {text}" for text in wrong)
-            found += [candidate] if candidate is not None else []
+            own += [candidate] if candidate is not None else []
+        lines |= dict.fromkeys(f"{place}: tune: arm {arm.name}: {text}" for text in _undecided(own))
+        found += own
     return found, list(lines)
+
+
+def _undecided(candidates: Sequence[TuningCandidate]) -> Iterator[str]:
+    """Say which candidates of an arm are the same short training, between which nothing decides."""
+    first: dict[str, TuningCandidate] = {}
+    for one in candidates:
+        other, learning = first.setdefault(one.run.identity, one), one.run.spec.learning
+        if other is not one:
+            texts = (" ".join(f"{key}={label_of(value)}" for key, value in own.values.items()) for own in (other, one))
+            yield f"{' and '.join(texts)} make the same training of {learning.steps} steps; raise tune.budget"
+        if CLIP_NORM in one.values and learning.clip_from >= learning.steps:
+            yield f"{CLIP_NORM}: no step of a training clips gradients, which learning.clip_from is behind"
 
 
 def steps_each(tune: Tune, spec: Spec) -> int:
@@ -145,6 +162,7 @@ def _short(spec: Spec, steps: int, raw: bool) -> dict[str, Any]:
     schedule = learning["lr_schedule"]
     for name in (name for name in schedule if name.endswith(OF_STEPS)):
         schedule[name] = max(1, round(schedule[name] * steps / spec.learning.steps))
+    learning["clip_from"] = round(learning["clip_from"] * steps / spec.learning.steps)
     learning["steps"] = steps
     if raw:
         learning["ema_decay"] = 0.0  # the average of the weights is then the weights themselves

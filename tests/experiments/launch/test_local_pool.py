@@ -1,5 +1,6 @@
 """The local executor: so many at once, GPUs of their own, and the same states as on a cluster."""
 
+import errno
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from experiments.launch import local_pool
 from experiments.launch.local_pool import LocalPool, visible_gpus
 from experiments.record.recording import desire
 from experiments.record.snapshot import Snapshot
-from experiments.record.states import claim, states
+from experiments.record.states import Submission, claim, states
 from experiments.worker import starting, warm_start
 from registry.runs import machine
 from registry.runs.machine import ROOT
@@ -186,6 +187,44 @@ def test_a_process_that_ends_without_a_word(
     end(four[0], code)
     until(lambda: pool.poll() or not pool.busy, "the pool is idle")
     assert states(four[:1]) == [state]
+
+
+def test_one_that_cannot_be_started_is_given_back(
+    four: list[Replicate], pool_of: Callable[..., LocalPool], capfd: pytest.CaptureFixture[str]
+) -> None:
+    (four[0].training / "log.txt").mkdir()
+    pool = pool_of(parallel=2)
+    pool.submit(four[:2])
+    assert states(four[:1]) == ["missing"], "else whoever waits for it would wait for ever"
+    assert f"{four[0].training / 'log.txt'}: Is a directory" in capfd.readouterr().err
+    end(four[1])
+    until(lambda: pool.poll() or not pool.busy, "the pool is idle")
+    assert begun(four[:2]) == [1]
+
+
+def test_an_end_that_the_disk_does_not_take_is_noted_later(
+    four: list[Replicate], pool_of: Callable[..., LocalPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = [OSError(errno.ENOSPC, "No space left on device", str(four[0].training))] * 2
+    real = Submission.note
+
+    def note(self: Submission, **changes: object) -> None:
+        if full and "ended" in changes:
+            raise full.pop()
+        real(self, **changes)
+
+    pool = pool_of()
+    pool.submit(four[:1])
+    monkeypatch.setattr(Submission, "note", note)
+    end(four[0], 1)
+    until(lambda: pool.poll() or not pool.busy, "the pool is idle")
+    assert "ended with code 1" in four[0].events()[-1].error, "what ended is told all the same"
+    until(lambda: pool.poll() or not full, "the disk was full twice")
+    pool.poll()
+    assert states(four[:1]) == ["failed"]
+    submission = four[0].submission()
+    assert submission is not None
+    assert submission.ended is not None
 
 
 def test_a_killed_process_is_interrupted(four: list[Replicate], pool_of: Callable[..., LocalPool]) -> None:

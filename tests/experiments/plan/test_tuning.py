@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from experiments.launch import launching
 from experiments.launch.frozen_file import frozen_words
 from experiments.launch.tuning import settled
 from experiments.plan.loading import load_plan
@@ -16,6 +17,8 @@ from experiments.plan.tuning import by_arm, diverged, tuning_plan
 from experiments.record.recording import Recorder
 from experiments.worker.run import run_training
 from registry.errors import RunError, SpecError
+from registry.parts.catalogue import catalogue
+from registry.runs.records import State
 from registry.runs.tunings import TunedArm
 from tests.fixtures.toy_replicates import TOY, make_all, result_of
 
@@ -41,12 +44,16 @@ def finish(plan: Plan, scores: dict[str, float]) -> None:
         if math.isinf(score):
             (replicate.folder / "desired").mkdir()
             (replicate.folder / "desired/toy-tuning.json").write_text('{"experiment": "toy-tuning", "arm": "x"}')
-            error = "RunError: the loss is not finite at step 4: {'loss': inf}"
+            error = f"RunError: {DIVERGED[len(replicate.arm) % 2]}"
             Recorder(replicate.training).event("failed", step=4, error=error)
         else:
             Recorder(replicate.folder).result(result_of(replicate, {"validation_loss": score}))
 
 
+DIVERGED = (
+    "the loss is not finite at step 4: {'loss': inf}",
+    "clips 0 to 1 are not finite; look at the losses of the training",
+)
 NAMES = [f"{arm}learning_rate={rate}" for arm in ("", "blocks=variant_4,") for rate in ("0.0001", "0.001", "0.01")]
 
 
@@ -144,6 +151,58 @@ def test_a_training_that_diverges_is_known_by_what_it_says(tmp_path: Path) -> No
     with pytest.raises(RunError, match="not finite"):
         run_training(replicate.training)
     assert diverged(replicate)
+
+
+def test_sampling_says_the_same_of_what_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    tuning = plan_of(tmp_path, stage="tuning", only=["learning_rate=0.0001"])
+    (replicate,) = make_all(tuning)
+    sampler = catalogue().find("sampler", replicate.spec.sampling.sampler.name).load()
+    monkeypatch.setattr(sampler, "sample", lambda self, denoise, noise, *more: noise * math.inf)
+    with pytest.raises(RunError, match="clips 0 to 1 are not finite"):
+        run_training(replicate.training)
+    assert diverged(replicate)
+
+
+def test_what_diverged_is_not_tried_again(tmp_path: Path) -> None:
+    write(tmp_path)
+    finish(plan_of(tmp_path), dict(zip(NAMES, [0.2, *[math.inf] * 2, 0.1, math.inf, 0.3], strict=True)))
+    tuning = plan_of(tmp_path, stage="tuning")
+    assert [one.state for one in tuning.replicates].count(State.FAILED) == 3
+    other = next(one for one in tuning.replicates if one.arm == NAMES[4])
+    Recorder(other.training).event("failed", step=4, error="OSError: no such file")
+    assert launching.retried(tuning) == [other]
+
+
+def test_gradients_are_clipped_from_the_same_share_of_the_steps(tmp_path: Path) -> None:
+    write(tmp_path, text=PLAIN.replace("clip_from: 1", "clip_from: 45"))
+    assert {(one.run.spec.learning.steps, one.run.spec.learning.clip_from) for one in plan_of(tmp_path).candidates} == {
+        (4, 3)
+    }
+
+
+@pytest.mark.parametrize(
+    ("tune", "learning", "words"),
+    [
+        (
+            "{learning.clip_norm: [0.1, 1.0], budget: 20%}",
+            "clip_from: 59",
+            "learning.clip_norm: no step of a training clips gradients, which learning.clip_from is behind",
+        ),
+        (
+            "{learning.clip_from: [0, 1, 20], budget: 20%}",
+            "clip_from: 0",
+            "arm baseline: learning.clip_from=0 and learning.clip_from=1 make the same training of 4 steps",
+        ),
+    ],
+)
+def test_candidates_between_which_nothing_decides_are_refused(
+    tmp_path: Path, tune: str, learning: str, words: str
+) -> None:
+    write(tmp_path, tune, PLAIN.replace("clip_from: 1", learning))
+    with pytest.raises(SpecError) as caught:
+        plan_of(tmp_path)
+    assert words in str(caught.value)
 
 
 def test_jobs_are_told_that_they_are_of_the_tuning(tmp_path: Path) -> None:
