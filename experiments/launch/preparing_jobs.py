@@ -44,11 +44,7 @@ class PreparingJobs:
     def __init__(self, arrays: SlurmArrays, say: Callable[[str], None]) -> None:
         self.arrays, self.say = arrays, say
         self._jobs: list[_Job] = []
-
-    @property
-    def newest(self) -> str | None:
-        """The job that was sent last."""
-        return self._jobs[-1].name if self._jobs else None
+        self.sent: list[dict[str, str]] = []  # every job and the file in the launch's folder that it prints into
 
     @staticmethod
     def lacking(plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
@@ -59,11 +55,11 @@ class PreparingJobs:
         without, measured = {replicate.training for replicate in unbound}, measured_for(plan)
         return [one for one in replicates if one.training in without or mark_of(shared_by(one.spec)) not in measured]
 
-    def before(self, replicate: Replicate) -> str | None:
-        """Return the job that has to end well before a replicate begins, if its data are not there."""
-        if bound_data(replicate.training) is not None:
+    def before(self, training: Path) -> str | None:
+        """Return the job that has to end well before a training begins, if its data are not there."""
+        if bound_data(training) is not None:
             return None
-        own = [job.name for job in self._jobs if replicate.training in job.trainings]
+        own = [job.name for job in self._jobs if training in job.trainings]
         return own[-1] if own and slurm_queue.hint(own[-1]) != "" else None
 
     def prepare(self, plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
@@ -114,8 +110,12 @@ class PreparingJobs:
         words += [word for pattern in plan.folders for word in ("--folder", pattern)]
         trainings = frozenset(replicate.training for replicate in replicates)
         shared = frozenset(shared_by(replicate.spec) for replicate in replicates)
-        job = _Job(self.arrays.submit_verb("prepare", words), self.arrays.log_of("prepare"), trainings, shared)
+        log = f"prepare-{len(self.sent) + 1}.txt" if self.sent else "prepare.txt"
+        job = _Job(
+            self.arrays.submit_verb("prepare", words, log=log), self.arrays.launch_folder / log, trainings, shared
+        )
         self._jobs.append(job)
+        self.sent.append({"job": job.name, "log": log})
         self.say(f"submitted {job.name}: prepares the data")
         return set(trainings)
 

@@ -1,7 +1,7 @@
 """Job arrays: one a resource shape through submitit, cut to the cluster's size, a training or some in turn a task."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -40,12 +40,14 @@ class Chunk:
         tasks: the trainings of each task of the array, which it takes in turn.
         limit: so many tasks at once.
         behind: number of the chunk that it waits for, so that `resources.parallel` holds over several arrays.
+        after: a job that must succeed first.
     """
 
     shape: Shape
     tasks: list[list[Task]]
     limit: int
     behind: int | None
+    after: str | None = None
 
     @property
     def trainings(self) -> list[Task]:
@@ -58,7 +60,18 @@ class Chunk:
         return self.shape.minutes_of(max(map(len, self.tasks)))
 
 
-def chunks(tasks: Sequence[Task], resources: Resources, cluster: Cluster, defaults: Shape) -> list[Chunk]:
+def nothing_before(task: Task) -> str | None:
+    """Return the job that a training waits for, where none does."""
+    return None
+
+
+def chunks(
+    tasks: Sequence[Task],
+    resources: Resources,
+    cluster: Cluster,
+    defaults: Shape,
+    before: Callable[[Task], str | None] = nothing_before,
+) -> list[Chunk]:
     """The arrays of a launch: by shape, none longer than the cluster allows, together at most `parallel` tasks at once.
 
     Args:
@@ -66,26 +79,27 @@ def chunks(tasks: Sequence[Task], resources: Resources, cluster: Cluster, defaul
         resources: of the experiment.
         cluster: says the longest array.
         defaults: what the user's file says of the cluster.
+        before: the job that must succeed before a training, None for none; these come first.
     """
-    by_shape: dict[str, tuple[Shape, list[Task]]] = {}
+    alike: dict[tuple[str, str], tuple[Shape, str | None, list[Task]]] = {}
     for task in tasks:
-        shape = shape_of(task.replicates[0].arm, resources, defaults)
-        by_shape.setdefault(shape.model_dump_json(), (shape, []))[1].append(task)
+        shape, after = shape_of(task.replicates[0].arm, resources, defaults), before(task)
+        alike.setdefault((after or "", shape.model_dump_json()), (shape, after, []))[2].append(task)
     cut = [
-        (shape, array)
-        for shape, own in by_shape.values()
+        (shape, after, array)
+        for shape, after, own in sorted(alike.values(), key=lambda found: found[1] is not None)
         for array in _parts(_parts(own, shape.of_a_task), cluster.max_array)
     ]
     # Arrays stand in lanes: those of a lane run one behind the other, and the lanes share out what may run at once.
     lanes = min(len(cut), resources.parallel or len(cut))
     found = []
-    for number, (shape, own) in enumerate(cut):
+    for number, (shape, after, own) in enumerate(cut):
         lane = number % lanes
         limit = len(own)
         if resources.parallel:
             limit = resources.parallel // lanes + (lane < resources.parallel % lanes)
         behind = number - lanes if resources.parallel and number >= lanes else None
-        found.append(Chunk(shape, own, min(limit, len(own)), behind))
+        found.append(Chunk(shape, own, min(limit, len(own)), behind, after))
     return found
 
 
@@ -121,21 +135,26 @@ class SlurmArrays:
         self.folder, self.resources, self.cluster, self.defaults = folder.resolve(), resources, cluster, defaults
         self.snapshot, self.token = snapshot, new_token()
         self.sent: list[Sent] = []
-        self.after: str | None = None  # a job that must succeed first
 
     @property
     def launch_folder(self) -> Path:
         """Where submitit keeps what it submits, and what Slurm prints."""
         return self.folder / LAUNCHES / self.token
 
-    def submit(self, replicates: Sequence[Replicate]) -> list[str]:
+    def submit(
+        self, replicates: Sequence[Replicate], before: Callable[[Task], str | None] = nothing_before
+    ) -> list[str]:
         """Submit the trainings that can be started and that nobody else submits; return the names of the replicates.
+
+        Args:
+            replicates: what is wanted.
+            before: as `chunks` takes it.
 
         Raises:
             RefusedError: sbatch refuses; what was submitted before stays, the rest can be launched again.
         """
         mine = claim(replicates, self.name, self.token)
-        todo = chunks(mine, self.resources, self.cluster, self.defaults)
+        todo = chunks(mine, self.resources, self.cluster, self.defaults, before)
         jobs: list[str] = []
         try:
             for chunk in todo:
@@ -170,23 +189,21 @@ class SlurmArrays:
         self.sent.append(Sent(base(jobs[0].job_id), len(jobs), len(chunk.trainings)))
         return self.sent[-1].job
 
-    def submit_verb(self, verb: str, words: Sequence[str], after: str | None = None) -> str:
+    def submit_verb(self, verb: str, words: Sequence[str], after: str | None = None, log: str = "") -> str:
         """Submit a job that runs the command line, and return its id.
 
         Args:
             verb: `prepare` or `report`.
             words: what stands behind the verb.
             after: what it depends on, as sbatch's --dependency has it.
+            log: the file in the launch's folder that it prints into; left out, the verb's name with `.txt` behind.
         """
         executor = self.verb_executor(verb, after)
+        printed = self.launch_folder / (log or f"{verb}.txt")
         try:
-            return str(executor.submit(VerbTask(), str(self.log_of(verb)), verb, *words).job_id)
+            return str(executor.submit(VerbTask(), str(printed), verb, *words).job_id)
         except (FailedJobError, FailedSubmissionError) as error:
             raise RefusedError(self._refused(error, self.verb_shape(verb))) from None
-
-    def log_of(self, verb: str) -> Path:
-        """What the job of a verb prints into."""
-        return self.launch_folder / f"{verb}.txt"
 
     def verb_shape(self, verb: str) -> Shape:
         """The shape of a job beside the replicates: the experiment's, one process, and what is said of it alone."""
@@ -195,7 +212,7 @@ class SlurmArrays:
 
     def executor(self, chunk: Chunk, behind: str | None = None) -> SlurmExecutor:
         """submitit's executor of an array."""
-        after = [f"afterok:{self.after}"] if self.after else []
+        after = [f"afterok:{chunk.after}"] if chunk.after else []
         after += [f"afterany:{behind}"] if behind else []
         return self._executor(chunk.shape, self.folder.name, ",".join(after), chunk.limit, chunk.minutes)
 

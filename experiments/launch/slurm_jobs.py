@@ -13,11 +13,11 @@ from experiments.launch.slurm_arrays import SlurmArrays, chunks, script
 from experiments.plan.plan import Plan
 from experiments.plan.resolved_experiment import digest
 from experiments.record import slurm_queue
-from experiments.record.recording import write_json
+from experiments.record.recording import bound_data, write_json
 from experiments.record.slurm_queue import DEFAULT_MAX_ARRAY, Cluster
 from experiments.record.snapshot import FOLDER as CODE
 from experiments.record.snapshot import Snapshot
-from experiments.record.states import job_of_others, tasks_of
+from experiments.record.states import Task, job_of_others, tasks_of
 from registry.errors import RunError, SpecError
 from registry.experiment.clusters import cluster_defaults
 from registry.runs.replicate import Replicate
@@ -86,8 +86,7 @@ class SlurmJobs:
             return [*texts, "nothing to submit"]
         if PreparingJobs.lacking(plan, replicates):
             texts.append(f"# a job that prepares the data\n{script(arrays.verb_executor('prepare'))}")
-            arrays.after = "PREPARE"
-        cut = chunks(tasks_of(replicates), resources, arrays.cluster, arrays.defaults)
+        cut = chunks(tasks_of(replicates), resources, arrays.cluster, arrays.defaults, _before_in_preview)
         for number, chunk in enumerate(cut):
             behind = f"ARRAY{chunk.behind}" if chunk.behind is not None else None
             tasks, trainings = len(chunk.tasks), chunk.trainings
@@ -109,17 +108,11 @@ class SlurmJobs:
             RefusedError: sbatch refuses an array, or the job that reports; the arrays before it go on.
         """
         before = len(self.arrays.sent)
-        by_job: dict[str | None, list[Replicate]] = {}
-        for replicate in replicates:
-            by_job.setdefault(self.preparing.before(replicate), []).append(replicate)
         refused: RefusedError | None = None
-        names: list[str] = []
         try:
-            for self.arrays.after, own in by_job.items():
-                names += self.arrays.submit(own)
+            names = self.arrays.submit(replicates, lambda task: self.preparing.before(task.training))
         except RefusedError as error:
-            refused = error
-            names += error.accepted
+            refused, names = error, list(error.accepted)
         new = self.arrays.sent[before:]
         for sent in new:
             self.say(f"submitted {sent.job}: {counted(sent.tasks, sent.trainings)}")
@@ -154,7 +147,7 @@ class SlurmJobs:
     def _note(self) -> None:
         """Note in the launch's folder what was submitted, for `status`."""
         arrays = [sent._asdict() for sent in self.arrays.sent]
-        about = {"prepare": self.preparing.newest, "arrays": arrays, "report": self.report}
+        about = {"prepare": self.preparing.sent, "arrays": arrays, "report": self.report}
         write_json(self.arrays.launch_folder / "launch.json", about)
 
     def poll(self) -> None:
@@ -222,3 +215,8 @@ def refuse_too_long(plan: Plan, cluster: Shape) -> None:
 def counted(tasks: int, trainings: int) -> str:
     """How many trainings an array has, and in how many tasks where these take several in turn."""
     return f"{trainings} trainings" + (f" in {tasks} task{'s' * (tasks != 1)}" if tasks != trainings else "")
+
+
+def _before_in_preview(task: Task) -> str | None:
+    """What a training waits for, as far as can be said before jobs have numbers."""
+    return "PREPARE" if bound_data(task.training) is None else None

@@ -122,8 +122,9 @@ def beside(plan: Plan, found: Sequence[dict[str, Any]]) -> list[str]:
     }
     jobs: dict[str, tuple[str, Path]] = {}
     for folder in (plan.folder / LAUNCHES / token for token in sorted(waiting - {""})):
-        if job := (read_json(folder / "launch.json") or {}).get("prepare"):
-            jobs[job] = "prepares the data", folder / "prepare.txt"
+        sent = (read_json(folder / "launch.json") or {}).get("prepare") or ()
+        for one in [{"job": sent, "log": "prepare.txt"}] if isinstance(sent, str) else sent:
+            jobs[one["job"]] = "prepares the data", folder / one["log"]
     launches = sorted((plan.folder / LAUNCHES).glob("*/launch.json"), key=lambda path: path.stat().st_mtime)
     over = not any(row["state"] in ("queued", "running") for row in found)
     if over and launches and (job := (read_json(launches[-1]) or {}).get("report")):

@@ -115,7 +115,7 @@ def _score(plan: Plan, candidate: TuningCandidate, tune: Tune) -> float:
 
 
 def diverged(replicate: Replicate) -> bool:
-    """Return whether a replicate has failed because its loss or its clips did not stay finite: that is how good it is."""
+    """Return whether a replicate has failed for a loss or clips that are not finite, which says how good it is."""
     last = replicate.last_word() if replicate.state is State.FAILED else None
     return last is not None and says_diverged(last.error)
 

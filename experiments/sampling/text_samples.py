@@ -67,10 +67,12 @@ def sample_text(request: TextRequest, out: Path, device: torch.device, progress:
     """Draw what is asked for into the folder `out`, and return what was written there as `text_samples.json`.
 
     Raises:
-        SpecError: something cannot be asked of this model; or the folder holds other samples.
+        SpecError: something cannot be asked of this model, or has no effect; or the folder holds other samples.
         RunError: a package, the model or the disk is missing something.
     """
     scheduler = scheduler_class(request.scheduler, catalogue()) if request.scheduler else None
+    if request.negative and request.guidance == 1:
+        raise SpecError("--negative: has no effect with --guidance 1, which leads away from nothing; leave one out")
     check_packages(request.bits, device)
     asked = {key: value for key, value in asdict(request).items() if key not in ("num", "device")}
     folder = folder_of(request.model)
@@ -153,11 +155,18 @@ def _encoded(pipeline: Any, request: TextRequest, device: torch.device) -> dict[
     """Embeddings of the prompt and of the negative one, once for all videos; the text encoder is let go of then.
 
     Raises:
-        SpecError: the prompt is longer than what the model reads.
+        SpecError: the prompt is longer than what the model reads, or the negative one than the prompt.
     """
-    tokens = len(pipeline.tokenizer(request.prompt.lower().strip()).input_ids)
+    tokens, others = (
+        len(pipeline.tokenizer(text.lower().strip()).input_ids) for text in (request.prompt, request.negative)
+    )
     if tokens > MOST_TOKENS:
         raise SpecError(f"PROMPT: has {tokens} tokens, of which the model would read {MOST_TOKENS}; shorten it")
+    if request.negative and others > tokens:  # the pipeline cuts it to the prompt's length
+        raise SpecError(
+            f"--negative: has {others} tokens, of which the model would read {tokens}, as many as the prompt has; "
+            "shorten it, or lengthen the prompt"
+        )
     text, negative = pipeline.encode_prompt(
         request.prompt,
         do_classifier_free_guidance=request.guidance > 1,

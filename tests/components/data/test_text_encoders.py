@@ -107,8 +107,9 @@ def test_minilm_knows_words_and_those_around_them() -> None:
     near, far = list(mean.values())[1:]
     assert likeness(mean[CAPTION], near, dim=0) > likeness(mean[CAPTION], far, dim=0) + 0.1
     assert encoder.fingerprint() == MiniLM().fingerprint() != MiniLM(length=31).fingerprint()
-    with pytest.raises(SpecError, match="minilm reads at most 512 tokens, got 513"):
-        MiniLM(length=513)
+    for length in (2, 513):
+        with pytest.raises(SpecError, match=f"minilm reads 3 to 512 tokens, got {length}"):
+            MiniLM(length=length)
 
 
 def test_a_package_that_is_not_here_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Jobs that prepare data: what needs one, and what is looked at to find that out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,11 @@ from experiments.launch.launching import make_run_folders
 from experiments.launch.preparing import prepare_data, shared_by
 from experiments.launch.preparing_jobs import PreparingJobs
 from experiments.plan.plan import Plan
-from experiments.record.recording import bind_data, bound_data
+from experiments.plan.status import beside
+from experiments.record import slurm_queue
+from experiments.record.recording import bind_data, bound_data, write_json
+from experiments.record.slurm_queue import Ending
+from experiments.record.states import claim, newest_submission
 from registry.runs.records import PreparedData
 from tests.fixtures.toy_replicates import nothing, plan_of
 
@@ -25,12 +30,9 @@ class Sbatch:
         self.launch_folder = folder
         self.verbs: list[str] = []
 
-    def submit_verb(self, verb: str, words: Any) -> str:
+    def submit_verb(self, verb: str, words: Any, log: str = "") -> str:
         self.verbs.append(verb)
         return str(len(self.verbs))
-
-    def log_of(self, verb: str) -> Path:
-        return self.launch_folder / f"{verb}.txt"
 
 
 def jobs_of(plan: Plan) -> tuple[PreparingJobs, Sbatch]:
@@ -102,3 +104,30 @@ def test_what_data_follow_from_is_the_same_however_their_place_is_named(
     named = ("videos", "link", str(tmp_path / "videos"), "others")
     videos = [plan_of(tmp_path, "data.dataset=video_folder", f"data.path={name}").arms[0].spec for name in named]
     assert [shared_by(spec) == shared_by(videos[0]) for spec in videos] == [True, True, True, False]
+
+
+def test_each_job_prints_into_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(tmp_path, *APART)
+    jobs, sbatch = jobs_of(plan)
+    monkeypatch.setattr(slurm_queue, "ask", lambda names: SimpleNamespace(hint=lambda job: "RUNNING"))
+    monkeypatch.setattr(slurm_queue, "endings", lambda names: {name: Ending("FAILED", "1:0", "", "") for name in names})
+    make_run_folders(plan, {"commit": "", "changed": False, "snapshot": ""})
+    first, second = ([one for one in plan.replicates if one.arm == arm.name] for arm in plan.arms)
+    jobs.prepare(plan, first)
+    jobs.prepare(plan, second)
+    assert jobs.sent == [{"job": "1", "log": "prepare.txt"}, {"job": "2", "log": "prepare-2.txt"}]
+    assert sbatch.verbs == ["prepare", "prepare"]
+    folder = sbatch.launch_folder
+    write_json(folder / "launch.json", {"prepare": jobs.sent, "arrays": [], "report": None})
+    (folder / "prepare.txt").write_text("Error: no such folder\n")
+    (folder / "prepare-2.txt").write_text("prepared 16 videos\n")
+    claim(plan.replicates, "slurm", folder.name)
+    for replicate in plan.replicates:
+        submission = newest_submission(replicate.training)
+        assert submission is not None
+        submission.end()
+    told = beside(plan, [{"arm": one.arm, "seed": one.seed, "state": "missing"} for one in plan.replicates])
+    assert ["no such folder" in line for line in told] == [True, False]
+    assert ["prepared 16 videos" in line for line in told] == [False, True]
+    write_json(folder / "launch.json", {"prepare": "1", "arrays": [], "report": None})
+    assert len(beside(plan, [{"arm": one.arm, "seed": one.seed, "state": "missing"} for one in plan.replicates])) == 1

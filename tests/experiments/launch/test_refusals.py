@@ -22,9 +22,9 @@ class Arrays:
 
     def __init__(self, folder: Path, refusals: int, refuses_array: bool = False) -> None:
         self.launch_folder, self.refusals, self.refuses_array = folder, refusals, refuses_array
-        self.snapshot, self.sent, self.after = None, [], None
+        self.snapshot, self.sent = None, []
 
-    def submit(self, replicates: Sequence[Replicate]) -> list[str]:
+    def submit(self, replicates: Sequence[Replicate], before: Any) -> list[str]:
         names = [replicate.name for replicate in replicates]
         self.sent.append(Sent("7", len(names), len(names)))
         if self.refuses_array:
@@ -41,7 +41,7 @@ class Arrays:
 def jobs_of(plan: Plan, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> SlurmJobs:
     """Return the executor over these arrays, with no job that prepares."""
     jobs = SlurmJobs(plan, arrays, lambda line: None, reports=True)  # type: ignore[arg-type]
-    monkeypatch.setattr(jobs, "preparing", SimpleNamespace(before=lambda replicate: None, newest=None))
+    monkeypatch.setattr(jobs, "preparing", SimpleNamespace(before=lambda training: None, sent=[]))
     monkeypatch.setattr(jobs, "pause", 0.0)
     return jobs
 

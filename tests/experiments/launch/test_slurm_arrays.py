@@ -29,6 +29,11 @@ def named(replicate: Replicate, names: list[str]) -> list[Task]:
     return [Task((dataclasses.replace(replicate, arm=name, seed=seed),)) for seed, name in enumerate(names)]
 
 
+def before(task: Task) -> str | None:
+    """Two preparing jobs, and trainings that wait for neither."""
+    return {0: "41", 1: "42"}.get(task.replicates[0].seed % 4)
+
+
 @given(
     names=st.lists(st.sampled_from(["small", "large", "odd"]), max_size=60),
     longest=st.integers(1, 20),
@@ -39,10 +44,11 @@ def test_arrays(replicate: Replicate, names: list[str], longest: int, parallel: 
     todo = named(replicate, names)
     own = {"large": Shape(gpus=8, replicates_per_task=1), "odd": Shape(time="1h")}
     resources = Resources(parallel=parallel, replicates_per_task=in_turn, arms=own)
-    found = chunks(todo, resources, Cluster("lab", longest), Shape())
+    found = chunks(todo, resources, Cluster("lab", longest), Shape(), before)
     assert sorted(one.replicates[0].seed for chunk in found for one in chunk.trainings) == list(range(len(todo)))
-    for name in names:  # the tasks of a shape are full, but for the last
-        sizes = [len(task) for chunk in found for task in chunk.tasks if task[0].replicates[0].arm == name]
+    for name, after in {(one.replicates[0].arm, before(one)) for one in todo}:  # tasks are full, but for the last
+        own = [chunk for chunk in found if chunk.after == after]
+        sizes = [len(task) for chunk in own for task in chunk.tasks if task[0].replicates[0].arm == name]
         assert set(sizes[:-1]) <= {1 if name == "large" else in_turn}
         assert 1 <= sizes[-1] <= (1 if name == "large" else in_turn)
     for chunk in found:
@@ -52,6 +58,12 @@ def test_arrays(replicate: Replicate, names: list[str], longest: int, parallel: 
         assert 1 <= chunk.limit <= len(chunk.tasks)
         assert chunk.behind is None or chunk.behind < found.index(chunk)
     assert most_at_once(found) <= (parallel or len(todo))
+    waiting = [chunk.after for chunk in found]
+    assert waiting == sorted(waiting, key=lambda after: after is not None), (
+        "what can begin at once is first in its lane"
+    )
+    for chunk in found:
+        assert {before(one) for one in chunk.trainings} == {chunk.after}
     if parallel is None:
         assert all(chunk.behind is None and chunk.limit == len(chunk.tasks) for chunk in found)
 
@@ -86,8 +98,7 @@ FULL: dict[str, Any] = {
 @pytest.mark.usefixtures("_srun")
 def test_everything_that_is_asked_for_stands_in_the_batch_script(tmp_path: Path, replicate: Replicate) -> None:
     arrays = arrays_of(tmp_path, Resources(**FULL))
-    (chunk,) = chunks(named(replicate, ["a"] * 5), arrays.resources, arrays.cluster, arrays.defaults)
-    arrays.after = "41"
+    (chunk,) = chunks(named(replicate, ["a"] * 5), arrays.resources, arrays.cluster, arrays.defaults, lambda task: "41")
     text = script(arrays.executor(chunk, "42"), 5)
     for line in (
         "--partition=gpu", "--account=lab", "--qos=high", "--constraint=a100", "--wckey=w", "--nodes=2",
@@ -122,8 +133,8 @@ def test_a_dependency_of_the_user_holds_beside_our_own(tmp_path: Path, replicate
     arrays = arrays_of(tmp_path, Resources(sbatch={"dependency": "singleton"}))
     (chunk,) = chunks([Task((replicate,))], arrays.resources, arrays.cluster, arrays.defaults)
     assert "#SBATCH --dependency=singleton\n" in script(arrays.executor(chunk))
-    arrays.after = "41"
-    assert "#SBATCH --dependency=singleton,afterok:41\n" in script(arrays.executor(chunk))
+    behind = dataclasses.replace(chunk, after="41")
+    assert "#SBATCH --dependency=singleton,afterok:41\n" in script(arrays.executor(behind))
     assert "#SBATCH --dependency=singleton,afterany:42\n" in script(arrays.verb_executor("report", "afterany:42"))
 
 

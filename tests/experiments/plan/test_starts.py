@@ -56,6 +56,15 @@ def test_a_start_is_planned_first_for_the_seeds_that_need_it(tmp_path: Path) -> 
     assert with_starts([load_plan(path, only=["baseline"])])[0].name == "video"  # nobody selected starts from it
 
 
+def test_jobs_prepare_the_arms_alone_that_are_started_from(tmp_path: Path) -> None:
+    elsewhere = "arms: {elsewhere: {data.dataset: video_folder, data.path: /nowhere}}\n"
+    image, video = with_starts([load_plan(write(tmp_path, image=f"seeds: [0]\n{elsewhere}"))])
+    assert len(image.arms) == 2
+    assert image.only == ("baseline",)
+    assert [arm.name for arm in load_plan(image.file.path, only=image.only).selected] == ["baseline"]
+    assert video.only == ()
+
+
 DESIGN = "seeds: {first: 2, most: 4}\nclaim: {axis: initialisation, better: dit_image, worse: scratch, metric: fvd}\n"
 
 
