@@ -15,6 +15,7 @@ from experiments.plan.starts import with_starts
 from experiments.search import workflow
 from registry import strict_yaml
 from registry.errors import RunError, SpecError
+from registry.parts.catalogue import read_edited_again
 from registry.runs.files import write_atomically
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Experiment:
         return analysis.load(self.file, runs=runs, overrides=overrides)
 
     def _plan(self, overrides: Sequence[str], runs: str | Path, only: Sequence[str]) -> Plan:
+        read_edited_again()  # plug-ins are edited between two cells
         return load_plan(self.file, overrides, Path(runs), only, assembled=True)
 
 

@@ -196,15 +196,22 @@ _made: dict[tuple[str, ...], Catalogue] = {}  # by this process
 def catalogue(plugins: Iterable[str] = ()) -> Catalogue:
     """The catalogue of the built-in parts, installed entry points, and the plugin modules named by a spec.
 
-    It is read once, and again when a module from outside was edited.
-
-    Raises:
-        SpecError: as of `Catalogue`, or a module was edited after this process imported it.
+    It is read once: a command that runs for days means the parts as they were when it began.
     """
     names = tuple(plugins)
-    if names not in _made or _made[names].was_edited():
+    if names not in _made:
         _made[names] = Catalogue((*built_in(), *installed(), *names))
     return _made[names]
+
+
+def read_edited_again() -> None:
+    """Forget what was read of modules from outside that were edited, where one process takes many commands.
+
+    Raises:
+        SpecError: a module was edited after this process imported it.
+    """
+    for names in [names for names, made in _made.items() if made.was_edited()]:
+        del _made[names]
 
 
 _contents: dict[Path, tuple[Stamp, bytes]] = {}  # digests of files, by this process

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from experiments import Experiment, open_model
+from experiments.plan.loading import load_plan
 from registry import strict_yaml
 from registry.errors import RunError, SpecError
 from registry.runs.machine import ROOT
@@ -95,3 +96,47 @@ def test_what_is_wrong_is_told_with_its_line(
 def test_what_no_file_can_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"base\.model\.width: expected numbers, texts, .* got object"):
         Experiment("odd", file=tmp_path / "odd.yaml", base={"model": {"width": object()}})
+
+
+PLUGIN = """
+import torch
+
+from components.model.temporal_positions import TemporalPosition
+from registry.parts.catalogue import part
+from registry.schema.parameter_types import PositiveFloat
+
+
+@part("temporal_position", "edited_ramp")
+class EditedRamp(TemporalPosition):
+    '''A straight line over the frames.
+
+    Source: none
+    Official code: no
+    '''
+
+    def __init__(self, frames, width, *, slope: PositiveFloat = 0.5) -> None:
+        super().__init__()
+        self.register_buffer("table", slope * torch.arange(frames)[None, :, None].expand(1, frames, width).float())
+
+    def add(self, tokens):
+        return tokens + self.table[:, :, None]
+"""
+
+
+def test_a_plugin_that_is_edited_between_two_cells_is_read_again_or_refused(
+    tmp_path: Path, sections: dict[str, object]
+) -> None:
+    (plugin := tmp_path / "notebook_edited_ramp.py").write_text(PLUGIN)
+    changes = {"set": {"model.temporal_position": "edited_ramp"}, "plugins": ["notebook_edited_ramp"]}
+    made = Experiment("ramp", file=tmp_path / "ramp.yaml", **sections, **changes)
+    slopes = [load_plan(made.file).arms[0].spec.model.temporal_position.slope]
+    plugin.write_text(PLUGIN.replace("0.5", "0.25"))
+    assert load_plan(made.file).arms[0].spec.model.temporal_position.slope == 0.5, "a command keeps what it began with"
+    before = made.plan(runs=tmp_path / "runs")["identity"][0]  # imports it
+    slopes.append(load_plan(made.file).arms[0].spec.model.temporal_position.slope)
+    assert slopes == [0.5, 0.25]
+    plugin.touch()
+    assert made.plan(runs=tmp_path / "runs")["identity"][0] == before
+    plugin.write_text(PLUGIN.replace("0.5", "0.125"))
+    with pytest.raises(SpecError, match=r"notebook_edited_ramp\.py: was edited after this Python process imported it"):
+        made.plan(runs=tmp_path / "runs")

@@ -215,20 +215,3 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_plugin_that_was_edited_is_read_again(tmp_path: Path) -> None:
-    plugin = tmp_path / "toy_edited_ramp.py"
-    plugin.write_text(PLUGIN.replace('"ramp"', '"edited_ramp"'))
-    path = write(tmp_path, TOY + "plugins: [toy_edited_ramp]\n")
-    word = "model.temporal_position=edited_ramp"
-    assert arms(path, word)["baseline"].spec.model.temporal_position.slope == 0.5
-    plugin.write_text(plugin.read_text().replace("0.5", "0.25"))
-    spec = arms(path, word)["baseline"].spec
-    assert spec.model.temporal_position.slope == 0.25
-    Assembly(spec).model()  # imports it
-    plugin.touch()
-    arms(path, word)
-    plugin.write_text(plugin.read_text().replace("0.25", "0.125"))
-    with pytest.raises(SpecError, match=r"toy_edited_ramp\.py: was edited after this Python process imported it"):
-        arms(path, word)
