@@ -1,6 +1,6 @@
 """The paper's claims, and which verdicts test them: by what the arms are, whatever an experiment calls them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -58,19 +58,20 @@ class PaperClaim(BaseModel):
             raise ValueError("give one of better with worse, equivalent, alike_along, improving_along")
         return self
 
-    def tested_by(self, claim: ResolvedClaim, arms: Mapping[str, Arm], last: int) -> bool:
+    def tested_by(self, claim: ResolvedClaim, arms: Mapping[str, Arm], last: int, tuned: Collection[str] = ()) -> bool:
         """Whether a claim of an experiment is this one, at whatever scale.
 
         Args:
             claim: of the experiment.
             arms: what its arms have, by name; where an arm is missing, it cannot be told, and the answer is no.
             last: the step at which arms are compared in the end.
+            tuned: keys of which each arm found its best value; arms may differ in them.
         """
         if self.early != (claim.step is not None and claim.step < last):
             return False
         if any(arm not in arms for arm in claim.arms):
             return False
-        return all(self._is_of([arms[arm] for arm in cell], claim.kind) for cell in claim.cells)
+        return all(self._is_of([_untuned(arms[arm], tuned) for arm in cell], claim.kind) for cell in claim.cells)
 
     def _is_of(self, cell: Sequence[Arm], kind: str) -> bool:
         if kind == "order" and self.better:
@@ -82,6 +83,11 @@ class PaperClaim(BaseModel):
         if kind == "trend" and self.improving_along:
             return _along(cell, self.improving_along)
         return False
+
+
+def _untuned(arm: Arm, tuned: Collection[str]) -> Arm:
+    """Return what an arm has beside the keys that were tuned; the parameters of a tuned part go with it."""
+    return {key: value for key, value in arm.items() if not any(f"{key}.".startswith(f"{own}.") for own in tuned)}
 
 
 def _have(cell: Sequence[Arm], wanted: Sequence[Values]) -> bool:

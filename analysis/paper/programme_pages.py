@@ -6,6 +6,8 @@ writes `index.md` (each claim of the paper beside the verdicts that test it, wha
 were run on), a page for each experiment with such a name, from its report (question, table, verdicts and curves), and
 `results.tar.xz`, the results behind them. Results that came unpacked from such an archive, of another machine, have no
 report: their page stays as it stands there.
+The scoreboard and the pages are about each file without overrides: a launch with overrides that make other arms changes
+neither. `verdict --paper` goes by the newest launch instead.
 Samples are shown of made-up data alone: pictures of a data set may not be ours to give away.
 """
 
@@ -22,12 +24,12 @@ from analysis.figures.report_figures import samples_files
 from analysis.paper import scoreboard
 from analysis.paper.claims import paper_claims
 from analysis.reading.experiment_results import ExperimentResults
-from analysis.reading.loading import RUNS, open_results
+from analysis.reading.loading import RUNS, open_reported
 from analysis.reading.packed_results import arguments, named, pack
 from analysis.report import page_facts
 from analysis.results.results_frame import done
 from analysis.tables import score_table
-from registry.errors import RunError
+from registry.errors import RunError, SpecError
 from registry.runs.resolved_experiment import LINK
 
 RESULTS = "results.tar.xz"  # the file beside the pages with all that they are made of
@@ -55,13 +57,15 @@ def write(runs: Path, names: str, out: Path) -> list[Path]:
 
     Raises:
         RunError: no such experiment was launched, one has neither report nor page, or the scoreboard leaves one out.
+        SpecError: the file of the paper's claims cannot be read.
+        OSError: a report cannot be read, or a page cannot be written.
     """
     found = named(runs, names)
-    out.mkdir(parents=True, exist_ok=True)
-    written = [_write_page(open_results(runs / name), out) for name in found]
-    board, problems = scoreboard.scoreboard(paper_claims(), runs)
+    board, problems = scoreboard.scoreboard(paper_claims(), runs, found, reported=True)
     if problems:
         raise RunError("\n".join(problems))
+    out.mkdir(parents=True, exist_ok=True)
+    written = [_write_page(open_reported(runs / name), out) for name in found]
     pack(runs, found, out / RESULTS)
     index = out / "index.md"
     index.write_text(_index(scoreboard.rendered(board, "md"), written), encoding="utf-8")
@@ -95,14 +99,15 @@ def _write_page(results: ExperimentResults, out: Path) -> _Written:
 
 def _draw_page(results: ExperimentResults, report: Path, out: Path) -> None:
     """Write an experiment's page and its pictures from its report."""
+    table, verdicts = ((report / name).read_text(encoding="utf-8") for name in ("table.md", "verdict.txt"))
     pictures = out / results.name
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     command = results.resolved.head.get("Command", "")
     text = [
         f"# {results.name}", "", results.resolved.about, "", *([f"    {command}", ""] if command else []),
-        (report / "table.md").read_text(encoding="utf-8"),
-        "```", (report / "verdict.txt").read_text(encoding="utf-8").rstrip(), "```", "",
+        table,
+        "```", verdicts.rstrip(), "```", "",
         *(f"![{title}]({path.relative_to(out)})\n" for title, path in _pictures(results, report / "figures", pictures)),
     ]  # fmt: skip
     (out / f"{results.name}.md").write_text("\n".join(text), encoding="utf-8")
@@ -128,7 +133,7 @@ def main(words: list[str] | None = None) -> None:
     try:
         for path in write(given.runs, given.names, given.out):
             print(path)
-    except RunError as error:
+    except (OSError, RunError, SpecError) as error:
         sys.exit(str(error))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.paper.claims import PaperClaim
 from analysis.reading.experiment_results import ExperimentResults
-from analysis.reading.loading import launched, open_results
+from analysis.reading.loading import launched, open_reported, open_results
 from analysis.results.run_columns import spec_values
 from analysis.tables import terminal
 from analysis.tables.score_table import NOTHING
@@ -52,21 +52,25 @@ class Row:
         return next(iter(answers)) if len(answers) == 1 else "mixed" if answers else NOT_RUN
 
 
-def scoreboard(claims: Sequence[PaperClaim], runs: Path) -> tuple[list[Row], list[str]]:
+def scoreboard(
+    claims: Sequence[PaperClaim], runs: Path, names: Sequence[str] | None = None, reported: bool = False
+) -> tuple[list[Row], list[str]]:
     """Return a row for each claim, and a line for each experiment that could not be read.
-
-    Of an experiment that was launched more than once, with other overrides, the newest launch counts.
 
     Args:
         claims: of the paper.
         runs: the folder of all runs; one that is not there holds nothing.
+        names: of the experiments that count; None takes all that were launched.
+        reported: whether an experiment counts as its `report` tells it, which is the file without overrides. Otherwise
+            the newest launch counts, whatever its overrides.
     """
     tests: dict[str, list[Test]] = {claim.id: [] for claim in claims}
-    names = launched(runs)
+    names = launched(runs) if names is None else names
     problems = [] if names else [f"{runs}: holds no launched experiment"]
     for name in names:
         try:
-            for claim, test in _tests(claims, open_results(runs / name)):
+            results = open_reported(runs / name) if reported else open_results(runs / name)
+            for claim, test in _tests(claims, results):
                 tests[claim.id].append(test)
         except (RunError, SpecError) as error:
             problems.append(f"{name} is left out: {error}")
@@ -81,8 +85,9 @@ def _tests(claims: Sequence[PaperClaim], results: ExperimentResults) -> Iterator
     agreed: list[Agreement] = []
     for place, resolved in enumerate(results.resolved.resolved_claims):
         last = max((step for arm in resolved.arms for step in results.resolved.arms[arm].steps), default=0)
+        tuned = _tuned(resolved.arms, results)
         for claim in claims:
-            if claim.tested_by(resolved, arms, last):
+            if claim.tested_by(resolved, arms, last, tuned):
                 if not answers:
                     answers = results.verdict()
                     agreed = agreements(answers)
@@ -90,14 +95,25 @@ def _tests(claims: Sequence[PaperClaim], results: ExperimentResults) -> Iterator
                 yield claim, Test(results.name, answers[place], scale, together)
 
 
+def _tuned(named: Sequence[str], results: ExperimentResults) -> list[str]:
+    """Return the keys of which each of these arms found its best value."""
+    chosen = [own.values if (own := results.resolved.arms[arm].tuned) else {} for arm in named]
+    return [key for key in chosen[0] if all(key in values for values in chosen)]
+
+
 def _scale(arms: dict[str, dict[str, Any]], named: Sequence[str], results: ExperimentResults) -> str:
-    """Say on what, how large and how long: `moving_shapes 16 px, 0.7 M parameters, 200 steps of 16`."""
+    """Say on what, how large and how long: `moving_shapes 16 px, 0.7 M parameters, 200 steps of 16`.
+
+    Where values were tuned it goes on with `, learning_rate tuned for each arm`.
+    """
     first = arms[named[0]]
     counts = [own for arm in named if (own := results.resolved.arms[arm].parameters) is not None]
     sizes = dict.fromkeys(f"{count / 1e6:.3g}" for count in (min(counts), max(counts))) if counts else {}
     network = f", {' to '.join(sizes)} M parameters" if sizes else ""
     steps = f"{first['learning.steps']:,} steps of {first['learning.batch_size']}"
-    return f"{first['data.dataset']} {first['data.resolution']} px{network}, {steps}"
+    keys = " and ".join(key.rpartition(".")[2] for key in _tuned(named, results))
+    tuned = f", {keys} tuned for each arm" if keys else ""
+    return f"{first['data.dataset']} {first['data.resolution']} px{network}, {steps}{tuned}"
 
 
 HEADERS = ("claim", "answer", "tested by", "scale", "effect", "95% interval", "seeds", "p")

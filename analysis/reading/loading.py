@@ -11,7 +11,7 @@ from registry.experiment.experiment_file import load_experiment
 from registry.paths import expanded
 from registry.runs.places import TRAININGS
 from registry.runs.resolved_experiment import FOLDER as REPORTS
-from registry.runs.resolved_experiment import newest_resolved
+from registry.runs.resolved_experiment import LINK, newest_resolved, read_resolved
 
 RUNS = "runs"  # the folder of all runs, where none is named
 
@@ -49,6 +49,24 @@ def open_results(
     if resolved is None:
         raise RunError(f"{folder}: holds no launched experiment; launch it with `python run.py launch FILE`")
     return ExperimentResults(RunFolders(folder, resolved), resolved)
+
+
+def open_reported(folder: Path) -> ExperimentResults:
+    """Return the results that an experiment's `report` is about; without one, those of its file without overrides.
+
+    Launches with overrides that make other arms, seeds or claims have reports of their own, and are left out here.
+
+    Args:
+        folder: of the experiment, among the runs.
+
+    Raises:
+        RunError: it has no report, and was never launched without overrides.
+    """
+    digest = (folder / LINK).resolve().name
+    for resolved in read_resolved(folder):
+        if resolved.digest == digest:
+            return ExperimentResults(RunFolders(folder, resolved), resolved)
+    return open_results(folder, overrides=())
 
 
 def _runs_of(file: Path, runs: str | os.PathLike[str] | None, name: str) -> Path:

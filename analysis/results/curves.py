@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,22 @@ from registry.runs.stored import read_metrics
 CACHE = "_curves"  # in the folder of all runs; may be removed at any time
 _MADE_FROM = b"made_from"  # what metrics.jsonl was when it was read
 _TWO_OF_A_LINE = re.compile(rb"\}[ \t\r]*\{")  # objects, which pyarrow reads as two lines, or so within a text
-_VERSION = "2"
+_VERSION = "3"
+
+
+@dataclass(frozen=True)
+class _Logged:
+    """The lines of a file, in its order.
+
+    Args:
+        steps: of each line.
+        values: metric -> its float64 number in each line.
+        there: metric -> whether a line has it; a value that is NaN may have been logged as NaN, or not at all.
+    """
+
+    steps: np.ndarray
+    values: dict[str, np.ndarray]
+    there: dict[str, np.ndarray]
 
 
 def curves(replicates: Iterable[tuple[str, int, Path]], metrics: Sequence[str] = ()) -> pd.DataFrame:
@@ -31,7 +47,7 @@ def curves(replicates: Iterable[tuple[str, int, Path]], metrics: Sequence[str] =
 
     Returns:
         The columns `arm` (categorical), `seed`, `step`, and one float64 column for each metric. Where a training wrote
-        a step twice, since it went on from an earlier checkpoint, the last value counts.
+        a step twice, since it went on from an earlier checkpoint, the last value counts, also where it is NaN.
     """
     replicates = list(replicates)
     arms = list(dict.fromkeys(arm for arm, _, _ in replicates))
@@ -85,13 +101,26 @@ def _parsed(training: Path) -> pd.DataFrame:
     lines = _read_whole(training / "metrics.jsonl")
     if lines is None:
         lines = _read_line_by_line(training)
-    steps = lines["step"]
-    if not (steps.is_unique and steps.is_monotonic_increasing):
-        lines = lines.groupby("step", sort=True).last().reset_index()
-    return lines.astype({name: "int64" if name == "step" else "float64" for name in lines.columns})
+    if not (np.diff(lines.steps) > 0).all():
+        lines = _last_of_each_step(lines)
+    return pd.DataFrame({"step": lines.steps, **lines.values})
 
 
-def _read_whole(file: Path) -> pd.DataFrame | None:
+def _last_of_each_step(lines: _Logged) -> _Logged:
+    """Return a line for each step, in their order, with the last value of each metric that was logged there."""
+    order = np.argsort(lines.steps, kind="stable")
+    steps, starts = np.unique(lines.steps[order], return_index=True)
+    ends = np.append(starts[1:], len(order)) - 1
+    values, there = {}, {}
+    for name, own in lines.values.items():
+        # For each line in that order, the place of the last one up to it that has the metric.
+        last = np.maximum.accumulate(np.where(lines.there[name][order], np.arange(len(order)), -1))[ends]
+        there[name] = last >= starts
+        values[name] = np.where(there[name], own[order][last], np.nan)
+    return _Logged(steps, values, there)
+
+
+def _read_whole(file: Path) -> _Logged | None:
     """Read the numbers of a file of undamaged lines at once; None where one is damaged, or there is no file.
 
     That takes a tenth of the time of `_read_line_by_line`, which finds the same.
@@ -105,22 +134,28 @@ def _read_whole(file: Path) -> pd.DataFrame | None:
         return None
     if table["step"].type != pa.int64() or table["step"].null_count:
         return None
-    return table.select([own.name for own in table.schema if own.name != "time" and _is_number(own.type)]).to_pandas()
+    names = [own.name for own in table.schema if own.name not in ("step", "time") and _is_number(own.type)]
+    return _Logged(
+        table["step"].to_numpy(),
+        {name: table[name].to_pandas().to_numpy("float64", na_value=np.nan) for name in names},
+        {name: table[name].is_valid().to_numpy() for name in names},
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
-def _read_line_by_line(training: Path) -> pd.DataFrame:
+def _read_line_by_line(training: Path) -> _Logged:
     """Read the numbers of lines with a step; damaged ones are passed over."""
-    numbers = [
-        {key: value for key, value in line.items() if isinstance(value, (int, float)) and key != "time"}
-        for line in read_metrics(training)
-    ]
-    if not numbers:
-        return pd.DataFrame({"step": pd.Series([], dtype="int64")})
-    return pd.DataFrame(numbers)
+    lines = read_metrics(training)
+    kept = [{name: value for name, value in line.items() if isinstance(value, (int, float))} for line in lines]
+    names = [name for name in dict.fromkeys(name for line in kept for name in line) if name not in ("step", "time")]
+    return _Logged(
+        np.array([line["step"] for line in lines], dtype="int64"),
+        {name: np.array([line.get(name, np.nan) for line in kept], dtype="float64") for name in names},
+        {name: np.array([name in line for line in kept], dtype=bool) for name in names},
+    )
 
 
 def _keep(cache: Path, lines: pd.DataFrame, made_from: str) -> None:

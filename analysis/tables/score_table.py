@@ -22,6 +22,7 @@ from analysis.tables.unlike_losses import unlike_losses
 from registry.experiment.claims import Direction, direction_of
 
 BASELINE = "baseline"
+ROUNDING = 1e-9  # of a mean; a spread no larger than this is none
 NOTHING = "–"  # noqa: RUF001 - the en dash of an empty cell
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -243,12 +244,19 @@ def to_csv(table: Summary) -> str:
 
 
 def with_spread(mean: float, sd: float) -> str:
-    """`mean ± sd`, the spread to two significant digits and the mean to the same place."""
+    """`mean ± sd`, the spread to two significant digits and the mean to the same place.
+
+    Where there is no spread but that of rounding, the mean has four significant digits, and the spread is written as 0.
+    """
     if math.isnan(mean):
         return NOTHING
     if math.isnan(sd):
         return f"{mean:.4g}"
-    decimals = 3 if sd == 0 else min(12, max(0, 1 - math.floor(math.log10(sd))))
+    if sd <= ROUNDING * abs(mean):
+        places = 3 - math.floor(math.log10(abs(mean))) if mean else 3
+        decimals, sd = max(0, places), 0.0
+    else:
+        decimals = min(12, max(0, 1 - math.floor(math.log10(sd))))
     return f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
 
 

@@ -1,5 +1,6 @@
 """The order of arms at the rungs of a screen by a score, beside their order when they are scored in full."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ class Rung:
 def rank_lines(rungs: Sequence[Rung], full: Mapping[str, float]) -> list[str]:
     """Return a line for each rung: the order there, the order in full, and how far they agree.
 
+    How far is left out for few arms, and where all of them score the same.
+
     Args:
         rungs: in the order of their steps.
         full: arm -> its mean in full, turned so that lower is better; arms without a result are left out.
@@ -40,7 +43,8 @@ def rank_lines(rungs: Sequence[Rung], full: Mapping[str, float]) -> list[str]:
         if len(both) >= FEWEST:
             places = pd.Series(range(len(both)), index=both, dtype=float)
             agreement = places.corr(pd.Series(full)[both].rank())  # Spearman's: Pearson's of the ranks
-            told += f" (rank correlation of the {len(both)}: {agreement:.2f})"
+            if math.isfinite(agreement):
+                told += f" (rank correlation of the {len(both)}: {agreement:.2f})"
         lines.append(told)
     return lines
 

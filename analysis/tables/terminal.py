@@ -112,9 +112,10 @@ def fitting(
 
 
 def as_text(tables: Sequence[Table]) -> str:
-    """Return tables as plain text, a line between them."""
+    """Return tables as plain text, a line between them, whether or not a notebook or a terminal asks for them."""
     out = io.StringIO()
-    console = Console(file=out, width=10_000)  # each is as wide as it was made
+    # Each table is as wide as it was made. In a notebook rich would show it there, and $FORCE_COLOR would colour it.
+    console = Console(file=out, width=10_000, force_jupyter=False, force_terminal=False, color_system=None)
     for number, table in enumerate(tables):
         console.print(*([""] if number else []), table, sep="\n")
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().split("\n"))

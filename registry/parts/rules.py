@@ -15,7 +15,8 @@ Rules of base classes hold for a part as well; one with the key and condition of
 A base's rule is loosened by a fact that its condition asks for; a parameter that the part has dropped becomes one.
 
 A condition that asks another part for what that part does not have does not apply, and holds. The key is a key of the
-spec, a parameter of the part, or, for the part itself, "" or a fact. A message shows `{data.frames % 2}` by its value.
+spec, a parameter of the part, or, for the part itself, "" or a fact. A message shows `{data.frames % 2}` by its value,
+or as the text `data.frames % 2` where a name in it has none.
 """
 
 import ast
@@ -69,7 +70,7 @@ class Rule:
         try:
             if _value(self.condition, look):
                 return None
-            return "".join(piece if isinstance(piece, str) else str(_value(piece, look)) for piece in self.message)
+            return "".join(piece if isinstance(piece, str) else _shown(piece, look) for piece in self.message)
         except AbsentError:
             return None
         except (TypeError, ArithmeticError) as error:
@@ -194,6 +195,14 @@ def _value(node: ast.expr, look: Look) -> Any:
             return False
         left = right
     return True
+
+
+def _shown(node: ast.expr, look: Look) -> str:
+    """The value of an expression of a message, or its source where a name in it has no value."""
+    try:
+        return str(_value(node, look))
+    except AbsentError:
+        return ast.unparse(node)
 
 
 def _number(node: ast.expr, look: Look) -> int | float:

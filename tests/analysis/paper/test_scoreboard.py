@@ -8,17 +8,21 @@ import pytest
 from analysis.paper.claims import FILE as CLAIMS_FILE
 from analysis.paper.claims import PaperClaim, differing, paper_claims
 from analysis.results.run_columns import spec_values
+from experiments.launch.tuning import settled
 from experiments.plan.loading import load_plan
 from registry.errors import SpecError
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
 from tests.cli.command import run
+from tests.experiments.plan.test_tuning import NAMES, PLAIN, RATES
+from tests.experiments.plan.test_tuning import finish as finish_tuning
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write
 
 CLAIMS = paper_claims()
 FILES = sorted({claim.file for claim in CLAIMS})
 FVD = "fvd[moving_shapes_r3d]"
+CLAIM = "{axis: blocks, better: variant_1, worse: variant_4, metric: fvd}"
 
 
 def ids_tested(file: Path) -> list[list[str]]:
@@ -55,6 +59,34 @@ def test_arms_that_differ_in_something_else_test_nothing(tmp_path: Path) -> None
     text = TOY.replace("ablate:\n  model.blocks: [variant_1, variant_4]", arms)
     text = text.split("claim:")[0] + "claim: {axis: arms, better: baseline, worse: other, metric: validation_loss}\n"
     assert ids_tested(write(tmp_path, text)) == [[]]
+
+
+def test_values_that_were_tuned_may_differ(tmp_path: Path) -> None:
+    """Each arm chose its own; what is no parameter of what was tuned still tells arms apart."""
+    plan = load_plan(write(tmp_path, f"{TOY.split('claim:')[0]}claim: {CLAIM}\n"))
+    arms = {arm.name: spec_values(arm.spec) for arm in plan.arms}
+    arms["baseline"] |= {"learning.learning_rate": 1e-3, "learning.optimiser.weight_decay": 0.1}
+    (paper,) = [one for one in CLAIMS if one.id == "variant-1-and-4"]
+    (claim,) = plan.claims
+    rate, decay = "learning.learning_rate", "learning.optimiser.weight_decay"
+    assert paper.tested_by(claim, arms, 6, [rate, decay])
+    assert paper.tested_by(claim, arms, 6, [rate, "learning.optimiser"])
+    assert not paper.tested_by(claim, arms, 6, [rate])
+    arms["baseline"] |= {"learning.optimiser": "muon"}
+    assert not paper.tested_by(claim, arms, 6, [rate, decay])
+
+
+def test_the_scale_says_what_was_tuned(tmp_path: Path) -> None:
+    file = write(tmp_path, f"{PLAIN.split('claim:')[0]}claim: {CLAIM}\ntune: {{{RATES}, budget: 20%}}\n")
+    runs = tmp_path / "runs"
+    finish_tuning(load_plan(file, (), runs), dict(zip(NAMES, [0.3, 0.1, 0.2, 0.5, 0.4, 0.3], strict=True)))
+    plan = settled(load_plan(file, (), runs))
+    assert len({arm.spec.learning.learning_rate for arm in plan.arms}) == 2
+    finish(plan, worse)
+    rows = run("verdict", "--paper", "--runs", runs, "--format", "json").json
+    (shown,) = [row for row in rows if row["tests"]]
+    assert shown["id"] == "variant-1-and-4"
+    assert shown["tests"][0]["scale"].endswith("60 steps of 4, learning_rate tuned for each arm")
 
 
 def test_parameters_of_a_part_count_as_the_part() -> None:

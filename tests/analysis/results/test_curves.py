@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -46,13 +47,26 @@ def test_whatever_stands_there_each_number_is_found(tmp_path_factory: pytest.Tem
             continue
         if isinstance(values, dict) and type(values.get("step")) is int:
             numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
-            missing = {name for name, value in numbers.items() if value != value}
             own = expected.setdefault(values["step"], {})
-            own |= {name: float(value) for name, value in numbers.items() if name not in {"step", "time"} | missing}
+            own |= {name: float(value) for name, value in numbers.items() if name not in ("step", "time")}
     assert found["step"].tolist() == sorted(expected)
     for row in found.to_dict("records"):
         own = {name: row[name] for name in row if name not in ("arm", "seed", "step") and row[name] == row[name]}
-        assert own == expected[row["step"]]
+        assert own == {name: value for name, value in expected[row["step"]].items() if value == value}
+
+
+@pytest.mark.parametrize("damage", ["", '{"step": 5'], ids=["read at once", "line by line"])
+def test_of_a_step_written_twice_the_last_value_that_was_logged_counts(tmp_path: Path, damage: str) -> None:
+    """A loss of NaN is logged, a null or a missing one is not."""
+    lines = [
+        '{"step": 2, "loss": 2.5, "grad_norm": 0.5}', '{"step": 1, "loss": 1.0, "grad_norm": 0.25, "lr": NaN}',
+        '{"step": 1, "loss": NaN, "grad_norm": null, "lr": 3}', '{"step": 2, "lr": 4}', damage,
+    ]  # fmt: skip
+    found = told(tmp_path, "".join(line + "\n" for line in lines if line))
+    assert found["step"].tolist() == [1, 2]
+    np.testing.assert_array_equal(found["loss"], [np.nan, 2.5])
+    assert found["grad_norm"].tolist() == [0.25, 0.5]
+    assert found["lr"].tolist() == [3.0, 4.0]
 
 
 def test_a_file_without_damage_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

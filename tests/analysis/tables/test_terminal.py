@@ -1,5 +1,6 @@
 """Tables for the terminal: every width shows every number whole, names are folded, and nothing is lost."""
 
+import builtins
 import re
 
 import pytest
@@ -22,6 +23,25 @@ def shown(width: int, rows: list[list[str]] = ROWS, boxed: bool = False) -> str:
 
 def compact(text: str) -> str:
     return re.sub(r"[\s│┃]", "", text)
+
+
+class ZMQInteractiveShell:
+    """What a notebook has: rich goes by the name of the class."""
+
+
+def test_a_notebook_gets_the_text_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = shown(120)
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    assert shown(120) == plain
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_there_are_no_escape_codes_whatever_terminals_are_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = shown(120, boxed=True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv(name, "1")
+    assert shown(120, boxed=True) == plain
+    assert "\x1b" not in plain
 
 
 @pytest.mark.parametrize("boxed", [False, True])

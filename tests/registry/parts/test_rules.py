@@ -87,6 +87,12 @@ def test_the_message_shows_expressions_by_their_value(tmp_path: Path) -> None:
     assert broken(tmp_path, rule) == [f"{tmp_path / 'toy.yaml'}:4: data.frames: windows: 2 windows of variant_1"]
 
 
+def test_what_a_message_cannot_show_stands_as_it_is_written(tmp_path: Path) -> None:
+    """Blocks without `nonsense` are no reason to let the rule go."""
+    rule = '("", "data.frames > 4", "{data.frames} frames of {model.blocks.nonsense * 2}")'
+    assert broken(tmp_path, rule) == ["command line: model.temporal_position: 4 frames of model.blocks.nonsense * 2"]
+
+
 def test_a_condition_that_cannot_be_judged_is_told_with_its_part(tmp_path: Path) -> None:
     line = one(broken(tmp_path, '("", "data.frames % (window - 2) == 0", "no")'), "cannot be judged")
     assert re.search(r"temporal_position windows \(.*/windows_\d+\.py:8\): the rule", line)
