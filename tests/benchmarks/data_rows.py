@@ -4,6 +4,7 @@ No published weights are needed: autoencoder and I3D have their shapes and rando
 """
 
 import atexit
+import importlib.util
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -178,7 +179,7 @@ class _Given(nn.Module):
 
 
 def against_torchmetrics(device: torch.device, clips: int = 2048) -> Row:
-    """The Fréchet distance of features that are known, moments and matrix root."""
+    """The Fréchet distance of features that are known, moments and matrix root; torch-fidelity's where it is there."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     generator = torch.Generator().manual_seed(0)
@@ -199,7 +200,15 @@ def against_torchmetrics(device: torch.device, clips: int = 2048) -> Row:
                 moments.update(some)
         return frechet_distance(*sides, unbiased=True)
 
+    def torch_fidelity() -> float:
+        from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+        statistics = (fid_features_to_statistics(rows.double()) for rows in (fake, real))
+        return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+
     ways = {"torchmetrics": torchmetrics, "ours": ours}
+    if importlib.util.find_spec("torch_fidelity"):
+        ways["torch-fidelity"] = torch_fidelity
     return Row(f"Fréchet distance of {clips} features of {CLASSES}, ours always on the processor", ways, repetitions=5)
 
 
