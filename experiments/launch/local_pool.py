@@ -141,7 +141,7 @@ class LocalPool(ThisMachine):
                 if process.poll() is None:
                     _kill(process)
                     note_silent_death(claimed.training, process.wait())
-                claimed.submission.end()
+            self._over(claimed)
         self._started.clear()
 
     def _over(self, claimed: Claim) -> None:

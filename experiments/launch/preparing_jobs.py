@@ -1,6 +1,6 @@
 """The Slurm jobs that prepare data before trainings, since a launch may come from a login node."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +47,18 @@ class PreparingJobs:
         self.sent: list[dict[str, str]] = []  # every job and the file in the launch's folder that it prints into
 
     @staticmethod
-    def lacking(plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
-        """Return those of the replicates for which something has still to be prepared: their data, or early floors."""
-        unbound = [replicate for replicate in replicates if bound_data(replicate.training) is None]
+    def lacking(plan: Plan, replicates: Sequence[Replicate], known: Set[Path] = frozenset()) -> list[Replicate]:
+        """Return those of the replicates for which something has still to be prepared: their data, or early floors.
+
+        Args:
+            plan: of the experiment.
+            replicates: which are looked at.
+            known: trainings whose data are there, though nothing is noted of it yet.
+        """
+        without = unprepared(replicate.training for replicate in replicates) - known
         if not early_floors(plan):
-            return unbound
-        without, measured = {replicate.training for replicate in unbound}, measured_for(plan)
+            return [replicate for replicate in replicates if replicate.training in without]
+        measured = measured_for(plan)
         return [one for one in replicates if one.training in without or mark_of(shared_by(one.spec)) not in measured]
 
     def before(self, training: Path) -> str | None:
@@ -120,14 +126,25 @@ class PreparingJobs:
         return set(trainings)
 
 
+def unprepared(trainings: Iterable[Path]) -> set[Path]:
+    """Return those of which it is not noted what data they have."""
+    return {training for training in trainings if bound_data(training) is None}
+
+
+def known_of_others(plan: Plan, replicates: Sequence[Replicate]) -> dict[Path, PreparedData]:
+    """Return the data of trainings that say nothing of them, as another of the experiment with the same data does."""
+    trainings = unprepared(replicate.training for replicate in replicates)
+    unbound: dict[str, list[Path]] = {}
+    for replicate in replicates:
+        if replicate.training in trainings:
+            unbound.setdefault(shared_by(replicate.spec), []).append(replicate.training)
+    known = _bound_alike(plan, unbound.keys())
+    return {training: data for shared, data in known.items() for training in unbound[shared]}
+
+
 def _bind_as_others(plan: Plan, replicates: Sequence[Replicate]) -> set[Path]:
     """Note the data of replicates as a training of the experiment with the same data has them; which are noted now."""
-    unbound: dict[str, list[Replicate]] = {}
-    for replicate in replicates:
-        if bound_data(replicate.training) is None:
-            unbound.setdefault(shared_by(replicate.spec), []).append(replicate)
-    known = _bound_alike(plan, unbound.keys())
-    noted = {replicate.training: data for shared, data in known.items() for replicate in unbound[shared]}
+    noted = known_of_others(plan, replicates)
     for training, data in noted.items():
         bind_data(training, data)
     return set(noted)

@@ -7,17 +7,17 @@ from typing import Self
 
 from experiments.launch.executor import ExecutorOptions, RefusedError, freeze_code
 from experiments.launch.frozen_file import frozen_words
-from experiments.launch.preparing_jobs import PreparingJobs
+from experiments.launch.preparing_jobs import PreparingJobs, known_of_others, unprepared
 from experiments.launch.report import is_overridden
 from experiments.launch.slurm_arrays import SlurmArrays, chunks, script
 from experiments.plan.plan import Plan
 from experiments.plan.resolved_experiment import digest
 from experiments.record import slurm_queue
-from experiments.record.recording import bound_data, write_json
+from experiments.record.recording import write_json
 from experiments.record.slurm_queue import DEFAULT_MAX_ARRAY, Cluster
 from experiments.record.snapshot import FOLDER as CODE
 from experiments.record.snapshot import Snapshot
-from experiments.record.states import Task, job_of_others, tasks_of
+from experiments.record.states import job_of_others, tasks_of
 from registry.errors import RunError, SpecError
 from registry.experiment.clusters import cluster_defaults
 from registry.runs.replicate import Replicate
@@ -84,15 +84,19 @@ class SlurmJobs:
         arrays = SlurmArrays(plan.folder, resources, cluster, defaults, snapshot)
         if not replicates:
             return [*texts, "nothing to submit"]
-        if PreparingJobs.lacking(plan, replicates):
+        known = known_of_others(plan, replicates).keys()
+        if PreparingJobs.lacking(plan, replicates, known):
             texts.append(f"# a job that prepares the data\n{script(arrays.verb_executor('prepare'))}")
-        cut = chunks(tasks_of(replicates), resources, arrays.cluster, arrays.defaults, _before_in_preview)
+        tasks = tasks_of(replicates)
+        waiting = unprepared(task.training for task in tasks) - known
+        before = dict.fromkeys(waiting, "PREPARE")
+        cut = chunks(tasks, resources, arrays.cluster, arrays.defaults, lambda task: before.get(task.training))
         for number, chunk in enumerate(cut):
             behind = f"ARRAY{chunk.behind}" if chunk.behind is not None else None
-            tasks, trainings = len(chunk.tasks), chunk.trainings
+            count, trainings = len(chunk.tasks), chunk.trainings
             names = ", ".join(training.name for training in trainings[:3]) + (", …" if len(trainings) > 3 else "")
-            about = f"# ARRAY{number}: {counted(tasks, len(trainings))}: {names}"
-            texts.append(f"{about}\n{script(arrays.executor(chunk, behind), tasks)}")
+            about = f"# ARRAY{number}: {counted(count, len(trainings))}: {names}"
+            texts.append(f"{about}\n{script(arrays.executor(chunk, behind), count)}")
         after = "afterany:" + ":".join(f"ARRAY{number}" for number in range(len(cut)))
         texts.append(f"# a job that reports when they have ended\n{script(arrays.verb_executor('report', after))}")
         return texts
@@ -215,8 +219,3 @@ def refuse_too_long(plan: Plan, cluster: Shape) -> None:
 def counted(tasks: int, trainings: int) -> str:
     """How many trainings an array has, and in how many tasks where these take several in turn."""
     return f"{trainings} trainings" + (f" in {tasks} task{'s' * (tasks != 1)}" if tasks != trainings else "")
-
-
-def _before_in_preview(task: Task) -> str | None:
-    """What a training waits for, as far as can be said before jobs have numbers."""
-    return "PREPARE" if bound_data(task.training) is None else None

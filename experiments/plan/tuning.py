@@ -75,15 +75,15 @@ def choice(plan: Plan, candidates: Sequence[TuningCandidate]) -> TunedArm:
         candidates: of one of its arms.
 
     Raises:
-        RunError: a short training is not done, or no candidate's loss stayed finite.
+        RunError: a short training is not done, or all candidates diverged.
     """
     tune, first = tune_of(plan), candidates[0]
     scores = [_score(plan, candidate, tune) for candidate in candidates]
     best = min(range(len(scores)), key=scores.__getitem__)
     if math.isinf(scores[best]):
         raise RunError(
-            f"{plan.name}{SUFFIX}: arm {first.owner}: no candidate's loss stayed finite; give tune others of "
-            f"{' and '.join(tune.values)}"
+            f"{plan.name}{SUFFIX}: arm {first.owner}: all candidates diverged (their losses or clips are not "
+            f"finite); give tune others of {' and '.join(tune.values)}"
         )
     tried = [
         Tried(values=dict(one.values), identity=one.run.identity, score=score if math.isfinite(score) else None)
@@ -102,7 +102,7 @@ def choice(plan: Plan, candidates: Sequence[TuningCandidate]) -> TunedArm:
 
 
 def _score(plan: Plan, candidate: TuningCandidate, tune: Tune) -> float:
-    """The mean of a candidate over the seeds of the tuning; infinite where its loss did not stay finite."""
+    """The mean of a candidate over the seeds of the tuning; infinite where it diverged."""
     values = []
     for seed in tune.seeds:
         replicate = replicate_of(plan.name + SUFFIX, candidate.run, seed, plan.runs)

@@ -71,8 +71,10 @@ def sample_text(request: TextRequest, out: Path, device: torch.device, progress:
         RunError: a package, the model or the disk is missing something.
     """
     scheduler = scheduler_class(request.scheduler, catalogue()) if request.scheduler else None
-    if request.negative and request.guidance == 1:
-        raise SpecError("--negative: has no effect with --guidance 1, which leads away from nothing; leave one out")
+    if request.negative and request.guidance <= 1:
+        raise SpecError(
+            f"--negative: has no effect with --guidance {request.guidance:g}; raise --guidance, or leave --negative out"
+        )
     check_packages(request.bits, device)
     asked = {key: value for key, value in asdict(request).items() if key not in ("num", "device")}
     folder = folder_of(request.model)

@@ -108,15 +108,23 @@ def tuning_candidates(file: ExperimentFile, arms: Sequence[Arm]) -> tuple[list[T
 
 
 def _undecided(candidates: Sequence[TuningCandidate]) -> Iterator[str]:
-    """Say which candidates of an arm are the same short training, between which nothing decides."""
+    """Say which candidates of an arm are the same short training, so that nothing decides between them."""
     first: dict[str, TuningCandidate] = {}
     for one in candidates:
-        other, learning = first.setdefault(one.run.identity, one), one.run.spec.learning
+        other, short = first.setdefault(one.run.identity, one), one.run.spec.learning
         if other is not one:
-            texts = (" ".join(f"{key}={label_of(value)}" for key, value in own.values.items()) for own in (other, one))
-            yield f"{' and '.join(texts)} make the same training of {learning.steps} steps; raise tune.budget"
-        if CLIP_NORM in one.values and learning.clip_from >= learning.steps:
-            yield f"{CLIP_NORM}: no step of a training clips gradients, which learning.clip_from is behind"
+            same = f"{_shown(other.values)} and {_shown(one.values)} make the same training of {short.steps} steps"
+            yield f"{same}; raise tune.budget, or take one out"
+        if CLIP_NORM in one.values and short.clip_from >= short.steps:
+            whole = one.spec.learning
+            yield (
+                f"{CLIP_NORM}: short trainings never clip gradients, since learning.clip_from is {whole.clip_from} of "
+                f"{whole.steps} steps; lower it"
+            )
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={label_of(value)}" for key, value in values.items())
 
 
 def steps_each(tune: Tune, spec: Spec) -> int:
@@ -162,7 +170,7 @@ def _short(spec: Spec, steps: int, raw: bool) -> dict[str, Any]:
     schedule = learning["lr_schedule"]
     for name in (name for name in schedule if name.endswith(OF_STEPS)):
         schedule[name] = max(1, round(schedule[name] * steps / spec.learning.steps))
-    learning["clip_from"] = round(learning["clip_from"] * steps / spec.learning.steps)
+    learning["clip_from"] = min(steps, round(learning["clip_from"] * steps / spec.learning.steps))
     learning["steps"] = steps
     if raw:
         learning["ema_decay"] = 0.0  # the average of the weights is then the weights themselves

@@ -283,6 +283,22 @@ def test_closing_kills_what_does_not_end(
     until(lambda: _gone(child), "its child has ended")
 
 
+def test_closing_gives_back_what_cannot_be_told_of(
+    tmp_path: Path, four: list[Replicate], pool_of: Callable[..., LocalPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(training: Path, code: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(training))
+
+    monkeypatch.setattr(local_pool, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(local_pool, "note_silent_death", full)
+    (tmp_path / "code" / "experiments" / "worker" / "run.py").write_text(DEAF)
+    pool = pool_of()
+    pool.submit(four[:1])
+    until(lambda: begun(four), "one has begun")
+    pool.close(False)
+    assert len(claim(four[:1], "local", "other")) == 1
+
+
 def test_where_nothing_can_be_forked_python_is_started(
     tmp_path: Path, four: list[Replicate], pool_of: Callable[..., LocalPool]
 ) -> None:

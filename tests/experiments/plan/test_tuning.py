@@ -138,7 +138,7 @@ def test_of_equals_the_first_is_chosen_and_what_diverged_never(tmp_path: Path) -
 def test_where_nothing_stayed_finite_nothing_is_chosen(tmp_path: Path) -> None:
     write(tmp_path)
     finish(plan_of(tmp_path), dict(zip(NAMES, [0.2, 0.1, 0.3, *[math.inf] * 3], strict=True)))
-    with pytest.raises(RunError, match="arm blocks=variant_4: no candidate's loss stayed finite"):
+    with pytest.raises(RunError, match="arm blocks=variant_4: all candidates diverged"):
         settled(plan_of(tmp_path))
     assert plan_of(tmp_path).untuned
 
@@ -187,12 +187,22 @@ def test_gradients_are_clipped_from_the_same_share_of_the_steps(tmp_path: Path) 
         (
             "{learning.clip_norm: [0.1, 1.0], budget: 20%}",
             "clip_from: 59",
-            "learning.clip_norm: no step of a training clips gradients, which learning.clip_from is behind",
+            "learning.clip_norm: short trainings never clip gradients, since learning.clip_from is 59 of 60 steps",
         ),
         (
             "{learning.clip_from: [0, 1, 20], budget: 20%}",
             "clip_from: 0",
             "arm baseline: learning.clip_from=0 and learning.clip_from=1 make the same training of 4 steps",
+        ),
+        (
+            "{learning.clip_from: [0, 60, 20000], budget: 20%}",
+            "clip_from: 0",
+            "learning.clip_from=60 and learning.clip_from=20000 make the same training of 4 steps; raise tune.budget",
+        ),
+        (
+            "{learning.lr_schedule.warm_up_steps: [5, 10, 30], budget: 20%}",
+            "lr_schedule: cosine",
+            "warm_up_steps=5 and learning.lr_schedule.warm_up_steps=10 make the same training of 4 steps",
         ),
     ],
 )

@@ -156,8 +156,9 @@ def test_a_long_prompt_is_not_cut_in_silence(folder: Path, tmp_path: Path) -> No
 def test_what_a_negative_prompt_says_in_vain_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"--negative: has \d+ tokens, of which the model would read \d+, as many as"):
         draw(folder, tmp_path / "out", negative="one word and another one " * 8)
-    with pytest.raises(SpecError, match="--negative: has no effect with --guidance 1"):
-        draw(folder, tmp_path / "out", negative="still", guidance=1.0)
+    for guidance in (1.0, 0.5):
+        with pytest.raises(SpecError, match=f"--negative: has no effect with --guidance {guidance:g}; raise"):
+            draw(folder, tmp_path / "out", negative="still", guidance=guidance)
 
 
 def changed(folder: Path, other: Path, **index: Any) -> Path:
