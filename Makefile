@@ -48,11 +48,7 @@ test: env
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal --durations 15 $(PYTEST)
 
 parity: env
-	@settings=$$($(BIN)/python -m tests.parity.processors) || exit 1; \
-	[ -n "$$settings" ] || echo "parity: no setting changes what this processor does; make test has these tests"; \
-	for setting in $$settings; do \
-		echo "parity: pytest tests/parity with $$setting"; \
-		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) tests/parity || exit 1; done
+	@$(BIN)/python -m tests.parity.processors
 
 benchmark: env
 	@echo "benchmark: python -m tests.benchmarks $(ROWS) --json $(BENCHMARK_JSON)"

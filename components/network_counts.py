@@ -6,10 +6,11 @@ the code (`registry.runs.remembered`); where parts come from elsewhere nothing i
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from registry.parts.catalogue import catalogue
-from registry.runs.remembered import remembered
+from registry.runs.remembered import CodeState, remembered, state_of
 from registry.schema.spec import Spec
 from registry.schema.values import NETWORK, values_at
 
@@ -79,7 +80,14 @@ def remembered_of(
     """
     if not all(info.module.startswith("components.") for info in catalogue(spec.plugins).parts()):
         return make()
-    return remembered(what, folders, key, make, lambda found: {name: int(found[name]) for name in names})
+    code = _imported(tuple(folders))
+    return remembered(what, code, key, make, lambda found: {name: int(found[name]) for name in names})
+
+
+@cache
+def _imported(folders: tuple[str, ...]) -> CodeState:
+    """The sources as they were when this process first asked: what it has imported, whatever is edited since."""
+    return state_of(folders)
 
 
 def _count(spec: Spec) -> NetworkCounts:

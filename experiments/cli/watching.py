@@ -20,8 +20,10 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     """How far every replicate is; read from its files and from Slurm's queue, nothing is written."""
     from experiments.cli import hints, status_view
     from experiments.plan import until_decided
+    from experiments.plan.stages import TUNING
     from experiments.plan.status import mixed
     from experiments.plan.status import rows as rows_of
+    from registry.runs.divergence import says_diverged
 
     found_rows, mixed_code = [], []
     for found in plans:
@@ -40,14 +42,16 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
                 found.name: {arm: one.model_dump(mode="json") for arm, one in found.chosen.items()} for found in plans
             }
         return print(json.dumps(told, indent=1))
-    states = {row["state"] for row in found_rows}
+    tunings = {found.name for found in plans if found.stage == TUNING}  # of which what diverged is an answer
+    open_rows = [row for row in found_rows if row["experiment"] not in tunings or not says_diverged(row["error"] or "")]
+    states = {row["state"] for row in open_rows} or {"done"}
     following = "status" if states & {"queued", "running"} else "launch"
     following = "retry" if states & {"failed", "cancelled"} else following
     if states <= {"done", "stopped"} and not any(found.untuned for found in plans):
         following = "verdict" if not any(found.stage for found in plans) else "table"
     following = "launch" if following == "verdict" and any(map(until_decided.goes_on, plans)) else following
     about = {"retry": {"failed", "cancelled"}, "verdict": states}.get(following)  # states of the file that it takes
-    concerned = {row["experiment"] for row in found_rows if about and row["state"] in about}
+    concerned = {row["experiment"] for row in open_rows if about and row["state"] in about}
     file = next((found.file.path for found in plans if found.name in concerned), None)
     hints.next_command(*hints.again(following, file))
 

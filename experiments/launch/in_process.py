@@ -10,9 +10,10 @@ from experiments.plan.plan import Plan
 from experiments.record import code_digests
 from experiments.worker.run import run_training
 from registry.errors import Interrupted, RunError
+from registry.parts.catalogue import catalogue
 from registry.runs.replicate import Replicate
 
-_run_here: dict[tuple[tuple[str, ...], str], str] = {}  # digests of what this process has run, by plug-ins and name
+_run_here: dict[str, str] = {}  # digests of what this process has run, by name; of parts from outside with their module
 
 
 class InProcess(ThisMachine):
@@ -55,17 +56,20 @@ class InProcess(ThisMachine):
 
 
 def _refuse_edited(replicate: Replicate) -> None:
-    """Stop where code was edited that this process has imported: it would note one code, and run another.
+    """Stop where code was edited that this process has run before: it would note one code, and run another.
 
     Raises:
         RunError: it was; what is made already is kept.
     """
     spec = replicate.spec
     now = {**code_digests.of_training(spec), **code_digests.of_evaluation(spec)}
-    edited = [name for name, digest in now.items() if _run_here.setdefault((spec.plugins, name), digest) != digest]
+    modules = {info.name: info.module for info in catalogue(spec.plugins).from_outside()}
+    keys = {name: f"{modules.get(name.rpartition('.')[2], '')}: {name}" for name in now}
+    edited = [name for name, digest in now.items() if _run_here.get(keys[name], digest) != digest]
     if edited:
         raise RunError(
             f"{replicate.name}: {', '.join(edited)}: edited since this Python process began to run it, which goes on "
             "with what it has imported; start Python anew (in a notebook: restart the kernel), or launch with "
             "`--executor local`"
         )
+    _run_here.update({keys[name]: digest for name, digest in now.items()})

@@ -30,6 +30,8 @@ from registry.schema.resources import Resources, Shape, shape_of
 CLOSE_SECONDS = 60.0  # that processes are given to end of themselves, and once more when they are told to end at once
 ENDING_SECONDS = 0.1  # between two looks at processes that are ending
 
+_unnoted: list[Claim] = []  # of which the disk did not take that they are over; the next pool of this process tries too
+
 
 class LocalPool(ThisMachine):
     """Runs trainings in processes of this machine, so many at once.
@@ -48,7 +50,6 @@ class LocalPool(ThisMachine):
         self.resources = resources
         self.parallel = resources.parallel or 1
         self._waiting: list[Claim] = []
-        self._unnoted: list[Claim] = []  # of which the disk did not take that they are over
         self._started: dict[int, tuple[Claim, Process, list[str]]] = {}
         self._free = dict.fromkeys(visible_gpus(), Fraction(1))  # the share of each GPU that nobody has
         self._starter = Starter(snapshot.environment())
@@ -70,12 +71,7 @@ class LocalPool(ThisMachine):
 
     def poll(self) -> None:
         """Take note of the processes that have ended, and start what waits in their place."""
-        unnoted, self._unnoted = self._unnoted, []
-        for claimed in (one for one in unnoted if one.training.is_dir()):
-            with contextlib.suppress(OSError):
-                claimed.submission.end()
-                continue
-            self._unnoted.append(claimed)
+        _note_again()
         for pid, (claimed, process, held) in list(self._started.items()):
             if (code := process.poll()) is not None:
                 del self._started[pid]
@@ -150,7 +146,7 @@ class LocalPool(ThisMachine):
             claimed.submission.end()
             return
         if claimed.training.is_dir():
-            self._unnoted.append(claimed)  # `poll` tries again
+            _unnoted.append(claimed)
 
     def _shape(self, claimed: Claim) -> Shape:
         return shape_of(claimed.replicates[0].arm, self.resources, Shape())
@@ -177,6 +173,15 @@ class LocalPool(ThisMachine):
         tasks = self._shape(claimed).tasks
         threads = claimed.replicates[0].spec.runtime.threads or threads_of(self.parallel * tasks)
         return self._starter.start(claimed.training, threads, gpus=gpus, processes=tasks)
+
+
+def _note_again() -> None:
+    """Try again to note of trainings that they are over."""
+    for claimed in list(_unnoted):
+        with contextlib.suppress(OSError):
+            if claimed.training.is_dir():
+                claimed.submission.end()
+            _unnoted.remove(claimed)
 
 
 def _wait(processes: Sequence[Process], seconds: float) -> None:

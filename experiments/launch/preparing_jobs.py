@@ -61,12 +61,12 @@ class PreparingJobs:
         measured = measured_for(plan)
         return [one for one in replicates if one.training in without or mark_of(shared_by(one.spec)) not in measured]
 
-    def before(self, training: Path) -> str | None:
-        """Return the job that has to end well before a training begins, if its data are not there."""
-        if bound_data(training) is not None:
-            return None
-        own = [job.name for job in self._jobs if training in job.trainings]
-        return own[-1] if own and slurm_queue.hint(own[-1]) != "" else None
+    def before(self, trainings: Iterable[Path]) -> dict[Path, str]:
+        """Return the job that has to end well before a training begins, for those whose data are not there."""
+        queue = slurm_queue.ask(job.name for job in self._jobs)  # before files are looked at
+        newest = {training: job.name for job in self._jobs for training in job.trainings}
+        waiting = {training: newest[training] for training in unprepared(trainings) if training in newest}
+        return {training: job for training, job in waiting.items() if queue.hint(job) != ""}
 
     def prepare(self, plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
         """Send a job for what is lacking and in no job yet; return the replicates that may be submitted now.

@@ -1,9 +1,10 @@
 """Job arrays: one a resource shape through submitit, cut to the cluster's size, a training or some in turn a task."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -60,17 +61,12 @@ class Chunk:
         return self.shape.minutes_of(max(map(len, self.tasks)))
 
 
-def nothing_before(task: Task) -> str | None:
-    """Return the job that a training waits for, where none does."""
-    return None
-
-
 def chunks(
     tasks: Sequence[Task],
     resources: Resources,
     cluster: Cluster,
     defaults: Shape,
-    before: Callable[[Task], str | None] = nothing_before,
+    before: Mapping[Path, str] = MappingProxyType({}),
 ) -> list[Chunk]:
     """The arrays of a launch: by shape, none longer than the cluster allows, together at most `parallel` tasks at once.
 
@@ -79,11 +75,11 @@ def chunks(
         resources: of the experiment.
         cluster: says the longest array.
         defaults: what the user's file says of the cluster.
-        before: the job that must succeed before a training, None for none; these come first.
+        before: training -> the job that must succeed before it; those that wait for none come first.
     """
     alike: dict[tuple[str, str], tuple[Shape, str | None, list[Task]]] = {}
     for task in tasks:
-        shape, after = shape_of(task.replicates[0].arm, resources, defaults), before(task)
+        shape, after = shape_of(task.replicates[0].arm, resources, defaults), before.get(task.training)
         alike.setdefault((after or "", shape.model_dump_json()), (shape, after, []))[2].append(task)
     cut = [
         (shape, after, array)
@@ -92,15 +88,24 @@ def chunks(
     ]
     # Arrays stand in lanes: those of a lane run one behind the other, and the lanes share out what may run at once.
     lanes = min(len(cut), resources.parallel or len(cut))
+    room = _shared_out(resources.parallel, [max(len(own) for _, _, own in cut[lane::lanes]) for lane in range(lanes)])
     found = []
     for number, (shape, after, own) in enumerate(cut):
-        lane = number % lanes
-        limit = len(own)
-        if resources.parallel:
-            limit = resources.parallel // lanes + (lane < resources.parallel % lanes)
-        behind = number - lanes if resources.parallel and number >= lanes else None
-        found.append(Chunk(shape, own, min(limit, len(own)), behind, after))
+        behind = number - lanes if number >= lanes else None
+        found.append(Chunk(shape, own, min(room[number % lanes], len(own)), behind, after))
     return found
+
+
+def _shared_out(parallel: int | None, longest: Sequence[int]) -> list[int]:
+    """Return how many tasks of each lane run at once: its longest array's at most, all together `parallel`."""
+    if parallel is None:
+        return list(longest)
+    room, left = [0] * len(longest), parallel
+    while left and (open_lanes := [lane for lane, most in enumerate(longest) if room[lane] < most]):
+        for lane in open_lanes[:left]:
+            room[lane] += 1
+        left -= len(open_lanes[:left])
+    return room
 
 
 def _parts(of: Sequence[Part], longest: int) -> list[list[Part]]:
@@ -141,9 +146,7 @@ class SlurmArrays:
         """Where submitit keeps what it submits, and what Slurm prints."""
         return self.folder / LAUNCHES / self.token
 
-    def submit(
-        self, replicates: Sequence[Replicate], before: Callable[[Task], str | None] = nothing_before
-    ) -> list[str]:
+    def submit(self, replicates: Sequence[Replicate], before: Mapping[Path, str] = MappingProxyType({})) -> list[str]:
         """Submit the trainings that can be started and that nobody else submits; return the names of the replicates.
 
         Args:
@@ -154,9 +157,10 @@ class SlurmArrays:
             RefusedError: sbatch refuses; what was submitted before stays, the rest can be launched again.
         """
         mine = claim(replicates, self.name, self.token)
-        todo = chunks(mine, self.resources, self.cluster, self.defaults, before)
+        todo: list[Chunk] = []
         jobs: list[str] = []
         try:
+            todo = chunks(mine, self.resources, self.cluster, self.defaults, before)
             for chunk in todo:
                 behind = jobs[chunk.behind] if chunk.behind is not None else None
                 jobs.append(self._submit(chunk, behind, {claimed.training: claimed for claimed in mine}))

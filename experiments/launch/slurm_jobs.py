@@ -90,7 +90,7 @@ class SlurmJobs:
         tasks = tasks_of(replicates)
         waiting = unprepared(task.training for task in tasks) - known
         before = dict.fromkeys(waiting, "PREPARE")
-        cut = chunks(tasks, resources, arrays.cluster, arrays.defaults, lambda task: before.get(task.training))
+        cut = chunks(tasks, resources, arrays.cluster, arrays.defaults, before)
         for number, chunk in enumerate(cut):
             behind = f"ARRAY{chunk.behind}" if chunk.behind is not None else None
             count, trainings = len(chunk.tasks), chunk.trainings
@@ -111,13 +111,14 @@ class SlurmJobs:
         Raises:
             RefusedError: sbatch refuses an array, or the job that reports; the arrays before it go on.
         """
-        before = len(self.arrays.sent)
+        sent_before = len(self.arrays.sent)
         refused: RefusedError | None = None
         try:
-            names = self.arrays.submit(replicates, lambda task: self.preparing.before(task.training))
+            before = self.preparing.before({replicate.training for replicate in replicates})
+            names = self.arrays.submit(replicates, before)
         except RefusedError as error:
             refused, names = error, list(error.accepted)
-        new = self.arrays.sent[before:]
+        new = self.arrays.sent[sent_before:]
         for sent in new:
             self.say(f"submitted {sent.job}: {counted(sent.tasks, sent.trainings)}")
         if new:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from components.model.checkpoints import open_network
 from components.model.latte import Latte
+from registry.parts.catalogue import read_edited_again
 from registry.runs.replicate import Replicate
 
 
@@ -20,5 +21,6 @@ def open_model(run: str | Path | Replicate, weights: str | None = None) -> Latte
         SpecError: there is no run at the path.
         RunError: it has no checkpoint yet, or a damaged one.
     """
+    read_edited_again()
     network, _ = open_network(run.folder if isinstance(run, Replicate) else run, weights=weights)
     return network

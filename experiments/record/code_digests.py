@@ -13,7 +13,7 @@ from registry.parts.source_digest import digest_of_modules, digests, digests_of_
 from registry.parts.sources import INSTALLED, file_of
 from registry.runs.machine import ROOT
 from registry.runs.records import CodeUsed
-from registry.runs.remembered import digest_of_sources, remembered
+from registry.runs.remembered import CodeState, remembered, state_of
 from registry.schema.spec import Spec
 
 # What a loop is made of is followed from these modules; how runs are recorded is no part of it.
@@ -58,7 +58,7 @@ def used_now(spec: Spec, digests: dict[str, str], attempt: int, begun_at: int) -
     return CodeUsed(attempt=attempt, begun_at=begun_at, frozen=frozen, digests=digests)
 
 
-_known: dict[str, dict[str, str]] = {}  # by this process, for each digest of the sources
+_known: dict[CodeState, dict[str, str]] = {}  # by this process
 
 
 def of_this_repository() -> dict[str, str]:
@@ -66,12 +66,12 @@ def of_this_repository() -> dict[str, str]:
 
     Forks of a process that has asked for it need not work it out.
     """
-    state = digest_of_sources(ROOMS)
+    state = state_of(ROOMS)
     if state not in _known:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         installed = not INSTALLED.isdisjoint(ROOT.parts)
         key = f"Python {python}, {'installed' if installed else 'not installed'}"
-        _known[state] = remembered("code_digests", ROOMS, key, _work_out, _read)
+        _known[state] = remembered("code_digests", state, key, _work_out, _read)
     return _known[state]
 
 

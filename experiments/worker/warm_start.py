@@ -186,11 +186,13 @@ def _serve(channel: socket.socket, modules: Sequence[str]) -> list[str]:
                 line += channel.recv(LONGEST)
             if not line:
                 return []
+            signal.pthread_sigmask(signal.SIG_BLOCK, TO_PROGRAMS)  # until the program has its handlers
             if (pid := os.fork()) == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for number, handler in before.items():
                     signal.signal(number, handler)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_PROGRAMS)
                 for descriptor, file in enumerate(files, 1):
                     os.dup2(file, descriptor)
                 for file in (*files, woken, wake, channel.detach()):
@@ -200,6 +202,7 @@ def _serve(channel: socket.socket, modules: Sequence[str]) -> list[str]:
                 os.environ.update(request["environment"])
                 words: list[str] = request["words"]
                 return words
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_PROGRAMS)
             _report(channel, "started", pid)
             for file in files:
                 os.close(file)

@@ -111,12 +111,16 @@ def _undecided(candidates: Sequence[TuningCandidate]) -> Iterator[str]:
     """Say which candidates of an arm are the same short training, so that nothing decides between them."""
     first: dict[str, TuningCandidate] = {}
     for one in candidates:
-        other, short = first.setdefault(one.run.identity, one), one.run.spec.learning
+        short, whole = one.run.spec, one.spec.learning
+        unclipped = short.learning.clip_norm is None or short.learning.clip_from >= short.learning.steps
+        if unclipped:  # then the norm, and from where, are all one
+            plain = short.learning.model_copy(update={"clip_norm": None, "clip_from": 0})
+            short = short.model_copy(update={"learning": plain})
+        other = first.setdefault(short.training, one)
         if other is not one:
-            same = f"{_shown(other.values)} and {_shown(one.values)} make the same training of {short.steps} steps"
-            yield f"{same}; raise tune.budget, or take one out"
-        if CLIP_NORM in one.values and short.clip_from >= short.steps:
-            whole = one.spec.learning
+            both, steps = f"{_shown(other.values)} and {_shown(one.values)}", short.learning.steps
+            yield f"{both} make the same training of {steps} steps; raise tune.budget, or take one out"
+        if CLIP_NORM in one.values and whole.clip_norm is not None and unclipped:
             yield (
                 f"{CLIP_NORM}: short trainings never clip gradients, since learning.clip_from is {whole.clip_from} of "
                 f"{whole.steps} steps; lower it"

@@ -41,6 +41,7 @@ from registry.schema.spec import slot_fields
 from registry.schema.type_names import type_name
 
 Class = TypeVar("Class", bound=type)
+ROOMS = ("registry", "components", "experiments", "analysis")  # packages of the workbench itself
 
 
 def part(slot: str, name: str) -> Callable[[Class], Class]:
@@ -128,14 +129,16 @@ class Catalogue:
         self.incomplete = incomplete
         modules, own = list(dict.fromkeys(modules)), frozenset(built_in())
         sources = Sources(modules)
-        self._from_outside = {name: sources.file(name) for name in modules if name not in own}
-        self._read = {file: _content(file) for file in self._from_outside.values() if file is not None}
         self._parts: dict[str, dict[str, PartInfo]] = {slot: {} for slot in slot_fields().values()}
         for module in modules:
             for info in _read_module(module, sources, module not in own):
                 taken = self._parts[info.slot].setdefault(info.name, info)
                 if taken is not info:
                     raise SpecError(f"{info.where}: {info.slot} {info.name!r} is already taken by {taken.where}")
+        # What parts from outside inherit counts as well.
+        outside = [module for module in sources.read_so_far() if module.name.split(".")[0] not in ROOMS]
+        self._from_outside = {module.name: (module.path, _content(module.path)) for module in outside}
+        self._refuse_edited_after_import()
 
     @property
     def slots(self) -> list[str]:
@@ -175,28 +178,28 @@ class Catalogue:
         """The parts that are not the workbench's own."""
         return [info for info in self.parts() if info.from_outside]
 
-    def was_edited(self) -> bool:
-        """Return whether a module from outside is another one now.
+    def edited(self) -> dict[str, tuple[Path, bytes]]:
+        """Return the modules from outside that are others now, by name: the file, and a digest of what it was."""
+        return {name: own for name, own in self._from_outside.items() if _content(own[0]) != own[1]}
 
-        Raises:
-            SpecError: and this process has imported it as it was, so that it would say one thing and do another.
-        """
-        edited = [file for file, content in self._read.items() if _content(file) != content]
-        for name, file in self._from_outside.items():
-            imported = getattr(sys.modules.get(name), "__file__", None)
-            if file in edited and file.exists() and imported is not None and Path(imported) == file:
-                why = "was edited after this Python process imported it"
+    def _refuse_edited_after_import(self) -> None:
+        for name, (file, content) in self._from_outside.items():
+            if _imported.get(file, content) != content:
+                why = f"{name} was edited after this Python process imported it"
                 raise SpecError(f"{file}: {why}; start Python anew (in a notebook: restart the kernel)")
-        return bool(edited)
 
 
 _made: dict[tuple[str, ...], Catalogue] = {}  # by this process
+_imported: dict[Path, bytes] = {}  # file that was edited after this process imported it -> a digest of what it was
 
 
 def catalogue(plugins: Iterable[str] = ()) -> Catalogue:
     """The catalogue of the built-in parts, installed entry points, and the plugin modules named by a spec.
 
     It is read once: a command that runs for days means the parts as they were when it began.
+
+    Raises:
+        SpecError: as of `Catalogue`; or a module was edited after this process imported it (`read_edited_again`).
     """
     names = tuple(plugins)
     if names not in _made:
@@ -207,11 +210,15 @@ def catalogue(plugins: Iterable[str] = ()) -> Catalogue:
 def read_edited_again() -> None:
     """Forget what was read of modules from outside that were edited, where one process takes many commands.
 
-    Raises:
-        SpecError: a module was edited after this process imported it.
+    A catalogue that has a module which this process imported as it was is refused then: it would say one thing and do
+    another.
     """
-    for names in [names for names, made in _made.items() if made.was_edited()]:
-        del _made[names]
+    for names, made in list(_made.items()):
+        if edited := made.edited():
+            del _made[names]
+            for name, (file, content) in edited.items():
+                if getattr(sys.modules.get(name), "__file__", None) == str(file):
+                    _imported.setdefault(file, content)
 
 
 _contents: dict[Path, tuple[Stamp, bytes]] = {}  # digests of files, by this process

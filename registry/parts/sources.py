@@ -271,6 +271,10 @@ class Sources:
             self._read[module] = None if file is None else module_at(module, file)
         return self._read[module]
 
+    def read_so_far(self) -> list[Module]:
+        """Return the own modules that were read."""
+        return [module for module in self._read.values() if module is not None]
+
     def _top(self, name: str) -> ModuleSpec | None:
         if name not in self._tops:
             self._tops[name] = _top_level(name)

@@ -1,7 +1,8 @@
 """What follows from this repository's sources alone, made once for each user and remembered in the user's cache.
 
 It is filed under a digest of the sources that decide it, so that no edit leaves it stale. A process that meets the same
-sources again, such as each of a thousand jobs, reads one small file.
+sources again, such as each of a thousand jobs, reads one small file. What was made while somebody edited the sources is
+not kept, since nobody knows of which it is.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from platformdirs import user_cache_path
 
@@ -24,21 +25,30 @@ KEPT = 2000  # files of a kind; beyond them the older half goes
 _sources: dict[tuple[str, ...], tuple[dict[Path, Stamp], str]] = {}  # by this process: what was read, and its digest
 
 
-def remembered(what: str, folders: Sequence[str], key: str, make: Callable[[], Any], read: Callable[[Any], T]) -> T:
+class CodeState(NamedTuple):
+    """The sources in folders of this repository at one moment: their SHA-256."""
+
+    folders: tuple[str, ...]
+    digest: str
+
+
+def remembered(what: str, code: CodeState, key: str, make: Callable[[], Any], read: Callable[[Any], T]) -> T:
     """Return what follows from a key and the code, as it was made once.
 
     Args:
         what: its kind, which names the folder in the cache.
-        folders: of this repository; their sources decide it.
+        code: the sources that decide it; those that this process has imported, where it runs them to make it.
         key: all else that decides it.
         make: makes it, as JSON can hold it.
         read: turns it into what is returned; a ValueError, TypeError or LookupError of it has it made again.
     """
-    digest = hashlib.sha256((digest_of_sources(tuple(folders)) + key).encode()).hexdigest()[:32]
+    digest = hashlib.sha256((code.digest + key).encode()).hexdigest()[:32]
     file = user_cache_path("latte-workbench") / what / f"{digest}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
         return read(json.loads(file.read_text(encoding="utf-8")))
     made = make()
+    if state_of(code.folders) != code:
+        return read(made)
     with contextlib.suppress(OSError):  # a home that cannot be written forgets, and that is all
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(made))
@@ -46,8 +56,9 @@ def remembered(what: str, folders: Sequence[str], key: str, make: Callable[[], A
     return read(made)
 
 
-def digest_of_sources(folders: tuple[str, ...]) -> str:
-    """Return the SHA-256 of every Python file in folders of this repository, read again only where one has changed."""
+def state_of(folders: Sequence[str]) -> CodeState:
+    """Return the state of every Python file in folders of this repository, read again only where one has changed."""
+    folders = tuple(folders)
     files, digest = _sources.get(folders, ({}, ""))
     if not digest or not _unchanged(files):
         paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
@@ -56,7 +67,7 @@ def digest_of_sources(folders: tuple[str, ...]) -> str:
             content.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
         digest = content.hexdigest()
         _sources[folders] = files, digest
-    return digest
+    return CodeState(folders, digest)
 
 
 def _unchanged(files: dict[Path, Stamp]) -> bool:

@@ -37,6 +37,20 @@ def tuning(tmp_path_factory: pytest.TempPathFactory) -> Tuning:
     return Tuning(tmp_path_factory.mktemp("tuning"))
 
 
+def test_what_diverged_in_a_tuning_is_not_to_be_tried_again(tmp_path: Path) -> None:
+    file, runs = tmp_path / "toy.yaml", tmp_path / "runs"
+    file.write_text(TUNED.replace("[1e-6, 1e-2]", "[1e-2, 1e30]"), encoding="utf-8")
+    overrides = ("ablate={}", "claim=[]", "learning.steps=20", "runtime.log_every=1")
+    told = run("launch", file, *overrides, "--runs", runs, "--executor", "local")
+    assert told.code == 0, told.err
+    status = run("status", file, *overrides, "--runs", runs, "--tuning")
+    assert "not finite" in status.out
+    assert "next: " in status.out
+    assert " retry " not in status.out
+    again = run("retry", file, *overrides, "--runs", runs, "--tuning", "--dry-run")
+    assert again.out.startswith("0 failed or cancelled replicates would be tried again\n")
+
+
 def test_before_the_tuning_the_plan_has_its_cost_and_says_that_values_follow(tuning: Tuning) -> None:
     arms = tuning.planned["arms"]
     assert [arm["arm"] for arm in arms] == [*TRIED, "baseline", "blocks=variant_4"]

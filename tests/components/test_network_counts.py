@@ -13,7 +13,7 @@ from components.network_counts import count_network
 from experiments.plan import assembling, check
 from experiments.plan.assembling import ATTEMPTS
 from experiments.plan.loading import load_plan
-from registry.runs import remembered
+from registry.runs.remembered import CodeState
 from registry.schema.spec import Spec
 from tests.fixtures.writing import TOY, write
 
@@ -66,7 +66,7 @@ def test_a_count_is_remembered_until_the_sources_change(
     monkeypatch.setattr(network_counts, "_counted", {})
     assert count_network(spec).parameters == 7
     monkeypatch.setattr(network_counts, "_counted", {})
-    monkeypatch.setattr(remembered, "digest_of_sources", lambda folders: "other sources")
+    monkeypatch.setattr(network_counts, "_imported", lambda folders: CodeState(folders, "other sources"))
     assert count_network(spec) == first
     file.write_text("half a fi")
     monkeypatch.undo()

@@ -219,8 +219,10 @@ def test_an_end_that_the_disk_does_not_take_is_noted_later(
     end(four[0], 1)
     until(lambda: pool.poll() or not pool.busy, "the pool is idle")
     assert "ended with code 1" in four[0].events()[-1].error, "what ended is told all the same"
-    until(lambda: pool.poll() or not full, "the disk was full twice")
-    pool.poll()
+    pool.close(False)
+    other = pool_of()  # as in a notebook: whoever waited for the first one would wait for ever
+    until(lambda: other.poll() or not full, "the disk was full twice")
+    other.poll()
     assert states(four[:1]) == ["failed"]
     submission = four[0].submission()
     assert submission is not None

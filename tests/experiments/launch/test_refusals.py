@@ -41,7 +41,7 @@ class Arrays:
 def jobs_of(plan: Plan, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> SlurmJobs:
     """Return the executor over these arrays, with no job that prepares."""
     jobs = SlurmJobs(plan, arrays, lambda line: None, reports=True)  # type: ignore[arg-type]
-    monkeypatch.setattr(jobs, "preparing", SimpleNamespace(before=lambda training: None, sent=[]))
+    monkeypatch.setattr(jobs, "preparing", SimpleNamespace(before=lambda trainings: {}, sent=[]))
     monkeypatch.setattr(jobs, "pause", 0.0)
     return jobs
 

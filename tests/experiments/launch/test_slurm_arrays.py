@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from submitit.slurm.slurm import SlurmExecutor
 
+from experiments.launch import slurm_arrays
 from experiments.launch.slurm_arrays import Chunk, SlurmArrays, chunks, script
 from experiments.record.slurm_queue import Cluster, Queue, elements
 from experiments.record.snapshot import Snapshot
-from experiments.record.states import Task
+from experiments.record.states import Task, states
 from registry.runs.replicate import Replicate
 from registry.schema.resources import Resources, Shape
-from tests.fixtures.toy_replicates import plan_of
+from tests.fixtures.toy_replicates import made, plan_of
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +27,10 @@ def replicate(tmp_path_factory: pytest.TempPathFactory) -> Replicate:
 
 def named(replicate: Replicate, names: list[str]) -> list[Task]:
     """A training each."""
-    return [Task((dataclasses.replace(replicate, arm=name, seed=seed),)) for seed, name in enumerate(names)]
-
-
-def before(task: Task) -> str | None:
-    """Two preparing jobs, and trainings that wait for neither."""
-    return {0: "41", 1: "42"}.get(task.replicates[0].seed % 4)
+    return [
+        Task((dataclasses.replace(replicate, arm=name, seed=seed, training=Path(str(seed))),))
+        for seed, name in enumerate(names)
+    ]
 
 
 @given(
@@ -42,11 +41,14 @@ def before(task: Task) -> str | None:
 )
 def test_arrays(replicate: Replicate, names: list[str], longest: int, parallel: int | None, in_turn: int) -> None:
     todo = named(replicate, names)
+    # Two preparing jobs, and trainings that wait for neither.
+    before = {one.training: {0: "41", 1: "42"}[seed % 4] for seed, one in enumerate(todo) if seed % 4 < 2}
     own = {"large": Shape(gpus=8, replicates_per_task=1), "odd": Shape(time="1h")}
     resources = Resources(parallel=parallel, replicates_per_task=in_turn, arms=own)
     found = chunks(todo, resources, Cluster("lab", longest), Shape(), before)
     assert sorted(one.replicates[0].seed for chunk in found for one in chunk.trainings) == list(range(len(todo)))
-    for name, after in {(one.replicates[0].arm, before(one)) for one in todo}:  # tasks are full, but for the last
+    alike = {(one.replicates[0].arm, before.get(one.training)) for one in todo}
+    for name, after in alike:  # their tasks are full, but for the last
         own = [chunk for chunk in found if chunk.after == after]
         sizes = [len(task) for chunk in own for task in chunk.tasks if task[0].replicates[0].arm == name]
         assert set(sizes[:-1]) <= {1 if name == "large" else in_turn}
@@ -57,13 +59,15 @@ def test_arrays(replicate: Replicate, names: list[str], longest: int, parallel: 
         assert 1 <= len(chunk.tasks) <= longest
         assert 1 <= chunk.limit <= len(chunk.tasks)
         assert chunk.behind is None or chunk.behind < found.index(chunk)
-    assert most_at_once(found) <= (parallel or len(todo))
+    lanes = min(len(found), parallel or len(found))
+    roomy = sum(max(len(chunk.tasks) for chunk in found[lane::lanes]) for lane in range(lanes))
+    assert most_at_once(found) == min(parallel or roomy, roomy), "as many at once as may be, and no more"
     waiting = [chunk.after for chunk in found]
     assert waiting == sorted(waiting, key=lambda after: after is not None), (
         "what can begin at once is first in its lane"
     )
     for chunk in found:
-        assert {before(one) for one in chunk.trainings} == {chunk.after}
+        assert {before.get(one.training) for one in chunk.trainings} == {chunk.after}
     if parallel is None:
         assert all(chunk.behind is None and chunk.limit == len(chunk.tasks) for chunk in found)
 
@@ -98,7 +102,9 @@ FULL: dict[str, Any] = {
 @pytest.mark.usefixtures("_srun")
 def test_everything_that_is_asked_for_stands_in_the_batch_script(tmp_path: Path, replicate: Replicate) -> None:
     arrays = arrays_of(tmp_path, Resources(**FULL))
-    (chunk,) = chunks(named(replicate, ["a"] * 5), arrays.resources, arrays.cluster, arrays.defaults, lambda task: "41")
+    tasks = named(replicate, ["a"] * 5)
+    before = {task.training: "41" for task in tasks}
+    (chunk,) = chunks(tasks, arrays.resources, arrays.cluster, arrays.defaults, before)
     text = script(arrays.executor(chunk, "42"), 5)
     for line in (
         "--partition=gpu", "--account=lab", "--qos=high", "--constraint=a100", "--wckey=w", "--nodes=2",
@@ -171,6 +177,19 @@ def test_a_task_that_takes_some_at_once_needs_less_time(tmp_path: Path, replicat
         (chunk,) = chunks(named(replicate, ["a"] * 6), arrays.resources, arrays.cluster, arrays.defaults)
         assert [len(task) for task in chunk.tasks] == tasks
         assert f"#SBATCH --time={limit}\n" in script(arrays.executor(chunk), len(chunk.tasks))
+
+
+def test_what_is_interrupted_before_it_is_submitted_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    todo = made(tmp_path)
+    monkeypatch.setattr(slurm_arrays, "chunks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        arrays_of(tmp_path, Resources()).submit(todo)
+    assert {str(state) for state in states(todo)} == {"missing"}
 
 
 def test_of_jobs_that_were_not_asked_about_nothing_is_said() -> None:

@@ -1,6 +1,7 @@
 """Jobs on Slurm: what a launch submits is what its preview shows."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def _lab(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster that takes long arrays, and holds every job back."""
     monkeypatch.setattr(slurm_queue, "cluster", lambda: Cluster("lab", 1001))
     monkeypatch.setattr(slurm_queue, "time_limits", dict)
-    monkeypatch.setattr(slurm_queue, "hint", lambda job: "PENDING")
+    monkeypatch.setattr(slurm_queue, "ask", lambda jobs: SimpleNamespace(hint=lambda job: "PENDING"))
 
 
 class Sbatch(SlurmArrays):

@@ -138,5 +138,28 @@ def test_a_plugin_that_is_edited_between_two_cells_is_read_again_or_refused(
     plugin.touch()
     assert made.plan(runs=tmp_path / "runs")["identity"][0] == before
     plugin.write_text(PLUGIN.replace("0.5", "0.125"))
-    with pytest.raises(SpecError, match=r"notebook_edited_ramp\.py: was edited after this Python process imported it"):
+    with pytest.raises(SpecError, match="notebook_edited_ramp was edited after this Python process imported it"):
         made.plan(runs=tmp_path / "runs")
+    with pytest.raises(SpecError, match="restart the kernel"):
+        made.plan(runs=tmp_path / "runs")
+    others = Experiment("others", file=tmp_path / "others.yaml", **sections)
+    assert len(others.plan(runs=tmp_path / "runs")) == 1, "another experiment has nothing to do with it"
+    plugin.write_text(PLUGIN.replace("0.5", "0.25"))
+    assert made.plan(runs=tmp_path / "runs")["identity"][0] == before, "as it was imported"
+
+
+def test_what_a_plugin_inherits_is_read_again_as_well(tmp_path: Path, sections: dict[str, object]) -> None:
+    base, plugin = tmp_path / "notebook_ramp_base.py", tmp_path / "notebook_ramp_child.py"
+    mark = '@part("temporal_position", "edited_ramp")\n'
+    base.write_text(PLUGIN.replace(mark, ""))
+    plugin.write_text(
+        "from notebook_ramp_base import EditedRamp\nfrom registry.parts.catalogue import part\n\n\n"
+        '@part("temporal_position", "inherited_ramp")\nclass Inherited(EditedRamp):\n'
+        '    """A straight line over the frames.\n\n    Source: none\n    Official code: no\n    """\n'
+    )
+    changes = {"set": {"model.temporal_position": "inherited_ramp"}, "plugins": ["notebook_ramp_child"]}
+    made = Experiment("inherited", file=tmp_path / "inherited.yaml", **sections, **changes)
+    assert load_plan(made.file).arms[0].spec.model.temporal_position.slope == 0.5
+    base.write_text(base.read_text().replace("0.5", "0.25"))
+    made.plan(runs=tmp_path / "runs")
+    assert load_plan(made.file).arms[0].spec.model.temporal_position.slope == 0.25

@@ -215,6 +215,18 @@ def test_candidates_between_which_nothing_decides_are_refused(
     assert words in str(caught.value)
 
 
+def test_where_nothing_is_clipped_it_is_all_one_from_where(tmp_path: Path) -> None:
+    write(tmp_path, "{learning.clip_norm: [null, 0.5], learning.clip_from: [0, 20], budget: 40%}")
+    with pytest.raises(SpecError) as caught:
+        plan_of(tmp_path)
+    told = str(caught.value)
+    assert "learning.clip_norm=null learning.clip_from=0 and learning.clip_norm=null learning.clip_from=20 make" in told
+    assert "0.5" not in told
+    assert "never clip" not in told
+    write(tmp_path, "{learning.clip_norm: [null, 0.5], budget: 40%}")
+    assert len(plan_of(tmp_path).candidates) == 4
+
+
 def test_jobs_are_told_that_they_are_of_the_tuning(tmp_path: Path) -> None:
     write(tmp_path)
     tuning = plan_of(tmp_path, "learning.batch_size=2", stage="tuning")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from registry.runs import remembered as module
-from registry.runs.remembered import digest_of_sources, remembered
+from registry.runs.remembered import remembered, state_of
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def ask(made: list[int], key: str = "key", kept: Any = None) -> Any:
         made.append(1)
         return {"number": 7} if kept is None else kept
 
-    return remembered("numbers", ("parts",), key, make, lambda found: {"number": int(found["number"])})
+    return remembered("numbers", state_of(["parts"]), key, make, lambda found: {"number": int(found["number"])})
 
 
 def test_it_is_made_once_for_each_key_and_state_of_the_sources(sources: Path) -> None:
@@ -50,9 +50,22 @@ def test_it_is_made_once_for_each_key_and_state_of_the_sources(sources: Path) ->
 
 @pytest.mark.parametrize("change", ["moved", "removed"])
 def test_a_file_that_moves_or_goes_changes_the_digest(sources: Path, change: str) -> None:
-    before, two = digest_of_sources(("parts",)), sources / "inner" / "two.py"
+    before, two = state_of(["parts"]), sources / "inner" / "two.py"
     two.rename(sources / "two.py") if change == "moved" else two.unlink()
-    assert digest_of_sources(("parts",)) != before
+    assert state_of(["parts"]) != before
+
+
+def test_what_was_made_of_sources_that_changed_meanwhile_is_not_kept(sources: Path, tmp_path: Path) -> None:
+    began = state_of(["parts"])
+
+    def make() -> Any:
+        (sources / "one.py").write_text("ONE = 111\n")
+        return 1
+
+    assert remembered("numbers", began, "key", make, int) == 1
+    assert not (tmp_path / "cache").exists()
+    assert remembered("numbers", state_of(["parts"]), "key", lambda: 2, int) == 2
+    assert remembered("numbers", began, "key", lambda: 3, int) == 3, "of the sources as they were"
 
 
 @pytest.mark.parametrize("damage", ["half a fi", "[]", "{}", '{"number": null}', "\x00"])
