@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from platformdirs import user_cache_path
-
 from components.wheels import take_out
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.parts.start_files import sha256_of
-from registry.paths import expanded
+from registry.paths import cache_folder, expanded
 from registry.runs.command import command
 
 CHUNK = 2**20
@@ -209,11 +207,6 @@ def find_whole(name: str) -> Path:
     if len(folders) > 1:
         raise RunError(f"{group}: its files are one folder, and lie apart, in {' and '.join(folders)}")
     return Path(folders[0])
-
-
-def cache_folder() -> Path:
-    """Where fetched weights lie: on Linux latte-workbench in XDG_CACHE_HOME, or in ~/.cache."""
-    return user_cache_path("latte-workbench")
 
 
 def find(*names: str, given: str = "", setting: str = "", instead: str = "") -> Path:

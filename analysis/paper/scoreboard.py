@@ -91,7 +91,7 @@ def _tests(claims: Sequence[PaperClaim], results: ExperimentResults) -> Iterator
                 if not answers:
                     answers = results.verdict()
                     agreed = agreements(answers)
-                scale, together = _scale(arms, resolved.arms, results), agreement_of(answers[place], agreed)
+                scale, together = _scale(arms, resolved.arms, results, tuned), agreement_of(answers[place], agreed)
                 yield claim, Test(results.name, answers[place], scale, together)
 
 
@@ -101,7 +101,9 @@ def _tuned(named: Sequence[str], results: ExperimentResults) -> list[str]:
     return [key for key in chosen[0] if all(key in values for values in chosen)]
 
 
-def _scale(arms: dict[str, dict[str, Any]], named: Sequence[str], results: ExperimentResults) -> str:
+def _scale(
+    arms: dict[str, dict[str, Any]], named: Sequence[str], results: ExperimentResults, tuned: Sequence[str]
+) -> str:
     """Say on what, how large and how long: `moving_shapes 16 px, 0.7 M parameters, 200 steps of 16`.
 
     Where values were tuned it goes on with `, learning_rate tuned for each arm`.
@@ -111,9 +113,9 @@ def _scale(arms: dict[str, dict[str, Any]], named: Sequence[str], results: Exper
     sizes = dict.fromkeys(f"{count / 1e6:.3g}" for count in (min(counts), max(counts))) if counts else {}
     network = f", {' to '.join(sizes)} M parameters" if sizes else ""
     steps = f"{first['learning.steps']:,} steps of {first['learning.batch_size']}"
-    keys = " and ".join(key.rpartition(".")[2] for key in _tuned(named, results))
-    tuned = f", {keys} tuned for each arm" if keys else ""
-    return f"{first['data.dataset']} {first['data.resolution']} px{network}, {steps}{tuned}"
+    keys = " and ".join(key.rpartition(".")[2] for key in tuned)
+    told = f", {keys} tuned for each arm" if keys else ""
+    return f"{first['data.dataset']} {first['data.resolution']} px{network}, {steps}{told}"
 
 
 HEADERS = ("claim", "answer", "tested by", "scale", "effect", "95% interval", "seeds", "p")

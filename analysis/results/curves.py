@@ -102,22 +102,21 @@ def _parsed(training: Path) -> pd.DataFrame:
     if lines is None:
         lines = _read_line_by_line(training)
     if not (np.diff(lines.steps) > 0).all():
-        lines = _last_of_each_step(lines)
+        return _last_of_each_step(lines)
     return pd.DataFrame({"step": lines.steps, **lines.values})
 
 
-def _last_of_each_step(lines: _Logged) -> _Logged:
+def _last_of_each_step(lines: _Logged) -> pd.DataFrame:
     """Return a line for each step, in their order, with the last value of each metric that was logged there."""
     order = np.argsort(lines.steps, kind="stable")
     steps, starts = np.unique(lines.steps[order], return_index=True)
     ends = np.append(starts[1:], len(order)) - 1
-    values, there = {}, {}
+    values = {}
     for name, own in lines.values.items():
         # For each line in that order, the place of the last one up to it that has the metric.
         last = np.maximum.accumulate(np.where(lines.there[name][order], np.arange(len(order)), -1))[ends]
-        there[name] = last >= starts
-        values[name] = np.where(there[name], own[order][last], np.nan)
-    return _Logged(steps, values, there)
+        values[name] = np.where(last >= starts, own[order][last], np.nan)
+    return pd.DataFrame({"step": steps, **values})
 
 
 def _read_whole(file: Path) -> _Logged | None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from components.scoring.scripted import open_scripted
 from components.scoring.scripted_file import as_written, refuse_another
-from components.weights import KNOWN, cache_folder, find, refuse_damaged, sha256_of
+from components.weights import KNOWN, find, refuse_damaged, sha256_of
 from registry.errors import RunError
+from registry.paths import cache_folder
 
 FILE = KNOWN["inception"].file
 VARIABLE = KNOWN["inception"].variable

@@ -10,12 +10,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.weights import KNOWN, cache_folder, find
+from components.weights import KNOWN, find
 from experiments.cli.console import table
 from experiments.record import slurm_queue
 from experiments.record.recording import PACKAGES
 from registry.errors import RunError
 from registry.experiment.clusters import clusters_file
+from registry.paths import cache_folder
 from registry.runs.machine import usable_cores
 
 

@@ -21,8 +21,7 @@ from experiments.plan.check import check
 from experiments.plan.other_code import outdated
 from experiments.plan.plan import Plan
 from experiments.plan.resolved_experiment import resolved
-from experiments.plan.stages import TUNING
-from experiments.plan.tuning import diverged
+from experiments.plan.tuning import without_diverged
 from experiments.record import slurm_queue
 from experiments.record.progress import Progress
 from experiments.record.recording import create, desire, keep_step, open_again
@@ -148,8 +147,7 @@ def retried(plan: Plan) -> list[Replicate]:
 
     What diverged in a tuning has said how good it is, and would diverge again.
     """
-    again = in_state(plan.work, lambda state: state.retried)
-    return [replicate for replicate in again if not (plan.stage == TUNING and diverged(replicate))]
+    return without_diverged(plan, in_state(plan.work, lambda state: state.retried))
 
 
 def retry(plan: Plan) -> list[Replicate]:

@@ -120,6 +120,11 @@ def diverged(replicate: Replicate) -> bool:
     return last is not None and says_diverged(last.error)
 
 
+def without_diverged(plan: Plan, replicates: Sequence[Replicate]) -> list[Replicate]:
+    """Return replicates of a plan but for those that diverged in a tuning: that is their answer."""
+    return [one for one in replicates if not (plan.stage == TUNING and diverged(one))]
+
+
 def waiting_text(plan: Plan) -> str:
     """Return what an experiment says whose arms are not tuned yet."""
     keys = " and ".join(tune_of(plan).values)

@@ -10,7 +10,7 @@ from typing import Any
 from experiments.record.snapshot import place_of
 from registry.parts.catalogue import Catalogue, catalogue
 from registry.parts.source_digest import digest_of_modules, digests, digests_of_parts, files_of
-from registry.parts.sources import INSTALLED, file_of
+from registry.parts.sources import INSTALLED, ROOMS, file_of
 from registry.runs.machine import ROOT
 from registry.runs.records import CodeUsed
 from registry.runs.remembered import CodeState, remembered, state_of
@@ -24,7 +24,6 @@ NOT_COUNTED = {
     "sampling loop": ("experiments.record", "components.scoring"),
     "scoring loop": ("experiments.record",),
 }
-ROOMS = ("registry", "components", "experiments", "analysis")  # folders of this repository whose code is digested
 # Sections of a spec without effect on the one or the other: a network is sampled by the code that it was trained with.
 NOT_OF_TRAINING, NOT_OF_EVALUATION = ("sampling", "scoring"), ("learning",)
 

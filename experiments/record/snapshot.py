@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import RunError
+from registry.parts.sources import ROOMS
 from registry.runs.files import write_atomically
 from registry.runs.machine import ROOT
 
@@ -25,7 +26,6 @@ FOLDER = "_code"  # among the runs
 CONTENTS = "contents.sha256"  # in a snapshot: the hash of every file, as `sha256sum --check` reads it
 CHANGES = "changes.diff"  # in a snapshot: what was not committed
 IMPORTED = (".py", ".pyc", ".so")  # what Python would import, whether it belongs there or not
-ROOMS = ("registry", "components", "experiments", "analysis", "run.py")
 SOURCES = ("*.py", "*.yaml", "*.yml")  # of the files that git does not know yet
 NOT_RUN = (":!tests", ":!docs")
 
@@ -74,7 +74,7 @@ def freeze(runs: Path, experiment_file: Path, plugins: bool = False) -> Snapshot
         RunError: git fails on the checkout.
     """
     store = (runs / FOLDER).resolve()
-    snapshot = _of_git(store) if _is_checkout() else _of_files(store, ROOT, ROOMS)
+    snapshot = _of_git(store) if _is_checkout() else _of_files(store, ROOT, (*ROOMS, "run.py"))
     beside = experiment_file.parent.resolve()
     if not plugins:
         return snapshot

@@ -10,9 +10,8 @@ from experiments.launch.executors import EXECUTORS
 from experiments.launch.report import Report, report
 from experiments.plan import status
 from experiments.plan.plan import Plan
-from experiments.plan.stages import TUNING
 from experiments.plan.starts import refuse_missing
-from experiments.plan.tuning import diverged, refuse_untuned
+from experiments.plan.tuning import refuse_untuned, without_diverged
 from registry.runs.records import State
 from registry.runs.replicate import Replicate
 
@@ -119,8 +118,7 @@ def retry(plan: Plan, executor: str = "local", *, wait: bool = False, watcher: W
 
 
 def _unfinished(plan: Plan, launched: Launched) -> list[str]:
-    diverging = [one for one in launched.todo if plan.stage == TUNING and diverged(one)]  # which says how good it is
-    left = [replicate for replicate in launched.todo if replicate not in diverging]
+    left = without_diverged(plan, launched.todo)
     own, screened = ([one for one in left if (one.experiment == plan.name) is ours] for ours in (True, False))
     lines = [*launching.unfinished(screened, "--screen"), *launching.unfinished(own)]
     if not lines:

@@ -36,12 +36,11 @@ from registry.parts.discovery import built_in, installed
 from registry.parts.facts import Facts, read_by_the_workbench
 from registry.parts.part_code import explained
 from registry.parts.rules import Rule, read_rules, with_inherited
-from registry.parts.sources import Module, Sources, Stamp, stamp_of
+from registry.parts.sources import ROOMS, Module, Sources
 from registry.schema.spec import slot_fields
 from registry.schema.type_names import type_name
 
 Class = TypeVar("Class", bound=type)
-ROOMS = ("registry", "components", "experiments", "analysis")  # packages of the workbench itself
 
 
 def part(slot: str, name: str) -> Callable[[Class], Class]:
@@ -221,16 +220,10 @@ def read_edited_again() -> None:
                     _imported.setdefault(file, content)
 
 
-_contents: dict[Path, tuple[Stamp, bytes]] = {}  # digests of files, by this process
-
-
 def _content(file: Path) -> bytes:
-    """A digest of a file, empty where it cannot be read; worked out again only where its time or size has changed."""
+    """A digest of a file, empty where it cannot be read."""
     try:
-        stamp = stamp_of(file)
-        if file not in _contents or _contents[file][0] != stamp:
-            _contents[file] = stamp, hashlib.sha256(file.read_bytes()).digest()
-        return _contents[file][1]
+        return hashlib.sha256(file.read_bytes()).digest()
     except OSError:
         return b""
 

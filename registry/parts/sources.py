@@ -19,6 +19,7 @@ from typing import NamedTuple
 from registry.errors import SpecError
 
 Stamp = tuple[int, int]
+ROOMS = ("registry", "components", "experiments", "analysis")  # packages of the workbench itself
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were installed
 # What the workbench is built on is not own wherever it lies, such as a torch that was built from a checkout.
 THIRD_PARTIES = {

@@ -13,10 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from registry.errors import SpecError, did_you_mean, shortened
-from registry.paths import expanded
+from registry.paths import cache_folder, expanded
 
 CHECKPOINTS = "checkpoints"  # folder of a training
 KEEP = ".keep"  # ending of a file beside a checkpoint that stays, however many newer ones there are
@@ -132,7 +130,7 @@ def _stamp(file: Path) -> Stamp:
 
 def _cache(path: str | Path) -> Path:
     name = hashlib.sha256(os.path.abspath(expanded(path)).encode()).hexdigest()[:32]
-    return user_cache_path("latte-workbench") / DIGESTS / f"{name}.json"
+    return cache_folder() / DIGESTS / f"{name}.json"
 
 
 def _read(file: Path) -> dict[str, Any]:

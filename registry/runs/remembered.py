@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from platformdirs import user_cache_path
-
 from registry.parts.sources import Stamp, stamp_of
+from registry.paths import cache_folder
 from registry.runs.files import write_atomically
 from registry.runs.machine import ROOT
 
@@ -43,7 +42,7 @@ def remembered(what: str, code: CodeState, key: str, make: Callable[[], Any], re
         read: turns it into what is returned; a ValueError, TypeError or LookupError of it has it made again.
     """
     digest = hashlib.sha256((code.digest + key).encode()).hexdigest()[:32]
-    file = user_cache_path("latte-workbench") / what / f"{digest}.json"
+    file = cache_folder() / what / f"{digest}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
         return read(json.loads(file.read_text(encoding="utf-8")))
     made = make()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from experiments.worker.warm_start import Forked, WarmStart
-from registry.parts.sources import modules_below
+from registry.parts.sources import ROOMS, modules_below
 from registry.runs.machine import ROOT
 from tests.fixtures.toy_replicates import TOY, write
 from tests.waiting import PATIENCE
@@ -24,7 +24,6 @@ from tests.waiting import PATIENCE
 STARTED = shlex.join([sys.executable, str(ROOT / "run.py")])  # what hints begin with
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # of what the command line is forked from
 IN_FOLDER = Path(__file__).with_name("in_folder.py")
-ROOMS = ("registry", "components", "analysis", "experiments")
 HEAVY = (  # what is imported inside functions, of ours or of packages
     *("torch._dynamo", "av", "pyarrow.pandas_compat", "PIL.PngImagePlugin", "PIL.JpegImagePlugin"),
     *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),

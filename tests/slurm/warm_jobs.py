@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 
 from experiments.worker.warm_start import LONGEST, _end, _run
-from tests.cli.command import ENVIRONMENT, ROOMS, read_at_start, warm
+from registry.parts.sources import ROOMS
+from tests.cli.command import ENVIRONMENT, read_at_start, warm
 from tests.waiting import until
 
 # Variables that Python reads when it starts, and which a fork takes note of all the same; importing leaves GPUs alone.
