@@ -78,10 +78,10 @@ def freeze(runs: Path, experiment_file: Path, plugins: bool = False) -> Snapshot
     beside = experiment_file.parent.resolve()
     if not plugins:
         return snapshot
-    if beside.is_relative_to(ROOT) and (snapshot.folder / beside.relative_to(ROOT)).is_dir():
-        frozen = snapshot.folder / beside.relative_to(ROOT)
-    else:
-        frozen = _of_files(store, beside, _modules(beside)).folder
+    modules = _modules(beside)
+    frozen = snapshot.folder / beside.relative_to(ROOT) if beside.is_relative_to(ROOT) else None
+    if frozen is None or not all((frozen / name).is_file() for name in modules):  # git may ignore some of them
+        frozen = _of_files(store, beside, modules).folder
     return Snapshot(snapshot.folder, snapshot.commit, snapshot.changed, frozen)
 
 

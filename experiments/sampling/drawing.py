@@ -159,7 +159,7 @@ def draw(
 
     Raises:
         Interrupted: `stop` answered yes; what was drawn stays.
-        RunError: a process does not see what the others wrote.
+        RunError: clips are not finite, in any process, or a process does not see what the others wrote.
     """
     for first in range(0, len(batches), processes.world):
         turn = batches[first : first + processes.world]
@@ -169,10 +169,14 @@ def draw(
             if k + 1 < drawing.steps:
                 progress("sampling", before + count * (k + 1) // drawing.steps, files.clips)
 
+        failed = None
         if processes.rank < len(turn):
             numbers = turn[processes.rank]
-            files.write(numbers, drawing.clips(numbers, under_way))
-        stopping = processes.any(stop(), patient=True)  # all have written what they made in this turn
+            try:
+                files.write(numbers, drawing.clips(numbers, under_way))
+            except RunError as error:
+                failed = error
+        stopping = processes.agree(stop(), failed)  # all have written what they made in this turn
         progress("sampling", done, files.clips)
         if stopping:
             raise Interrupted(f"stopped after {done} of {files.clips} sampled clips")

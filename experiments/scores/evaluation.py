@@ -23,7 +23,7 @@ from experiments.scores.kept_samples import drop_samples
 from experiments.scores.real_clips import RealClips
 from experiments.scores.scoring import how_measured, score
 from experiments.training.checkpoints import damage_of, origin_of, path_of
-from experiments.training.processes import Processes
+from experiments.training.processes import InStepError, Processes
 from experiments.training.validation import validation_at, validation_split_of
 from registry.errors import RunError
 from registry.runs.code_used import worked_on
@@ -55,7 +55,8 @@ def evaluate(
 
     Raises:
         Interrupted: `stop` answered yes; what was computed is kept.
-        RunError: there is no checkpoint to sample from, or a metric failed; what the others measured is kept.
+        RunError: there is no checkpoint to sample from.
+        InStepError: clips could not be drawn or measured, or a metric failed; what the others measured is kept.
     """
     spec, device, training = replicate.spec, processes.device, Recorder(replicate.training)
     began = time.monotonic()
@@ -93,7 +94,7 @@ def evaluate(
     for problem in _preview(replicate, prepared):
         print(f"warning: {problem}", file=sys.stderr, flush=True)
     if scores.failed:  # the features stay, so that another try measures nothing again
-        raise RunError("; ".join(scores.failed))
+        raise InStepError("; ".join(scores.failed))
     training_took = training_seconds(replicate.training, spec.step)
     spent = {"training": training_took, "sampling": sampled - began, "scoring": ended - sampled}
     result = Result(

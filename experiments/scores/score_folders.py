@@ -112,7 +112,8 @@ def request_of(
     """
     named = [f"metrics=[{metrics}]"] if metrics else []
     if name is None:
-        name = _experiments_protocol(samples) if is_replicate(samples) else "clean"
+        run = _run_of(samples)
+        name = _experiments_protocol(run) if run is not None else "clean"
     protocol = load_protocol(name, [*overrides, *named], plugins)
     where = str(device_named(device))
     repeats = Path(name) if measured(Path(name)) is not None and not overrides else None
@@ -300,9 +301,10 @@ def _samples_of(run: Path) -> ArrayVideos:
 
 def _floors_of_run(samples: Path) -> list[Floor]:
     """The floors that the experiment of a run folder has measured of this run and of its autoencoder."""
-    if not is_replicate(samples) or not samples.is_symlink():  # the folder behind it belongs to no one experiment
+    run = _run_of(samples)
+    if run is None or not run.is_symlink():  # the folder behind it belongs to no one experiment
         return []
-    replicate, known = open_replicate(samples), read_floors(experiment_of(samples.absolute()))
+    replicate, known = open_replicate(run), read_floors(experiment_of(run.absolute()))
     coders = _own_autoencoder(replicate, {floor.of for floor in known if floor.floor == "reconstruction"})
     owners = {"resampled": {owner_of(replicate)}, "reconstruction": coders}
     return [floor for floor in known if floor.of in owners.get(floor.floor, ())]

@@ -34,7 +34,12 @@ class MachineShare:
 
     def percentage(self, clips_per_second: float) -> float:
         """Return the percentage of the peak that so many clips of all processes take."""
-        return round(100 * clips_per_second * self.flop_of_clip / self.peak, 3)
+        return four_digits(100 * clips_per_second * self.flop_of_clip / self.peak)
+
+
+def four_digits(number: float) -> float:
+    """Return a measured number in four digits, however small it is."""
+    return float(f"{number:.4g}")
 
 
 def peak(device: torch.device) -> float:

@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -64,18 +64,54 @@ class Processes:
     def alone(self) -> bool:
         return self.world == 1
 
-    def any(self, flag: bool, patient: bool = False) -> bool:
-        """Whether the flag is set in any process; all get the same answer at the same call.
-
-        Args:
-            flag: this process's.
-            patient: wait as long as it takes, for what takes some processes much longer than others.
-        """
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; all get the same answer at the same call."""
         if self.alone:
             return flag
         answer = torch.tensor(int(flag), dtype=torch.int32)
-        dist.all_reduce(answer, dist.ReduceOp.MAX, group=self._turns if patient else None)
+        dist.all_reduce(answer, dist.ReduceOp.MAX)
         return bool(answer)
+
+    def agree(self, stop: bool, failed: RunError | None = None) -> bool:
+        """Whether any process is to stop, behind work of which each did a share; waits as long as the work takes.
+
+        Args:
+            stop: whether this process is.
+            failed: why this process could not do its share.
+
+        Raises:
+            InStepError: in every process, where none is to stop and a share was not done: what the first of those said.
+        """
+        if self.alone:
+            if failed is not None and not stop:
+                raise failed
+            return stop
+        answer = torch.tensor([int(stop), int(failed is not None)], dtype=torch.int32)
+        dist.all_reduce(answer, dist.ReduceOp.MAX, group=self._turns)
+        if answer[0] or not answer[1]:
+            return bool(answer[0])
+        said: list[str | None] = [None] * self.world
+        dist.all_gather_object(said, None if failed is None else str(failed), group=self._turns)
+        raise InStepError(next(words for words in said if words is not None)) from failed
+
+    def of_first(self, work: Callable[[], T]) -> T:
+        """What rank 0 makes, in every process; the others wait as long as it takes.
+
+        Raises:
+            InStepError: in every process, where it fails with a RunError.
+        """
+        if self.alone:
+            return work()
+        made, failed = None, None
+        if self.is_first:
+            try:
+                made = work()
+            except RunError as error:
+                failed = error
+        value, said = self.shared((made, None if failed is None else str(failed)))
+        if said is not None:
+            raise InStepError(said) from failed
+        return value  # type: ignore[return-value]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of a tensor over all processes; the same bits in each. The tensor itself is left alone."""
@@ -122,6 +158,10 @@ class Processes:
             raise LostError(
                 f"another process of this run ended without a word (killed?), or hangs: {_line(error)}"
             ) from error
+
+
+class InStepError(RunError):
+    """Work that failed while all processes of the run stand at the same place, so that other work can go on."""
 
 
 class LostError(RunError):

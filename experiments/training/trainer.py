@@ -31,7 +31,7 @@ from experiments.training.batches import Batches, Times, seed_of
 from experiments.training.checkpoints import damage_of, newest_checkpoint, origin_of, write_checkpoint
 from experiments.training.gradients import gathering, meeting, pieces_of, summed
 from experiments.training.losses import autocast, blank_text, losses_of
-from experiments.training.machine_share import MachineShare
+from experiments.training.machine_share import MachineShare, four_digits
 from experiments.training.open_data import open_captions
 from experiments.training.processes import ALONE, Processes
 from experiments.training.validation import HELD, validation_at, validation_losses, validation_split_of
@@ -214,7 +214,17 @@ class Trainer:
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state, of however many processes."""
+        """Go on from a state, of however many processes.
+
+        Raises:
+            RunError: it was made on another kind of device, whose noise cannot be drawn on this one.
+        """
+        if self.generator.get_state().shape != state["generator"].shape:
+            raise RunError(
+                f"{self.folder}: its checkpoint of step {state['step']} was made on another kind of device than "
+                f"{self.device.type}, and its noise cannot be drawn here: go on with it there (runtime.device is "
+                f"{self.spec.runtime.device}), or begin it anew with `launch --again`"
+            )
         self.step, self.sums, self.summed = state["step"], dict(state["sums"]), state["summed"]
         model, ema, optimiser = state["model"], state["ema"], state["optimiser"]
         if self.sharded:
@@ -414,9 +424,9 @@ class _Speed:
         self._last = (trainer.step, time.monotonic(), trainer.waited)
         clips_per_second = (trainer.step - step_before) * trainer.spec.learning.batch_size / seconds
         return {
-            "clips_per_second": round(clips_per_second, 3),
+            "clips_per_second": four_digits(clips_per_second),
             "matmul_peak_percentage": self._share.percentage(clips_per_second),
-            "data_wait_percentage": round(100 * (trainer.waited - waited_before) / seconds, 3),
+            "data_wait_percentage": four_digits(100 * (trainer.waited - waited_before) / seconds),
         }
 
     def steps_per_second(self, step: int) -> float:

@@ -10,11 +10,11 @@ from experiments.record.progress import Progress
 from experiments.record.recording import ClaimedError, Recorder, write_json
 from experiments.scores.evaluation import can_be_evaluated, evaluate, free
 from experiments.training.open_data import open_data
-from experiments.training.processes import Processes
+from experiments.training.processes import InStepError, Processes
 from experiments.training.trainer import Trainer, keeping_random_state, resumed, train
 from experiments.worker.books import Books
 from experiments.worker.stopping import Stop
-from registry.errors import Interrupted, RunError
+from registry.errors import Interrupted
 from registry.parts.start_files import checkpoints_in, step_of
 from registry.runs.records import Result, Trained
 from registry.runs.replicate import Replicate, open_replicate
@@ -144,9 +144,10 @@ class _Stages:
         except (Interrupted, ClaimedError):
             raise  # the evaluation is whole as far as it came, and another process may be at it by now
         except Exception as error:
-            if self.books is None or (not self.processes.alone and not isinstance(error, RunError)):
+            if not self.processes.alone and not isinstance(error, InStepError):
                 raise  # the processes are no longer at the same place
-            self.books.evaluation_failed(replicate.folder.name, error)
+            if self.books is not None:
+                self.books.evaluation_failed(replicate.folder.name, error)
             return None
 
     def _trained(self, trainer: Trainer) -> None:

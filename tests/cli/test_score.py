@@ -131,7 +131,8 @@ def test_a_run_is_scored_and_its_protocol_compared(root: Path, first: Any, launc
 
 def test_a_run_is_scored_by_its_own_protocol(root: Path, launched: Launched, tmp_path: Path) -> None:
     run_folder = sorted((launched.runs / "toy").glob("baseline-*/seed-0"))[0]
-    told = run("score", run_folder, "--against", root / "real", "--runs", tmp_path, "--no-floors", "--format", "json")
+    samples = run_folder / "samples"  # its other name
+    told = run("score", samples, "--against", root / "real", "--runs", tmp_path, "--no-floors", "--format", "json")
     assert told.code == 0, told.err
     assert told.json["protocol"] == json.loads((run_folder / "result.json").read_text())["protocol"]
     assert {row["metric"] for row in told.json["scores"]} == {"fvd[moving_shapes_r3d]", "kvd[moving_shapes_r3d]"}

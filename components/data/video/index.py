@@ -91,7 +91,7 @@ def decode_all(path: Path, alive: Callable[[], None] = lambda: None) -> Decoded:
 
     Args:
         path: the file.
-        alive: called after every packet, so that a watcher can tell slow from stuck.
+        alive: called after every packet, sought frame and hashed block, so that a watcher can tell slow from stuck.
 
     Raises:
         VideoError: no frame can be had, or the file is refused by a rule; the reason without the path.
@@ -131,7 +131,7 @@ def decode_all(path: Path, alive: Callable[[], None] = lambda: None) -> Decoded:
             height=seen.shape[0],
             width=seen.shape[1],
             fps=round(float(rate), 3) if rate else 0.0,
-            sha256=sha256_of(path),
+            sha256=sha256_of(path, lambda done, total: alive()),
             damaged=seen.damaged,
             note=_note(stream, seen),
         )
@@ -264,8 +264,7 @@ def _seeks_right(path: Path, index: VideoIndex, digests: list[bytes], alive: Cal
     wanted = _probes(index.frames, index.keyframes)
     try:
         for batch in [*([number] for number in wanted), wanted]:
-            pictures = reader.by_seeking(sorted(batch))
-            alive()
+            pictures = reader.by_seeking(sorted(batch), alive)
             if pictures is None or any(digest_of(pictures[number]) != digests[number] for number in batch):
                 return False
     except VideoError:

@@ -4,7 +4,7 @@ No reader resizes. Which reader is exact for a file is found once, by `component
 there (`VideoIndex`) is all that reading needs. This module does not import torch, so that child processes start fast.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -211,8 +211,13 @@ class PyAVReader:
             raise self._changed(f"no frame {min(wanted - set(found))}")
         return found
 
-    def by_seeking(self, wanted: list[int]) -> dict[int, np.ndarray] | None:
-        """The wanted frames (rising), or None where a seek did not lead to the timestamp of the index."""
+    def by_seeking(self, wanted: list[int], alive: Callable[[], None] = lambda: None) -> dict[int, np.ndarray] | None:
+        """The wanted frames, or None where a seek did not lead to the timestamp of the index.
+
+        Args:
+            wanted: numbers of frames, rising.
+            alive: called after every decoded frame, so that a watcher can tell slow from stuck.
+        """
         import av
 
         pts, keyframes = self.index.pts, self.index.keyframes
@@ -239,6 +244,7 @@ class PyAVReader:
                     decoded, position = decode_in_order(container, stream), -1
                 while position != target:
                     frame = next(decoded, None)
+                    alive()
                     position = -1 if frame is None else number_of.get(frame.pts, -1)
                     if frame is None or position > target:
                         return None

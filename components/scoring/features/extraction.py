@@ -57,8 +57,11 @@ class Together(Shape):
     def shared(self, value: T | None = None) -> T:
         """What rank 0 gives, in every process."""
 
-    def any(self, flag: bool, patient: bool = False) -> bool:
-        """Whether the flag is set in any process; all ask at the same call, and wait as it takes if patient."""
+    def of_first(self, work: Callable[[], T]) -> T:
+        """What rank 0 makes, in every process; where that fails, it fails in all."""
+
+    def agree(self, stop: bool, failed: RunError | None = None) -> bool:
+        """Whether any process is to stop, behind work of which each did a share; what failed in one fails in all."""
 
     def barrier(self) -> None:
         """Wait for all."""
@@ -169,8 +172,7 @@ def measure(
     elif wanted:
         files = _files(folder, side, wanted, frames, known)
         _measure(side, _todo(files), files, wanted, how, progress, stop)
-        for rows in files.values():
-            rows.finish()
+        _bring_together(files, ())
     return _features(side, list(extractors), folder) if first else {}
 
 
@@ -219,11 +221,15 @@ def _measure_together(
         }
     _measure(side, todo, mine, wanted, how, progress, stop, together)
     together.barrier()
-    if together.rank == 0:
-        for rows in mine.values():
-            for rank in range(1, together.world):
-                rows.take(f"{token}-{rank}")
-            rows.finish()
+    together.of_first(lambda: _bring_together(mine, [f"{token}-{rank}" for rank in range(1, together.world)]))
+
+
+def _bring_together(files: Mapping[str, Rows], others: Sequence[str]) -> None:
+    """Take what the other processes measured, and write the features."""
+    for rows in files.values():
+        for other in others:
+            rows.take(other)
+        rows.finish()
 
 
 def features_in(folder: Path, metrics: Sequence[Metric], side: Side) -> dict[str, Features] | None:
@@ -278,23 +284,25 @@ def _measure(
         [s[first : first + how.batch_size] for first in range(0, len(s), how.batch_size)] for s in shares
     )
     what, total, before, own = f"measuring {side.side} clips", len(side.clips), len(side.clips) - len(todo), 0
-    done, died = before, False
+    done, failed = before, None
     progress(what, done, total)
     with closing(_measured(side, batches, files, extractors, how)) as measured:
         for _ in most:  # rank 0 has the largest share
             try:
                 own += len(next(measured, []))
-            except WorkerDiedError:
-                died = True  # perhaps by what asks this process to stop
-            done = min(total, before + own * world)  # rank 0 speaks for all
-            progress(what, done, total)
-            if together.any(stop(), patient=True) if together is not None else stop():
-                raise Interrupted(f"stopped after {done} of {total} measured {side.side} clips")
-            if died:
-                raise RunError(
+            except WorkerDiedError:  # perhaps by what asks this process to stop
+                failed = RunError(
                     f"a measuring process died (out of memory, or killed) behind {done} of {total} {side.side} clips; "
                     "they are kept: run it again, with fewer processes or smaller batches if memory was short"
                 )
+            except RunError as error:
+                failed = error
+            done = min(total, before + own * world)  # rank 0 speaks for all
+            progress(what, done, total)
+            if together.agree(stop(), failed) if together is not None else stop():
+                raise Interrupted(f"stopped after {done} of {total} measured {side.side} clips")
+            if failed is not None:
+                raise failed
 
 
 def _measured(

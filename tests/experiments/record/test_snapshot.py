@@ -97,6 +97,12 @@ def test_plugins_beside_the_file_are_frozen_as_well(checkout: Path, tmp_path: Pa
     inside = frozen(checkout, plugins=True)
     assert inside.beside == inside.folder / "experiments"
     assert frozen(checkout).beside is None
+    (checkout / ".git" / "info" / "exclude").write_text("mine.py\n")
+    (checkout / "experiments" / "mine.py").write_text("VALUE = 1\n")
+    ignored = frozen(checkout, plugins=True)
+    assert ignored.beside is not None
+    assert not (ignored.folder / "experiments" / "mine.py").exists()
+    assert (ignored.beside / "mine.py").read_text() == "VALUE = 1\n"
 
 
 DAMAGE: dict[str, tuple[str, str]] = {

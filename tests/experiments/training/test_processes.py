@@ -19,9 +19,11 @@ from registry import strict_yaml
 from registry.errors import RunError
 from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
+from registry.runs.stored import read_events
 from tests.fixtures.ranks import (
     CPU,
     ask,
+    evaluate_with_failures,
     fail,
     sample_and_score,
     together,
@@ -239,6 +241,24 @@ def test_samples_and_scores_are_the_same_bits(folder: Path) -> None:
     assert files[2] == files[0]
     assert found[1] == found[0]
     assert found[2] == found[0]
+
+
+FAILURES = ("planning", "drawing", "measuring", "bringing together", "a metric")
+
+
+def test_what_fails_in_one_evaluation_stops_no_other(folder: Path) -> None:
+    """Wherever it fails: all processes know it, and go on with the next; they would wait for each other for hours."""
+    guided = f"ablate={{sampling.guidance: {[1.0 + number for number in range(len(FAILURES) + 1)]}}}"
+    overrides = ("floors=[]", "seeds=[0]", "claim=[]", "learning.steps=1", guided)
+    replicate = made(folder / "failures", *overrides, only=())[0]
+    training = replicate.training
+    (made_by_first, failures), made_by_second = together(2, evaluate_with_failures, training, FAILURES)
+    assert (len(made_by_first), made_by_second) == (1, [])
+    assert len(failures) == len(FAILURES), failures
+    assert sorted(text.split(": ")[-1] for text in failures) == sorted(
+        f"{name} failed" for name in ("side_of", "clips", "_measure_batch", "finish", "bind")
+    )
+    assert [event.event for event in read_events(training)] == ["failed"] * len(FAILURES) + ["done"]
 
 
 # ---------------------------------------------------------------- from the command line

@@ -120,6 +120,15 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, undisturbed: Any) -
     assert_same(trainer.state(), undisturbed[1])
 
 
+def test_a_training_stays_on_its_kind_of_device(tmp_path: Path) -> None:
+    """A GPU's generator has a state of 16 bytes, and its numbers cannot be drawn on a processor."""
+    trainer = trainer_of(made(tmp_path)[0])
+    state = trainer.state() | {"generator": torch.zeros(16, dtype=torch.uint8)}
+    told = r"step 0 was made on another kind of device than cpu.*runtime\.device is cpu.*launch --again"
+    with pytest.raises(RunError, match=told):
+        trainer.load_state(state)
+
+
 def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
     replicate, *_ = trained(tmp_path, "runtime.keep_checkpoints=2", "runtime.checkpoint_every=1")
     assert [path.name for path in replicate.checkpoints()] == ["step-00000005.pt", "step-00000006.pt"]
@@ -244,7 +253,7 @@ def test_it_says_how_fast_it_was_and_how_long_it_waited_for_data(undisturbed: An
     one, other = (
         [line["clips_per_second"] / line["matmul_peak_percentage"] for line in lines[n : n + 2]] for n in (0, 1)
     )
-    assert one == pytest.approx(other, rel=0.02)  # both are rounded to three digits; the peak is measured once
+    assert one == pytest.approx(other, rel=2e-3)  # each of the four is within 5e-4 of itself; the peak is measured once
 
 
 def test_validation_is_the_same_whenever_it_is_asked(tmp_path: Path) -> None:

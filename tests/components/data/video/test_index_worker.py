@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.video.index import rows_run_together
+from components.data.video.index import _probes, decode_all, rows_run_together
 from components.data.video.index_worker import index_video, index_videos
 from components.data.video.reader import DecordReader, PyAVReader, VideoError
 from components.data.video.readers import open_reader
@@ -58,6 +58,17 @@ def test_decord_is_chosen_where_it_agrees(video: Path) -> None:
     wanted = [19, 3, 3, 12, 0]
     np.testing.assert_array_equal(reader.frames(wanted), PyAVReader(video, index).frames(wanted))
     np.testing.assert_array_equal(np.concatenate(list(reader.chunks(6))), reader.frames(range(20)))
+
+
+def test_a_sign_of_life_comes_with_every_frame_that_is_sought(tmp_path: Path) -> None:
+    """Far keyframes of large videos take longer than a decoder may be silent."""
+    video, signs = write_video(tmp_path / "far.avi", gradient_frames(60), keyframe_every=30), []
+    index = decode_all(video, lambda: signs.append(1)).index
+    assert index.keyframes == (0, 30)
+    before = len(signs)
+    assert PyAVReader(video, index).by_seeking([29, 59], lambda: signs.append(1)) is not None
+    assert len(signs) - before >= 58  # but for the first frame, and where it seeks
+    assert before >= 60 + len(_probes(60, (0, 30)))
 
 
 @pytest.mark.parametrize(("deed", "told"), [("time.sleep(600)", "hung"), ("os.abort()", "took its process down")])
