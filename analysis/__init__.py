@@ -17,6 +17,7 @@ def load(
     runs: "str | os.PathLike[str] | None" = None,
     overrides: Sequence[str] | None = None,
     experiment: str | None = None,
+    origin: str | None = None,
 ) -> "ExperimentResults":
     """Return the results of an experiment, as far as there are any, to be looked at with pandas.
 
@@ -29,6 +30,8 @@ def load(
         overrides: of the command line that launched it, such as `["learning.steps=400"]`; left out: whatever it was
             launched with last, which `overrides` of the results says.
         experiment: its name, for a tracking URI of which MLflow has several.
+        origin: of the runs folder that was brought there, or how it begins, where runs of several are; without it the
+            error names them.
 
     Raises:
         SpecError: the file is not an experiment file.
@@ -38,4 +41,4 @@ def load(
     # pandas, which whoever imports another module of this room may not need
     from analysis.reading.loading import open_results
 
-    return open_results(source, runs, overrides, experiment)
+    return open_results(source, runs, overrides, experiment, origin)

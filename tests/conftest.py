@@ -1,5 +1,6 @@
 """Options and fixtures that every test room shares."""
 
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -70,6 +71,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         others = others[room:]
     shares[-1] += others
     items[:] = [item for share in shares for item in share]
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often, and never in what was imported and collected: it took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _minutes(item: pytest.Item) -> float:

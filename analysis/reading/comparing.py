@@ -1,8 +1,8 @@
 """Two experiments, or two sites of one experiment, arm by arm: the scores on either side, and how far they are apart.
 
 The runs of two sites are not paired, whatever their seeds: another machine or another commit draws anew. So Welch's
-interval is that of the difference of two means (B. L. Welch, Biometrika 34, 1947). Scores of different data or by
-different protocols are refused.
+interval is that of the difference of two means (B. L. Welch, Biometrika 34, 1947). It is left out where both sides have
+the same runs, or runs of the same trainings. Scores of different data or by different protocols are refused.
 """
 
 import math
@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.experiment_results import ExperimentResults
+from analysis.reading.shared_runs import SAME, shared_runs, sharing_notes
 from analysis.results.mixed_code import lines, mixed_code_of
 from analysis.results.results_frame import (
     is_loss,
@@ -41,7 +42,8 @@ class ArmScores:
         left: mean, sd (n - 1) and n; numbers that are not defined are None.
         right: likewise.
         difference: of the means.
-        interval: Welch's, at 95 %.
+        interval: Welch's, at 95 %; None where the two sides are not independent.
+        runs: `SAME` where both sides are the same runs, `OF_SAME` where they share trainings, else empty.
     """
 
     arm: str
@@ -50,6 +52,7 @@ class ArmScores:
     right: tuple[float | None, float | None, int]
     difference: float | None
     interval: tuple[float, float] | None
+    runs: str = ""
 
     def cells(self) -> list[str]:
         """Return the row as texts."""
@@ -57,7 +60,7 @@ class ArmScores:
             f"{score_table.with_spread(_or_nan(mean), _or_nan(sd))} (n = {n})"
             for mean, sd, n in (self.left, self.right)
         ]
-        shown = score_table.NOTHING if self.difference is None else f"{self.difference:+.3g}"
+        shown = (self.runs or score_table.NOTHING) if self.difference is None else f"{self.difference:+.3g}"
         interval = f"{self.interval[0]:+.3g} to {self.interval[1]:+.3g}" if self.interval else score_table.NOTHING
         return [self.arm, self.metric, *sides, shown, interval]
 
@@ -70,7 +73,7 @@ class Comparison:
         left, right: what to call them.
         rows: every score of every arm that both have.
         protocols: metric -> the fingerprint that both sides share; `METRIC of ARM` where arms have several.
-        notes: arms on one side alone, specs that differ, mixed code.
+        notes: arms on one side alone, specs that differ, runs that both sides share, mixed code.
     """
 
     left: str
@@ -89,7 +92,8 @@ def compare(left: ExperimentResults, right: ExperimentResults, metrics: Sequence
 
     Args:
         left, right: the experiments.
-        metrics: only these scores, in short or in full; none: all that both have but those of single noise bands.
+        metrics: only these scores, in short (then by each detector) or in full; none: all that both have but those of
+            single noise bands.
 
     Raises:
         RunError: both are one, no arm or no score is in both, or a score was measured on different data or by
@@ -107,13 +111,14 @@ def compare(left: ExperimentResults, right: ExperimentResults, metrics: Sequence
     frame = pd.concat([own.assign(arm=f"{name}: " + own["arm"]) for name, own in zip(names, sides, strict=True)])
     found: list[ArmScores] = []
     protocols: dict[str, str | None] = {}
-    notes = _notes(left, right, names)
+    runs = shared_runs(left.source, right.source, shared)
+    notes = [*_notes(left, right, names), *sharing_notes(runs)]
     for metric in _metrics(left, sides, metrics):
         unlike = _unlike(frame, metric, shared, names)
         if not is_loss(metric):
             protocols |= _protocols(frame, metric, shared, names)
         ours, theirs = (scores_by_arm(side, shared, metric) for side in sides)
-        rows = [_row(arm, metric, ours[arm].dropna(), theirs[arm].dropna()) for arm in shared]
+        rows = [_row(arm, metric, ours[arm].dropna(), theirs[arm].dropna(), runs[arm]) for arm in shared]
         found += [replace(row, difference=None, interval=None) if row.arm in unlike else row for row in rows]
         if unlike:
             notes.append(f"{metric} of different data or diffusion is not compared: {', '.join(unlike)}")
@@ -152,17 +157,18 @@ def _metrics(left: ExperimentResults, sides: Sequence[pd.DataFrame], asked: Sequ
     known = [name for name in score_names(sides[0]) if name in score_names(sides[1]) and "_band_" not in name]
     if not known:
         raise RunError("no score is in both: one of the two has no finished replicate, or they measure other things")
-    names = [left.score_name(metric) for metric in asked]
+    names = list(dict.fromkeys(name for metric in asked for name in left.score_names(metric)))
     for name in names:
         if name not in known:
             raise RunError(f"no score {name!r} in both; {did_you_mean(name, known)}")
     return names or known
 
 
-def _row(arm: str, metric: str, ours: pd.Series, theirs: pd.Series) -> ArmScores:
+def _row(arm: str, metric: str, ours: pd.Series, theirs: pd.Series, runs: str) -> ArmScores:
     sides = [(_known(own.mean()), _known(own.std(ddof=1)), len(own)) for own in (ours, theirs)]
-    difference = _known(theirs.mean() - ours.mean())
-    return ArmScores(arm, metric, sides[0], sides[1], difference, welch_interval(ours.to_numpy(), theirs.to_numpy()))
+    difference = None if runs == SAME else _known(theirs.mean() - ours.mean())
+    interval = None if runs else welch_interval(ours.to_numpy(), theirs.to_numpy())
+    return ArmScores(arm, metric, sides[0], sides[1], difference, interval, runs)
 
 
 def _notes(left: ExperimentResults, right: ExperimentResults, names: tuple[str, str]) -> list[str]:

@@ -1,9 +1,11 @@
 """What arms differ by, as tables to look at: one arm against another, axes one by one and two by two, score and cost.
 
 These are for exploring. Each p-value is of one test by itself, unadjusted: what a claim of the experiment is judged by
-is `analysis.verdicts.judging`, which counts how many there are.
+is `analysis.verdicts.judging`, which counts how many there are. Each table has the score as the name of its columns,
+which is shown in the corner.
 """
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -52,7 +54,7 @@ class Paired:
         return f"{self.arm} less {self.against} in {self.metric}: {_said(self.test)}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self}</p>{self.by_seed.to_html()}"
+        return f"<p>{html.escape(str(self))}</p>{self.by_seed.to_html()}"
 
 
 def paired(frame: pd.DataFrame, metric: str, arm: str, against: str, alpha: float = 0.05) -> Paired:
@@ -70,7 +72,7 @@ def paired(frame: pd.DataFrame, metric: str, arm: str, against: str, alpha: floa
     """
     refuse_mixed(frame, [arm, against], metric)
     scores = scores_by_arm(frame, [arm, against], metric)
-    table = pd.DataFrame(scores).rename_axis("seed").dropna().sort_index()
+    table = pd.DataFrame(scores).rename_axis(index="seed", columns=metric).dropna().sort_index()
     table["difference"] = table[arm] - table[against]
     size = float(table[[arm, against]].abs().to_numpy().max(initial=0.0))
     return Paired(arm, against, metric, table, paired_test(table["difference"], alpha=alpha, size=size))
@@ -104,7 +106,7 @@ def main_effects(frame: pd.DataFrame, metric: str, axes: Axes, alpha: float = 0.
             if pairs:
                 test = _contrast(frame, metric, pairs, (1.0, -1.0), alpha)
                 rows.append({"axis": axis, "value": value, "against": against, **_row(test), "points": len(pairs)})
-    return pd.DataFrame(rows, columns=["axis", "value", "against", *_ROW, "points"])
+    return pd.DataFrame(rows, columns=["axis", "value", "against", *_ROW, "points"]).rename_axis(columns=metric)
 
 
 def interactions(frame: pd.DataFrame, metric: str, axes: Axes, alpha: float = 0.05) -> pd.DataFrame:
@@ -138,7 +140,8 @@ def interactions(frame: pd.DataFrame, metric: str, axes: Axes, alpha: float = 0.
                     test = _contrast(frame, metric, squares, (1.0, -1.0, -1.0, 1.0), alpha)
                     named = {"axis": one, "value": value, "other_axis": two, "other_value": other}
                     rows.append({**named, **_row(test), "points": len(squares)})
-    return pd.DataFrame(rows, columns=["axis", "value", "other_axis", "other_value", *_ROW, "points"])
+    columns = ["axis", "value", "other_axis", "other_value", *_ROW, "points"]
+    return pd.DataFrame(rows, columns=columns).rename_axis(columns=metric)
 
 
 def pareto(
@@ -172,7 +175,7 @@ def pareto(
     table = pd.DataFrame(rows, columns=["arm", name, "mean", "low", "high", "n"])
     better = table["mean"] if direction == "min" else -table["mean"]
     table["on_front"] = [not _dominated(place, table[name], better) for place in range(len(table))]
-    return table.sort_values([name, "mean"], ignore_index=True)
+    return table.sort_values([name, "mean"], ignore_index=True).rename_axis(columns=metric)
 
 
 def _dominated(place: int, cost: pd.Series, score: pd.Series) -> bool:

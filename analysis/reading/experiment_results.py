@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from analysis.reading.effects import Paired
 from analysis.reading.results_source import ResultsSource
 from analysis.results import results_frame
 from analysis.results.run_columns import spec_values, typed
+from analysis.results.tunings import tuning_lines
 from analysis.tables import rendering
 from analysis.tables.score_table import BASELINE, Summary, summary
 from analysis.verdicts import judging
@@ -27,6 +29,7 @@ from registry.errors import RunError, did_you_mean
 from registry.experiment.claims import direction_of
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment
+from registry.runs.tunings import TunedArm
 from registry.schema.result_columns import LOSS_PROTOCOL
 from registry.schema.spec import Spec
 
@@ -37,12 +40,12 @@ OF_SCORE = ("seed", "step", "metric", "value", "low", "high", "n_fake", "n_real"
 class Verdicts(list[Verdict]):
     """The answers to an experiment's claims; a notebook shows them as the verb `verdict` prints them."""
 
-    def __init__(self, experiment: str, answers: Sequence[Verdict]) -> None:
+    def __init__(self, experiment: str, answers: Sequence[Verdict], tuned: Mapping[str, TunedArm]) -> None:
         super().__init__(answers)
-        self.experiment = experiment
+        self.experiment, self.tuned = experiment, tuned
 
     def __str__(self) -> str:
-        return rendering.verdicts_table(self.experiment, self, "table", width=120)
+        return rendering.verdicts_table(self.experiment, self, "table", 120, self.tuned)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -127,7 +130,8 @@ class ExperimentResults:
     def runs(self) -> pd.DataFrame:
         """A row for each replicate: axes, scores, parameters, MACs of a clip, and every key of the spec, typed.
 
-        What is not known yet is missing: all but arm, seed and state for a replicate without a run folder.
+        What is not known yet is missing: all but arm, seed and state for a replicate without a run folder. An axis
+        that has the name of its key, such as `learning.steps`, is one column: the typed one.
         """
         named = {arm: spec_values(spec) for arm, spec in self.specs.items()}
         keys = list(dict.fromkeys(key for values in named.values() for key in values))
@@ -140,7 +144,8 @@ class ExperimentResults:
                        MACS: [own.macs.get("evaluated") for own in counts]})  # fmt: skip
         # Parameters are those that were counted, whether an arm was trained or not.
         hidden = ["protocol_specs", "made_by", LOSS_PROTOCOL, "parameters"]
-        return pd.concat([self.frame.drop(columns=hidden), costs, specs], axis=1)
+        twice = specs.columns.intersection(self.frame.columns)  # axes
+        return pd.concat([self.frame.drop(columns=[*hidden, *twice]), costs, specs], axis=1)
 
     def curves(self, *metrics: str) -> pd.DataFrame:
         """Return what the trainings logged: `arm`, `seed`, `step`, and a column for each metric.
@@ -235,23 +240,24 @@ class ExperimentResults:
                 self.frame, claims, floors=self.floors, harmless=harmless, by_step=by_step, history=history
             )
 
-        answers = seen(self.folder, self.frame, self.resolved.until_decided, judged)
+        source = self.source
+        answers = seen(source.history, self.frame, self.resolved.until_decided, judged, source.unwritten)
         curves = self.source.curves([LOSS]) if answers else pd.DataFrame()
-        return Verdicts(self.name, with_plateaus(answers, curves, self.frame))
+        return Verdicts(self.name, with_plateaus(answers, curves, self.frame), self.resolved.tuned)
 
     def table(self, *metrics: str) -> Summary:
         """Return scores by arm: mean, spread over seeds, difference to the baseline; a notebook shows it as a table.
 
         Args:
-            metrics: scores, in short or in full; none: all but those of single noise bands.
+            metrics: scores, in short (then by each detector) or in full; none: all but those of single noise bands.
 
         Raises:
             RunError: there is no such score, or it was measured on different data or by different protocols.
         """
-        names = [self.score_name(metric) for metric in metrics]
-        return summary(
-            self.frame, names or results_frame.shown_scores(self.frame), self.floors, self.resolved.directions
-        )
+        asked = list(dict.fromkeys(name for metric in metrics for name in self.score_names(metric)))
+        names = asked or results_frame.shown_scores(self.frame)
+        found = summary(self.frame, names, self.floors, self.resolved.directions)
+        return replace(found, notes=(*found.notes, *tuning_lines(self.resolved.tuned), *self.resolved.meanings))
 
     def figure(self, metric: str) -> arm_figures.ShownFigure:
         """Return a figure of a score by arm: a dot a seed, the mean, its interval, and the floor of real halves."""
@@ -310,15 +316,34 @@ class ExperimentResults:
         return name
 
     def score_name(self, name: str) -> str:
-        """Return the full name of a score: `fvd[i3d]` for `fvd`, where only one score begins so."""
+        """Return the full name of a score: `fvd[i3d]` for `fvd`; of several detectors the first of the scoring.
+
+        Raises:
+            RunError: there is no such score, or several, none of them by the first detector.
+        """
+        first, *others = self.score_names(name)
+        if others and not self._by_first_detector(first):
+            raise RunError(f"{self.name}: {name!r} is several scores; name one: {', '.join([first, *others])}")
+        return first
+
+    def score_names(self, name: str) -> list[str]:
+        """Return the full names of all scores that a name in short may mean, that of the first detector first.
+
+        Raises:
+            RunError: there is none.
+        """
         known = results_frame.score_names(self.frame)
         full = results_frame.full_name(self.frame, name)
-        longer = [one for one in known if one.startswith(f"{full}[")]
-        full = longer[0] if full not in known and len(longer) == 1 else full
-        if full not in known:
+        found = [full] if full in known else [one for one in known if one.startswith(f"{full}[")]
+        if not found:
             scored = f"no score {name!r}; {did_you_mean(name, known)}" if known else "no replicate has a score yet"
             raise RunError(f"{self.name}: {scored}")
-        return full
+        return found if len(found) == 1 else sorted(found, key=lambda one: not self._by_first_detector(one))
+
+    def _by_first_detector(self, score: str) -> bool:
+        """Whether a score is `…[name]` or `…[name:weights]` of the detector that claims are judged by."""
+        spec = next(iter(self.specs.values()))
+        return score.partition("[")[2].removesuffix("]").partition(":")[0] == spec.scoring.detector.name
 
 
 def _axis_column(axis: str) -> str:

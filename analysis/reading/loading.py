@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.reading.experiment_results import ExperimentResults
 from analysis.reading.run_folders import RunFolders
+from analysis.results.mlflow_names import without_secrets
 from registry.errors import RunError, SpecError, did_you_mean
 from registry.experiment.experiment_file import load_experiment
 from registry.paths import expanded
@@ -21,17 +22,21 @@ def open_results(
     runs: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] | None = None,
     experiment: str | None = None,
+    origin: str | None = None,
 ) -> ExperimentResults:
     """Return the results of an experiment: what `analysis.load` says."""
     if "://" in os.fspath(source):
         if runs is not None:
-            raise SpecError(f"{source}: is a tracking URI; `runs` goes with an experiment's file")
+            told = without_secrets(os.fspath(source))
+            raise SpecError(f"{told}: is a tracking URI; `runs` goes with an experiment's file")
         from analysis.reading.mlflow_results import open_tracked  # mlflow, which takes seconds to import
 
-        tracked = open_tracked(os.fspath(source), overrides, experiment)
+        tracked = open_tracked(os.fspath(source), overrides, experiment, origin)
         return ExperimentResults(tracked, tracked.resolved)
     if experiment is not None:
         raise SpecError(f"{source}: is no tracking URI; `experiment` names one of several in MLflow")
+    if origin is not None:
+        raise SpecError(f"{source}: is no tracking URI; `origin` names one of several runs folders in MLflow")
     place = expanded(source)
     if place.is_file():
         file = load_experiment(place)

@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import math
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from analysis.reading.results_source import earlier, missing_row
 from analysis.results.mlflow_manifest import read_manifest
 from analysis.results.mlflow_names import (
     COSTS,
+    HOST,
+    LOOKS,
     MAXIMUM,
     OF_SCORES,
     REPLICATE,
@@ -34,10 +37,12 @@ from analysis.results.mlflow_names import (
     metric_key,
     open_client,
     result_at,
+    without_secrets,
 )
 from registry.errors import RunError, did_you_mean
 from registry.experiment.claims import VALIDATION_LOSS
 from registry.experiment.comparable import loss_protocol
+from registry.runs import given_seeds, looks
 from registry.runs.floors import own_floors
 from registry.runs.places import FLOORS_FILE
 from registry.runs.records import DamagedError, Result, State, read_record
@@ -68,6 +73,11 @@ class _Store:
     uri: str
     client: Any
 
+    @property
+    def told_uri(self) -> str:
+        """Return the URI as people may see it."""
+        return without_secrets(self.uri)
+
     @contextlib.contextmanager
     def told(self, what: str) -> Iterator[None]:
         """Say in one line what MLflow would not do."""
@@ -79,7 +89,7 @@ class _Store:
             yield
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
             why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise RunError(f"MLflow at {self.uri}: {what}: {why}") from None
+            raise RunError(without_secrets(f"MLflow at {self.uri}: {what}: {why}")) from None
 
     def runs(self, experiment_id: str) -> list[Any]:
         """Return all runs of an experiment."""
@@ -115,13 +125,19 @@ def _all_of(page_at: Callable[[str | None], Any]) -> list[Any]:
             return found
 
 
-def open_tracked(address: str, overrides: Sequence[str] | None = None, experiment: str | None = None) -> "MlflowRuns":
+def open_tracked(
+    address: str,
+    overrides: Sequence[str] | None = None,
+    experiment: str | None = None,
+    origin: str | None = None,
+) -> "MlflowRuns":
     """Return an experiment's runs in MLflow.
 
     Args:
         address: a tracking URI, or that of the experiment's page on a server.
         overrides: that it was launched with; None takes the newest launch.
         experiment: its name; may be left out where MLflow has one, or where the address says it.
+        origin: of the runs folder, or how it begins; may be left out where MLflow has runs of one.
 
     Raises:
         RunError: MLflow cannot be reached, or has no such experiment, or not what was launched.
@@ -129,24 +145,24 @@ def open_tracked(address: str, overrides: Sequence[str] | None = None, experimen
     page = PAGE.match(address)
     uri = page[1] if page else address
     if not uri.startswith(SCHEMES):
-        raise RunError(f"{uri}: is no tracking URI, which begins with {', '.join(SCHEMES)}")
+        raise RunError(f"{without_secrets(uri)}: is no tracking URI, which begins with {', '.join(SCHEMES)}")
     check_file(uri)
     if (file := file_of(uri)) is not None and not file.exists():
         raise RunError(f"{file}: no such file; `python run.py sync FILE` makes it")  # MLflow would make an empty one
     store = _Store(uri, open_client(uri))
     about = _experiment(store, page[2] if page else None, experiment)
-    runs = store.runs(about.experiment_id)
+    brought = _of_one_folder(store, about.name, store.runs(about.experiment_id), origin)
     kept = tempfile.TemporaryDirectory(prefix="mlflow-results-")
     atexit.register(kept.cleanup)  # videos that a notebook shows outlive the results that they came from
     folder = Path(kept.name)
-    launched = _launched(store, runs, folder)
+    launched = _launched(store, brought.runs, folder)
     resolved = newest_resolved(folder, overrides)
     if resolved is None:
         raise RunError(
-            f"MLflow at {uri}: {about.name!r} has no run `{REPORT}` that says what was launched; it was brought by an "
-            "earlier version, or never launched: `python run.py sync FILE` brings it"
+            f"MLflow at {store.told_uri}: {about.name!r} has no run `{REPORT}` that says what was launched; it was "
+            "brought by an earlier version, or never launched: `python run.py sync FILE` brings it"
         )
-    return MlflowRuns(store, resolved, launched[resolved.digest], runs, folder)
+    return MlflowRuns(store, resolved, launched[resolved.digest], brought, folder)
 
 
 def _experiment(store: _Store, number: str | None, name: str | None) -> Any:
@@ -158,12 +174,63 @@ def _experiment(store: _Store, number: str | None, name: str | None) -> Any:
     names = sorted(one.name for one in found)
     if name is not None or number is not None:
         hint = did_you_mean(name or "", names) if names else "it has none"
-        raise RunError(f"MLflow at {store.uri}: no experiment {name or number!r}; {hint}")
+        raise RunError(f"MLflow at {store.told_uri}: no experiment {name or number!r}; {hint}")
     if not names:
-        raise RunError(f"MLflow at {store.uri}: has no experiments; `python run.py sync FILE` brings one")
+        raise RunError(f"MLflow at {store.told_uri}: has no experiments; `python run.py sync FILE` brings one")
     raise RunError(
-        f"MLflow at {store.uri}: has {len(names)} experiments, {', '.join(names)}; name one: "
+        f"MLflow at {store.told_uri}: has {len(names)} experiments, {', '.join(names)}; name one: "
         f"analysis.load(…, experiment={names[0]!r})"
+    )
+
+
+@dataclass(frozen=True)
+class _Brought:
+    """The runs of an experiment that one runs folder was brought with.
+
+    Args:
+        runs: replicates and reports, the newest first.
+        origin: the tag that they have in common.
+        among: how many such folders MLflow has.
+    """
+
+    runs: Sequence[Any]
+    origin: str = ""
+    among: int = 1
+
+    @property
+    def folder(self) -> Path | None:
+        """The experiment's folder as its runs name it, wherever they were made."""
+        links = (run.data.tags["folder"] for run in self.runs if "folder" in run.data.tags)
+        return next((Path(link).parents[1] for link in links), None)
+
+    @property
+    def told(self) -> str:
+        """`user@host:folder`, as far as its runs say it."""
+        tags = [run.data.tags for run in self.runs]
+        user, host = (next((own[tag] for own in tags if tag in own), "") for tag in ("mlflow.user", HOST))
+        return "".join([user and f"{user}@", host and f"{host}:", str(self.folder or "a folder that is not named")])
+
+
+def _of_one_folder(store: _Store, name: str, runs: Sequence[Any], origin: str | None) -> _Brought:
+    """Return the runs of the one folder that is meant: two people with the same file have runs of their own."""
+    by_origin: dict[str, list[Any]] = {}
+    for run in runs:
+        if run.data.tags.get("kind") in (REPLICATE, REPORT):
+            by_origin.setdefault(run.data.tags.get("origin", ""), []).append(run)
+    if len(by_origin) > 1:
+        by_origin.pop("", None)  # those of an earlier version, which does not say what was launched
+    every = [_Brought(own, key, len(by_origin)) for key, own in by_origin.items()]
+    found = [one for one in every if one.origin.startswith(origin or "")]
+    if len(found) == 1:
+        return found[0]
+    if not every:
+        return _Brought(())
+    listed = "; ".join(f"{one.told} ({len(one.runs)} runs): origin={one.origin!r}" for one in found or every)
+    if not found:
+        raise RunError(f"MLflow at {store.told_uri}: {name!r}: no folder has the origin {origin!r}; there are {listed}")
+    raise RunError(
+        f"MLflow at {store.told_uri}: {name!r} has runs of {len(found)} folders, which are not taken together: "
+        f"{listed}; name one: analysis.load(…, origin={found[0].origin!r})"
     )
 
 
@@ -191,7 +258,7 @@ class MlflowRuns:
         store: that has them.
         resolved: the experiment as it was launched.
         report: the run that says so.
-        runs: all of MLflow's experiment.
+        brought: the runs, all of one folder.
         fetched: a folder for what is fetched, until the process ends.
     """
 
@@ -200,12 +267,12 @@ class MlflowRuns:
         store: _Store,
         resolved: ResolvedExperiment,
         report: Any,
-        runs: Sequence[Any],
+        brought: _Brought,
         fetched: Path,
     ) -> None:
         self.store, self.resolved, self.report, self.fetched = store, resolved, report, fetched
-        origin = report.data.tags.get("origin")  # of two people with the same file, one launched this
-        own = [run for run in runs if run.data.tags.get("kind") == REPLICATE and run.data.tags.get("origin") == origin]
+        self.brought = brought
+        own = [run for run in brought.runs if run.data.tags.get("kind") == REPLICATE]
         by_id = {run.data.tags.get("replicate"): run for run in own}
         self._runs = {
             (arm, seed): run
@@ -216,14 +283,49 @@ class MlflowRuns:
 
     @property
     def place(self) -> str:
-        """Return the tracking URI."""
-        return self.store.uri
+        """Return the tracking URI, and which folder's runs these are where MLflow has those of several."""
+        several = f", runs of {self.brought.told}" if self.brought.among > 1 else ""
+        return f"{self.store.told_uri}{several}"
 
     @property
     def folder(self) -> Path:
         """Return the experiment's folder as its runs name it, wherever they were made."""
-        named = [run.data.tags["folder"] for run in self._runs.values() if "folder" in run.data.tags]
-        return Path(named[0]).parents[1] if named else Path(self.resolved.experiment)
+        return self.brought.folder or Path(self.resolved.experiment)
+
+    @cached_property
+    def history(self) -> Path:
+        """Return a folder with the looks and the given seeds that the runs `report` have, this launch's first."""
+        folder = self.fetched / "history"
+        found: dict[Path, Any] = {}
+        for run in [self.report, *(run for run in self.brought.runs if run.data.tags.get("kind") == REPORT)]:
+            for name in map(Path, _files(run)):
+                if str(name.parent) in (looks.FOLDER, given_seeds.FOLDER):
+                    found.setdefault(name, run)
+
+        def keep(name: Path) -> None:
+            kept = self.store.fetch(found[name], name.as_posix(), self._place(found[name]) / name.parent)
+            (folder / name.parent).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept, folder / name)
+
+        self.store.each(keep, list(found))
+        return folder
+
+    @property
+    def unwritten(self) -> str:
+        """Return that MLflow is never written to, and whether it knows what was seen before."""
+        if not self._has_history:
+            return (
+                f"earlier looks are unknown: an earlier version brought {self.resolved.experiment} to MLflow, so this "
+                "verdict may be paid for too little; `python run.py sync FILE` brings them"
+            )
+        return (
+            "this look is not written down, since it is at what MLflow has, so a later one does not know of it; "
+            "`python run.py verdict FILE` where the run folders are writes it down, and `sync` brings it here"
+        )
+
+    @property
+    def _has_history(self) -> bool:
+        return LOOKS in self.report.data.tags
 
     def owners(self) -> list[tuple[str, int]]:
         """Return arm and seed of every run."""
@@ -252,12 +354,15 @@ class MlflowRuns:
         return {arm: loss_protocol(spec) for arm, spec in self.specs().items()}
 
     def _seeds(self, arm: str) -> list[int]:
-        """The seeds of an arm; of a design that adds them the first ones, and those that have a run."""
-        design = self.resolved.until_decided
-        least = len(self.resolved.seeds) if design is None else design.first
-        return [
-            seed for seed in self.resolved.seeds if (arm, seed) in self._runs or seed in self.resolved.seeds[:least]
-        ]
+        """The seeds that are expected of an arm; where that was not brought, also those that have a run."""
+        expected = self._given[arm]
+        if self._has_history:
+            return list(expected)
+        return [seed for seed in self.resolved.seeds if (arm, seed) in self._runs or seed in expected]
+
+    @cached_property
+    def _given(self) -> dict[str, tuple[int, ...]]:
+        return self.resolved.seeds_by_arm(self.history)
 
     def _row(self, arm: str, seed: int, step: int | None) -> dict[str, Any]:
         resolved, run = self.resolved.arms[arm], self._runs.get((arm, seed))

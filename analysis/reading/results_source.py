@@ -24,6 +24,14 @@ class ResultsSource(Protocol):
     def folder(self) -> Path:
         """Return the experiment's folder among the runs, on the machine where it was made."""
 
+    @property
+    def history(self) -> Path:
+        """Return the folder with the looks and the given seeds, as that of the experiment has them."""
+
+    @property
+    def unwritten(self) -> str:
+        """Return why a new look is not written down there; empty: it is."""
+
     def owners(self) -> Collection[tuple[str, int]]:
         """Return arm and seed of every replicate that is there, in the order of arms and seeds."""
 

@@ -34,6 +34,16 @@ class RunFolders:
         """Return the folder, with no link in it."""
         return str(self.folder.resolve())
 
+    @property
+    def history(self) -> Path:
+        """Return the experiment's folder."""
+        return self.folder
+
+    @property
+    def unwritten(self) -> str:
+        """Return nothing: new looks are written down."""
+        return ""
+
     @cached_property
     def _there(self) -> dict[tuple[str, int], Replicate]:
         return {(arm, seed): one for arm, seed, one in self._opened(None) if one is not None}

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from analysis.figures.inline_svg import inline_svg
 from analysis.figures.report_figures import Results, drawings
 from analysis.report import page_facts
 from analysis.report.page_videos import videos_of
+from analysis.report.score_summary import score_summary
 from analysis.results.results_frame import done
 from analysis.results.tunings import tuning_lines
 from analysis.tables import score_table
@@ -69,7 +70,7 @@ def report_page(data: PageData) -> str:
             by_matching=page_facts.by_matching(answers),
             figures=figures,
             notes=notes,
-            table_of_scores=_table(data),
+            table_of_scores=Markup(score_table.to_html(score_summary(data.about, results))),
             videos=videos_of(results.shown_frame, shown=results.shown.note),
             tuned=page_facts.tuned(data.about),
             tuning_lines=tuning_lines(data.about.tuned),
@@ -109,16 +110,6 @@ def _svg(figure: Callable[[], Figure], title: str, name: str) -> str:
         return inline_svg(figure(), title, name)
     except RunError:
         return ""
-
-
-def _table(data: PageData) -> Markup:
-    """The table of scores; why there is none where arms cannot be compared."""
-    found = data.results
-    try:
-        table = score_table.summary(found.frame, found.scores, found.floors, data.about.directions)
-        return Markup(score_table.to_html(replace(table, notes=(*table.notes, *data.about.meanings))))
-    except RunError as error:
-        return Markup("<p>{}</p>").format(error)
 
 
 @cache

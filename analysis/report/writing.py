@@ -9,14 +9,17 @@ import contextlib
 import os
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.figures import pictures
 from analysis.figures.report_figures import Results
 from analysis.report import page
 from analysis.report.page import PageData
+from analysis.report.score_summary import score_summary
+from analysis.results.table_runs import runs_of
 from analysis.results.tunings import tuning_lines
-from analysis.tables import rendering
+from analysis.tables import rendering, score_table
 from registry.runs.files import locked, write_atomically
 from registry.runs.resolved_experiment import LINK, ResolvedExperiment, keep_resolved, place_of, read_kept
 
@@ -35,13 +38,14 @@ def write(
         link: let `report` lead there, because the file says all this without overrides.
         forms: in which figures are drawn as well as pictures; those in which they were drawn before are drawn anew.
     """
-    frame, floors, answers = results.frame, results.floors, results.answers
-    notes = [*tuning_lines(about.tuned), *about.meanings]
+    table = score_summary(about, results)
+    notes = (*table.notes, *tuning_lines(about.tuned))  # the page has these in a section of their own
+    table = replace(table, notes=notes, runs=tuple(runs_of(results.frame)))
     texts = {
-        "table.md": rendering.scores_table(frame, (), "md", about.experiment, floors, about.directions, notes),
-        "table.csv": rendering.scores_table(frame, (), "csv", about.experiment, floors, about.directions, notes),
-        "verdict.txt": rendering.verdicts_table(about.experiment, answers, "table", WIDTH, about.tuned),
-        "verdict.json": rendering.verdicts_table(about.experiment, answers, "json", tuned=about.tuned),
+        "table.md": score_table.to_markdown(table),
+        "table.csv": score_table.to_csv(table),
+        "verdict.txt": rendering.verdicts_table(about.experiment, results.answers, "table", WIDTH, about.tuned),
+        "verdict.json": rendering.verdicts_table(about.experiment, results.answers, "json", tuned=about.tuned),
     }
     place = place_of(experiment, about.digest)
     with locked(place):  # the job that reports and a person may do so at the same moment

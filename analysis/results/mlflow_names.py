@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ from registry.errors import RunError
 REPLICATE, TRIAL, ARM, SEARCH, REPORT = "replicate", "trial", "arm", "search", "report"  # the tag `kind` of a run
 ARTIFACTS_TAG = "mlflow.workbench.artifacts"  # of a run: name -> state of the file sent; MLflow's page hides it
 SPEC, RESULT, SAMPLES = "spec.yaml", "result.json", "samples"  # artifacts of a replicate's run
+LOOKS, HOST = "looks", "host"  # tags of the run `report`: how many looks were taken, and which machine synced
 COSTS = ("network/", "resources/", "system/")  # how metrics begin that were not logged by a training
 OF_SCORES = ("", "_low", "_high", "_floor")  # what stands behind a score's name: itself, its interval, its floor
 MAXIMUM = 1.7976931348623157e308  # what MLflow stores for infinity
 FILE = "sqlite:///"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # how a store's URI begins that is asked without a server
 _SQLITE = b"SQLite format 3\0"  # how such a file begins, unless it is empty
+# User and password in an address; the password of a database's may have a slash in it, a path of SQLite an `@`.
+_USER = re.compile(r"(https?://)[^/\s]*@|((?<![\w+.-])(?!https?:|sqlite|file:)[a-z][\w+.-]*://)\S*@", re.IGNORECASE)
+_SECRET = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token|secret)=)[^&#\s]+", re.IGNORECASE)
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run that ends
@@ -46,6 +52,11 @@ def open_client(uri: str) -> Any:
 def file_of(uri: str) -> Path | None:
     """Return the SQLite file of a URI, absolute; None for every other store."""
     return Path(uri.removeprefix(FILE)).absolute() if uri.startswith(FILE) else None
+
+
+def without_secrets(text: str) -> str:
+    """Return an address, or a text with addresses in it, with `***` in place of each user, password and token."""
+    return _SECRET.sub(r"\g<1>***", _USER.sub(lambda found: f"{found[1] or found[2]}***@", text))
 
 
 def check_file(uri: str) -> None:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.results.results_frame import is_loss, loss_protocols, refuse_mixed_data
+from analysis.tables.listing import listed
 from registry.schema.differences import differing
-
-MOST = 4  # arms, and keys, that a note names
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class UnlikeLosses:
         keys = dict.fromkeys(key for own in self.keys.values() for key in own)
         differ = "differs" if len(self.keys) == 1 else "differ"
         return (
-            f"{self.metric}: {_listed(list(self.keys))} {differ} from {self.against} in {_listed(list(keys))}, and "
+            f"{self.metric}: {listed(list(self.keys))} {differ} from {self.against} in {listed(list(keys))}, and "
             "losses of different data or diffusion are not compared: no difference to the baseline, and no best mean"
         )
 
@@ -58,8 +57,3 @@ def unlike_losses(frame: pd.DataFrame, metric: str, baseline: str) -> UnlikeLoss
     against = baseline if baseline in known else next(iter(known), baseline)
     found = {arm: tuple(key for key, _, _ in differing(known[against], own)) for arm, own in known.items()}
     return UnlikeLosses(metric, against, {arm: keys for arm, keys in found.items() if keys})
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return ", ".join(names[:MOST]) + more

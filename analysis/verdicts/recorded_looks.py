@@ -16,15 +16,20 @@ from registry.schema.seeds import UntilDecided
 
 
 def seen(
-    experiment: Path, frame: pd.DataFrame, design: UntilDecided | None, judged: Callable[[History], list[Verdict]]
+    experiment: Path,
+    frame: pd.DataFrame,
+    design: UntilDecided | None,
+    judged: Callable[[History], list[Verdict]],
+    unwritten: str = "",
 ) -> list[Verdict]:
     """Return verdicts that are paid for, and write the look down where it saw something new.
 
     Args:
-        experiment: the experiment's folder.
+        experiment: the experiment's folder, or one that has its looks and given seeds.
         frame: the replicates, whose commits are noted.
         design: how seeds are added, where they are.
         judged: gives the verdicts over a history of looks.
+        unwritten: why a new look is not written down; empty: it is.
     """
     while True:
         files = look_files(experiment)
@@ -36,7 +41,9 @@ def seen(
             for answer in answers
             if answer.paid is not None and answer.paid.new
         ]
-        if new and experiment.is_dir():
+        if new and unwritten:
+            warnings.append(f"warning: {unwritten}")
+        elif new and experiment.is_dir():
             commits = tuple(sorted({commit for own in runs_of(frame) for commit in own.commits}))
             seeds = tuple(sorted({int(seed) for seed in frame["seed"]}))
             try:

@@ -33,7 +33,7 @@ def dashboard(words: tuple[str, ...], runs: Path, tracking_uri: str | None, port
 
     Where the store is a server already none is started. A server that is started listens on this machine only.
     """
-    from analysis.results.mlflow_names import file_of
+    from analysis.results.mlflow_names import file_of, without_secrets
     from experiments.cli.console import say
     from experiments.tracking import server, store
 
@@ -51,12 +51,12 @@ def dashboard(words: tuple[str, ...], runs: Path, tracking_uri: str | None, port
             signal.signal(signal.SIGTERM, _interrupt)
             base = f"http://localhost:{port}"
             try:
-                process = stack.enter_context(server.serving(uri, port))
+                process = stack.enter_context(server.serving(uri, runs, port))
             except KeyboardInterrupt:
                 return say("ended")
         addresses = _addresses(plans, base, uri)
         for name, address in addresses:
-            say(f"{name}: {address}")
+            say(f"{name}: {without_secrets(address)}")
         sys.stdout.flush()  # who reads through a pipe is to see it while the server runs
         if not no_browser:
             _open(addresses[0][1])

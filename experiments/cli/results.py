@@ -59,6 +59,7 @@ def report(found: "Plan", overridden: bool, harmless: str, forms: "tuple[Form, .
 @verb(formats=True)
 def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
     """Fill MLflow from the run folders; again adds nothing."""
+    from analysis.results.mlflow_names import without_secrets
     from experiments.cli import hints
     from experiments.cli.console import say
     from experiments.cli.progress import Bars
@@ -68,12 +69,14 @@ def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
     with Bars(apart=form == "json") as bars:
         told = mlflow_sync.sync(found.name, found.with_trials, uri, waiting=lambda who: bars.line(f"waits for {who}"))
     server = uri if store.is_server(uri) else f"http://localhost:{store.PORT}"
-    page = mlflow_sync.address_of(found.name, server, uri) if told["runs"] else ""
+    page = without_secrets(mlflow_sync.address_of(found.name, server, uri)) if told["runs"] else ""
+    told_uri = without_secrets(uri)
     if form == "json":
-        return print(json.dumps({"experiment": found.name, "tracking_uri": uri, "address": page, **told}, indent=1))
-    say(f"{uri}: {told['runs']} runs, {told['points']} metric points added")
+        about = {"experiment": found.name, "tracking_uri": told_uri, "address": page}
+        return print(json.dumps({**about, **told}, indent=1))
+    say(f"{told_uri}: {told['runs']} runs, {told['points']} metric points added")
     if not store.is_server(uri):
-        given = ["--tracking-uri", tracking_uri] if tracking_uri else []
+        given = ["--tracking-uri", told_uri] if tracking_uri else []
         hints.next_command(*hints.again("dashboard", selects=False), *given)
     if page:
         say(page if store.is_server(uri) else f"which shows {page}")
@@ -176,4 +179,6 @@ def show_report(written: "Report") -> None:
     for line in (*written.notes, *(f"wrote {path}" for path in written.written)):
         say(line)
     if written.page:
-        say(f"MLflow: {written.page}")
+        from analysis.results.mlflow_names import without_secrets
+
+        say(f"MLflow: {without_secrets(written.page)}")

@@ -1,5 +1,6 @@
 """Preparing: what replicates share is made once, before them: manifests, latents, references, early floors."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,7 +141,7 @@ def _encode_captions(plan: Plan, arms: Sequence[Arm], prepared: Prepared, progre
     files.opened(lambda: encoder, progress)
 
 
-def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
+def late_floor(plan: Plan, todo: Sequence[Replicate], progress: Progress) -> bool:
     """The samples of the first replicate that is done against samples of its checkpoint from other noise.
 
     Returns:
@@ -149,7 +150,7 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
     Raises:
         RunError: it cannot be measured here.
     """
-    first = next((replicate for replicate in todo if replicate.state is State.DONE), None)
+    first = _first_done(todo)
     if first is None or "resampled" not in plan.file.experiment.floors:
         return False
     owner, noted = owner_of(first), (read_json(plan.folder / FLOORS_MEASURED) or {}).get(owner_of(first))
@@ -164,6 +165,22 @@ def late_floor(plan: Plan, todo: list[Replicate], progress: Progress) -> bool:
         note_measured(plan, owner, dict.fromkeys(sorted(came_to_nothing), False))
     floors.drop_resampled(first)
     return True
+
+
+def late_floor_takes(todo: Sequence[Replicate]) -> float:
+    """Return about how many seconds `late_floor` takes: as long as its replicate was sampled and scored.
+
+    Infinity where nothing says so: nothing is done, or it was done on another kind of device.
+    """
+    first = _first_done(todo)
+    result = first.result() if first is not None else None
+    if first is None or result is None or result.device.partition(":")[0] != device_of(first.spec).type:
+        return math.inf
+    return sum(result.seconds_of.get(stage, math.inf) for stage in ("sampling", "scoring"))
+
+
+def _first_done(todo: Sequence[Replicate]) -> Replicate | None:
+    return next((replicate for replicate in todo if replicate.state is State.DONE), None)
 
 
 def _without_floor(plan: Plan, owner: str, result: Result | None) -> set[str]:

@@ -18,6 +18,8 @@ from experiments.tracking import mlflow_sync, store
 from registry.errors import RunError, SpecError
 from registry.runs.resolved_experiment import place_of
 
+SOON = 60.0  # seconds: a floor that takes less is measured before the report, which is then written once
+
 
 @dataclass(frozen=True)
 class Report:
@@ -50,8 +52,8 @@ def report(
 ) -> Report:
     """Write the page, the figures, the table and the verdict, fill MLflow, and measure the floor of resampling.
 
-    The floor comes last, since it takes long; then all is written anew. All arms and all claims are reported, whatever
-    is selected.
+    MLflow is filled even if nothing can be written. A floor that takes long is measured last, and then all is written
+    anew. All arms and all claims are reported, whatever is selected.
 
     Args:
         plan: what to report.
@@ -62,21 +64,38 @@ def report(
         forms: in which figures are drawn as well as pictures.
 
     Raises:
-        RunError: the run folders cannot be read, or hold what cannot be compared.
+        RunError: the run folders cannot be read, or a claim compares what cannot be compared.
+        OSError: the report cannot be written.
     """
     link = not (is_overridden(plan) if overridden is None else overridden)
-    notes = []
-    written, answers = _write(plan, link, harmless, forms)
-    if untracked := mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress):
+    notes: list[str] = []
+
+    def measure_floor() -> bool:
+        try:
+            return preparing.late_floor(plan, plan.all_replicates, progress)
+        except (RunError, SpecError, OSError) as error:  # the videos may be gone by now
+            notes.append(f"the floor of resampling was not measured: {error}")
+            return False
+
+    def track() -> str:
+        return mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress)
+
+    soon = preparing.late_floor_takes(plan.all_replicates) < SOON
+    if soon:
+        measure_floor()
+    try:
+        written, answers = _write(plan, link, harmless, forms)
+    except (RunError, SpecError, OSError):
+        track()
+        raise
+    untracked = track()
+    if not soon and measure_floor():
+        written, answers = _write(plan, link, harmless, forms)
+        untracked = untracked or track()
+    if untracked:
         notes.append(f"not tracked yet: {untracked}; `sync` does it later, nothing is lost")
     uri = store.default_uri(plan.runs)
     page = mlflow_sync.address_of(plan.name, uri, uri) if store.is_server(uri) and not untracked else ""
-    try:
-        if preparing.late_floor(plan, plan.all_replicates, progress):
-            written, answers = _write(plan, link, harmless, forms)
-            untracked = untracked or mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress)
-    except (RunError, SpecError, OSError) as error:  # the videos may be gone by now
-        notes.append(f"the floor of resampling was not measured: {error}")
     return Report(place_of(plan.folder, digest(plan)), written, answers, notes, page, not untracked)
 
 

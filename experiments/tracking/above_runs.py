@@ -3,15 +3,19 @@
 import csv
 import io
 import json
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.results.mlflow_names import ARM, ARTIFACTS_TAG, REPORT, SEARCH, TRIAL
+from analysis.results.mlflow_names import ARM, ARTIFACTS_TAG, HOST, LOOKS, REPORT, SEARCH, TRIAL
 from experiments.tracking import overview
 from experiments.tracking.artifacts import Artifact, send
 from experiments.tracking.run_contents import SOURCE_TYPE, kind_of, own_tags
+from registry.runs import given_seeds
+from registry.runs.attempts import numbered
+from registry.runs.looks import look_files
 from registry.runs.places import FLOORS_FILE
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment, place_of
@@ -83,7 +87,9 @@ class Above:
                 self.client.set_tag(run.info.run_id, key, value)
 
     def send_report(self, folder: Path, replicates: Sequence[Replicate]) -> None:
-        """Bring the run `report` to what lies in the report's folder, and the floors; before a launch there is none.
+        """Bring the run `report` to what lies in the report's folder, the floors, and what was seen.
+
+        Before a launch there is none.
 
         Args:
             folder: of the experiment.
@@ -94,15 +100,19 @@ class Above:
         place = place_of(folder, self.resolved.digest)
         files = [path for path in sorted(place.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         floors = [Artifact(path.name, path) for path in [folder / FLOORS_FILE] if path.is_file()]
+        looks = look_files(folder)
+        history = [*looks, *numbered(folder / given_seeds.FOLDER)]  # what a verdict is paid for with
+        seen = [Artifact(path.relative_to(folder).as_posix(), path) for path in history]
         tables = _tables(place)
         note = overview.description(folder, self.resolved)
         tags = {"kind": REPORT, "report": self.resolved.digest, "origin": self.origin, overview.NOTE: note}
         tags |= own_tags(replicates, self.resolved) | {SOURCE_TYPE: "LOCAL"}
+        tags |= {LOOKS: str(len(looks)), HOST: socket.gethostname()}
         tags[TABLES] = json.dumps([{"path": table.name, "type": "table"} for table in tables])
         run = self.runs.get(_key(tags)) or self._make("report", {**tags, ARTIFACTS_TAG: "{}"})
         self._tag(run, tags)
         own = (Artifact(path.relative_to(place).as_posix(), path) for path in files)
-        send(self.client, run, [*own, *floors, *tables])
+        send(self.client, run, [*seen, *floors, *own, *tables])
         self._end(run)
 
 

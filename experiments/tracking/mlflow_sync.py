@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.results.mlflow_names import file_of
+from analysis.results.mlflow_names import TRIAL, file_of, without_secrets
 from analysis.results.mlflow_names import open_client as _client
 from experiments.record.lease import Lease, leased
 from experiments.record.progress import Progress, silent
 from experiments.tracking import artifacts, overview, run_contents
 from experiments.tracking.above_runs import KINDS, PARENT, Above
 from experiments.tracking.metric_points import MetricLines, Points, missing
-from experiments.tracking.run_contents import CURRENT, LONGEST, replicate_id
+from experiments.tracking.run_contents import CURRENT, LONGEST, kind_of, replicate_id
 from experiments.tracking.sqlite_file import written_alone
 from experiments.tracking.store import (
     KIND,
@@ -41,6 +41,7 @@ FOLDER = "_sync"  # in the folder of all runs, by experiment: whose turn it is t
 PATIENCE = 900.0  # seconds that a sync waits for another one of the same experiment
 LIMIT = 60.0  # seconds that the end of a launch waits for a tracking server, or for another sync
 POINTS, PARAMS = 800, 100  # a call; MLflow takes at most 1,000 items, of which 100 params
+LONGEST_PLACE = 200 - len("/artifacts") - 33  # characters; the place of a run's files lies below by its id
 THREADS = 4  # that talk to a server; an SQLite file has one writer
 STATUS: dict[State, str] = {
     State.MISSING: "SCHEDULED",
@@ -97,7 +98,7 @@ def sync(
             importer = _Importer(_client(uri), Target(experiment, uri, owner), _origin(folder), lease, seen)
             points = importer.run(seen, at_once=THREADS if is_server(uri) else 1)
         except (MlflowException, RequestException, SQLAlchemyError, _UnlikeMlflowError) as error:
-            raise RunError(f"MLflow at {uri}: {_first_line(error)}") from None
+            raise RunError(f"MLflow at {without_secrets(uri)}: {_first_line(error)}") from None
     return {"runs": len(seen), "points": points}
 
 
@@ -126,11 +127,12 @@ def try_sync(
     if not is_server(uri):
         work()
         return told[0]
-    progress(f"filling MLflow at {uri}, for {limit:.0f} s at most", 0, 1)
+    told_uri = without_secrets(uri)
+    progress(f"filling MLflow at {told_uri}, for {limit:.0f} s at most", 0, 1)
     worker = threading.Thread(target=work, daemon=True)  # which ends with this process, wherever it is
     worker.start()
     worker.join(limit)
-    return f"MLflow at {uri}: it has not taken everything within {limit:.0f} s" if worker.is_alive() else told[0]
+    return f"MLflow at {told_uri}: it has not taken everything within {limit:.0f} s" if worker.is_alive() else told[0]
 
 
 def address_of(experiment: str, server: str, uri: str) -> str:
@@ -159,7 +161,7 @@ class _UnlikeMlflowError(Exception):
 
 
 def _first_line(error: Exception) -> str:
-    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    text = without_secrets(next(iter(str(error).strip().splitlines()), type(error).__name__))
     if "Invalid Host header" in text:
         text += "; start the server with --allowed-hosts and this address, with its port (docs/mlflow.md)"
     return text
@@ -219,6 +221,7 @@ class _Importer:
         self.data_turn = threading.Lock()
         self.params: dict[str, dict[str, str]] = {}  # by identity of the arm
         self.above = Above(client, self.experiment_id, self.resolved, origin)
+        self.searched = any(kind_of(one) == TRIAL for one in replicates)  # or MLflow has trials of an earlier sync
 
     def _experiment(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
@@ -226,9 +229,7 @@ class _Importer:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                root = artifact_root(self.target.uri)
-                place = root and f"{root}/{''.join(c if c.isalnum() or c in '-_.' else '-' for c in name)}"
-                self.client.create_experiment(name, artifact_location=place, tags={KIND_TAG: KIND})
+                self.client.create_experiment(name, artifact_location=self._place(name), tags={KIND_TAG: KIND})
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise  # else another folder's sync was quicker
@@ -239,6 +240,17 @@ class _Importer:
             raise RunError(f"MLflow's experiment {name!r} was deleted; restore it (mlflow experiments restore), or "
                            "give the experiment another name")  # fmt: skip
         return found
+
+    def _place(self, name: str) -> str | None:
+        """Where the artifacts of a new experiment lie; None: a server says."""
+        root = artifact_root(self.target.uri, self.target.folder.parent)
+        place = root and f"{root}/{''.join(c if c.isalnum() or c in '-_.' else '-' for c in name)}"
+        if place and file_of(self.target.uri) is None and len(place) > LONGEST_PLACE:
+            raise RunError(
+                f"{place}: MLflow's files cannot lie there: a database keeps {LONGEST_PLACE} characters of such a "
+                "place; move the runs folder to a shorter one, or sync to a server, which has a place of its own"
+            )
+        return place
 
     def run(self, todo: Sequence[Replicate], at_once: int) -> int:
         """Import all; the number of points that were added.
@@ -251,10 +263,8 @@ class _Importer:
         answers = by_threads(
             lambda replicate: self._tried(replicate, known.get(replicate_id(replicate))), todo, at_once
         )
-        text = overview.description(self.target.folder, self.resolved)
-        if not self._takes_files:
-            text = f"{RELATIVE}\n\n{text}"
-        overview.describe(self.client, self.about, text, overview.view(todo))
+        text = overview.description(self.target.folder, self.resolved, "" if self._takes_files else RELATIVE)
+        overview.describe(self.client, self.about, text, overview.view(todo, self.searched))
         if self._takes_files:
             self.above.send_report(self.target.folder, todo)
         if any(replicate_id(replicate) not in known for replicate in todo):
@@ -283,6 +293,7 @@ class _Importer:
             page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
             for run in page:
                 tags = run.data.tags
+                self.searched = self.searched or tags.get("kind") == TRIAL
                 if tags.get("origin") == self.origin and tags.get("kind") in KINDS:
                     self.above.keep(run)
                     continue
@@ -304,12 +315,14 @@ class _Importer:
 
     def _mark_current(self, run: Any) -> None:
         """Say of a run that is not brought now whether its arm is still one of the newest launch."""
-        now = self._current(run.data.tags.get("identity"))
+        now = self._current(run.data.tags.get("kind"), run.data.tags.get("identity"))
         if run.data.tags.get(CURRENT) != now:
             self.client.set_tag(run.info.run_id, CURRENT, now)
 
-    def _current(self, identity: str | None) -> str:
-        """Whether the newest launch has an arm of this identity; where none is noted, all have their place."""
+    def _current(self, kind: str | None, identity: str | None) -> str:
+        """Whether the newest launch has an arm of this identity; trials have their place; all where none is noted."""
+        if kind == TRIAL:
+            return "yes"
         known = {arm.identity for arm in self.newest.arms.values()} if self.newest else {identity}
         return "yes" if identity in known else "no"
 
@@ -341,7 +354,7 @@ class _Importer:
         points, whole = lacking
         mixed = self.mixed_code.get(replicate.folder, "no")[: LONGEST["tag"]]  # written always: it may have been mended
         tags = run_contents.tags_of(replicate, state, self.resolved) | {"origin": self.origin, "mixed_code": mixed}
-        tags[CURRENT] = self._current(replicate.identity)
+        tags[CURRENT] = self._current(tags["kind"], replicate.identity)
         tags[PARENT] = self.above.parent_of(replicate).info.run_id
         if run is None:
             began = int((events[0].time if events else time.time()) * 1000)

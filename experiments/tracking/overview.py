@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ from analysis.results.mlflow_names import metric_key
 from experiments.tracking import arms_view
 from experiments.tracking.metric_points import MetricLines
 from experiments.tracking.run_contents import LONGEST
+from experiments.tracking.short_table import short_table
 from experiments.tracking.store import KIND, KIND_TAG
 from registry.runs.replicate import Replicate
 from registry.runs.resolved_experiment import ResolvedExperiment, newest_resolved, place_of
 
-VERDICT = "verdict.json"  # in the folder of a report
+VERDICT, TABLE = "verdict.json", "table.md"  # in the folder of a report
+MOST_ARMS = 30  # that are named
+LONGEST_ANSWERS = 3000  # characters of the answers to all claims, reasons and all
 NOTE = "mlflow.note.content"  # Markdown that MLflow's page renders, of an experiment and of a run
 
 
@@ -26,26 +29,43 @@ def resolved_of(experiment: Path, identities: set[str]) -> ResolvedExperiment | 
     return found
 
 
-def description(experiment: Path, resolved: ResolvedExperiment | None) -> str:
-    """Return what an experiment is about, its verdict, its scores, and where the rest is, as Markdown.
+def description(experiment: Path, resolved: ResolvedExperiment | None, first: str = "") -> str:
+    """Return what an experiment is about, its verdict, where everything is, and its scores, as Markdown.
+
+    A tag of MLflow has an end: of many scores the last rows are left out.
 
     Args:
         experiment: the experiment's folder.
         resolved: its launched form.
+        first: what stands before all that.
     """
     if resolved is None:
-        return f"Runs in `{experiment.absolute()}`."
+        return "\n\n".join(filter(None, [first, f"Runs in `{experiment.absolute()}`."]))
     place = place_of(experiment, resolved.digest)
-    parts = [resolved.about.strip()] if resolved.about.strip() else []
+    parts = [part for part in (first, resolved.about.strip()) if part]
     if answers := verdicts(place):
-        lines = [f"- {_claim(one)}: **{one.get('verdict', '')}**{_because(one)}" for one in answers]
-        parts += ["### Verdict", "\n".join(lines)]
-    if table := text_of(place / "table.md").strip():
-        parts += ["### Scores", table]
+        parts += ["### Verdict", _answers(answers)]
+    parts += ["### Where it is", _where(place, resolved)]
+    if table := text_of(place / TABLE).strip():
+        parts += ["### Scores", ""]
+        parts[-1] = short_table(table, LONGEST["tag"] - len("\n\n".join(parts)), f"`{TABLE}` of the run `report`")
+    return _cut("\n\n".join(parts))
+
+
+def _where(place: Path, resolved: ResolvedExperiment) -> str:
     command = " ".join(["python run.py report", resolved.file, *resolved.overrides])
     where = [f"- report: `{place.absolute()}`, and the run `report` here", f"- command: `{command}`"]
-    where += [f"- arms: {', '.join(f'`{name}`' for name in resolved.arms)}; {resolved.told_seeds}"]
-    return _cut("\n\n".join([*parts, "### Where it is", "\n".join(where)]))
+    names = [f"`{name}`" for name in resolved.arms]
+    more = f" and {len(names) - MOST_ARMS} more" if len(names) > MOST_ARMS else ""
+    where += [f"- arms: {', '.join(names[:MOST_ARMS])}{more}; {resolved.told_seeds}"]
+    return "\n".join(where)
+
+
+def _answers(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each claim, with the reason where not all of them together are too long."""
+    lines = [f"- {_claim(one)}: **{one.get('verdict', '')}**" for one in verdicts]
+    whole = "\n".join(line + _because(one) for line, one in zip(lines, verdicts, strict=True))
+    return whole if len(whole) <= LONGEST_ANSWERS else "\n".join([*lines, "", "Why: `verdict.txt` of the run `report`"])
 
 
 def _claim(verdict: Mapping[str, Any]) -> str:
@@ -86,8 +106,13 @@ def describe(client: Any, experiment: Any, text: str, view: str) -> None:
             client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
-def view(replicates: Iterable[Replicate]) -> str:
-    """Return the view of an experiment with these replicates: what scores and curves there are."""
+def view(replicates: Iterable[Replicate], searched: bool) -> str:
+    """Return the view of an experiment with these replicates: what scores and curves there are.
+
+    Args:
+        replicates: that are brought.
+        searched: whether MLflow has trials of a search.
+    """
     scores: set[str] = set()
     curves: set[str] = set()
     for replicate in replicates:
@@ -98,5 +123,5 @@ def view(replicates: Iterable[Replicate]) -> str:
             curves = {name for name, number in steps.items() if number > 1 and "_band_" not in name}
     first = sorted(scores, key=lambda name: (name.startswith("validation"), name))
     return arms_view.arms_view(
-        [*first, "resources/seconds"], sorted(curves, key=lambda name: ("loss" not in name, name))
+        [*first, "resources/seconds"], sorted(curves, key=lambda name: ("loss" not in name, name)), searched=searched
     )

@@ -28,7 +28,7 @@ PACES = {
 
 LONGEST = {"tag": 5000, "param": 6000}  # characters
 
-CURRENT = "current"  # a tag: whether the newest launch of the experiment still has the arm of a run
+CURRENT = "current"  # a tag: whether the newest launch still has the arm of a run; of a trial always `yes`
 SOURCE_TYPE = "mlflow.source.type"  # a tag that MLflow itself knows: `LOCAL`, or `JOB` for one of a cluster
 
 

@@ -10,9 +10,10 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
-from analysis.results.mlflow_names import QUIET, check_file
+from analysis.results.mlflow_names import QUIET, check_file, without_secrets
 from experiments.tracking.store import artifact_root
 from registry.errors import RunError
 
@@ -24,11 +25,12 @@ LIGHT = {**QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 @contextlib.contextmanager
-def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def serving(uri: str, runs: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start `mlflow server` on a store, and end it and its workers behind the work inside.
 
     Args:
         uri: the store.
+        runs: the folder of all runs.
         port: that it listens on, of this machine only.
 
     Raises:
@@ -38,7 +40,7 @@ def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     check_file(uri)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
     command += ["--host", HOST, "--port", str(port)]
-    if root := artifact_root(uri):
+    if root := artifact_root(uri, runs):
         command += ["--artifacts-destination", root]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -83,7 +85,7 @@ def _why(log: IO[bytes]) -> str:
     """The last line of what it printed that is no part of a traceback."""
     log.seek(0)
     lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip() and line[0] != " "]
-    return lines[-1] if lines else "it printed nothing"
+    return without_secrets(lines[-1]) if lines else "it printed nothing"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from analysis.results.mlflow_names import FILE, file_of
+from analysis.results.mlflow_names import DATABASES, FILE, file_of
 from experiments.tracking.arms_view import KEY
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-ARTIFACTS = "mlflow-artifacts"  # folder beside an SQLite file
+ARTIFACTS = "mlflow-artifacts"  # folder beside an SQLite file, or among the runs
 TRAINING = "workflowType=machine_learning"  # in an address: without it the page has the menu for language models
 PORT = 5000  # of a server that `dashboard` starts
 # A page of MLflow 3 shows traces of language models unless it is told that an experiment is about training.
@@ -29,10 +29,17 @@ def is_server(uri: str) -> bool:
     return uri.startswith("http")
 
 
-def artifact_root(uri: str) -> str | None:
-    """Return where artifacts of a store lie that nobody serves, whatever folder one stands in; None: a server says."""
+def artifact_root(uri: str, runs: Path) -> str | None:
+    """Return where artifacts of a store lie that nobody serves, whatever folder one stands in; None: a server says.
+
+    Args:
+        uri: the store; beside an SQLite file its artifacts lie, those of another database among the runs.
+        runs: the folder of all runs.
+    """
     store = file_of(uri)
-    return None if store is None else (store.parent / ARTIFACTS).as_uri()
+    if store is None and not uri.startswith(DATABASES):
+        return None
+    return ((store.parent if store else runs.resolve()) / ARTIFACTS).as_uri()
 
 
 def lies_apart(place: str) -> bool:

@@ -1,13 +1,14 @@
 """What Slurm's tasks run: importable, called with plain arguments, able to be started anew at any time."""
 
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
 from experiments.record import slurm_queue
 from experiments.record.states import newest_submission
+from experiments.worker.warm_start import importing
 from registry.runs.attempts import this_job
 from registry.runs.machine import ROOT
 
@@ -41,18 +42,26 @@ class TrainingTask(Task):
             return print(f"submission {number} of {folder} was superseded by submission {newest.number}; this job ends")
         if rank == 0 and newest is not None and newest.number == number and newest.content.job is None:
             newest.sent(this_job() or "")
-        from experiments.worker.run import run_folder
+        with importing():
+            from experiments.worker.run import run_folder
 
         end_as(run_folder(folder, requeue_this))
 
 
 class VerbTask(Task):
-    """Runs the command line, its output in a file: `prepare` before the trainings, `report` after them."""
+    """Is the command line, its output in a file: `prepare` before the trainings, `report` after them."""
 
     def __call__(self, *arguments: str) -> None:
         log, *words = arguments
         _write_to(Path(log))
-        end_as(subprocess.run([sys.executable, str(ROOT / "run.py"), *words], check=False).returncode)
+        program = str(ROOT / "run.py")
+        sys.argv, sys.orig_argv = [program, *words], [sys.executable, program, *words]  # which hints begin with
+        try:
+            runpy.run_path(program, run_name="__main__")
+        except SystemExit as ended:
+            if ended.code:
+                raise
+        end_as(0)
 
 
 def requeue_this() -> bool:

@@ -30,17 +30,25 @@ def code_of(name: str) -> str:
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "code")
 
 
-def file_of(name: str) -> Path:
+def file_of(name: str) -> str:
+    """The experiment file that a notebook reads, relative to the checkout."""
     (place,) = re.findall(r'parents\[1\] / "(.*?)"', text_of(name))
-    return ROOT / place
+    return str(place)
+
+
+def small_file_of(name: str) -> str:
+    """The small twin of that file, scored by two detectors; the file itself where it has none."""
+    twin = re.sub(r"^experiments/latte/", "experiments/latte/small/digits_", file_of(name))
+    return twin if twin in text_of(name) else file_of(name)
 
 
 def made_up(replicate: Replicate) -> dict[str, float]:
-    """Scores by arm and seed, by whatever detector the experiment names; the values are told from nothing."""
+    """Scores by arm and seed, by whatever detectors the experiment names; the values are told from nothing."""
     offset = sum(map(ord, replicate.arm)) % 7
     spec = replicate.spec.scoring
-    name = "fvd" if spec.detector.name == "i3d" else f"fvd[{spec.detector.name}]"
-    return {name: 30.0 + offset + 0.3 * replicate.seed, "validation_loss": 0.5 + 0.01 * offset + 0.001 * replicate.seed}
+    detectors = [one.name for one in (*(spec.second_opinions or ()), spec.detector)]
+    scores = {"fvd" if one == "i3d" else f"fvd[{one}]": 30.0 + offset + 0.3 * replicate.seed for one in detectors}
+    return {**scores, "validation_loss": 0.5 + 0.01 * offset + 0.001 * replicate.seed}
 
 
 @pytest.fixture
@@ -69,11 +77,15 @@ def test_without_results_it_says_what_to_launch(name: str, here: Path, monkeypat
         exec(compile(code_of(name), name, "exec"), {})
 
 
-@pytest.mark.parametrize("name", READING)
-def test_it_runs_on_results(name: str, here: Path) -> None:
-    plan = load_plan(file_of(name), ["seeds=[0,1,2]"], here / "runs")
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [*((name, small_file_of(name)) for name in READING), ("joint_images", file_of("joint_images"))],
+)
+def test_it_runs_on_results(name: str, file: str, here: Path) -> None:
+    """Also on those of another file and of two detectors, where its file alone is changed."""
+    plan = load_plan(ROOT / file, ["seeds=[0,1,2]"], here / "runs")
     finish(plan, made_up, losses=3)
-    exec(compile(code_of(name), name, "exec"), {})
+    exec(compile(code_of(name).replace(file_of(name), file), name, "exec"), {})
 
 
 def test_the_tutorial_runs_in_a_kernel(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,7 +225,7 @@ def look(pages: Pages, runs: Sequence[Any], take: Sequence[str] = NAMES) -> list
         "charts": lambda: pages.charts(arms),
         "runs": lambda: pages.runs(arms),
         "video": lambda: pages.artifact(ids[0], "samples/grid.mp4", pages.plays),
-        "report": lambda: pages.run(report.info.run_id, "Where it is"),  # the last heading of its description
+        "report": lambda: pages.run(report.info.run_id, "Where it is"),  # a heading of its description
         "parallel": lambda: pages.parallel(ids, score),
         "compare": lambda: pages.compared(ids),
     }

@@ -20,8 +20,8 @@ from registry.runs.replicate import Replicate
 from tests.fixtures.browser import DESKTOP, PHONE, axe_source, chromium, look_at, serious
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write
+from tests.waiting import PATIENCE
 
-LONG = 60  # seconds that a busy machine may take; a condition is waited for, never a time
 HEAD = """# Which is better?
 #
 # Paper:   variant_1 is best,
@@ -55,7 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     with chromium(tmp_path_factory.mktemp("chromium") / "profile") as opened:
-        opened.set_script_timeout(LONG)
+        opened.set_script_timeout(PATIENCE)
         yield opened
 
 
@@ -72,7 +72,7 @@ def test_the_page_fits_plays_and_is_usable(
 ) -> None:
     browser.get_log("performance")  # what other pages fetched
     look_at(browser, page, size, dark=dark)
-    WebDriverWait(browser, LONG).until(lambda one: all(one.execute_script(PLAYING)))
+    WebDriverWait(browser, PATIENCE).until(lambda one: all(one.execute_script(PLAYING)))
     assert len(browser.execute_script(PLAYING)) == 4
     wide, inside = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert inside == size[0]
@@ -101,12 +101,12 @@ def brightness(colour: str) -> float:
 def test_who_wants_less_motion_gets_videos_that_stand_and_have_controls(browser: webdriver.Chrome, page: Path) -> None:
     look_at(browser, page, DESKTOP, still=True)
     state = "return [...document.querySelectorAll('video')].map(one => [one.paused, one.controls, one.autoplay])"
-    WebDriverWait(browser, LONG).until(lambda one: one.execute_script("return document.readyState") == "complete")
+    WebDriverWait(browser, PATIENCE).until(lambda one: one.execute_script("return document.readyState") == "complete")
     assert browser.execute_script(state) == [[True, True, False]] * 4
     button = browser.find_element(By.ID, "play")
     assert button.text == "Play all videos"
     button.click()
-    WebDriverWait(browser, LONG).until(lambda one: all(one.execute_script(PLAYING)))
+    WebDriverWait(browser, PATIENCE).until(lambda one: all(one.execute_script(PLAYING)))
     button.click()
     assert browser.execute_script(state) == [[True, True, False]] * 4
 

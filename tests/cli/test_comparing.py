@@ -12,7 +12,7 @@ from registry.runs.machine import ROOT
 from registry.runs.replicate import Replicate
 from tests.cli.command import Launched, run
 from tests.fixtures.finished_runs import finish
-from tests.fixtures.toy_replicates import write
+from tests.fixtures.toy_replicates import write, write_ablation
 
 METRIC = "fvd[moving_shapes_r3d]"
 
@@ -112,6 +112,32 @@ def test_two_files_and_what_differs_beside_the_scores(tmp_path: Path) -> None:
     assert "only in toy: blocks=variant_4" in told.out
     assert "only in longer: blocks=variant_2" in told.out
     assert "baseline: is not the same spec on both sides: learning.steps 6 / 8" in told.out
+
+
+def test_runs_that_are_on_both_sides_have_no_difference_and_no_interval(tmp_path: Path) -> None:
+    here = site(tmp_path, 0.0)
+    other = write_ablation(tmp_path, "other", "model.blocks: [variant_1, variant_2]")
+    finish(load_plan(other, (), tmp_path / "runs"), lambda own: {METRIC: own.seed + 10.0 * (own.arm != "baseline")})
+    told = run("compare", here, other, "--runs", tmp_path / "runs", "--format", "json")
+    assert told.code == 0, told.err
+    (row,) = told.json["rows"]
+    assert (row["arm"], row["runs"], row["difference"], row["interval"]) == ("baseline", "the same runs", None, None)
+    assert "baseline: the same runs on both sides: there is nothing to compare" in told.json["notes"]
+    there = shutil.copytree(tmp_path / "runs", tmp_path / "there", symlinks=True)  # what was passed on is no other run
+    assert run("compare", here, there / "toy").out.count("the same runs") == 3
+
+
+def test_runs_of_the_same_trainings_have_no_interval(tmp_path: Path) -> None:
+    here = site(tmp_path, 0.0)
+    other = write_ablation(tmp_path, "other", "model.blocks: [variant_1]")
+    plan = load_plan(other, ["sampling.clips=8", "seeds=[0,1,2]"], tmp_path / "runs")
+    finish(plan, lambda own: {METRIC: own.seed + 2.5})
+    told = run("compare", here, tmp_path / "runs" / "other", "--format", "json")
+    assert told.code == 0, told.err
+    (row,) = told.json["rows"]
+    assert (row["difference"], row["interval"]) == (3.0, None)
+    why = "both sides have runs of the same trainings, which are not independent: no interval"
+    assert f"baseline: {why}" in told.json["notes"]
 
 
 def test_other_protocols_are_refused_with_what_differs(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.reading import effects
 from analysis.reading.experiment_results import ExperimentResults
 from analysis.results.curves import CACHE
+from analysis.results.tunings import tuning_lines
 from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
 from experiments.plan.reading import frame_of
@@ -18,6 +20,7 @@ from registry.errors import RunError, SpecError
 from registry.experiment import expand
 from registry.experiment.claims import Direction, direction_of
 from registry.runs.replicate import Replicate
+from registry.runs.tunings import Tried, TunedArm
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.toy_replicates import TOY, write
 
@@ -159,6 +162,42 @@ def test_score_and_cost(loaded: ExperimentResults) -> None:
     assert front["mean"].tolist() == pytest.approx([30.5, 35.525])
 
 
+def test_a_short_name_is_every_detector_in_a_table_and_the_first_one_elsewhere(tmp_path: Path) -> None:
+    other = "fvd[other]"
+    finish(plan_of(tmp_path), lambda own: {other: 9.0 - own.seed, "fvd_gap[other]": 1.0, **(score(own) or {})})
+    own = analysis.load(tmp_path / "toy.yaml")
+    assert list(own.table("fvd").protocols) == [FVD, other]
+    assert list(own.table("fvd", other, "validation_loss").protocols) == [FVD, other, "validation_loss"]
+    pair = own.paired("fvd", "blocks=variant_4")
+    assert (pair.metric, own.paired(other, "blocks=variant_4").metric) == (FVD, other)
+    for shown in (pair.by_seed, own.main_effects("fvd"), own.interactions("fvd"), own.pareto("fvd")):
+        assert shown.columns.name == FVD  # stands in the corner of the table
+    with pytest.raises(RunError, match="no score 'fv'; did you mean"):
+        own.table("fv")
+
+
+def test_a_name_from_a_file_is_no_markup_in_a_notebook(loaded: ExperimentResults) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    frame = loaded.frame.replace({"arm": {"blocks=variant_4": evil}})
+    shown = effects.paired(frame, FVD, evil, "baseline")._repr_html_()
+    assert "<img" not in shown
+    assert shown.count("&lt;img") == 2
+
+
+def test_what_was_tuned_stands_below_table_and_verdict_as_the_verbs_print_it(loaded: ExperimentResults) -> None:
+    arms = dict(loaded.resolved.arms)
+    tried = [Tried(values={"learning.learning_rate": rate}, identity=str(rate), score=rate) for rate in (1e-3, 2e-3)]
+    chosen = TunedArm(arm="baseline", values=tried[0].values, identity="0.001", metric="validation_loss", raw=False,
+                      steps=3, seeds=(9,), tried=tried)  # fmt: skip
+    arms["baseline"] = arms["baseline"].model_copy(update={"tuned": chosen})
+    loaded.resolved = loaded.resolved.model_copy(update={"arms": arms, "meanings": ("fvd: of toys",)})
+    told = tuning_lines(loaded.resolved.tuned)
+    assert len(told) == 2
+    assert loaded.table("fvd").notes[-3:] == (*told, "fvd: of toys")
+    for line in told:
+        assert line in " ".join(str(loaded.verdict()).split())
+
+
 def test_scores_are_tidy(loaded: ExperimentResults) -> None:
     scores = loaded.scores()
     assert len(scores) == 8
@@ -209,6 +248,10 @@ def test_an_axis_called_steps_or_seed_is_read_back(tmp_path: Path) -> None:
         "baseline 28.5", "sampler.steps=3 27.5", "sampling.seed=1 28.5"
     ]  # fmt: skip
     assert list(own.scores().columns)[:4] == ["arm", "sampler.steps", "sampling.seed", "seed"]
+    assert own.runs.columns.is_unique  # the axis is also a key of the spec
+    assert own.runs["sampling.seed"].tolist() == [0, 0, 0, 0, 1, 1]
+    assert own.runs.groupby("sampling.seed")[FVD].mean().tolist() == [28.0, 28.5]
+    assert own.pareto("fvd", "sampling.seed")["sampling.seed"].tolist() == [0, 0, 1]
 
 
 def test_an_older_launch_with_such_an_axis_is_read_where_it_lies(

@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import math
 
 import pytest
 
 from analysis.results.results_frame import load
 from analysis.tables.best_arms import AS_BEST, BEST, best_arms
 from analysis.tables.rendering import scores_table
+from analysis.tables.score_table import summary
+from registry.experiment.claims import Direction
 from tests.fixtures.replicates import replicates
 
 SCORES = {
@@ -41,6 +44,33 @@ def test_nothing_is_best_without_two_finished_arms_of_two_seeds(scores: dict[str
 
 def test_a_difference_without_spread_cannot_be_tested() -> None:
     assert best_arms(load(replicates({"a": [1.0, 2.0], "b": [1.5, 2.5]})), "fvd", "min") == {"a": BEST, "b": AS_BEST}
+
+
+def captions(scores: dict[str, list[float | None]], direction: Direction | None = "min") -> str:
+    directions: dict[str, Direction] = {"fvd": direction} if direction else {}
+    return "\n".join(summary(load(replicates(scores)), ["fvd"], directions=directions).captions)
+
+
+def test_a_table_says_which_arms_take_no_part_and_why_none_is_marked() -> None:
+    some = "fvd: the best is one of the arms whose planned seeds are all scored; left out: unfinished (3 of 4)"
+    assert f"\n{some}\n* best mean" in captions(SCORES)
+    full = {"a": [1.0, 2.0], "b": [2.0, 3.0]}
+    none = "fvd: no best mean is marked: that takes two arms with two planned seeds or more, all scored"
+    assert "left out" not in captions(full)
+    assert f"{none}; left out: b (1 of 2)" in captions({**full, "b": [2.0, math.nan]})
+    assert f"{none}; left out: a (1 of 1), b (1 of 1)" in captions({"a": [1.0], "b": [2.0]})
+    many = {f"arm {number}": [1.0, None] for number in range(9)}
+    assert "left out: arm 0 (1 of 2), arm 1 (1 of 2), arm 2 (1 of 2), arm 3 (1 of 2) and 5 more" in captions(many)
+
+
+@pytest.mark.parametrize(
+    ("scores", "direction"),
+    [({"a": [1.0, None]}, "min"), ({"a": [None, None], "b": [None, None]}, "min"), ({"a": [1.0], "b": [2.0]}, None)],
+)
+def test_where_nothing_is_to_be_compared_nothing_is_said(
+    scores: dict[str, list[float | None]], direction: Direction | None
+) -> None:
+    assert "best" not in captions(scores, direction)
 
 
 def shown(form: str) -> str:

@@ -1,10 +1,14 @@
 """A report belongs to a resolved experiment: what another one wrote stays, and `report` leads to the file's own."""
 
+import csv
+import io
 import json
+from html import unescape
 from pathlib import Path
 
 import pytest
 
+from analysis.report import writing
 from experiments.launch import preparing, report
 from experiments.plan.loading import load_plan
 from experiments.plan.plan import Plan
@@ -146,9 +150,64 @@ def test_what_could_not_be_done_is_a_note(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(mlflow_sync, "try_sync", lambda *words: "the store is locked")
     monkeypatch.setattr(preparing, "late_floor", refuse)
-    tracked, floor = report.report(plan_of(tmp_path), nothing).notes
+    floor, tracked = report.report(plan_of(tmp_path), nothing).notes
     assert tracked == "not tracked yet: the store is locked; `sync` does it later, nothing is lost"
     assert floor == "the floor of resampling was not measured: no weights here"
+
+
+@pytest.mark.parametrize(("seconds", "device", "order"), [
+    (5.0, "cpu", ["floor", "written"]),  # which takes as long as its replicate took
+    (90.0, "cpu", ["written", "floor", "written"]),
+    (5.0, "cuda:0", ["written", "floor", "written"]),  # and who knows how long it takes here
+])  # fmt: skip
+def test_a_floor_that_takes_long_holds_up_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, device: str, order: list[str]
+) -> None:
+    done, write_it = list[str](), writing.write
+    plan = plan_of(tmp_path)
+    finish(plan, scores, device=device, seconds_of={"sampling": seconds, "scoring": 1.0, "training": 500.0})
+    monkeypatch.setattr(preparing, "late_floor", lambda *words: done.append("floor") or True)
+    monkeypatch.setattr(writing, "write", lambda *words: done.append("written") or write_it(*words))
+    report.report(plan)
+    assert done == order
+
+
+def test_scores_that_cannot_be_compared_are_left_out_and_the_report_is_there(tmp_path: Path) -> None:
+    text = TOY.replace("model.blocks: [variant_1, variant_4]", "data.frames: [4, 8]").split("claim:")[0]
+    plan = plan_of(tmp_path, text=text)
+    finish(
+        plan,
+        lambda own: {"fvd[moving_shapes_r3d]": 30.0 + own.seed, "validation_loss": 0.5 + 0.1 * own.seed},
+        losses=3,
+        protocol_of=lambda own: "0123456789" if own.arm == "baseline" else "9876543210",
+    )
+    written = report.report(plan)
+    assert {path.name for path in (plan.folder / "report").glob("[!.]*")} == FILES
+    why = "fvd[moving_shapes_r3d] of different protocols cannot be compared: 0123456789 (arm baseline); 9876543210"
+    page, table = (unescape((written.folder / name).read_text()) for name in ("report.html", "table.md"))
+    for text in (page, table):
+        assert why in text
+        assert "validation_loss: frames=8 differs from baseline in data.frames" in text
+    assert "Loss during training" in page
+    assert '<h2 id="cost">' in page
+    rows = list(csv.DictReader(io.StringIO((written.folder / "table.csv").read_text())))
+    assert [(row["arm"], row["done"], row["validation_loss"]) for row in rows] == [
+        ("baseline", "2", "0.55"), ("frames=8", "2", "0.55")
+    ]  # fmt: skip
+    assert not any(name.startswith("fvd") for name in rows[0])
+
+
+def test_mlflow_is_filled_even_if_no_report_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[object] = []
+
+    def refuse(*words: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mlflow_sync, "try_sync", lambda *words: synced.append(words[0]) or "")
+    monkeypatch.setattr(writing, "write", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        report.report(plan_of(tmp_path))
+    assert synced == ["toy"]
 
 
 def test_figures_for_a_paper_have_their_fonts_and_no_date_and_are_drawn_anew_with_the_report(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ import yaml
 
 import analysis
 from experiments.record.recording import Recorder, desire
-from experiments.tracking import mlflow_sync, run_contents
+from experiments.tracking import arms_view, mlflow_sync, run_contents
 from registry.errors import RunError
 from registry.runs.attempts import ATTEMPTS, SUBMISSIONS, take, this_process
 from registry.runs.machine import ROOT
+from tests.cli.command import run
 from tests.fixtures import mlflow_server
+from tests.fixtures.fake_runs import control, searching
 from tests.fixtures.finished_runs import finish
 from tests.fixtures.replicates import floor
 from tests.fixtures.toy_replicates import plan_of, result_of
@@ -61,6 +63,7 @@ def test_what_was_brought_is_read_back(either: str, name: str, tmp_path: Path) -
         desire(replicate, "run")
         (replicate.folder / "previews").mkdir()
         (replicate.folder / "previews" / "clip-000.mp4").write_bytes(b"video")
+    analysis.load(plan.folder).verdict()  # a look
     mlflow_sync.sync(name, plan.replicates, either)
     ours, tracked = analysis.load(plan.folder), analysis.load(either, experiment=name)
     pd.testing.assert_frame_equal(ours.scores(), tracked.scores())
@@ -409,6 +412,49 @@ def test_runs_of_arms_that_the_newest_launch_no_longer_has_are_out_of_the_view(
     assert {name: run.data.tags["current"] for name, run in stored(uri, name).items()} == {
         name: "yes" if name in now else "no" for name in runs
     }
+
+
+def test_the_page_of_a_file_that_was_searched_shows_its_trials(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown() -> set[str]:
+        """The arms of the runs that the page shows."""
+        about = client.get_experiment_by_name("toy")
+        view = json.loads(json.loads(about.tags[arms_view.TAG])["state"])
+        return {one.data.tags["arm"] for one in client.search_runs([about.experiment_id], view["searchFilter"])}
+
+    space = "{space: {learning.learning_rate: {low: 1e-4, high: 1e-2}}, trials: 2, parallel: 2}"
+    plan, client = searching(tmp_path, space), mlflow_sync._client(uri)
+    control(plan, lambda rate, starts: rate, monkeypatch)
+    mlflow_sync.sync(plan.name, plan.with_trials, uri)
+    assert {"trial-0", "trial-1"} <= shown()
+    finish(plan, lambda own: {"fvd[moving_shapes_r3d]": 30.0})  # a launch, which brings its arms alone
+    mlflow_sync.sync(plan.name, plan.all_replicates, uri)
+    assert shown() == {"baseline", "trial-0", "trial-1"}
+
+
+def test_a_database_without_a_server_has_its_files_beside_the_runs_and_keeps_its_password(
+    server: mlflow_server.Server, tmp_path: Path
+) -> None:
+    name = "database"
+    plan = plan_of(tmp_path, f"name={name}")
+    finish(plan, lambda own: {"fvd[moving_shapes_r3d]": 30.0 + own.seed})
+    store = server.backend.replace("postgres@", "postgres:PASS/WORD@")  # where everybody is trusted
+    words = ("sync", tmp_path / "toy.yaml", f"name={name}", "--runs", plan.runs, "--tracking-uri", store)
+    (tmp_path / "here").mkdir()
+    said = [run(*words, *form, folder=tmp_path / "here") for form in ((), ("--format", "json"))]
+    assert [one.code for one in said] == [0, 0], said
+    tracked = analysis.load(store, experiment=name)
+    assert tracked.frame["state"].tolist() == ["done"] * 4
+    assert not any("WORD" in text for one in said for text in (one.out, one.err, repr(tracked)))
+    assert "postgresql+psycopg2://***@/postgres" in said[0].out
+    assert list((tmp_path / "here").iterdir()) == []
+    assert len(list((plan.runs / "mlflow-artifacts").rglob("result.json"))) == 4
+    (tmp_path / "runs").rename(tmp_path / ("x" * 99))
+    deep = plan_of(tmp_path / ("x" * 99), "name=deep")
+    finish(deep, lambda own: None)
+    with pytest.raises(RunError, match="a database keeps 157 characters of such a place; move the runs folder"):
+        mlflow_sync.sync("deep", deep.replicates, store)
 
 
 def test_a_floor_is_that_of_the_protocol_of_the_score(uri: str, name: str, tmp_path: Path) -> None:

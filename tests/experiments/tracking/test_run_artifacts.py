@@ -239,6 +239,40 @@ def test_an_experiment_is_described_and_its_report_is_a_run(
     assert "**supported**" in client.get_experiment_by_name(name).tags[overview.NOTE]
 
 
+def test_a_long_table_is_cut_by_whole_rows_and_hides_nothing_else(tmp_path: Path) -> None:
+    todo = replicates(tmp_path, "toy", seeds=1)
+    resolved, folder = reported(todo, "undecided"), todo[0].link.parents[1]
+    scores = "| arm    |    fvd |\n| ------ | -----: |\n"
+    scores += "".join(f"| arm-{number:03} | {number} {'x' * 40}  |\n" for number in range(99))
+    table = place_of(folder, "d1") / "table.md"
+    table.write_text(f"{scores}\nfvd: protocol p; bold: best mean\n\n<!-- runs, each\nbaseline: a/b/c\n-->\n")
+    text = overview.description(folder, resolved)
+    assert len(text) <= 5000
+    assert text.index("### Verdict") < text.index("### Where it is") < text.index("### Scores")
+    assert "- arms: `baseline`; seeds 0, 1" in text
+    assert "| arm | fvd |\n| --- | ---: |\n| arm-000 | 0 x" in text
+    rows = text.count("| arm-")
+    assert 50 < rows < 99
+    assert f"{99 - rows} more rows are in `table.md`" in text
+    assert text.endswith("fvd: protocol p; bold: best mean")
+    table.write_text("| arm |\n| --- |\n| baseline |\n\n" + "caption " * 800)
+    assert "| baseline |" in overview.description(folder, resolved)
+    assert len(overview.description(folder, resolved)) <= 5000
+    many = {f"arm-{number}-{'x' * 40}": ResolvedArm(identity=f"{number}") for number in range(200)}
+    text = overview.description(folder, resolved.model_copy(update={"arms": many}), first="No files here")
+    assert text.startswith("No files here\n\nWhich blocks")
+    assert len(text) <= 5000
+    assert "python run.py report toy.yaml" in text
+    assert "### Scores" in text
+    answers = place_of(folder, "d1") / "verdict.json"
+    claims = [{"axis": f"axis-{number}", "metric": "fvd", "reason": "p" * 200} for number in range(30)]
+    answers.write_text(json.dumps({"claims": claims}))
+    text = overview.description(folder, resolved)
+    assert text.count("axis-") == 30
+    assert "Why: `verdict.txt` of the run `report`" in text
+    assert "python run.py report toy.yaml" in text
+
+
 def test_an_experiment_with_a_relative_place_of_files_gets_none(
     uri: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
