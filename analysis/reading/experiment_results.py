@@ -316,15 +316,15 @@ class ExperimentResults:
         return name
 
     def score_name(self, name: str) -> str:
-        """Return the full name of a score: `fvd[i3d]` for `fvd`; of several detectors the first of the scoring.
+        """Return the full name of a score: `fvd[videomae]` for `fvd`; of several detectors the first of the scoring.
 
         Raises:
             RunError: there is no such score, or several, none of them by the first detector.
         """
-        first, *others = self.score_names(name)
-        if others and not self._by_first_detector(first):
-            raise RunError(f"{self.name}: {name!r} is several scores; name one: {', '.join([first, *others])}")
-        return first
+        found = self.score_names(name)
+        if len(found) > 1 and not self._of_first_detector(found):
+            raise RunError(f"{self.name}: {name!r} is several scores; name one: {', '.join(found)}")
+        return found[0]
 
     def score_names(self, name: str) -> list[str]:
         """Return the full names of all scores that a name in short may mean, that of the first detector first.
@@ -334,16 +334,21 @@ class ExperimentResults:
         """
         known = results_frame.score_names(self.frame)
         full = results_frame.full_name(self.frame, name)
-        found = [full] if full in known else [one for one in known if one.startswith(f"{full}[")]
+        found = [one for one in known if one == full or ("[" not in name and one.startswith(f"{name}["))]
         if not found:
             scored = f"no score {name!r}; {did_you_mean(name, known)}" if known else "no replicate has a score yet"
             raise RunError(f"{self.name}: {scored}")
-        return found if len(found) == 1 else sorted(found, key=lambda one: not self._by_first_detector(one))
+        first = self._of_first_detector(found) if len(found) > 1 else found[0]
+        return sorted(found, key=lambda one: one != first)
 
-    def _by_first_detector(self, score: str) -> bool:
-        """Whether a score is `…[name]` or `…[name:weights]` of the detector that claims are judged by."""
+    def _of_first_detector(self, scores: Sequence[str]) -> str | None:
+        """The score that is `…[name]` or `…[name:weights]` of the detector that claims are judged by.
+
+        Without one, the score that has no brackets: the literature's detector is not named in its scores.
+        """
         spec = next(iter(self.specs.values()))
-        return score.partition("[")[2].removesuffix("]").partition(":")[0] == spec.scoring.detector.name
+        named = {one.partition("[")[2].removesuffix("]").partition(":")[0]: one for one in reversed(scores)}
+        return named.get(spec.scoring.detector.name, named.get(""))
 
 
 def _axis_column(axis: str) -> str:

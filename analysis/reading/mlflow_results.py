@@ -74,7 +74,7 @@ class _Store:
     client: Any
 
     @property
-    def told_uri(self) -> str:
+    def shown_uri(self) -> str:
         """Return the URI as people may see it."""
         return without_secrets(self.uri)
 
@@ -159,7 +159,7 @@ def open_tracked(
     resolved = newest_resolved(folder, overrides)
     if resolved is None:
         raise RunError(
-            f"MLflow at {store.told_uri}: {about.name!r} has no run `{REPORT}` that says what was launched; it was "
+            f"MLflow at {store.shown_uri}: {about.name!r} has no run `{REPORT}` that says what was launched; it was "
             "brought by an earlier version, or never launched: `python run.py sync FILE` brings it"
         )
     return MlflowRuns(store, resolved, launched[resolved.digest], brought, folder)
@@ -174,17 +174,17 @@ def _experiment(store: _Store, number: str | None, name: str | None) -> Any:
     names = sorted(one.name for one in found)
     if name is not None or number is not None:
         hint = did_you_mean(name or "", names) if names else "it has none"
-        raise RunError(f"MLflow at {store.told_uri}: no experiment {name or number!r}; {hint}")
+        raise RunError(f"MLflow at {store.shown_uri}: no experiment {name or number!r}; {hint}")
     if not names:
-        raise RunError(f"MLflow at {store.told_uri}: has no experiments; `python run.py sync FILE` brings one")
+        raise RunError(f"MLflow at {store.shown_uri}: has no experiments; `python run.py sync FILE` brings one")
     raise RunError(
-        f"MLflow at {store.told_uri}: has {len(names)} experiments, {', '.join(names)}; name one: "
+        f"MLflow at {store.shown_uri}: has {len(names)} experiments, {', '.join(names)}; name one: "
         f"analysis.load(…, experiment={names[0]!r})"
     )
 
 
 @dataclass(frozen=True)
-class _Brought:
+class _FolderRuns:
     """The runs of an experiment that one runs folder was brought with.
 
     Args:
@@ -211,7 +211,7 @@ class _Brought:
         return "".join([user and f"{user}@", host and f"{host}:", str(self.folder or "a folder that is not named")])
 
 
-def _of_one_folder(store: _Store, name: str, runs: Sequence[Any], origin: str | None) -> _Brought:
+def _of_one_folder(store: _Store, name: str, runs: Sequence[Any], origin: str | None) -> _FolderRuns:
     """Return the runs of the one folder that is meant: two people with the same file have runs of their own."""
     by_origin: dict[str, list[Any]] = {}
     for run in runs:
@@ -219,17 +219,19 @@ def _of_one_folder(store: _Store, name: str, runs: Sequence[Any], origin: str | 
             by_origin.setdefault(run.data.tags.get("origin", ""), []).append(run)
     if len(by_origin) > 1:
         by_origin.pop("", None)  # those of an earlier version, which does not say what was launched
-    every = [_Brought(own, key, len(by_origin)) for key, own in by_origin.items()]
+    every = [_FolderRuns(own, key, len(by_origin)) for key, own in by_origin.items()]
     found = [one for one in every if one.origin.startswith(origin or "")]
     if len(found) == 1:
         return found[0]
     if not every:
-        return _Brought(())
+        return _FolderRuns(())
     listed = "; ".join(f"{one.told} ({len(one.runs)} runs): origin={one.origin!r}" for one in found or every)
     if not found:
-        raise RunError(f"MLflow at {store.told_uri}: {name!r}: no folder has the origin {origin!r}; there are {listed}")
+        raise RunError(
+            f"MLflow at {store.shown_uri}: {name!r}: no folder has the origin {origin!r}; there are {listed}"
+        )
     raise RunError(
-        f"MLflow at {store.told_uri}: {name!r} has runs of {len(found)} folders, which are not taken together: "
+        f"MLflow at {store.shown_uri}: {name!r} has runs of {len(found)} folders, which are not taken together: "
         f"{listed}; name one: analysis.load(…, origin={found[0].origin!r})"
     )
 
@@ -267,7 +269,7 @@ class MlflowRuns:
         store: _Store,
         resolved: ResolvedExperiment,
         report: Any,
-        brought: _Brought,
+        brought: _FolderRuns,
         fetched: Path,
     ) -> None:
         self.store, self.resolved, self.report, self.fetched = store, resolved, report, fetched
@@ -285,7 +287,7 @@ class MlflowRuns:
     def place(self) -> str:
         """Return the tracking URI, and which folder's runs these are where MLflow has those of several."""
         several = f", runs of {self.brought.told}" if self.brought.among > 1 else ""
-        return f"{self.store.told_uri}{several}"
+        return f"{self.store.shown_uri}{several}"
 
     @property
     def folder(self) -> Path:
@@ -325,7 +327,8 @@ class MlflowRuns:
 
     @property
     def _has_history(self) -> bool:
-        return LOOKS in self.report.data.tags
+        brought = self.report.data.tags.get(LOOKS)
+        return brought is not None and len(looks.look_files(self.history)) >= int(brought)
 
     def owners(self) -> list[tuple[str, int]]:
         """Return arm and seed of every run."""

@@ -1,5 +1,6 @@
 """The table of scores of a report: of the scores that all arms can be compared by, with why others are left out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -12,17 +13,18 @@ from registry.errors import RunError
 from registry.runs.resolved_experiment import ResolvedExperiment
 
 
-def score_summary(about: ResolvedExperiment, results: Results) -> Summary:
+def score_summary(about: ResolvedExperiment, results: Results, tuning: Sequence[str] = ()) -> Summary:
     """Return the scores by arm; one of different data or protocols is left out, and a note says so.
 
     Args:
         about: what the report is of.
         results: what it says.
+        tuning: the lines on arms that were tuned, where they are not told beside the table.
     """
     refused = {metric: why for metric in results.scores if (why := _refusal(results.frame, metric))}
     kept = [metric for metric in results.scores if metric not in refused]
     table = summary(results.frame, kept, results.floors, about.directions)
-    return replace(table, notes=(*refused.values(), *table.notes, *about.meanings))
+    return replace(table, notes=(*refused.values(), *table.notes, *tuning, *about.meanings))
 
 
 def _refusal(frame: pd.DataFrame, metric: str) -> str:

@@ -38,9 +38,8 @@ def write(
         link: let `report` lead there, because the file says all this without overrides.
         forms: in which figures are drawn as well as pictures; those in which they were drawn before are drawn anew.
     """
-    table = score_summary(about, results)
-    notes = (*table.notes, *tuning_lines(about.tuned))  # the page has these in a section of their own
-    table = replace(table, notes=notes, runs=tuple(runs_of(results.frame)))
+    table = score_summary(about, results, tuning_lines(about.tuned))  # the page has these in a section of their own
+    table = replace(table, runs=tuple(runs_of(results.frame)))
     texts = {
         "table.md": score_table.to_markdown(table),
         "table.csv": score_table.to_csv(table),

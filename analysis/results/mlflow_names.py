@@ -19,8 +19,12 @@ FILE = "sqlite:///"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # how a store's URI begins that is asked without a server
 _SQLITE = b"SQLite format 3\0"  # how such a file begins, unless it is empty
 # User and password in an address; the password of a database's may have a slash in it, a path of SQLite an `@`.
-_USER = re.compile(r"(https?://)[^/\s]*@|((?<![\w+.-])(?!https?:|sqlite|file:)[a-z][\w+.-]*://)\S*@", re.IGNORECASE)
-_SECRET = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token|secret)=)[^&#\s]+", re.IGNORECASE)
+_USER = re.compile(
+    r"(https?://)[^/?#\s]*@|((?<![\w+.-])(?!https?:|sqlite[\w+.-]*:///|file:)[a-z][\w+.-]*://)[^\s,]*@", re.IGNORECASE
+)
+_SECRET = re.compile(
+    r"((?:[?&;]|%3B)[\w.-]*(?:password|passwd|pwd|token|secret)(?:=|%3D))(?:(?!%3B)[^&;#\s])+", re.IGNORECASE
+)
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run that ends

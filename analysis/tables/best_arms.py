@@ -42,7 +42,7 @@ def best_arms(frame: pd.DataFrame, metric: str, direction: Direction | None, alp
     return {best: BEST, **near}
 
 
-def who_takes_part(frame: pd.DataFrame, metric: str, direction: Direction | None) -> str:
+def left_out_note(frame: pd.DataFrame, metric: str, direction: Direction | None) -> str:
     """Return which arms `best_arms` leaves out, or why it marks none; empty where it leaves out none.
 
     Empty, too, where there is nothing to compare: nobody knows which way is better, no seed is scored, or one arm is

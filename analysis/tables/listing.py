@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-MOST = 4  # that are named
 
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first names, and how many there are beside them."""
-    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return ", ".join(names[:MOST]) + more
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Return the first names, so many at most, and how many there are beside them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -105,7 +105,7 @@ def summary(
         notes += below(floors, metric, protocols[metric], {row["arm"]: row[metric] for row in of_arms})
         notes += _without_score(metric, {row["arm"]: row["done"] for row in of_arms}, by_arm[metric])
     notes += lines(mixed_code_of(frame))
-    told = (best_arms.who_takes_part(frame, one, direction_of(one, directions)) for one in metrics if one not in unlike)
+    told = (best_arms.left_out_note(frame, one, direction_of(one, directions)) for one in metrics if one not in unlike)
     notes += filter(None, told)
     if any(row[f"{metric} mark"] for row in rows for metric in metrics):
         notes.append(best_arms.NOTE)

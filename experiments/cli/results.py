@@ -70,13 +70,13 @@ def sync(found: "Plan", tracking_uri: str | None, form: str) -> None:
         told = mlflow_sync.sync(found.name, found.with_trials, uri, waiting=lambda who: bars.line(f"waits for {who}"))
     server = uri if store.is_server(uri) else f"http://localhost:{store.PORT}"
     page = without_secrets(mlflow_sync.address_of(found.name, server, uri)) if told["runs"] else ""
-    told_uri = without_secrets(uri)
+    shown_uri = without_secrets(uri)
     if form == "json":
-        about = {"experiment": found.name, "tracking_uri": told_uri, "address": page}
+        about = {"experiment": found.name, "tracking_uri": shown_uri, "address": page}
         return print(json.dumps({**about, **told}, indent=1))
-    say(f"{told_uri}: {told['runs']} runs, {told['points']} metric points added")
+    say(f"{shown_uri}: {told['runs']} runs, {told['points']} metric points added")
     if not store.is_server(uri):
-        given = ["--tracking-uri", told_uri] if tracking_uri else []
+        given = ["--tracking-uri", shown_uri] if tracking_uri else []
         hints.next_command(*hints.again("dashboard", selects=False), *given)
     if page:
         say(page if store.is_server(uri) else f"which shows {page}")

@@ -21,7 +21,7 @@ from experiments.scores import floors
 from experiments.scores.scoring import how_measured, prepare_reference
 from experiments.training.devices import device_of
 from experiments.training.open_data import open_data
-from registry.errors import SpecError
+from registry.errors import RunError, SpecError
 from registry.experiment.arm import Arm
 from registry.paths import expanded
 from registry.runs.floors import owner_of
@@ -170,11 +170,17 @@ def late_floor(plan: Plan, todo: Sequence[Replicate], progress: Progress) -> boo
 def late_floor_takes(todo: Sequence[Replicate]) -> float:
     """Return about how many seconds `late_floor` takes: as long as its replicate was sampled and scored.
 
-    Infinity where nothing says so: nothing is done, or it was done on another kind of device.
+    Infinity where nothing says so: nothing is done, it took several attempts or processes, or another kind of device.
     """
     first = _first_done(todo)
     result = first.result() if first is not None else None
-    if first is None or result is None or result.device.partition(":")[0] != device_of(first.spec).type:
+    if first is None or result is None or (result.attempts, result.processes) != (1, 1):
+        return math.inf
+    try:
+        here = device_of(first.spec).type
+    except RunError:  # there is none here
+        return math.inf
+    if result.device.partition(":")[0] != here:
         return math.inf
     return sum(result.seconds_of.get(stage, math.inf) for stage in ("sampling", "scoring"))
 

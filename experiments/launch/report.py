@@ -15,10 +15,10 @@ from experiments.plan.plan import Plan
 from experiments.plan.resolved_experiment import digest, resolved
 from experiments.record.progress import Progress, silent
 from experiments.tracking import mlflow_sync, store
-from registry.errors import RunError, SpecError
+from registry.errors import SpecError
 from registry.runs.resolved_experiment import place_of
 
-SOON = 60.0  # seconds: a floor that takes less is measured before the report, which is then written once
+QUICK_FLOOR = 60.0  # seconds: a floor that takes less is measured before the report, which is then written once
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,23 @@ def report(
     def measure_floor() -> bool:
         try:
             return preparing.late_floor(plan, plan.all_replicates, progress)
-        except (RunError, SpecError, OSError) as error:  # the videos may be gone by now
+        except Exception as error:  # the videos may be gone by now, or the memory
             notes.append(f"the floor of resampling was not measured: {error}")
             return False
 
     def track() -> str:
         return mlflow_sync.try_sync(plan.name, plan.all_replicates, plan.runs, progress)
 
-    soon = preparing.late_floor_takes(plan.all_replicates) < SOON
-    if soon:
+    quick = preparing.late_floor_takes(plan.all_replicates) < QUICK_FLOOR
+    if quick:
         measure_floor()
     try:
         written, answers = _write(plan, link, harmless, forms)
-    except (RunError, SpecError, OSError):
+    except Exception:
         track()
         raise
     untracked = track()
-    if not soon and measure_floor():
+    if not quick and measure_floor():
         written, answers = _write(plan, link, harmless, forms)
         untracked = untracked or track()
     if untracked:

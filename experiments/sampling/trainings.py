@@ -60,11 +60,14 @@ def sample(
         return
     if processes.is_first:
         files.write_captions(asked(spec, replicate.training))
-    network = trained_network(spec, replicate.training, replicate.seed, device, processes)
-    decoder = open_decoder(spec, replicate.training).to(device)
-    drawing = drawing_of(spec, network, decoder, replicate.seed, device)
-    drawing = replace(drawing, captions=of_training(spec, replicate.training))
-    draw(drawing, files, batches, stop, progress, processes)
+
+    def prepared() -> Drawing:
+        network = trained_network(spec, replicate.training, replicate.seed, device, processes)
+        decoder = open_decoder(spec, replicate.training).to(device)
+        drawing = drawing_of(spec, network, decoder, replicate.seed, device)
+        return replace(drawing, captions=of_training(spec, replicate.training))
+
+    draw(processes.made_by_each(prepared), files, batches, stop, progress, processes)
 
 
 def drawing_of(spec: Spec, network: Latte, decoder: Decoder, seed: int, device: torch.device) -> Drawing:

@@ -55,8 +55,8 @@ def evaluate(
 
     Raises:
         Interrupted: `stop` answered yes; what was computed is kept.
-        RunError: there is no checkpoint to sample from.
-        InStepError: clips could not be drawn or measured, or a metric failed; what the others measured is kept.
+        RunError: there is no checkpoint to sample from, clips could not be drawn or measured, or a metric failed; what
+            the others measured is kept. An InStepError where several processes go on together.
     """
     spec, device, training = replicate.spec, processes.device, Recorder(replicate.training)
     began = time.monotonic()
@@ -72,7 +72,7 @@ def evaluate(
     sample(replicate, device, stop, progress, processes=processes)
     sampled = time.monotonic()
     beat("scoring")
-    metrics = Assembly(spec).metrics()
+    metrics = processes.made_by_each(lambda: Assembly(spec).metrics())
     folder = replicate.folder / "features"
     how = how_measured(spec, device, processes.local_world)
     scores, reference = score(
@@ -94,7 +94,7 @@ def evaluate(
     for problem in _preview(replicate, prepared):
         print(f"warning: {problem}", file=sys.stderr, flush=True)
     if scores.failed:  # the features stay, so that another try measures nothing again
-        raise InStepError("; ".join(scores.failed))
+        raise (RunError if processes.alone else InStepError)("; ".join(scores.failed))
     training_took = training_seconds(replicate.training, spec.step)
     spent = {"training": training_took, "sampling": sampled - began, "scoring": ended - sampled}
     result = Result(

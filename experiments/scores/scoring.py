@@ -366,14 +366,14 @@ def score(
         apart = held_out_side(spec.scoring, metrics, lambda: PreparedVideos(prepared, "test"))
         return side_of(spec.scoring, "fake", samples.videos())[0], real, apart
 
-    fake, real, apart = processes.of_first(plan)  # naming every clip reads all of them
+    fake, real, apart = processes.made_by_first(plan)  # naming every clip reads all of them
     own, of_real = reference(real, metrics, how, references_of(prepared), progress, None, processes, stop)
     held_out = None
     if apart is not None:
         needed, place = takes_held_out(metrics), references_of(prepared)
         held_out = apart, reference(apart, needed, how, place, progress, None, processes, stop)[1]
     of_fake = measure(fake, metrics, how, folder / fake.key[:16], progress, None, processes, stop)
-    found = processes.of_first(lambda: evaluate(spec.scoring, metrics, fake, real, (of_fake, of_real), held_out))
+    found = processes.made_by_first(lambda: evaluate(spec.scoring, metrics, fake, real, (of_fake, of_real), held_out))
     return found, own
 
 

@@ -107,12 +107,13 @@ class Above:
         note = overview.description(folder, self.resolved)
         tags = {"kind": REPORT, "report": self.resolved.digest, "origin": self.origin, overview.NOTE: note}
         tags |= own_tags(replicates, self.resolved) | {SOURCE_TYPE: "LOCAL"}
-        tags |= {LOOKS: str(len(looks)), HOST: socket.gethostname()}
+        tags[HOST] = socket.gethostname()
         tags[TABLES] = json.dumps([{"path": table.name, "type": "table"} for table in tables])
         run = self.runs.get(_key(tags)) or self._make("report", {**tags, ARTIFACTS_TAG: "{}"})
         self._tag(run, tags)
         own = (Artifact(path.relative_to(place).as_posix(), path) for path in files)
         send(self.client, run, [*seen, *floors, *own, *tables])
+        self._tag(run, {LOOKS: str(len(looks))})  # they are there, all of them
         self._end(run)
 
 

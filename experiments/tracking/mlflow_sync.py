@@ -127,12 +127,12 @@ def try_sync(
     if not is_server(uri):
         work()
         return told[0]
-    told_uri = without_secrets(uri)
-    progress(f"filling MLflow at {told_uri}, for {limit:.0f} s at most", 0, 1)
+    shown_uri = without_secrets(uri)
+    progress(f"filling MLflow at {shown_uri}, for {limit:.0f} s at most", 0, 1)
     worker = threading.Thread(target=work, daemon=True)  # which ends with this process, wherever it is
     worker.start()
     worker.join(limit)
-    return f"MLflow at {told_uri}: it has not taken everything within {limit:.0f} s" if worker.is_alive() else told[0]
+    return f"MLflow at {shown_uri}: it has not taken everything within {limit:.0f} s" if worker.is_alive() else told[0]
 
 
 def address_of(experiment: str, server: str, uri: str) -> str:

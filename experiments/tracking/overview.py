@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.results.mlflow_names import metric_key
+from analysis.tables.listing import listed
 from experiments.tracking import arms_view
 from experiments.tracking.metric_points import MetricLines
 from experiments.tracking.run_contents import LONGEST
@@ -55,9 +56,8 @@ def description(experiment: Path, resolved: ResolvedExperiment | None, first: st
 def _where(place: Path, resolved: ResolvedExperiment) -> str:
     command = " ".join(["python run.py report", resolved.file, *resolved.overrides])
     where = [f"- report: `{place.absolute()}`, and the run `report` here", f"- command: `{command}`"]
-    names = [f"`{name}`" for name in resolved.arms]
-    more = f" and {len(names) - MOST_ARMS} more" if len(names) > MOST_ARMS else ""
-    where += [f"- arms: {', '.join(names[:MOST_ARMS])}{more}; {resolved.told_seeds}"]
+    arms = listed([f"`{name}`" for name in resolved.arms], MOST_ARMS)
+    where += [f"- arms: {arms}; {resolved.told_seeds}"]
     return "\n".join(where)
 
 

@@ -21,8 +21,8 @@ def short_table(table: str, room: int, whole: str) -> str:
     cells[1:HEAD] = [re.sub(r"-{3,}", "---", line) for line in cells[1:HEAD]]
     head, rows = cells[:HEAD], cells[HEAD:]
     below = "\n".join(line for line in lines if not line.startswith("|")).strip()
-    for notes in (below, ""):
-        for number in range(len(rows), 0, -1):
+    for notes, least in ((below, len(rows) // 2), ("", 0)):  # notes that would take the place of most rows go first
+        for number in range(len(rows), least, -1):
             left = len(rows) - number
             more = f"{left} more row{'s are' if left > 1 else ' is'} in {whole}" if left else ""
             more = more or (f"what its marks say is in {whole}" if below and not notes else "")

@@ -91,10 +91,25 @@ class Processes:
         if answer[0] or not answer[1]:
             return bool(answer[0])
         said: list[str | None] = [None] * self.world
-        dist.all_gather_object(said, None if failed is None else str(failed), group=self._turns)
+        own = None if failed is None else f"process {self.rank} on {socket.gethostname()}: {failed}"
+        dist.all_gather_object(said, own, group=self._turns)
         raise InStepError(next(words for words in said if words is not None)) from failed
 
-    def of_first(self, work: Callable[[], T]) -> T:
+    def made_by_each(self, work: Callable[[], T]) -> T:
+        """What each process makes for itself.
+
+        Raises:
+            InStepError: in every process, where it fails with a RunError in one; that RunError where this is alone.
+        """
+        made, failed = None, None
+        try:
+            made = work()
+        except RunError as error:
+            failed = error
+        self.agree(False, failed)
+        return made  # type: ignore[return-value]
+
+    def made_by_first(self, work: Callable[[], T]) -> T:
         """What rank 0 makes, in every process; the others wait as long as it takes.
 
         Raises:

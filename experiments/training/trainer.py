@@ -223,7 +223,7 @@ class Trainer:
             raise RunError(
                 f"{self.folder}: its checkpoint of step {state['step']} was made on another kind of device than "
                 f"{self.device.type}, and its noise cannot be drawn here: go on with it there (runtime.device is "
-                f"{self.spec.runtime.device}), or begin it anew with `launch --again`"
+                f"{self.spec.runtime.device}), or move that folder away and launch again, which trains it anew"
             )
         self.step, self.sums, self.summed = state["step"], dict(state["sums"]), state["summed"]
         model, ema, optimiser = state["model"], state["ema"], state["optimiser"]

@@ -2,13 +2,13 @@
 
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from experiments.record import slurm_queue
 from experiments.record.states import newest_submission
-from experiments.worker.warm_start import importing
 from registry.runs.attempts import this_job
 from registry.runs.machine import ROOT
 
@@ -42,8 +42,7 @@ class TrainingTask(Task):
             return print(f"submission {number} of {folder} was superseded by submission {newest.number}; this job ends")
         if rank == 0 and newest is not None and newest.number == number and newest.content.job is None:
             newest.sent(this_job() or "")
-        with importing():
-            from experiments.worker.run import run_folder
+        from experiments.worker.run import run_folder
 
         end_as(run_folder(folder, requeue_this))
 
@@ -55,6 +54,7 @@ class VerbTask(Task):
         log, *words = arguments
         _write_to(Path(log))
         program = str(ROOT / "run.py")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # submitit's own would pass it over
         sys.argv, sys.orig_argv = [program, *words], [sys.executable, program, *words]  # which hints begin with
         try:
             runpy.run_path(program, run_name="__main__")

@@ -57,7 +57,7 @@ class Together(Shape):
     def shared(self, value: T | None = None) -> T:
         """What rank 0 gives, in every process."""
 
-    def of_first(self, work: Callable[[], T]) -> T:
+    def made_by_first(self, work: Callable[[], T]) -> T:
         """What rank 0 makes, in every process; where that fails, it fails in all."""
 
     def agree(self, stop: bool, failed: RunError | None = None) -> bool:
@@ -158,10 +158,13 @@ def measure(
     frames = len(side.clips[0].indices)
     for extractor in extractors.values():
         if frames < extractor.minimum_frames:
-            raise RunError(
+            short = RunError(
                 f"{extractor.label} needs clips of at least {extractor.minimum_frames} frames, not {frames}; take "
                 "longer clips (frames=…) or another detector"
             )
+            if together is not None:
+                together.agree(False, short)  # all know it
+            raise short
     first = together is None or together.rank == 0
     missing = _missing(folder, side, extractors, progress) if first else []
     if together is not None and together.world > 1:
@@ -221,7 +224,7 @@ def _measure_together(
         }
     _measure(side, todo, mine, wanted, how, progress, stop, together)
     together.barrier()
-    together.of_first(lambda: _bring_together(mine, [f"{token}-{rank}" for rank in range(1, together.world)]))
+    together.made_by_first(lambda: _bring_together(mine, [f"{token}-{rank}" for rank in range(1, together.world)]))
 
 
 def _bring_together(files: Mapping[str, Rows], others: Sequence[str]) -> None:

@@ -63,12 +63,16 @@ def test_a_look_that_is_not_written_down_says_so_and_so_do_looks_that_were_not_b
     assert "this look is not written down" in answer.warnings[0]
     assert "`python run.py verdict FILE`" in answer.warnings[0]
     assert not (plan.folder / "looks").exists()
+    client = mlflow_sync._client(uri)
+    number = client.get_experiment_by_name("unwritten").experiment_id
+    (report,) = client.search_runs([number], "tags.kind = 'report'")
+    client.set_tag(report.info.run_id, "looks", "1")  # of which the file did not arrive
+    (answer,) = analysis.load(uri, experiment="unwritten").verdict()
+    assert "earlier looks are unknown" in answer.warnings[0]
     analysis.load(plan.folder).verdict()
     mlflow_sync.sync(plan.name, plan.replicates, uri)
     assert analysis.load(uri, experiment="unwritten").verdict()[0].warnings == ()
-    client = mlflow_sync._client(uri)  # which has it now as an earlier version would have left it
-    number = client.get_experiment_by_name("unwritten").experiment_id
-    (report,) = client.search_runs([number], "tags.kind = 'report'")
+    (report,) = client.search_runs([number], "tags.kind = 'report'")  # which is now as an earlier version left it
     assert report.data.tags["looks"] == "1"
     client.delete_tag(report.info.run_id, "looks")
     sent = json.loads(report.data.tags[ARTIFACTS_TAG])

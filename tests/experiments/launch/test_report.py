@@ -5,8 +5,10 @@ import io
 import json
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from analysis.report import writing
 from experiments.launch import preparing, report
@@ -155,17 +157,25 @@ def test_what_could_not_be_done_is_a_note(tmp_path: Path, monkeypatch: pytest.Mo
     assert floor == "the floor of resampling was not measured: no weights here"
 
 
-@pytest.mark.parametrize(("seconds", "device", "order"), [
-    (5.0, "cpu", ["floor", "written"]),  # which takes as long as its replicate took
-    (90.0, "cpu", ["written", "floor", "written"]),
-    (5.0, "cuda:0", ["written", "floor", "written"]),  # and who knows how long it takes here
+LAST = ["written", "floor", "written"]
+
+
+@pytest.mark.parametrize(("about", "wanted", "order"), [
+    ({}, "cpu", ["floor", "written"]),  # which takes as long as its replicate took
+    ({"seconds_of": {"sampling": 90.0, "scoring": 1.0}}, "cpu", LAST),
+    ({"device": "cuda:0"}, "cpu", LAST),  # from here on nobody knows
+    ({"device": "cuda:0"}, "cuda", LAST),
+    ({"attempts": 2}, "cpu", LAST),
+    ({"processes": 8}, "cpu", LAST),
 ])  # fmt: skip
 def test_a_floor_that_takes_long_holds_up_no_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, device: str, order: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, about: dict[str, Any], wanted: str, order: list[str]
 ) -> None:
     done, write_it = list[str](), writing.write
-    plan = plan_of(tmp_path)
-    finish(plan, scores, device=device, seconds_of={"sampling": seconds, "scoring": 1.0, "training": 500.0})
+    plan = plan_of(tmp_path, f"runtime.device={wanted}")
+    as_it_is = {"device": "cpu", "attempts": 1, "processes": 1, "seconds_of": {"sampling": 5.0, "scoring": 1.0}}
+    finish(plan, scores, **as_it_is | about)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(preparing, "late_floor", lambda *words: done.append("floor") or True)
     monkeypatch.setattr(writing, "write", lambda *words: done.append("written") or write_it(*words))
     report.report(plan)

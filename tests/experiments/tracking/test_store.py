@@ -20,6 +20,10 @@ RUNS = Path("/lab/runs")
     ("MLflow at https://me:secret@lab.org:5000/x: no", "MLflow at https://***@lab.org:5000/x: no"),
     ("MLflow at http://lab:5000: asked by a@b.org", "MLflow at http://lab:5000: asked by a@b.org"),
     ("http://lab:5000/#/experiments/1/a@b", "http://lab:5000/#/experiments/1/a@b"),
+    ("http://lab:5000?to=a@b", "http://lab:5000?to=a@b"),
+    ("stores are postgresql://db/mlflow,admin@lab.org", "stores are postgresql://db/mlflow,admin@lab.org"),
+    ("mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dsecret%3BX%3D1", "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3D***%3BX%3D1"),
+    ("sqlite+pysqlcipher://:secret@/mlflow.db", "sqlite+pysqlcipher://***@/mlflow.db"),
     ("sqlite:////home/me@lab/runs/mlflow.db", "sqlite:////home/me@lab/runs/mlflow.db"),
     ("sqlite+pysqlite:////home/me@lab/mlflow.db", "sqlite+pysqlite:////home/me@lab/mlflow.db"),
 ])  # fmt: skip

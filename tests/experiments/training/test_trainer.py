@@ -124,7 +124,7 @@ def test_a_training_stays_on_its_kind_of_device(tmp_path: Path) -> None:
     """A GPU's generator has a state of 16 bytes, and its numbers cannot be drawn on a processor."""
     trainer = trainer_of(made(tmp_path)[0])
     state = trainer.state() | {"generator": torch.zeros(16, dtype=torch.uint8)}
-    told = r"step 0 was made on another kind of device than cpu.*runtime\.device is cpu.*launch --again"
+    told = r"step 0 was made on another kind of device than cpu.*runtime\.device is cpu.*move that folder away"
     with pytest.raises(RunError, match=told):
         trainer.load_state(state)
 

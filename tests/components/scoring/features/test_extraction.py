@@ -302,7 +302,7 @@ class Rank:
             raise next(filter(None, errors))
         return any(stops)
 
-    def of_first(self, work: Callable[[], Any]) -> Any:
+    def made_by_first(self, work: Callable[[], Any]) -> Any:
         return self.shared(work() if self.rank == 0 else None)
 
     def barrier(self) -> None:
