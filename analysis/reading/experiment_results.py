@@ -18,7 +18,7 @@ from analysis.reading.results_source import ResultsSource
 from analysis.results import results_frame
 from analysis.results.run_columns import spec_values, typed
 from analysis.results.tunings import tuning_lines
-from analysis.tables import rendering
+from analysis.tables import rendering, terminal
 from analysis.tables.score_table import BASELINE, Summary, summary
 from analysis.verdicts import judging
 from analysis.verdicts.looks import History
@@ -44,11 +44,12 @@ class Verdicts(list[Verdict]):
         super().__init__(answers)
         self.experiment, self.tuned = experiment, tuned
 
-    def __str__(self) -> str:
-        return rendering.verdicts_table(self.experiment, self, "table", 120, self.tuned)
+    def __repr__(self) -> str:
+        return rendering.verdicts_table(self.experiment, self, "table", tuned=self.tuned)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        told = rendering.verdicts_table(self.experiment, self, "table", terminal.WIDE, self.tuned)
+        return f"<pre>{html.escape(told)}</pre>"
 
 
 class ExperimentResults:

@@ -124,7 +124,7 @@ def verdicts_table(
     title, header = f"{experiment}: verdict", ["claim", *COLUMNS]
     rows = [[f"{answer.claim.text} ({answer.claim.axis})", *cells(answer)] for answer in answers]
     shown = terminal.fitting(header, rows, width, title=title, look=terminal.Look(boxed=True))
-    reasons = [f"{answer.claim.text}: {answer.verdict}: {answer.reason}" for answer in answers]
+    reasons = [f"{name}: {one.verdict}: {one.reason}" for name, one in zip(_named(answers), answers, strict=True)]
     together = [f"{found.answers[0].claim.text}: {found.text}" for found in agreements(answers)]
     together += [f"{found.claim.text} in {found.claim.metric}: {found.text}" for found in side_by_side(answers)]
     warnings = list(dict.fromkeys(warning for answer in answers for warning in (*answer.warnings, *_mixed(answer))))
@@ -139,6 +139,15 @@ def verdicts_table(
         lines.append(f"  {terminal.wrapped(f'why: {answer.reason}', width - 2, '    ')}")
     below = [terminal.wrapped(line, width) for line in (*together, *warnings)]
     return "\n".join([*lines, "", *_legend(answers, width), *below])
+
+
+def _named(answers: Sequence[Verdict]) -> list[str]:
+    """The claims in words, each with its score where the same is claimed in several."""
+    texts = [answer.claim.text for answer in answers]
+    return [
+        f"{text} in {answer.claim.metric}" if texts.count(text) > 1 else text
+        for text, answer in zip(texts, answers, strict=True)
+    ]
 
 
 def cells(answer: Verdict) -> list[str]:

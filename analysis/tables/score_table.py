@@ -53,6 +53,9 @@ class Summary:
         told = [f"{metric}: protocol {name}" for metric, name in self.protocols.items() if name is not None]
         return [*told, *self.notes]
 
+    def __repr__(self) -> str:
+        return to_text(self, terminal.columns_here())
+
     def _repr_html_(self) -> str:
         return to_html(self)
 

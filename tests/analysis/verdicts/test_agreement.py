@@ -48,7 +48,10 @@ def test_verdicts_agree_disagree_or_stay_open(looks: tuple[list[float], list[flo
     (found,) = agreements(answers)
     assert found.word == word
     assert told in found.text
-    assert told in " ".join(verdicts_table("made_up", answers, "table", 400).split())
+    whole = verdicts_table("made_up", answers, "table", 400)
+    assert told in " ".join(whole.split())
+    for answer in answers:  # each reason says of which score it speaks
+        assert f"\na better than b in {answer.claim.metric}: {answer.verdict}: {answer.reason}\n" in whole
     assert told in " ".join(verdicts_table("made_up", answers, "table", 60).split())
     shown = json.loads(verdicts_table("made_up", answers, "json"))
     assert shown["agreements"][0]["agreement"] == word
@@ -66,6 +69,7 @@ def test_claims_in_one_score_have_nothing_to_agree() -> None:
     (alone,) = judge(load(replicates({"a": LOW, "b": HIGH}, MOTION)), [claim(metric=MOTION)])
     assert agreements([alone]) == []
     assert "agreements" not in json.loads(verdicts_table("made_up", [alone], "json"))
+    assert f"\na better than b: {alone.verdict}: " in verdicts_table("made_up", [alone], "table", 400)
 
 
 def test_verbs_report_and_scoreboard_say_it(tmp_path: Path) -> None:
