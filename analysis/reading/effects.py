@@ -50,7 +50,7 @@ class Paired:
         """Student's interval of the mean difference; None below two seeds."""
         return self.test.interval
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.arm} less {self.against} in {self.metric}: {_said(self.test)}"
 
     def _repr_html_(self) -> str:
