@@ -20,6 +20,7 @@ from experiments.cli import (
     text,
     watching,
 )
+from registry.runs.machine import leave_garbage_at_the_end
 
 
 class Verbs(click.Group):
@@ -28,6 +29,7 @@ class Verbs(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         from experiments.record import terminal
 
+        leave_garbage_at_the_end()
         terminal.replace_what_cannot_be_shown()
         if any(name.endswith("_COMPLETE") for name in os.environ):
             from experiments.cli import completion  # noqa: F401 - it tells click how bash completes here

@@ -10,7 +10,7 @@ from typing import Any
 from experiments.record import slurm_queue
 from experiments.record.states import newest_submission
 from registry.runs.attempts import this_job
-from registry.runs.machine import ROOT
+from registry.runs.machine import ROOT, leave_garbage_at_the_end
 
 
 class Task:
@@ -44,6 +44,7 @@ class TrainingTask(Task):
             newest.sent(this_job() or "")
         from experiments.worker.run import run_folder
 
+        leave_garbage_at_the_end()
         end_as(run_folder(folder, requeue_this))
 
 

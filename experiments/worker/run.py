@@ -25,7 +25,7 @@ from experiments.worker.starting import IN_TURN
 from experiments.worker.stopping import stop_requests
 from registry.errors import Interrupted, RunError, SpecError
 from registry.parts.start_files import checkpoints_in, step_of
-from registry.runs.machine import ROOT
+from registry.runs.machine import ROOT, leave_garbage_at_the_end
 from registry.runs.records import Result
 from registry.runs.stored import read_events, read_spec
 from registry.schema.spec import Spec
@@ -173,4 +173,5 @@ def taken_up_again() -> bool:
 
 
 if __name__ == "__main__":
+    leave_garbage_at_the_end()
     sys.exit(run_folder(Path(sys.argv[1]), taken_up_again if IN_TURN in sys.argv[2:] else None))
