@@ -24,6 +24,7 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     from experiments.plan.status import mixed
     from experiments.plan.status import rows as rows_of
     from registry.runs.divergence import says_diverged
+    from registry.runs.records import State
 
     found_rows, mixed_code = [], []
     for found in plans:
@@ -45,12 +46,13 @@ def status(plans: "list[Plan]", watch: bool, form: str) -> None:
     tunings = {found.name for found in plans if found.stage == TUNING}  # of which what diverged is an answer
     open_rows = [row for row in found_rows if row["experiment"] not in tunings or not says_diverged(row["error"] or "")]
     states = {row["state"] for row in open_rows} or {"done"}
+    retried = {state.value for state in State if state.retried}
     following = "status" if states & {"queued", "running"} else "launch"
-    following = "retry" if states & {"failed", "cancelled"} else following
+    following = "retry" if states & retried else following
     if states <= {"done", "stopped"} and not any(found.untuned for found in plans):
         following = "verdict" if not any(found.stage for found in plans) else "table"
     following = "launch" if following == "verdict" and any(map(until_decided.goes_on, plans)) else following
-    about = {"retry": {"failed", "cancelled"}, "verdict": states}.get(following)  # states of the file that it takes
+    about = {"retry": retried, "verdict": states}.get(following)  # states of the file that it takes
     concerned = {row["experiment"] for row in open_rows if about and row["state"] in about}
     file = next((found.file.path for found in plans if found.name in concerned), None)
     hints.next_command(*hints.again(following, file))
