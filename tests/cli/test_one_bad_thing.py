@@ -140,6 +140,7 @@ def test_damaged_files_of_one_training_stop_no_verb(copied: tuple[Path, Path]) -
         told = run(verb, file, "--runs", runs)
         assert "Traceback" not in told.out + told.err, (verb, told)
         assert told.code == (1 if verb == "launch" else 0), (verb, told)
+        assert verb != "status" or " retry " in told.out.rpartition("next: ")[2], told
     assert "baseline seed 0: damaged" in told.err
     assert "result.json" in told.err
     assert "not tracked yet: MLflow at sqlite:///" in told.out
