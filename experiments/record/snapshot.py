@@ -28,6 +28,7 @@ CHANGES = "changes.diff"  # in a snapshot: what was not committed
 IMPORTED = (".py", ".pyc", ".so")  # what Python would import, whether it belongs there or not
 SOURCES = ("*.py", "*.yaml", "*.yml")  # of the files that git does not know yet
 NOT_RUN = (":!tests", ":!docs")
+OF_RUNS = (":(exclude,glob)**/_code/**", ":(exclude,glob)**/_trainings/**")  # in a folder of runs within the checkout
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def _of_git(store: Path) -> Snapshot:
         Path(scratch, "objects").mkdir()
         _git("read-tree", "HEAD", **variables)
         _git("add", "--update", **variables)
-        new = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCES, **variables).decode()
+        wanted = (*SOURCES, *OF_RUNS)
+        new = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *wanted, **variables).decode()
         if new:
             _git("add", "--", *filter(None, new.split("\0")), **variables)
         tree = _git("write-tree", **variables).decode().strip()

@@ -77,6 +77,18 @@ def test_equal_code_is_kept_once_and_a_removed_file_is_gone(checkout: Path) -> N
     assert len(list((checkout / "runs" / FOLDER).iterdir())) == 2
 
 
+def test_what_lies_among_runs_within_the_checkout_is_not_frozen(checkout: Path) -> None:
+    """Else each launch would freeze all that were frozen before it: twice as much every time."""
+    runs = checkout / "more" / "runs2"
+    spec = runs / "_trainings" / "0123456789" / "seed-0" / "spec.yaml"
+    spec.parent.mkdir(parents=True)
+    spec.write_text("model: {}\n")
+    found = [snapshot.freeze(runs, checkout / "experiments" / "toy.yaml") for _ in range(2)]
+    assert found[0] == found[1]
+    assert not found[0].changed
+    assert not list(found[0].folder.rglob("_*/**/*.py"))
+
+
 def test_what_runs_is_the_snapshot_even_from_within_the_checkout(checkout: Path) -> None:
     found = frozen(checkout)
     (checkout / "run.py").write_text("VALUE = 2\n")
