@@ -20,7 +20,7 @@ from registry.runs.stored import read_metrics
 CACHE = "_curves"  # in the folder of all runs; may be removed at any time
 _MADE_FROM = b"made_from"  # what metrics.jsonl was when it was read
 _TWO_OF_A_LINE = re.compile(rb"\}[ \t\r]*\{")  # objects, which pyarrow reads as two lines, or so within a text
-_VERSION = "3"
+_VERSION = "4"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _state(source: Path) -> str:
         stat = source.stat()
     except OSError:
         return ""
-    return f"{_VERSION} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
+    return f"{_VERSION} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 def _parsed(training: Path) -> pd.DataFrame:

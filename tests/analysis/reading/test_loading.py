@@ -1,6 +1,7 @@
 """`analysis.load`: from a file or a folder of runs to frames, comparisons, tables, figures and videos."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -291,6 +292,10 @@ def test_curves_are_never_stale(loaded: ExperimentResults) -> None:
     assert changed["loss"].tolist() == [1.0, 0.5, 9.0, 0.25]  # a step that was made again counts as it is now
     cached[0].write_bytes(b"no parquet")
     assert len(loaded.curves("loss")) == len(first) + 1
+    before = file.stat()
+    file.write_text(file.read_text().replace("0.25", "0.75"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as an archive that is unpacked over another does
+    assert 0.75 in loaded.curves("loss")["loss"].tolist()
 
 
 def test_the_verdict_is_that_of_the_verb(loaded: ExperimentResults) -> None:
