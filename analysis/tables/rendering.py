@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
@@ -143,11 +144,9 @@ def verdicts_table(
 
 def _named(answers: Sequence[Verdict]) -> list[str]:
     """The claims in words, each with its score where the same is claimed in several."""
-    texts = [answer.claim.text for answer in answers]
-    return [
-        f"{text} in {answer.claim.metric}" if texts.count(text) > 1 else text
-        for text, answer in zip(texts, answers, strict=True)
-    ]
+    claims = [answer.claim for answer in answers]
+    claimed = Counter(claim.text for claim in claims)
+    return [f"{claim.text} in {claim.metric}" if claimed[claim.text] > 1 else claim.text for claim in claims]
 
 
 def cells(answer: Verdict) -> list[str]:

@@ -60,7 +60,7 @@ def as_markdown(found: Sequence[KeyInfo]) -> str:
 
 
 def _cells(info: KeyInfo) -> list[str]:
-    return [info.key, info.type, default_text(info.default), " ".join(info.meaning.split())]
+    return [info.key, info.type, default_text(info.default), info.meaning]
 
 
 def _markdown_cells(info: KeyInfo) -> list[str]:

@@ -21,6 +21,7 @@ from registry.errors import RunError
 from registry.parts.sources import ROOMS
 from registry.runs.files import write_atomically
 from registry.runs.machine import ROOT
+from registry.runs.places import TRAININGS
 
 FOLDER = "_code"  # among the runs
 CONTENTS = "contents.sha256"  # in a snapshot: the hash of every file, as `sha256sum --check` reads it
@@ -28,7 +29,7 @@ CHANGES = "changes.diff"  # in a snapshot: what was not committed
 IMPORTED = (".py", ".pyc", ".so")  # what Python would import, whether it belongs there or not
 SOURCES = ("*.py", "*.yaml", "*.yml")  # of the files that git does not know yet
 NOT_RUN = (":!tests", ":!docs")
-OF_RUNS = (":(exclude,glob)**/_code/**", ":(exclude,glob)**/_trainings/**")  # in a folder of runs within the checkout
+NOT_OF_RUNS = tuple(f":(exclude,glob)**/{name}/**" for name in (FOLDER, TRAININGS))  # of runs within the checkout
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ def _of_git(store: Path) -> Snapshot:
         Path(scratch, "objects").mkdir()
         _git("read-tree", "HEAD", **variables)
         _git("add", "--update", **variables)
-        wanted = (*SOURCES, *OF_RUNS)
-        new = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *wanted, **variables).decode()
+        which = ("--others", "--exclude-standard", "-z", "--", *SOURCES, *NOT_OF_RUNS)
+        new = _git("ls-files", *which, **variables).decode()
         if new:
             _git("add", "--", *filter(None, new.split("\0")), **variables)
         tree = _git("write-tree", **variables).decode().strip()

@@ -94,7 +94,8 @@ def _keys(model: type[BaseModel], path: Sequence[str], section: str, parts: Cata
         kind = f"list of {kind}" if slot and is_list(info.annotation) else kind
         kind = f"{kind} | null" if slot and NoneType in get_args(info.annotation) else kind
         choices = tuple(parts.names(slot)) if slot else tuple(_choices(info.annotation))
-        yield KeyInfo(".".join(at), section, kind, _default(info), info.description or "", choices)
+        meaning = " ".join((info.description or "").split())  # a docstring's lines are broken where they are long
+        yield KeyInfo(".".join(at), section, kind, _default(info), meaning, choices)
         for below, step in _models_in(info.annotation):
             if not issubclass(model, below):  # as in resources.arms, whose values are resources again
                 yield from _keys(below, (*at, *step), section, parts)

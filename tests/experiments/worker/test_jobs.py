@@ -9,7 +9,7 @@ import pytest
 
 from experiments.record.recording import Recorder
 from registry.runs.machine import ROOT
-from tests.fixtures.toy_replicates import make_all, plan_of, write
+from tests.fixtures.toy_replicates import made, write
 from tests.waiting import PATIENCE, until
 
 JOB = """
@@ -40,7 +40,7 @@ def test_it_ends_as_the_verb_does_and_prints_into_its_file(
 
 def test_a_verb_that_is_told_to_end_ends(tmp_path: Path) -> None:
     """By scancel, or at the end of its time; else it would be killed half a minute later, its locks and leases left."""
-    (replicate, *_) = make_all(plan_of(tmp_path, only=["baseline"]))
+    replicate = made(tmp_path)[0]
     log = tmp_path / "log.txt"
     with Recorder(replicate.training).attempting():  # so that there is something to watch until it is told to end
         watching = job(log, "status", tmp_path / "toy.yaml", "--watch", "--runs", tmp_path / "runs")

@@ -48,7 +48,7 @@ def test_what_closes_itself_is_closed_and_garbage_is_left_unless_that_is_told(
 def test_it_is_for_our_own_programs() -> None:
     """What a user's program leaves to its end is closed as Python always does, also where it imports all of this."""
     program = """
-import atexit, gc
+import gc
 import analysis, experiments, experiments.cli.app, experiments.worker.run, experiments.worker.jobs
 from experiments import Experiment, open_model
 gc.freeze = lambda: print("left")
